@@ -1,0 +1,278 @@
+"""The command line: run, presets, info, demo."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from napari_dip.errors import ObservationError, ReadError, RestoreError, SettingsError
+from napari_dip.io import check_writable, images, recipe_of, write
+from napari_dip.io.file_image import FileImage
+from napari_dip.observation import Observation
+from napari_dip.recipe import Recipe, presets
+from napari_dip.result import Result, Wish
+from napari_dip.settings import walk
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Restore one scientific image with nothing but itself: deep image priors.",
+)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; a failure is one sentence and exit status 2."""
+    try:
+        app()
+    except RestoreError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("the memory is full: restore a smaller crop, or close other programs")
+
+
+def _fail(sentence: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"napari-dip: {sentence}", markup=False)
+    sys.exit(2)
+
+
+@app.command()
+def run(
+    recipe: Annotated[
+        str, typer.Argument(help="A preset's name, a JSON file, or an earlier output to repeat.")
+    ],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A FITS or TIFF file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The FITS or TIFF file to write.")],
+    holes: Annotated[
+        Path | None, typer.Option(help="An image of what is missing: anything but 0 is a hole.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+) -> None:
+    """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C finishes early and keeps what is there."""
+    settings = dict(_change(text) for text in changes or [])
+    if seed is not None:
+        settings["seed"] = seed
+    chosen = _recipe(recipe).override(settings)
+    check_writable(target, overwrite=overwrite)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ReadError(f"{target} is the input itself; choose another name for the output")
+    found = images(source)
+    if len(found) > 1:
+        out.print(f"{source.name} holds {len(found)} images; the first is restored", markup=False)
+    image = found[0] if holes is None else _with_holes(found[0], holes)
+    result = _watched(chosen, image.observe())
+    write(target, result, overwrite=overwrite)
+    out.print(_verdict(result), markup=False)
+    out.print(f"written: {target}", markup=False)
+
+
+@app.command(name="presets")
+def list_presets(
+    name: Annotated[str | None, typer.Argument(help="Show every setting of this one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print its JSON, to edit and run.")] = False,
+) -> None:
+    """List the recipes that come with napari-dip, or one with all its settings."""
+    if name is None:
+        table = Table("preset", "what it is for", box=None)
+        for preset in presets():
+            table.add_row(preset, Recipe.preset(preset).summary)
+        out.print(table)
+        return
+    recipe = Recipe.preset(name)
+    if as_json:
+        print(recipe.to_json(indent=2))
+        return
+    table = Table("setting", "value", "meaning", box=None)
+    values = _flat(recipe.model_dump(mode="json"))
+    for dotted, field in walk(Recipe):
+        if dotted in values:
+            shown = "automatic" if values[dotted] is None else str(values[dotted])
+            table.add_row(dotted, shown, (field.description or "").replace("[", r"\["))
+    out.print(table)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="A FITS or TIFF file.")],
+) -> None:
+    """Say what is in FILE: images, axes, pixel sizes, holes, noise, and our recipe if it has one."""
+    for number, image in enumerate(images(file)):
+        title = image.header.name or f"image {number}"
+        out.print(f"{title}: {_facts(image)}", markup=False)
+    try:
+        recipe = Recipe.from_json(recipe_of(file), source=str(file))
+    except ReadError:
+        return
+    out.print(f"written by napari-dip: {recipe.title}, seed {recipe.seed}")
+    out.print(recipe.to_json(), markup=False)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put the files.")] = Path("demo-output"),
+    seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
+) -> None:
+    """Simulate a star field, restore it, and compare with the truth."""
+    import numpy as np
+
+    from napari_dip.samples import star_field
+
+    folder.mkdir(parents=True, exist_ok=True)
+    noisy, restored = folder / "star_field.fits", folder / "star_field_restored.fits"
+    simulated = star_field(seed)
+    simulated.writeto(noisy, overwrite=True)
+    image = images(noisy)[0]
+    result = _watched(Recipe.preset("denoise").override({"seed": seed}), image.observe())
+    write(restored, result, overwrite=True)
+    out.print(_verdict(result))
+    truth = simulated["TRUTH"].data
+    sky = truth < np.percentile(truth, 75)
+    known = sky & ~result.filled
+    before, after = (float(np.std((a - truth)[known])) for a in (image.array, result.image))
+    out.print(f"error on the sky: {before:.2f} adu before, {after:.2f} adu after")
+    out.print(f"written: {noisy}\n         {restored}", markup=False)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if show_version:
+        out.print(version("napari-dip"))
+        raise typer.Exit
+
+
+def _recipe(name: str) -> Recipe:
+    if name in presets():
+        return Recipe.preset(name)
+    path = Path(name)
+    if path.suffix.lower() == ".json" and path.is_file():
+        return Recipe.from_json(path.read_text("utf-8"), source=name)
+    if path.is_file():
+        return Recipe.from_json(recipe_of(path), source=name)
+    if path.suffix:
+        raise ReadError(f"there is no file {name}; the presets are {', '.join(presets())}")
+    return Recipe.preset(name)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"--set {text}: write it as name=value, such as noise.sigma=12")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _with_holes(image: FileImage, path: Path) -> FileImage:
+    """`image` with the holes of the file at `path` added to its own flags."""
+    painted = images(path)[0].array != 0
+    own = image.flagged
+    if painted.shape == image.array.shape:
+        return replace(image, flagged=painted if own is None else painted | own)
+    plane = tuple(size for a, size in zip(image.axes, image.array.shape, strict=True) if a in "YX")
+    if painted.shape == plane and image.axes.endswith("YX"):
+        wide = painted | (own if own is not None else False)
+        return replace(image, flagged=wide | (image.array != image.array) * False)
+    raise ObservationError(f"{path}: holes of shape {painted.shape} do not fit {image.array.shape}")
+
+
+def _watched(recipe: Recipe, observation: Observation) -> Result:
+    """Run under a progress bar; the first Ctrl-C finishes and keeps."""
+    from napari_dip.restore import restore
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("step {task.fields[step]}"),
+        TextColumn("{task.fields[rate]:.1f} it/s, at most"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with _interrupts() as interrupted, Progress(*columns, console=out, transient=True) as bar:
+        job = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
+        run, wish, steps, previous = restore(recipe, observation), None, 0, 0
+        while True:
+            try:
+                iterate = run.send(wish)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            steps += iterate.step - (previous if iterate.step > previous else 0)
+            previous = iterate.step
+            rate = steps / max(iterate.seconds, 1e-9)
+            bar.update(job, completed=iterate.done, step=iterate.step, rate=rate)
+            wish = Wish(finish=True) if interrupted else None
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """A list that is filled by the first Ctrl-C; the second one interrupts as usual."""
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _verdict(result: Result) -> str:
+    noise = result.provenance["noise"]
+    chosen = [history.chosen for history in result.history]
+    at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
+    sigma = next(value for frame in noise["sigma"] for value in frame)
+    return (
+        f"took {at} of {result.steps} in {result.provenance['seconds']:.0f} s: {result.reason}; "
+        f"noise {sigma:.4g} ({noise['origin']}); {int(result.filled.sum()):,} pixels filled"
+    )
+
+
+def _facts(image: FileImage) -> str:
+    size = " x ".join(f"{a} {n}" for a, n in zip(image.axes, image.array.shape, strict=True))
+    facts = [size, str(image.array.dtype)]
+    if image.header.unit:
+        facts.append(f"in {image.header.unit}")
+    facts += [f"{a}: {s:.6g} {u}" for a, (s, u) in image.header.pixel_size.items()]
+    if image.header.channels:
+        facts.append("channels " + ", ".join(image.header.channels))
+    holes = image.holes
+    facts.append(f"{0 if holes is None else int(holes.sum()):,} holes")
+    if image.sigma is not None:
+        facts.append("with an error plane")
+    return ", ".join(facts)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,89 @@
+"""Where and how precisely the network is computed, and what a full memory is called."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from napari_dip.errors import DeviceError
+from napari_dip.settings import Settings
+from napari_dip.torch_import import torch
+
+
+class Compute(Settings):
+    """Device and precision."""
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """Processor that fits the network; automatic: CUDA, else Apple's MPS, else the CPU."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format inside the network; automatic: bfloat16 where the processor computes in it.
+    The image, the loss and the averages are always float32."""
+
+    def resolve_device(self) -> torch.device:
+        """The device to use.
+
+        Raises
+        ------
+        DeviceError
+            If the device asked for is not there.
+        """
+        present = {
+            "cuda": torch.cuda.is_available(),
+            "mps": torch.backends.mps.is_available(),
+            "cpu": True,
+        }
+        if self.device == "auto":
+            return torch.device(next(name for name, there in present.items() if there))
+        if not present[self.device]:
+            raise DeviceError(
+                f"device '{self.device}' is not available to torch {torch.__version__} on this"
+                " machine; choose 'auto'"
+            )
+        return torch.device(self.device)
+
+    def resolve_precision(self, device: torch.device) -> torch.dtype:
+        """bfloat16 or float32, whichever was asked for or is the faster on `device`."""
+        if self.precision != "auto":
+            return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        native = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+            "cpu": _cpu_computes_bfloat16,
+        }.get(device.type, lambda: False)()
+        return torch.bfloat16 if native else torch.float32
+
+
+def _cpu_computes_bfloat16() -> bool:
+    # Public from torch 2.13 on; before it, float32 is the safe answer.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextmanager
+def memory_errors_explained(device: torch.device) -> Iterator[None]:
+    """Turn every way in which torch reports a full memory into one `DeviceError`; then clean up."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+            words in str(error) for words in ("out of memory", "can't allocate memory")
+        )
+        if not full:
+            raise
+        where = "memory" if device.type == "cpu" else f"the memory of device '{device.type}'"
+        raise DeviceError(
+            f"{where} is full: restore a smaller crop, close other programs, or choose another"
+            " device"
+        ) from error
+    finally:
+        release(device)
+
+
+def release(device: torch.device) -> None:
+    """Give memory that nobody uses any more back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

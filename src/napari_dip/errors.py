@@ -1,0 +1,28 @@
+"""What can go wrong, each told in one sentence that says what, where and what to do."""
+
+
+class RestoreError(Exception):
+    """A restoration that cannot start or go on; its text is meant for the person at the desk.
+
+    It is deliberately no `RuntimeError`: superqt's generator workers swallow those.
+    """
+
+
+class ObservationError(RestoreError, ValueError):
+    """The pixels cannot be restored as they are (all missing, constant, too small, complex ...)."""
+
+
+class SettingsError(RestoreError, ValueError):
+    """A recipe that does not exist, or a setting that is unknown or out of bounds."""
+
+
+class DeviceError(RestoreError):
+    """The device asked for is absent, or ran out of memory."""
+
+
+class ReadError(RestoreError, ValueError):
+    """A file that cannot be read as an image."""
+
+
+class WriteError(RestoreError, OSError):
+    """A result that cannot be written where it was asked for."""

@@ -1,0 +1,151 @@
+"""Files in and out: the suffix chooses the format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from napari_dip.errors import ReadError, WriteError
+from napari_dip.io.file_image import FileImage
+from napari_dip.io.fits import FITS_SUFFIXES, fits_images, fits_recipe, write_fits
+from napari_dip.io.target import check_target
+from napari_dip.io.tiff import TIFF_SUFFIXES, tiff_images, tiff_recipe, write_tiff
+from napari_dip.observation import Observation
+from napari_dip.result import Result
+
+T = TypeVar("T")
+
+__all__ = ["FileImage", "check_writable", "images", "read", "recipe_of", "save", "write"]
+
+
+def read(path: str | os.PathLike[str]) -> Observation:
+    """The first image of a FITS or TIFF file, with its holes, its noise and its header.
+
+    Parameters
+    ----------
+    path : path
+        ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case.
+
+    Raises
+    ------
+    ReadError
+        If there is no such file, or no image in it.
+    ObservationError
+        If there is nothing to restore in the image.
+    """
+    return images(path)[0].observe()
+
+
+def images(path: str | os.PathLike[str]) -> list[FileImage]:
+    """Every image of a file: at least one.
+
+    Raises
+    ------
+    ReadError
+        If there is no such file, or no image in it.
+    """
+    return _dispatch(path, fits_images, tiff_images, "be read")
+
+
+def recipe_of(path: str | os.PathLike[str]) -> str:
+    """The JSON of the recipe that made the file at `path`.
+
+    Raises
+    ------
+    ReadError
+        If we did not write that file.
+    """
+    text = _dispatch(path, fits_recipe, tiff_recipe, "be read")
+    if not text:
+        raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
+    return text
+
+
+def write(path: str | os.PathLike[str], result: Result, *, overwrite: bool = False) -> None:
+    """Write a result as float32, with all that its input's file said and the recipe that made it.
+
+    The file appears whole or not at all. FITS keeps the input's other HDUs and every card that is
+    still true; TIFF is OME-TIFF. Filled pixels are marked in an image of their own, FILLED.
+
+    Raises
+    ------
+    WriteError
+        If the folder, the suffix or the disk does not allow it, or the file exists and may not be
+        replaced.
+    """
+    picture = FileImage(result.image, result.axes, flagged=result.filled, header=result.header)
+    save(path, picture, result.provenance, overwrite=overwrite)
+
+
+def save(
+    path: str | os.PathLike[str],
+    picture: FileImage,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write any image in its own type, with its header; `provenance` as `Result` has it.
+
+    Raises
+    ------
+    WriteError
+        As for `write`; also if `path` is the file that the image was read from.
+    """
+    check_writable(path, overwrite=overwrite)
+    target, source = Path(path), Path(picture.header.path)
+    if picture.header.path and target.exists() and source.exists() and target.samefile(source):
+        raise WriteError(f"{path} is the file the image came from; choose another name")
+    try:
+        _choose(path, write_fits, write_tiff)(target, picture, provenance or {})
+    except OSError as error:
+        raise WriteError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Find out before the work whether `write` has a chance.
+
+    Raises
+    ------
+    WriteError
+        As `write` would.
+    """
+    try:
+        _choose(path, None, None)
+    except ReadError as error:
+        raise WriteError(str(error)) from error
+    check_target(Path(path), overwrite=overwrite)
+
+
+def _choose(path: str | os.PathLike[str], for_fits: T, for_tiff: T) -> T:
+    name = Path(path).name.lower()
+    if name.endswith(FITS_SUFFIXES):
+        return for_fits
+    if name.endswith(TIFF_SUFFIXES):
+        return for_tiff
+    known = " ".join((*FITS_SUFFIXES, *TIFF_SUFFIXES))
+    raise ReadError(f"{path}: the format is told by the suffix, one of {known}")
+
+
+def _dispatch(
+    path: str | os.PathLike[str],
+    for_fits: Callable[[Path], T],
+    for_tiff: Callable[[Path], T],
+    purpose: str,
+) -> T:
+    file = Path(path)
+    if not file.exists():
+        raise ReadError(f"there is no file {path}")
+    if not file.is_file():
+        raise ReadError(f"{path} is a folder or a device, not a file")
+    try:
+        return _choose(path, for_fits, for_tiff)(file)
+    except (ReadError, MemoryError):
+        raise
+    except Exception as error:  # the libraries raise nearly everything on broken files
+        raise ReadError(f"{path} cannot {purpose}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,53 @@
+"""One image of a file, before anybody decides what to do with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip.observation import Flags, Header, Observation
+
+
+@dataclass(frozen=True, eq=False)
+class FileImage:
+    """Pixels as the file has them, scaled to data units, in the machine's byte order.
+
+    Attributes
+    ----------
+    array : any real dtype
+        The pixels.
+    axes : str
+        A letter of T, C, Z, Y, X for each axis.
+    flagged : bool array of the same shape, or None
+        Pixels that the file itself calls bad: quality flags, missing planes, weight 0.
+    sigma : float array of the same shape, or None
+        Standard deviation of the noise, from an error, variance or weight plane.
+    rgb : bool
+        Whether the last axis are the colours of a photograph.
+    header : Header
+        What the file says.
+    """
+
+    array: NDArray[Any]
+    axes: str
+    flagged: Flags | None = None
+    sigma: NDArray[np.float32] | None = None
+    rgb: bool = False
+    header: Header = field(default_factory=Header)
+
+    @property
+    def holes(self) -> Flags | None:
+        """What is missing: flagged or not finite; None where nothing is."""
+        missing = ~np.isfinite(self.array)
+        if self.flagged is not None:
+            missing |= self.flagged
+        return missing if missing.any() else None
+
+    def observe(self) -> Observation:
+        """The observation of these pixels."""
+        return Observation.from_array(
+            self.array, axes=self.axes, holes=self.flagged, sigma=self.sigma, header=self.header
+        )

@@ -1,0 +1,307 @@
+"""FITS in and out: scaled pixels in file order, companions paired, every true card kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata.bitmask import bitfield_to_boolean_mask
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import NDArray
+
+from napari_dip.errors import ReadError
+from napari_dip.io.file_image import FileImage
+from napari_dip.io.target import replacing
+from napari_dip.observation import Flags, Header
+
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
+
+_ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
+_VARIANCES = {"VAR", "VARIANCE", "STAT"}
+_WEIGHTS = {"WHT", "WEIGHT", "IVAR"}
+_FLAGS = {"DQ", "MASK", "FLAGS", "FILLED"}
+_COMPANIONS = _ERRORS | _VARIANCES | _WEIGHTS | _FLAGS
+# Lookup tables and by-products that are stored as images but show nothing of the sky.
+_NOT_SCIENCE = re.compile(
+    r"WCSDVARR|D2IMARR|FIELDMAP|WAVELENGTH|AREA$|SKYFIT|RESIDUAL|VAR_|PATHLOSS|TRUTH"
+)
+
+# JWST and Roman flag nearly every pixel with something; these bits alone make one unusable:
+# DO_NOT_USE (0) and SATURATED (1).
+_UNUSABLE_BITS = {"JWST": 0b11, "ROMAN": 0b11}
+
+_SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VELO", "BETA")
+# Cards that describe how the pixels were stored, and are no longer true of float32 pixels.
+_STALE = re.compile(
+    r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|DATAMIN|DATAMAX|GCOUNT|PCOUNT"
+    r"|Z(IMAGE|SIMPLE|EXTEND|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|MASKCMP|QUANTIZ"
+    r"|DITHER0|SCALE|ZERO|BLANK|HECKSUM|DATASUM|PCOUNT|GCOUNT)"
+)
+
+
+def fits_images(path: Path) -> list[FileImage]:
+    """Every science image of a FITS file, each with its error and quality planes."""
+    with _opened(path) as hdus:
+        return hdu_images(hdus, path)
+
+
+def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> list[FileImage]:
+    """Every science image of `hdus`, each with its error and quality planes."""
+    images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
+    science = [index for index in images if _name(hdus[index]) not in _COMPANIONS] or images
+    if not science:
+        raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
+    return [_image(path, hdus, index) for index in science]
+
+
+def fits_recipe(path: Path) -> str:
+    """The recipe's JSON from the first HDU that carries one; empty where none does."""
+    with _opened(path) as hdus:
+        return next((str(h.header["DIPRECIP"]) for h in hdus if "DIPRECIP" in h.header), "")
+
+
+def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+    """Write `picture` into a copy of the file that it was read from, or into a new one."""
+    with _copy_of_source(picture.header) as hdus:
+        index = min(picture.header.hdu, len(hdus) - 1)
+        shape = _stored_shape(hdus[index], picture.array)
+        pixels = _planes_first(picture.array, picture.axes).reshape(shape)
+        kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
+        header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
+        hdus[index] = kind(_storable(pixels), header)
+        if not picture.header.cards:
+            _describe_pixels(hdus[index].header, picture)
+        for old in [hdu for hdu in hdus if hdu.name == "FILLED"]:
+            hdus.remove(old)
+        if provenance:
+            _record(hdus[index].header, picture, provenance)
+        if provenance and picture.flagged is not None and picture.flagged.any():
+            filled = _planes_first(picture.flagged, picture.axes).reshape(shape)
+            mark = fits.ImageHDU(filled.astype(np.uint8), name="FILLED")
+            mark.header["COMMENT"] = "1: not observed, made up by the deep image prior"
+            hdus.append(mark)
+        with replacing(path) as unfinished, warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="silentfix+ignore")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[fits.HDUList]:
+    with path.open("rb") as file:
+        magic = file.read(9)
+    if not (magic == b"SIMPLE  =" or magic.startswith(b"\x1f\x8b")):
+        raise ReadError(f"{path} is no FITS file: it does not begin with SIMPLE")
+    with warnings.catch_warnings():
+        # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
+        warnings.simplefilter("ignore", AstropyWarning)
+        with fits.open(path, memmap=False) as hdus:
+            _check_complete(path, magic, hdus)
+            yield hdus
+
+
+def _check_complete(path: Path, magic: bytes, hdus: fits.HDUList) -> None:
+    """Refuse data that are cut off: astropy would say that some buffer is too small."""
+    if magic.startswith(b"\x1f\x8b"):
+        return
+    have = path.stat().st_size
+    for index, hdu in enumerate(hdus):
+        where = hdu.fileinfo()
+        # The last block may lack its padding of up to 2879 bytes: no pixel is lost by that.
+        need = where["datLoc"] + where["datSpan"] - 2879 if where and where["datSpan"] else 0
+        if need > have:
+            raise ReadError(
+                f"{path}: the data of HDU {index} '{hdu.name}' are cut off:"
+                f" {have:,} of {need:,} bytes are there; download the file again"
+            )
+
+
+def _is_image(hdu: Any) -> bool:
+    kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
+    if not isinstance(hdu, kinds) or isinstance(hdu, fits.GroupsHDU):
+        return False
+    return len(hdu.shape) >= 2 and 0 not in hdu.shape and not _NOT_SCIENCE.match(_name(hdu))
+
+
+def _name(hdu: Any) -> str:
+    return str(hdu.name).upper().strip()
+
+
+def _contents(hdus: fits.HDUList) -> str:
+    kinds = [type(h).__name__.removesuffix("HDU") for h in hdus if len(getattr(h, "shape", ())) or h.size]
+    return ", ".join(kinds) or "headers"
+
+
+def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
+    hdu = hdus[index]
+    stored_header = hdu.header.copy()  # reading the pixels rewrites it
+    companions = [other for other in hdus if _belongs_to(other, hdu)]
+    array, axes = _without_single_axes(_native(hdu.data), stored_header, path)
+    sigma = next((_native_sigma(c) for c in companions if _name(c) not in _FLAGS), None)
+    if sigma is not None and not np.any(sigma > 0):
+        sigma = None  # a plane that nobody filled in
+    flagged = np.zeros(array.shape, bool)
+    for companion in companions:
+        if _name(companion) in _FLAGS:
+            flagged |= _flagged(companion, hdus[0].header).reshape(array.shape)
+    if sigma is not None:
+        sigma = sigma.reshape(array.shape)
+        flagged |= ~(np.isfinite(sigma) & (sigma > 0))
+    header = Header(
+        path=str(path),
+        hdu=index,
+        name=str(hdu.name) if index else "",
+        unit=str(stored_header.get("BUNIT", "")).strip(),
+        pixel_size=_pixel_size(stored_header, axes),
+        cards=stored_header.tostring(sep="\n", padding=False),
+    )
+    return FileImage(
+        array, axes, flagged=flagged if flagged.any() else None, sigma=sigma, header=header
+    )
+
+
+def _belongs_to(other: Any, hdu: Any) -> bool:
+    return (
+        other is not hdu
+        and _is_image(other)
+        and _name(other) in _COMPANIONS
+        and other.shape == hdu.shape
+        and other.ver == hdu.ver
+    )
+
+
+def _native(data: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
+
+
+def _native_sigma(hdu: Any) -> NDArray[np.float32]:
+    """The standard deviation that an error, variance or weight plane stands for."""
+    plane = _native(hdu.data).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if _name(hdu) in _VARIANCES:
+            plane = np.sqrt(plane)
+        elif _name(hdu) in _WEIGHTS:
+            plane = 1 / np.sqrt(plane)
+    return plane.astype(np.float32)
+
+
+def _flagged(hdu: Any, primary: fits.Header) -> Flags:
+    telescope = str(primary.get("TELESCOP", "")).upper()
+    flags = _native(hdu.data)
+    if not np.issubdtype(flags.dtype, np.integer):
+        return np.nan_to_num(flags) != 0
+    unusable = _UNUSABLE_BITS.get(telescope)
+    ignored = None if unusable is None else ~unusable
+    if ignored is None or _name(hdu) == "FILLED":
+        return flags != 0
+    flagged: Flags = bitfield_to_boolean_mask(flags, ignore_flags=ignored & 0x7FFFFFFF)
+    return flagged
+
+
+def _without_single_axes(
+    data: NDArray[Any], header: fits.Header, path: Path
+) -> tuple[NDArray[Any], str]:
+    """The pixels without leading axes of length 1, and a letter for each axis that is left."""
+    letters = ""
+    kept = []
+    for axis in range(data.ndim - 2):
+        if data.shape[axis] == 1:
+            continue
+        kept.append(data.shape[axis])
+        kind = str(header.get(f"CTYPE{data.ndim - axis}", "")).upper()
+        colours = data.shape[axis] <= 4 and not kind
+        letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colours else "T"
+    if len(set(letters)) < len(letters):
+        letters = "TCZ"[-len(letters) :] if len(letters) <= 3 else letters
+    if len(letters) > 3:
+        raise ReadError(f"{path}: an image of shape {data.shape} has more than five axes")
+    return data.reshape(*kept, *data.shape[-2:]), f"{letters}YX"
+
+
+def _pixel_size(header: fits.Header, axes: str) -> dict[str, tuple[float, str]]:
+    """Pixel sizes in arcsec where the WCS is celestial; nothing where it is absent or broken."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            celestial = WCS(header).celestial
+        scales = proj_plane_pixel_scales(celestial) * 3600
+    except Exception:  # a WCS that astropy cannot make sense of says nothing about the pixels
+        return {}
+    if celestial.naxis != 2 or not np.all(np.isfinite(scales)) or np.any(scales <= 0):
+        return {}
+    if not celestial.wcs.ctype[0]:
+        return {}
+    return {"X": (float(scales[0]), "arcsec"), "Y": (float(scales[1]), "arcsec")}
+
+
+@contextmanager
+def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
+    """The input's HDUs, or a single new one where the input was no FITS file or is gone."""
+    source = Path(header.path)
+    if header.cards and source.is_file():
+        with _opened(source) as hdus:
+            yield hdus
+    else:
+        yield fits.HDUList([fits.PrimaryHDU()])
+
+
+def _stored_shape(hdu: Any, image: NDArray[Any]) -> tuple[int, ...]:
+    """The shape in the file, single axes included, if it fits; else the image's own."""
+    shape = tuple(hdu.shape or ())
+    if np.prod(shape) == image.size and shape[-2:] == image.shape[-2:]:
+        return shape
+    return tuple(image.shape) if image.ndim else shape
+
+
+def _planes_first(image: NDArray[Any], axes: str) -> NDArray[Any]:
+    """`image` with Y and X last, as FITS has them."""
+    others = [i for i, letter in enumerate(axes) if letter not in "YX"]
+    return image.transpose([*others, axes.index("Y"), axes.index("X")])
+
+
+def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
+    """`pixels` in a type that FITS has."""
+    smaller = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
+    return np.ascontiguousarray(pixels, smaller.get(pixels.dtype, pixels.dtype))
+
+
+def _still_true(header: fits.Header) -> fits.Header:
+    for keyword in [k for k in header if _STALE.fullmatch(k)]:
+        del header[keyword]
+    return header
+
+
+def _describe_pixels(header: fits.Header, picture: FileImage) -> None:
+    """Linear coordinates for pixels that came without a FITS header."""
+    if picture.header.unit:
+        header["BUNIT"] = picture.header.unit
+    order = [letter for letter in picture.axes if letter not in "YX"] + ["Y", "X"]
+    for number, letter in enumerate(reversed(order), start=1):
+        if letter in picture.header.pixel_size:
+            size, unit = picture.header.pixel_size[letter]
+            header[f"CDELT{number}"] = size
+            header[f"CUNIT{number}"] = unit
+
+
+def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+    recipe, noise = provenance["recipe"], provenance["noise"]
+    filled = 0 if picture.flagged is None else int(picture.flagged.sum())
+    header["DIPVER"] = (provenance["versions"]["napari-dip"], "napari-dip, deep image prior")
+    header["DIPSEED"] = (recipe["seed"], "seed of the run")
+    header["DIPITER"] = (max(provenance["chosen"]), "step whose image was taken")
+    header["DIPSIGMA"] = (float(f"{np.median(np.ravel(noise['sigma'])):.7g}"), "[data units] noise")
+    header["DIPNOISE"] = (noise["origin"], "where that came from")
+    header["DIPFILL"] = (filled, "[pixel] filled by the prior")
+    header["DIPSHA"] = (provenance["input"]["sha256"], "of the input")
+    header["DIPSTOP"] = provenance["reason"]
+    header["DIPRECIP"] = json.dumps(recipe)
+    header["HISTORY"] = f"Restored by {recipe['title']}, napari-dip."
+    header["HISTORY"] = "DIPRECIP repeats it: napari-dip run THIS_FILE INPUT OUTPUT"

@@ -1,0 +1,45 @@
+"""Writing so that a file appears whole or not at all, and nothing of the user's is lost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_dip.errors import WriteError
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise `WriteError` if `path` cannot become a file, or is one already."""
+    if not path.parent.is_dir():
+        raise WriteError(f"there is no folder {path.parent} to write {path.name} into")
+    if path.is_dir():
+        raise WriteError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise WriteError(f"{path} exists already; allow overwriting, or choose another name")
+    if not os.access(path.parent, os.W_OK):
+        raise WriteError(f"the folder {path.parent} may not be written to")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path`, with its suffixes, that takes its name once it is complete."""
+    handle, name = tempfile.mkstemp(prefix=".napari-dip-", suffix=path.name, dir=path.parent)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,51 @@
+"""The torch blocks that networks are composed of."""
+
+from __future__ import annotations
+
+from napari_dip.torch_import import torch
+
+
+def convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> torch.nn.Sequential:
+    """Convolution, batch normalisation and LeakyReLU; same size out, or 1/stride of it.
+
+    Batch statistics are always those of the one image at hand: with one image they are instance
+    statistics, and there is no other image to run on later.
+    """
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2),
+        normalisation(outputs),
+        torch.nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
+def normalisation(channels: int) -> torch.nn.Module:
+    """Batch normalisation without running statistics."""
+    return torch.nn.BatchNorm2d(channels, track_running_stats=False)
+
+
+class Skip(torch.nn.Module):
+    """Concatenate a skip branch with a deeper branch that returns at the same size."""
+
+    def __init__(self, skip: torch.nn.Module | None, deeper: torch.nn.Module) -> None:
+        super().__init__()
+        self.skip = skip
+        self.deeper = deeper
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        deep: torch.Tensor = self.deeper(x)
+        if self.skip is None:
+            return deep
+        return torch.cat((self.skip(x), deep), dim=1)
+
+
+class Float32(torch.nn.Module):
+    """Run a layer in float32 whatever the precision around it: the image leaves here."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            image: torch.Tensor = self.layer(x.float())
+        return image

@@ -1,0 +1,116 @@
+"""Noise models: settings that become a negative log-likelihood once the data are seen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from astropy.stats import mad_std
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.signal import convolve
+
+from napari_dip.observation import Floats, Observation
+from napari_dip.settings import Settings, tagged_union
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Likelihood(ABC):
+    """A noise model whose numbers are all known."""
+
+    sigma: Floats
+    """Standard deviation of the noise, (C, 1, 1) or (C, Y, X), in data units."""
+    origin: str
+    """Where the numbers came from, for the person to read."""
+
+    @abstractmethod
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood of `y` at each pixel, up to a constant; all (C, Y, X)."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Likelihood:
+        """The same likelihood on `device`."""
+
+
+class NoiseSettings(Settings, ABC):
+    """Settings of one noise model."""
+
+    kind: str
+
+    @abstractmethod
+    def likelihood(self, frame: Observation) -> Likelihood:
+        """The likelihood of one frame, an observation of shape (1, C, 1, Y, X)."""
+
+
+class Gaussian(NoiseSettings):
+    """Independent Gaussian noise of the same strength everywhere, or pixel by pixel."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: Annotated[float, Field(gt=0)] | None = None
+    """Standard deviation of the noise; automatic: the error layer's, else estimated from the
+    image. [data units]"""
+
+    def likelihood(self, frame: Observation) -> Likelihood:
+        y = frame.y[0, :, 0]
+        if self.sigma is not None:
+            return _GaussianLikelihood(np.full((len(y), 1, 1), self.sigma, np.float32), "given")
+        if "sigma" in frame.extras:
+            return _GaussianLikelihood(frame.extras["sigma"][0, :, 0], "error layer")
+        found = [estimate_sigma(channel) for channel in y]
+        return _GaussianLikelihood(np.array(found, np.float32)[:, None, None], "estimated")
+
+
+@dataclass
+class _GaussianLikelihood(Likelihood):
+    sigma: Floats
+    origin: str
+    _weight: torch.Tensor | None = None
+
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # Divide before squaring: data of 1e-20 squared would vanish in float32.
+        return 0.5 * ((mean - y) / self._weight) ** 2
+
+    def to(self, device: torch.device) -> Likelihood:
+        from napari_dip.torch_import import torch
+
+        usable = np.where(np.isfinite(self.sigma) & (self.sigma > 0), self.sigma, np.inf)
+        weight = torch.from_numpy(np.ascontiguousarray(usable, np.float32)).to(device)
+        return _GaussianLikelihood(self.sigma, self.origin, weight)
+
+
+# The decomposition high-pass filters of Daubechies' wavelets with one and two vanishing moments.
+_HAAR = np.array([1, -1]) / np.sqrt(2)
+_DB2 = np.array([1 - np.sqrt(3), np.sqrt(3) - 3, 3 + np.sqrt(3), -1 - np.sqrt(3)]) / np.sqrt(32)
+
+
+def estimate_sigma(image: NDArray[np.floating]) -> float:
+    """Standard deviation of the noise in a (Y, X) image with NaN where nothing is known.
+
+    The median absolute deviation of the finest diagonal wavelet coefficients, which hold little
+    but noise, at all places where no pixel is missing. Never 0: an image without noise gets a
+    thousandth of its own standard deviation.
+
+    References
+    ----------
+    .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994)
+           425, section 2.5, doi:10.1093/biomet/81.3.425
+    """
+    spread = float(np.nanstd(image.astype(float)))
+    for high_pass in (_DB2, _HAAR):
+        detail = convolve(
+            image.astype(float), np.outer(high_pass, high_pass), mode="valid", method="direct"
+        )
+        whole = detail[np.isfinite(detail)]
+        if whole.size >= 500:
+            return max(float(mad_std(whole)), 1e-3 * spread)
+    return spread  # hardly two neighbours are known: nothing better can be said
+
+
+if TYPE_CHECKING:
+    AnyNoise = NoiseSettings
+else:
+    AnyNoise = tagged_union(NoiseSettings)

@@ -1,0 +1,222 @@
+"""The observation: what was measured, where it was measured, and what the file said about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_dip.errors import ObservationError
+
+CANONICAL_AXES = "TCZYX"
+SMALLEST_SIDE = 32
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its pixels, carried from the reader to the writer.
+
+    Attributes
+    ----------
+    path, hdu : str, int
+        The file, and the FITS HDU in it.
+    name : str
+        The image's own name (EXTNAME, OME image name).
+    unit : str
+        Unit of the pixel values, verbatim (BUNIT).
+    pixel_size : mapping of axis letter to (size, unit)
+        Such as ``{"X": (0.2167, "um")}``.
+    channels : tuple of str
+        Names along axis C.
+    cards : str
+        The FITS header, 80 columns a card.
+    description : str
+        The TIFF ImageDescription: OME-XML or ImageJ's.
+    """
+
+    path: str = ""
+    hdu: int = 0
+    name: str = ""
+    unit: str = ""
+    pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    cards: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One image to restore: frozen arrays with axes (T, C, Z, Y, X), all five always there.
+
+    Attributes
+    ----------
+    y : (T, C, Z, Y, X) float32
+        The data, in data units. Unobserved pixels are NaN.
+    observed : (T, C, Z, Y, X) bool
+        False where nothing is known: NaN, flagged, saturated or painted pixels.
+    axes : str
+        The axes of the array that came in, such as ``"YXC"``; results go back to them.
+    extras : mapping of str to (T, C, Z, Y, X) float32
+        Named companions, such as ``"sigma"``: the noise's standard deviation, pixel by pixel.
+    header : Header
+        What the file said.
+    """
+
+    y: Floats
+    observed: Flags
+    axes: str
+    extras: Mapping[str, Floats] = field(default_factory=dict)
+    header: Header = field(default_factory=Header)
+
+    @classmethod
+    def from_array(
+        cls,
+        array: ArrayLike,
+        *,
+        axes: str,
+        holes: ArrayLike | None = None,
+        sigma: ArrayLike | None = None,
+        header: Header | None = None,
+    ) -> Observation:
+        """An observation of `array`, copied.
+
+        Parameters
+        ----------
+        array : any real dtype
+            The image; its values are kept as float32, in their own units.
+        axes : str
+            One letter for each axis of `array`, from T (time), C (channel), Z (depth), Y, X.
+        holes : bool or integer, optional
+            What is missing: anything but 0 is a hole. Of `array`'s shape, or without its channel
+            axis, or (Y, X). Pixels that are not finite are holes by themselves.
+        sigma : float, optional
+            Standard deviation of the noise at each pixel, in data units, shaped as `holes` may be.
+            Where it is not a positive number the pixel counts as missing.
+        header : Header, optional
+            What the file said.
+
+        Raises
+        ------
+        ObservationError
+            If axes and shape disagree, or there is nothing to restore.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> rgb = np.random.default_rng(0).normal(100, 5, (48, 64, 3))
+        >>> Observation.from_array(rgb, axes="YXC").y.shape
+        (1, 3, 1, 48, 64)
+        """
+        data = np.asarray(array)
+        axes = _checked_axes(axes, data)
+        if not (np.issubdtype(data.dtype, np.number) or data.dtype == np.bool_):
+            raise ObservationError(f"pixels of type {data.dtype} are not numbers; give a real array")
+        if np.iscomplexobj(data):
+            raise ObservationError(
+                "the image is complex; restore its real and imaginary parts, or its magnitude"
+            )
+        with np.errstate(over="ignore"):
+            y = _canonical(data, axes).astype(np.float32)
+        observed = np.isfinite(y)
+        if np.any(~observed & np.isfinite(_canonical(data, axes))):
+            raise ObservationError("pixel values above 3.4e38 do not fit float32; rescale the image")
+        extras = {}
+        if holes is not None:
+            missing = _companion(holes, "holes", data.shape, axes)
+            observed &= ~np.broadcast_to(np.nan_to_num(missing) != 0, y.shape)
+        if sigma is not None:
+            deviation = _companion(sigma, "sigma", data.shape, axes).astype(np.float32)
+            extras["sigma"] = np.broadcast_to(deviation, y.shape).copy()
+            observed &= np.isfinite(extras["sigma"]) & (extras["sigma"] > 0)
+        y[~observed] = np.nan
+        _check_something_to_restore(y, observed)
+        for frozen in (y, observed, *extras.values()):
+            frozen.setflags(write=False)
+        return cls(y=y, observed=observed, axes=axes, extras=extras, header=header or Header())
+
+    def frames(self) -> Iterator[tuple[tuple[int, int], Observation]]:
+        """Each (t, z) with its own observation of shape (1, C, 1, Y, X)."""
+        for t, z in product(range(self.y.shape[0]), range(self.y.shape[2])):
+            here = np.s_[t : t + 1, :, z : z + 1]
+            extras = {name: extra[here] for name, extra in self.extras.items()}
+            yield (
+                (t, z),
+                replace(self, y=self.y[here], observed=self.observed[here], extras=extras),
+            )
+
+    def as_input(self, canonical: NDArray[Any]) -> NDArray[Any]:
+        """A (T, C, Z, Y, X) array with the axes that came in."""
+        kept = [letter for letter in CANONICAL_AXES if letter in self.axes]
+        absent = tuple(i for i, letter in enumerate(CANONICAL_AXES) if letter not in self.axes)
+        squeezed = canonical.squeeze(axis=absent)
+        return np.ascontiguousarray(squeezed.transpose([kept.index(a) for a in self.axes]))
+
+    def digest(self) -> str:
+        """SHA-256 of the data and of what is missing: two equal digests are the same input."""
+        seen = hashlib.sha256(repr((self.axes, self.y.shape)).encode())
+        for array in (self.y, self.observed, *self.extras.values()):
+            seen.update(np.ascontiguousarray(array).tobytes())
+        return seen.hexdigest()
+
+
+def _checked_axes(axes: str, data: NDArray[Any]) -> str:
+    axes = axes.upper().replace("S", "C")
+    if len(axes) != data.ndim:
+        raise ObservationError(
+            f"axes '{axes}' name {len(axes)} axes but the array has {data.ndim}, of shape {data.shape}"
+        )
+    if unknown := set(axes) - set(CANONICAL_AXES):
+        raise ObservationError(
+            f"axis '{min(unknown)}' of '{axes}' is unknown; use T (time), C (channel), Z, Y and X"
+        )
+    if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+        raise ObservationError(f"axes '{axes}' must name Y and X, and each axis once")
+    height, width = (data.shape[axes.index(a)] for a in "YX")
+    if min(height, width) < SMALLEST_SIDE:
+        raise ObservationError(
+            f"the image is {width} x {height} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
+            " are needed"
+        )
+    return axes
+
+
+def _canonical(array: NDArray[Any], axes: str) -> NDArray[Any]:
+    order = [axes.index(letter) for letter in CANONICAL_AXES if letter in axes]
+    sizes = dict(zip(axes, array.shape, strict=True))
+    return array.transpose(order).reshape([sizes.get(letter, 1) for letter in CANONICAL_AXES])
+
+
+def _companion(given: ArrayLike, name: str, shape: tuple[int, ...], axes: str) -> NDArray[Any]:
+    """`given` in canonical axes, of full shape or shared by channels or by all frames."""
+    array = np.asarray(given)
+    sizes = dict(zip(axes, shape, strict=True))
+    for shared in ("", "C", "TCZ"):
+        own = "".join(letter for letter in axes if letter not in shared)
+        if array.shape == tuple(sizes[letter] for letter in own):
+            return _canonical(array, own)
+    raise ObservationError(
+        f"{name} of shape {array.shape} do not fit an image of shape {shape} with axes '{axes}';"
+        " give the image's shape, or its shape without channels, or (Y, X)"
+    )
+
+
+def _check_something_to_restore(y: Floats, observed: Flags) -> None:
+    per_frame = observed.any(axis=(1, 3, 4))
+    if not per_frame.any():
+        raise ObservationError("no pixel is observed: all are NaN, flagged or painted as holes")
+    if not per_frame.all():
+        t, z = np.argwhere(~per_frame)[0]
+        raise ObservationError(
+            f"no pixel is observed in the frame at T={t}, Z={z} (counted from 0); leave it out"
+        )
+    seen = y[observed]
+    if seen.min() == seen.max():
+        raise ObservationError(f"all observed pixels have the same value, {seen[0]:g}: no image")

@@ -1,0 +1,269 @@
+"""The dock: choose layers, see the settings, run, watch, keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels
+from napari.utils import progress
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_dip.errors import RestoreError
+from napari_dip.plugin.form import SettingsForm
+from napari_dip.plugin.plot import CoursePlot
+from napari_dip.plugin.session import Session, State
+from napari_dip.recipe import Recipe
+from napari_dip.result import Iterate
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+PREVIEW_SECONDS = 0.1  # ten frames a second at the most
+COMMON = ("noise", "keep_observed", "seed")
+RESTING = "Choose an image and press Run."
+
+
+def denoise_dock(napari_viewer: napari.viewer.Viewer) -> RestoreDock:
+    """*Plugins > napari-dip > Denoise*."""
+    return RestoreDock(napari_viewer, "denoise")
+
+
+def inpaint_dock(napari_viewer: napari.viewer.Viewer) -> RestoreDock:
+    """*Plugins > napari-dip > Inpaint*."""
+    return RestoreDock(napari_viewer, "inpaint")
+
+
+class LayerPicker(QComboBox):
+    """The viewer's layers of one kind; the choice survives renaming and reordering."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, kind: type[Layer], *, none: str = "") -> None:
+        super().__init__()
+        self._viewer, self._kind, self._none = viewer, kind, none
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the layer list again."""
+        chosen = self.layer()
+        blocked = self.blockSignals(True)
+        self.clear()
+        if self._none:
+            self.addItem(self._none, None)
+        for layer in reversed(self._viewer.layers):
+            if type(layer) is self._kind:
+                self.addItem(layer.name, layer)
+        rows = [self.itemData(row) for row in range(self.count())]
+        if chosen in rows:
+            self.setCurrentIndex(rows.index(chosen))
+        self.blockSignals(blocked)
+
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self.currentData()
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose `layer`."""
+        rows = [self.itemData(row) for row in range(self.count())]
+        self.setCurrentIndex(rows.index(layer))
+
+
+class RestoreDock(QScrollArea):
+    """One task's dock, opened on the preset `preset`."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, preset: str) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._recipe = Recipe.preset(preset)
+        self._activity: Any = None
+        self.session = Session(viewer)
+
+        self.image = LayerPicker(viewer, Image)
+        self.holes = LayerPicker(viewer, Labels, none="none painted")
+        self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
+        advanced = [n for n in Recipe.model_fields if n not in (*COMMON, "operator")]
+        self.common = SettingsForm(Recipe, self._recipe, only=COMMON)
+        self.advanced = SettingsForm(Recipe, self._recipe, only=advanced)
+        self.run_button = QPushButton("Run")
+        self.pause_button = QPushButton("Pause")
+        self.finish_button = QPushButton("Finish and keep")
+        self.cancel_button = QPushButton("Cancel")
+        self.bar = QProgressBar()
+        self.status = QLabel(RESTING)
+        self.plot = CoursePlot(get_theme(viewer.theme))
+
+        self._lay_out()
+        self._connect()
+        self._show_state(State.IDLE)
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Called by napari when layers come, go, move or change their names."""
+        for picker in (self.image, self.holes, self.sigma):
+            picker.refresh()
+        self._show_state(self.session.state)
+
+    def recipe(self) -> Recipe:
+        """The recipe as the form stands.
+
+        Raises
+        ------
+        SettingsError
+            If an entry is out of bounds.
+        """
+        entered = {**self.common.values(), **self.advanced.values()}
+        kept = self._recipe.model_dump(include={"title", "summary", "operator"})
+        return Recipe.parse(kept | entered, source="settings")
+
+    def run(self) -> None:
+        """Begin, or say in one sentence why not."""
+        layer = self.image.layer()
+        if layer is None:
+            return
+        self.plot.clear_course()
+        self._say("Starting ...", error=False)
+        try:
+            self.session.run(
+                self.recipe(), layer, holes=self.holes.layer(), sigma=self.sigma.layer()
+            )
+        except RestoreError as error:
+            self._say(str(error), error=True)
+
+    def _pause_or_resume(self) -> None:
+        if self.session.state == State.PAUSED:
+            self.session.resume()
+        else:
+            self.session.pause()
+
+    def _lay_out(self) -> None:
+        layers = QFormLayout()
+        layers.addRow("Image", self.image)
+        layers.addRow("Holes", self.holes)
+        layers.addRow("Noise map", self.sigma)
+        self.image.setToolTip("The image to restore. It is never changed.")
+        self.holes.setToolTip("A Labels layer: whatever is painted is missing. NaN is missing anyway.")
+        self.sigma.setToolTip("An image of the noise's standard deviation. [data units]")
+        fold = QCollapsible("Advanced")
+        fold.addWidget(self.advanced.native)
+        buttons = QGridLayout()
+        for place, button in enumerate(self._buttons()):
+            buttons.addWidget(button, place // 2, place % 2)
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.addLayout(layers)
+        for part in (self.common.native, fold):
+            column.addWidget(part)
+        column.addLayout(buttons)
+        for part in (self.bar, self.status, self.plot):
+            column.addWidget(part)
+        column.addStretch()
+        self.setWidget(body)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(300)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def _connect(self) -> None:
+        self.run_button.clicked.connect(self.run)
+        self.pause_button.clicked.connect(self._pause_or_resume)
+        self.finish_button.clicked.connect(self.session.finish)
+        self.cancel_button.clicked.connect(self.session.cancel)
+        self.session.changed.connect(self._show_state)
+        self.session.advanced.connect(self._show_progress)
+        self.session.said.connect(self._on_said)
+        self.session.finished.connect(self.plot.show_result)
+        self._viewer.events.theme.connect(self._restyle)
+        self._preview_timer = QTimer(self)
+        self._preview_timer.timeout.connect(self.session.ask_for_preview)
+        # The widget goes with its dock or its window: let the run go with it, by a plain method
+        # that touches no Qt.
+        self.destroyed.connect(self.session.close)
+
+    def _buttons(self) -> tuple[QPushButton, ...]:
+        return (self.run_button, self.pause_button, self.finish_button, self.cancel_button)
+
+    def _show_state(self, state: State) -> None:
+        idle = state == State.IDLE
+        active = state in (State.RUNNING, State.PAUSED)
+        self.run_button.setEnabled(idle and self.image.layer() is not None)
+        self.pause_button.setEnabled(active)
+        self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
+        self.finish_button.setEnabled(active)
+        self.cancel_button.setEnabled(active or state == State.FINISHING)
+        for form in (self.common, self.advanced):
+            form.enabled = idle
+        if idle:
+            self._preview_timer.stop()
+            self.bar.setValue(0)
+            self._close_activity()
+            if self.image.layer() is None:
+                self._say("Open an image first: drop a file here, or File > Open Sample.", error=False)
+            elif self.status.text().startswith("Open an image"):
+                self._say(RESTING, error=False)
+        elif state == State.RUNNING:
+            self._preview_timer.start(int(1000 * PREVIEW_SECONDS))
+            if self._activity is None:
+                self._activity = progress(total=1000, desc=self._recipe.title)
+        else:
+            self._say(f"{state} ...", error=False)
+
+    def _show_progress(self, iterate: Iterate) -> None:
+        self.plot.add(iterate)
+        done = int(1000 * iterate.done)
+        self.bar.setValue(done)
+        # As long between previews as four steps take: drawing must not slow the fit down.
+        per_step = iterate.seconds / max(iterate.step, 1)
+        self._preview_timer.setInterval(int(1000 * max(PREVIEW_SECONDS, 4 * per_step)))
+        if self.session.state == State.RUNNING:
+            frame = f"frame {iterate.frame + 1} of {iterate.frames}, " if iterate.frames > 1 else ""
+            rate = iterate.step / max(iterate.seconds, 1e-9) if iterate.frames == 1 else None
+            speed = f", {rate:.1f} it/s" if rate else ""
+            self._say(
+                f"Running: {frame}step {iterate.step}{speed}, {iterate.seconds:.0f} s; stops by"
+                f" itself, at step {iterate.steps} at the latest.",
+                error=False,
+            )
+        # napari's progress bar runs the event loop, which may call us again: never from inside.
+        activity, self._activity = self._activity, None
+        if activity is not None:
+            activity.update(done - activity.n)
+            if self.session.state == State.IDLE:
+                activity.close()
+            else:
+                self._activity = activity
+
+    def _on_said(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
+        self._say(sentence, error=error)
+
+    def _say(self, sentence: str, *, error: bool) -> None:
+        colour = get_theme(self._viewer.theme).error.as_hex() if error else ""
+        self.status.setStyleSheet(f"color: {colour};" if colour else "")
+        self.status.setText(sentence)
+
+    def _close_activity(self) -> None:
+        activity, self._activity = self._activity, None
+        if activity is not None:
+            activity.close()
+
+    def _restyle(self, event: Any = None) -> None:
+        self.plot.restyle(get_theme(self._viewer.theme))
+

@@ -1,0 +1,53 @@
+"""What napari's Open, Save and Open Sample call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from napari_dip.io import FileImage, images, save
+from napari_dip.plugin.layers import layer_data, picture_of
+
+Path = str | os.PathLike[str]
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: Path | list[Path]) -> Callable[[Path | list[Path]], list[LayerData]]:
+    """The reader for FITS and TIFF; several paths open one after another."""
+    return read_layers
+
+
+def read_layers(path: Path | list[Path]) -> list[LayerData]:
+    """Every image of the files as layers: pixels, noise and holes."""
+    paths = path if isinstance(path, list) else [path]
+    return [layer for one in paths for image in images(one) for layer in layer_data(image, one)]
+
+
+def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save one image or labels layer as FITS or OME-TIFF, with what its metadata say."""
+    picture, provenance = picture_of(np.asarray(data), attributes)
+    save(path, picture, provenance, overwrite=True)  # napari has asked already
+    return [path]
+
+
+def star_field_sample() -> list[LayerData]:
+    """*File > Open Sample*: a simulated star field, its holes, and the truth."""
+    from napari_dip.io.fits import hdu_images
+    from napari_dip.samples import star_field
+
+    hdus = star_field()
+    noisy = hdu_images(hdus)[0]
+    truth = FileImage(hdus["TRUTH"].data, "YX", header=noisy.header)
+    hidden = [(data, {**meta, "visible": False}, kind) for data, meta, kind in layer_data(truth, "truth")]
+    return hidden + layer_data(noisy, "star field")
+
+
+def cell_sample() -> list[LayerData]:
+    """*File > Open Sample*: scikit-image's cell under photon noise, with a scratch to fill."""
+    from napari_dip.samples import scratched_cell
+
+    noisy, _ = scratched_cell()
+    return layer_data(noisy, "cell")

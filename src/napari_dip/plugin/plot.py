@@ -1,0 +1,79 @@
+"""The plot of a run: loss and stopping statistic over the steps, in napari's colours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+
+from napari_dip.result import Iterate, Result
+
+if TYPE_CHECKING:
+    from napari.utils.theme import Theme
+
+# Two of Okabe and Ito's colours that all readers tell apart, on dark and on light ground.
+LOSS, STATISTIC = "#56B4E9", "#E69F00"
+
+
+class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
+    """Loss (of the fitted pixels) and stopping statistic (of the held-out ones) against the step."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.setMinimumHeight(150)
+        self.setMouseEnabled(x=False, y=False)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        item = self.getPlotItem()
+        item.setLogMode(x=False, y=True)
+        item.setDownsampling(auto=True, mode="peak")
+        self._legend = item.addLegend(offset=(-5, 5))
+        self._loss = self.plot(pen=pg.mkPen(LOSS, width=1), name="loss")
+        self._statistic = self.plot(pen=pg.mkPen(STATISTIC, width=2), name="held-out error")
+        self._chosen = pg.InfiniteLine(pen=pg.mkPen(STATISTIC, width=1, style=pg.QtCore.Qt.DashLine))
+        self._chosen.hide()
+        self.addItem(self._chosen)
+        self.restyle(theme)
+        self.clear_course()
+
+    def restyle(self, theme: Theme) -> None:
+        """Take the colours of a napari theme."""
+        text = theme.text.as_hex()
+        self.setBackground(theme.background.as_hex())
+        self._legend.setLabelTextColor(text)
+        for side in ("bottom", "left"):
+            axis = self.getPlotItem().getAxis(side)
+            axis.setPen(text)
+            axis.setTextPen(text)
+        self.setLabel("bottom", "step", color=text)
+
+    def clear_course(self) -> None:
+        """Forget the run before."""
+        self._steps: list[int] = []
+        self._values: list[tuple[float, float]] = []
+        self._frame = 0
+        self._chosen.hide()
+        self._draw(np.zeros(0), np.zeros((0, 2)))
+
+    def add(self, iterate: Iterate) -> None:
+        """One more point; a new frame begins a new course."""
+        if iterate.frame != self._frame:
+            self.clear_course()
+            self._frame = iterate.frame
+        self._steps.append(iterate.step)
+        self._values.append((iterate.loss, iterate.statistic))
+        self._draw(np.array(self._steps), np.array(self._values))
+
+    def show_result(self, result: Result) -> None:
+        """Every step of the last frame, and which was taken."""
+        course = result.history[-1]
+        if course.chosen:
+            steps = np.arange(1, len(course.loss) + 1)
+            self._draw(steps, np.stack((course.loss, course.statistic), axis=1))
+            self._chosen.setValue(course.chosen)
+            self._chosen.show()
+
+    def _draw(self, steps: np.ndarray, values: np.ndarray) -> None:  # type: ignore[type-arg]
+        for curve, column in ((self._loss, 0), (self._statistic, 1)):
+            curve.setData(steps, values[:, column])

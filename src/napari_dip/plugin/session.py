@@ -1,0 +1,241 @@
+"""A desk's session: starts runs, passes wishes on, and puts what comes back into the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_dip.observation import Floats, Observation
+from napari_dip.plugin.layers import Place, observation_of
+from napari_dip.plugin.worker import Controls, Outcome, in_thread, restoration
+from napari_dip.recipe import Recipe
+from napari_dip.result import Iterate, Result
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+SNAPSHOT_EVERY = 50  # steps
+SNAPSHOT_BYTES = 256 * 2**20  # beyond this every other snapshot goes
+
+
+class State(StrEnum):
+    """What a session is doing, in the words the dock shows."""
+
+    IDLE = "Ready"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    FINISHING = "Finishing"
+    CANCELLING = "Cancelling"
+
+
+@dataclass
+class _Run:
+    """What belongs to one run and is forgotten with it."""
+
+    place: Place
+    observation: Observation
+    controls: Controls = field(default_factory=Controls)
+    preview: Image | None = None
+    preview_gone: bool = False
+    snapshots: list[tuple[int, Floats]] = field(default_factory=list)
+    every: int = SNAPSHOT_EVERY
+
+
+class Session:
+    """Runs one restoration at a time for one dock.
+
+    Parameters
+    ----------
+    viewer : napari viewer or ViewerModel
+        Gets the layers.
+    start : callable
+        Drives a job with its callbacks: in a thread, or at once in tests.
+    """
+
+    changed = Signal(State)
+    advanced = Signal(Iterate)
+    said = Signal(str, bool)
+    """A sentence for the person, and whether it is an error."""
+    finished = Signal(Result)
+
+    def __init__(self, viewer: ViewerModel, *, start: Callable[..., None] = in_thread) -> None:
+        self._viewer = viewer
+        self._start = start
+        self._run: _Run | None = None
+        self._closed = False
+        self.state = State.IDLE
+
+    def run(
+        self,
+        recipe: Recipe,
+        layer: Image,
+        *,
+        holes: Labels | None = None,
+        sigma: Image | None = None,
+    ) -> None:
+        """Begin to restore `layer`; the inputs are copied and never changed.
+
+        Raises
+        ------
+        ObservationError
+            If the layers cannot be restored as they are.
+        """
+        if self._run is not None:
+            return
+        observation = observation_of(layer, holes=holes, sigma=sigma)
+        self._run = _Run(Place.of(layer), observation)
+        self._enter(State.RUNNING)
+        job = restoration(recipe, observation, self._run.controls, SNAPSHOT_EVERY)
+        self._start(job, self._on_iterate, self._on_outcome)
+
+    def pause(self) -> None:
+        """Hold on after the current step."""
+        if self._run is not None and self.state == State.RUNNING:
+            self._run.controls.pause.set()
+            self._enter(State.PAUSED)
+
+    def resume(self) -> None:
+        """Go on."""
+        if self._run is not None and self.state == State.PAUSED:
+            self._run.controls.pause.clear()
+            self._enter(State.RUNNING)
+
+    def finish(self) -> None:
+        """Stop here and keep the best so far."""
+        if self._run is not None and self.state in (State.RUNNING, State.PAUSED):
+            self._run.controls.finish.set()
+            self._enter(State.FINISHING)
+
+    def cancel(self) -> None:
+        """Stop here and keep nothing."""
+        if self._run is not None:
+            self._run.controls.cancel.set()
+            self._enter(State.CANCELLING)
+
+    def ask_for_preview(self) -> None:
+        """Wish for an image with the next sign of life."""
+        if self._run is not None and self.state == State.RUNNING and not self._run.preview_gone:
+            self._run.controls.image.set()
+
+    def close(self) -> None:
+        """End whatever runs; nothing touches the viewer or the dock from here on."""
+        self._closed = True
+        self.cancel()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        if not self._closed:
+            self.changed.emit(state)
+
+    def _on_iterate(self, iterate: Iterate) -> None:
+        run = self._run
+        if self._closed or run is None or self.state == State.CANCELLING:
+            return
+        if iterate.image is not None:
+            self._show_preview(run, iterate.image)
+            if iterate.step % run.every == 0 and iterate.frames == 1:
+                self._keep_snapshot(run, iterate.step, iterate.image)
+        self.advanced.emit(iterate)
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        run, self._run = self._run, None
+        if self._closed or run is None:
+            return
+        preview = run.preview if run.preview in self._viewer.layers else None
+        if outcome.result is not None:
+            self._show_result(run, outcome.result, preview)
+        elif preview is not None:
+            self._viewer.layers.remove(preview)
+        self._enter(State.IDLE)
+        if outcome.result is not None:
+            self.finished.emit(outcome.result)
+        if outcome.error:
+            self.said.emit(outcome.error, True)
+        elif outcome.result is not None:
+            self.said.emit(_verdict(outcome.result), False)
+        else:
+            self.said.emit("Cancelled; nothing was kept.", False)
+
+    def _show_preview(self, run: _Run, image: Floats) -> None:
+        if run.preview is None:
+            run.preview = self._add_image(run.place.shown(image), run.place.image_options("restoring"))
+        elif run.preview in self._viewer.layers:
+            run.preview.data = run.place.shown(image)
+        else:
+            run.preview_gone = True  # deleted by the person: leave it at that
+
+    @staticmethod
+    def _keep_snapshot(run: _Run, step: int, image: Floats) -> None:
+        run.snapshots.append((step, image))
+        if len(run.snapshots) * image.nbytes > SNAPSHOT_BYTES and len(run.snapshots) > 1:
+            run.every *= 2
+            run.snapshots = [kept for kept in run.snapshots if kept[0] % run.every == 0]
+
+    def _show_result(self, run: _Run, result: Result, preview: Image | None) -> None:
+        place = run.place
+        self._add_snapshots(run, result)
+        self._add_residual(run, result)
+        options = place.image_options("restored", result=result, header=result.header)
+        if preview is None:
+            self._add_image(place.shown(result.image), options)
+        else:
+            preview.data = place.shown(result.image)
+            preview.name, preview.metadata = options["name"], options["metadata"]
+            self._viewer.layers.move(self._viewer.layers.index(preview), -1)
+        if result.filled.any():
+            self._add_filled(run, result)
+
+    def _add_snapshots(self, run: _Run, result: Result) -> None:
+        snapshots = [(step, image) for step, image in run.snapshots if step % run.every == 0]
+        if not snapshots:
+            return
+        stack = np.stack([run.place.shown(image) for _, image in snapshots])
+        options = run.place.image_options("iterations", header=result.header)
+        options["metadata"]["steps"] = [step for step, _ in snapshots]
+        options["metadata"].pop("napari-dip")
+        first = {"scale": run.every, "translate": run.every, "units": "pixel"}
+        for name, value in {**first, "axis_labels": "iteration"}.items():
+            options[name] = (value, *options[name])
+        options["rotate"] = options["shear"] = None
+        self._add_image(stack, options | {"visible": False})
+
+    def _add_residual(self, run: _Run, result: Result) -> None:
+        residual = result.residual
+        if run.place.rgb:  # differences have no colour: show their mean over the channels
+            residual = residual.mean(axis=-1)
+        spread = 4 * float(np.nanstd(residual)) or 1.0
+        options = run.place.image_options("residual", header=result.header) | {"rgb": False}
+        options |= {"contrast_limits": (-spread, spread), "colormap": "PiYG", "visible": False}
+        options["metadata"]["napari-dip"]["axes"] = result.axes[: residual.ndim]
+        self._add_image(residual, options)
+
+    def _add_filled(self, run: _Run, result: Result) -> None:
+        filled = result.filled.any(axis=-1) if run.place.rgb else result.filled
+        self._viewer.add_labels(
+            filled.astype(np.uint8),
+            name=f"{run.place.name} - filled",
+            opacity=0.4,
+            visible=False,
+            **run.place.spatial,
+        )
+
+    def _add_image(self, data: Any, options: dict[str, Any]) -> Image:
+        """Add a layer and leave the person's selection as it was."""
+        selected = set(self._viewer.layers.selection)
+        layer: Image = self._viewer.add_image(data, **options)
+        self._viewer.layers.selection = selected
+        return layer
+
+
+def _verdict(result: Result) -> str:
+    chosen = [history.chosen for history in result.history]
+    at = f"step {chosen[0]}" if len(chosen) == 1 else f"{len(chosen)} frames, {result.steps} steps"
+    filled = int(result.filled.sum())
+    added = f" {filled:,} pixels filled." if filled else ""
+    return f"Done: took {at}; {result.reason}.{added}"

@@ -1,0 +1,125 @@
+"""The recipe: every decision a person makes about a restoration, in one frozen value."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from napari_dip.codes import AnyCode, UniformNoise
+from napari_dip.compute import Compute
+from napari_dip.errors import SettingsError
+from napari_dip.networks import AnyNetwork
+from napari_dip.networks.hourglass import Hourglass
+from napari_dip.noise import AnyNoise, Gaussian
+from napari_dip.operators import AnyOperator
+from napari_dip.operators.identity import Identity
+from napari_dip.settings import Settings
+from napari_dip.solve import Solver
+from napari_dip.stopping import AnyStopping, HeldOut
+
+
+class Recipe(Settings):
+    """What to restore, how, and when to stop.
+
+    Examples
+    --------
+    >>> recipe = Recipe.preset("denoise").override({"noise.sigma": 12.0})
+    >>> recipe.noise.sigma
+    12.0
+    """
+
+    title: str = "Denoise"
+    """Name of the task, as menus show it."""
+    summary: str = ""
+    """What the recipe is for, in one sentence."""
+    operator: AnyOperator = Identity()
+    """How the scene becomes data."""
+    noise: AnyNoise = Gaussian()
+    """What is known about the noise."""
+    keep_observed: bool = False
+    """Return the observed pixels unchanged and fill the holes only; off: denoise them as well."""
+    network: AnyNetwork = Hourglass()
+    """The untrained network whose shape is the prior."""
+    code: AnyCode = UniformNoise()
+    """What the network is given."""
+    solver: Solver = Solver()
+    """Optimiser and running average."""
+    stopping: AnyStopping = HeldOut()
+    """When to stop."""
+    compute: Compute = Compute()
+    """Device and precision."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of every random number: the same seed repeats the run."""
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """The recipe called `name`.
+
+        Raises
+        ------
+        SettingsError
+            If there is none of that name.
+        """
+        if name not in presets():
+            near = difflib.get_close_matches(name, presets(), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(presets())}"
+            raise SettingsError(f"there is no preset '{name}'; {hint}")
+        return cls.from_json((_PRESETS / f"{name}.json").read_text("utf-8"), source=name)
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "recipe") -> Self:
+        """A recipe from its JSON; settings left out have their defaults.
+
+        Raises
+        ------
+        SettingsError
+            If the text is no JSON object, or a setting is unknown or out of bounds.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SettingsError(f"{source} is no recipe: line {error.lineno} is not JSON") from error
+        if not isinstance(values, dict):
+            raise SettingsError(f"{source} is no recipe: a JSON object of settings is needed")
+        return cls.parse(values, source=source)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Every setting as JSON, defaults too: what a file or a colleague needs to repeat the run."""
+        return self.model_dump_json(indent=indent)
+
+    def override(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with some settings changed, named by dots: ``{"noise.sigma": 12.0}``.
+
+        Changing a `kind` starts that family member from its own defaults.
+
+        Raises
+        ------
+        SettingsError
+            If a setting is unknown or out of bounds.
+        """
+        values = self.model_dump()
+        for name, value in sorted(changes.items(), key=lambda item: not item[0].endswith(".kind")):
+            *path, last = name.split(".")
+            group: Any = values
+            for part in path:
+                group = group.setdefault(part, {})
+                if not isinstance(group, dict):
+                    raise SettingsError(f"'{name}': '{part}' is a single value, it holds no settings")
+            if last == "kind" and group.get("kind") != value:
+                group.clear()
+            group[last] = value
+        return self.parse(values, source="recipe")
+
+
+_PRESETS = Path(str(resources.files("napari_dip"))) / "presets"
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(path.stem for path in _PRESETS.glob("*.json")))

@@ -1,0 +1,132 @@
+"""Iterates and results: frozen pictures of a run, made to cross threads and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip.observation import Flags, Floats, Header
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the reader of a run asks of its next step; sent into the generator.
+
+    Attributes
+    ----------
+    image : bool
+        Bring the running average along with the next iterate.
+    finish : bool
+        Stop here and return the best so far.
+    """
+
+    image: bool = False
+    finish: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    step, steps : int
+        Steps taken on this frame, and the most that may be taken.
+    frame, frames : int
+        Which frame, counted from 0, of how many.
+    loss, statistic : float
+        The loss of the step; the stopping statistic of the running average.
+    seconds : float
+        Time since the run began.
+    image : float32 array with the input's axes, or None
+        The running average where somebody asked for it; frames not yet reached are NaN.
+    """
+
+    step: int
+    steps: int
+    frame: int
+    frames: int
+    loss: float
+    statistic: float
+    seconds: float
+    image: Floats | None = None
+
+    @property
+    def done(self) -> float:
+        """Part of the whole run that is done at the latest, from 0 to 1."""
+        return (self.frame + self.step / self.steps) / self.frames
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The course of one frame's fit: one entry for each step.
+
+    Attributes
+    ----------
+    loss : (steps,) float32
+        Mean negative log-likelihood of the fitted pixels.
+    statistic : (steps,) float32
+        The stopping statistic of the running average.
+    chosen : int
+        The step whose image was taken, counted from 1; 0 where the frame was not restored.
+    reason : str
+        Why the fit ended, as a sentence.
+    """
+
+    loss: Floats
+    statistic: Floats
+    chosen: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A restored image and how it came about.
+
+    Attributes
+    ----------
+    image : float32 array with the input's axes
+        The restoration, in data units. NaN in frames that were not reached.
+    filled : bool array of the same shape
+        Pixels that were not observed: the prior made them up.
+    residual : float32 array of the same shape
+        y - A x where observed, NaN elsewhere.
+    axes : str
+        The axes of all three.
+    history : tuple of History
+        One for each frame.
+    provenance : mapping of str to JSON values
+        The whole recipe, versions, device, digest of the input, noise level.
+    header : Header
+        What the input's file said.
+    """
+
+    image: Floats
+    filled: Flags
+    residual: Floats
+    axes: str
+    history: tuple[History, ...]
+    provenance: Mapping[str, Any]
+    header: Header = field(default_factory=Header)
+
+    @property
+    def reason(self) -> str:
+        """Why the run stopped, as a sentence; with several frames, the reasons with their counts."""
+        reasons = [history.reason for history in self.history]
+        if len(reasons) == 1:
+            return reasons[0]
+        return f"frame by frame; the last: {reasons[-1]}"
+
+    @property
+    def steps(self) -> int:
+        """Steps taken over all frames."""
+        return sum(len(history.loss) for history in self.history)
+
+
+def blank(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array of NaN: nothing is known there yet."""
+    return np.full(shape, np.nan, np.float32)

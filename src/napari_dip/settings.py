@@ -1,0 +1,101 @@
+"""The frozen, strict base of all settings, and the discovery of a family's members."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError
+from pydantic.fields import FieldInfo
+
+from napari_dip.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Immutable values with their bounds in the type and one sentence, unit in brackets, under each.
+
+    That sentence is the field's `description`: the tooltip, the `--set` help and the docs page all
+    read it there. Unknown keys are refused: a mistyped setting must not vanish.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, source: str) -> Self:
+        """Validate `values`; `source` names where they came from in the error.
+
+        Raises
+        ------
+        SettingsError
+            In one sentence: which setting, what is wrong, what was given.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error, cls, source)) from error
+
+
+def tagged_union(base: type[Settings], package: str | None = None) -> Any:
+    """All concrete members of the family `base`, as a union told apart by their `kind`.
+
+    A member is a subclass that declares `kind` as a literal. With `package`, every module of that
+    package is imported first: being there is all that a new member has to do.
+    """
+    if package is not None:
+        path = importlib.import_module(package).__path__
+        for module in sorted(pkgutil.iter_modules(path), key=lambda found: found.name):
+            importlib.import_module(f"{package}.{module.name}")
+    members = tuple(sorted(_leaves(base), key=lambda member: member.model_fields["kind"].default))
+    if len(members) == 1:  # pydantic refuses a discriminator on a union of one
+        return members[0]
+    return Annotated[Union[members], Discriminator("kind")]  # noqa: UP007 - built at run time
+
+
+def members(annotation: Any) -> tuple[type[Settings], ...]:
+    """The settings classes that `annotation` admits, in the order a menu shows them."""
+    if isinstance(annotation, type):
+        return (annotation,) if issubclass(annotation, Settings) else ()
+    inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return tuple(member for part in inner for member in members(part))
+
+
+def walk(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting below `model` as (dotted name, field), families' members one after another."""
+    for name, field in model.model_fields.items():
+        dotted = f"{prefix}{name}"
+        yield dotted, field
+        for member in members(field.annotation):
+            yield from walk(member, f"{dotted}.")
+
+
+def _leaves(base: type[Settings]) -> Iterator[type[Settings]]:
+    for child in base.__subclasses__():
+        if "kind" in child.__annotations__:
+            yield child
+        yield from _leaves(child)
+
+
+def _sentence(error: ValidationError, model: type[Settings], source: str) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = {name for name, _ in walk(model)}
+        near = difflib.get_close_matches(_without_kinds(first["loc"], known), known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"{source}: there is no setting '{_without_kinds(first['loc'], known)}'{hint}"
+    return f"{source}: setting '{where}' is {first['input']!r}: {first['msg'].lower()}"
+
+
+def _without_kinds(location: tuple[int | str, ...], known: set[str]) -> str:
+    """`location` as a dotted name, less the union tags that pydantic puts between the parts."""
+    name = ""
+    for position, part in enumerate(location):
+        longer = f"{name}.{part}" if name else str(part)
+        if longer in known or position == len(location) - 1:
+            name = longer
+    return name

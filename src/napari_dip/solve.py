@@ -1,0 +1,119 @@
+"""The loop: fit the prior to the problem, average along the way, stop before the noise is learnt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.observation import Floats
+from napari_dip.prior import Prior
+from napari_dip.problem import Problem
+from napari_dip.result import Wish
+from napari_dip.settings import Settings
+from napari_dip.stopping import Watch
+from napari_dip.torch_import import torch
+
+TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
+CHECK = 10  # steps between two looks at the stopping statistic, so that no step waits for the host
+
+
+class Solver(Settings):
+    """Optimiser and running average."""
+
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
+    """Steps after which the run ends, stopped or not. [step]"""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Step size of the Adam optimiser."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Weight of the past in the running average of the images; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A light sign of life; `image` (C, H, W) only where the reader asked for it."""
+
+    step: int
+    loss: float
+    statistic: float
+    image: Floats | None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The image of the chosen step, on its device, and the course of the fit."""
+
+    x: torch.Tensor
+    loss: Floats
+    statistic: Floats
+    chosen: int
+    reason: str
+
+
+def solve(
+    prior: Prior,
+    watch: Watch,
+    solver: Solver,
+    *,
+    snapshot_every: int | None = None,
+) -> Generator[Tick, Wish | None, Solution]:
+    """Minimise the loss of `watch.fitted` over the network's parameters.
+
+    Adam on the mean negative log-likelihood; the result is the exponential running average of the
+    images, corrected for its start, at the step that the watch prefers. Yields a tick several
+    times a second and at every multiple of `snapshot_every`, then with its image.
+
+    References
+    ----------
+    .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (3) and section 4.1
+           (averaging).
+    .. [2] Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 3 (the
+           correction of running averages for their start).
+    """
+    problem: Problem = watch.fitted
+    optimiser = torch.optim.Adam(
+        prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
+    )
+    losses, statistics = torch.zeros((2, solver.max_steps), device=problem.y.device)
+    running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
+    best, least, chosen = running, torch.inf, torch.zeros((), dtype=torch.int64)
+    reason, wish, last_tick = "", Wish(), time.monotonic()
+    step = 0
+    while not reason:
+        step += 1
+        x = prior()
+        loss = problem.loss(x)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        with torch.no_grad():
+            running.lerp_(x, 1 - solver.averaging)
+            average = running / (1 - solver.averaging**step)
+            statistic = watch.statistic(average)
+            losses[step - 1], statistics[step - 1] = loss.detach(), statistic
+            better = statistic < least if watch.keeps_least else torch.ones_like(statistic).bool()
+            best = torch.where(better, average, best)
+            least = torch.where(better, statistic, least)
+        if step % CHECK == 0:
+            seen = statistics[:step].cpu().numpy()
+            if not np.isfinite(seen[-1]):
+                reason = "the fit diverged, and the best image before that was taken"
+            else:
+                reason = watch.reason_to_stop(seen) or ""
+        if step == solver.max_steps and not reason:
+            reason = f"all {step} steps were taken"
+        snapshot = snapshot_every is not None and step % snapshot_every == 0
+        if snapshot or wish.image or time.monotonic() - last_tick >= TICK:
+            image = average.cpu().numpy() if snapshot or wish.image else None
+            last_tick = time.monotonic()
+            here = (float(course[step - 1]) for course in (losses, statistics))
+            wish = (yield Tick(step, *here, image)) or Wish()
+            if wish.finish and not reason:
+                reason = f"finished by hand after {step} steps"
+    course = statistics[:step].cpu().numpy()
+    chosen = int(np.nanargmin(course)) + 1 if watch.keeps_least else step
+    return Solution(best, losses[:step].cpu().numpy(), course, chosen, reason)
