@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_dip.io import read, write
     from napari_dip.observation import Header, Observation
     from napari_dip.recipe import Recipe, presets
-    from napari_dip.restore import drain, restore
+    from napari_dip.restoration import drain, restore
     from napari_dip.result import Iterate, Result, Wish
 
 # Where each public name lives; it is imported when first asked for, so that importing the package
@@ -30,10 +30,10 @@ _HOME = {
     "RestoreError": "errors",
     "Result": "result",
     "Wish": "result",
-    "drain": "restore",
+    "drain": "restoration",
     "presets": "recipe",
     "read": "io",
-    "restore": "restore",
+    "restore": "restoration",
     "write": "io",
 }
 
@@ -60,5 +60,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'napari_dip' has no attribute '{name}'")
     value = getattr(import_module(f"napari_dip.{_HOME[name]}"), name)
-    globals()[name] = value  # `restore` is a module too: from here on the name is the function
+    globals()[name] = value
     return value

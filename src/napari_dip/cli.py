@@ -199,7 +199,7 @@ def _with_holes(image: FileImage, path: Path) -> FileImage:
 
 def _watched(recipe: Recipe, observation: Observation) -> Result:
     """Run under a progress bar; the first Ctrl-C finishes and keeps."""
-    from napari_dip.restore import restore
+    from napari_dip.restoration import restore
 
     columns = (
         TextColumn("{task.description}"),

@@ -27,7 +27,7 @@ class Code(ABC):
 
     @abstractmethod
     def __call__(self) -> torch.Tensor:
-        """z for the next step, (1, channels, Y, X) float32."""
+        """Z for the next step, (1, channels, Y, X) float32."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Code:

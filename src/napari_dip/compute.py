@@ -56,7 +56,7 @@ class Compute(Settings):
 
 def _cpu_computes_bfloat16() -> bool:
     # Public from torch 2.13 on; before it, float32 is the safe answer.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -73,8 +73,7 @@ def memory_errors_explained(device: torch.device) -> Iterator[None]:
             raise
         where = "memory" if device.type == "cpu" else f"the memory of device '{device.type}'"
         raise DeviceError(
-            f"{where} is full: restore a smaller crop, close other programs, or choose another"
-            " device"
+            f"{where} is full: restore a smaller crop, close other programs, or choose another device"
         ) from error
     finally:
         release(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -14,16 +14,14 @@ from scipy.signal import convolve
 
 from napari_dip.observation import Floats, Observation
 from napari_dip.settings import Settings, tagged_union
-
-if TYPE_CHECKING:
-    import torch
+from napari_dip.torch_import import torch
 
 
 class Likelihood(ABC):
     """A noise model whose numbers are all known."""
 
     sigma: Floats
-    """Standard deviation of the noise, (C, 1, 1) or (C, Y, X), in data units."""
+    """Standard deviation of the noise at the background, (C, 1, 1) or (C, Y, X), in data units."""
     origin: str
     """Where the numbers came from, for the person to read."""
 
@@ -47,39 +45,48 @@ class NoiseSettings(Settings, ABC):
 
 
 class Gaussian(NoiseSettings):
-    """Independent Gaussian noise of the same strength everywhere, or pixel by pixel."""
+    """Independent Gaussian noise, of the same strength everywhere or pixel by pixel.
+
+    The variance is sigma^2 + (relative * |y - background|)^2. The second term stands for whatever
+    grows with the signal (flat-field errors, photon noise of bright things): without it, the few
+    brightest stars of a frame would own the loss. Faint pixels do not feel it.
+    """
 
     kind: Literal["gaussian"] = "gaussian"
     sigma: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the noise; automatic: the error layer's, else estimated from the
     image. [data units]"""
+    relative: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Noise in proportion to the signal above the background, a part of it."""
 
     def likelihood(self, frame: Observation) -> Likelihood:
         y = frame.y[0, :, 0]
         if self.sigma is not None:
-            return _GaussianLikelihood(np.full((len(y), 1, 1), self.sigma, np.float32), "given")
-        if "sigma" in frame.extras:
-            return _GaussianLikelihood(frame.extras["sigma"][0, :, 0], "error layer")
-        found = [estimate_sigma(channel) for channel in y]
-        return _GaussianLikelihood(np.array(found, np.float32)[:, None, None], "estimated")
+            sigma, origin = np.full((len(y), 1, 1), self.sigma), "given"
+        elif "sigma" in frame.extras:
+            sigma, origin = frame.extras["sigma"][0, :, 0], "error layer"
+        else:
+            sigma = np.array([estimate_sigma(channel) for channel in y])[:, None, None]
+            origin = "estimated"
+        background = [np.nanmedian(c) if np.isfinite(c).any() else 0 for c in y]
+        signal = np.abs(y - np.array(background)[:, None, None])
+        total = np.hypot(sigma, self.relative * np.nan_to_num(signal)).astype(np.float32)
+        total[~frame.observed[0, :, 0]] = np.inf
+        return _GaussianLikelihood(np.asarray(sigma, np.float32), origin, torch.from_numpy(total))
 
 
 @dataclass
 class _GaussianLikelihood(Likelihood):
     sigma: Floats
     origin: str
-    _weight: torch.Tensor | None = None
+    total: torch.Tensor
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         # Divide before squaring: data of 1e-20 squared would vanish in float32.
-        return 0.5 * ((mean - y) / self._weight) ** 2
+        return 0.5 * ((mean - y) / self.total) ** 2
 
     def to(self, device: torch.device) -> Likelihood:
-        from napari_dip.torch_import import torch
-
-        usable = np.where(np.isfinite(self.sigma) & (self.sigma > 0), self.sigma, np.inf)
-        weight = torch.from_numpy(np.ascontiguousarray(usable, np.float32)).to(device)
-        return _GaussianLikelihood(self.sigma, self.origin, weight)
+        return replace(self, total=self.total.to(device))
 
 
 # The decomposition high-pass filters of Daubechies' wavelets with one and two vanishing moments.

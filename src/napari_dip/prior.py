@@ -1,21 +1,40 @@
-"""The prior: x = low + span * f_theta(z), an untrained network in data units."""
+"""The prior: x = low + span * f_theta(z), an untrained network in data units, curved for stars."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
-from napari_dip.codes import Code, CodeSettings
+import numpy as np
+
+from napari_dip.codes import CodeSettings
 from napari_dip.networks import NetworkSettings
 from napari_dip.problem import Problem
+from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
+
+LARGE_RANGE = 1000  # noise sigmas between background and brightest pixel
+SOFTENING = 10  # noise sigmas; at 10 a stretch biases nothing that matters
+
+
+class Output(Settings):
+    """How the network's numbers become data units."""
+
+    scale: Literal["auto", "linear", "sinh"] = "auto"
+    """Linear, or sinh for frames whose stars outshine the sky by far; automatic: sinh where the
+    brightest pixel is a thousand times the noise above the background."""
 
 
 class Prior:
     """Images that the network can make, at the scale of the data.
 
-    `low` and `span` are the mean and the standard deviation of each channel's observed data, so
-    that the network's own output is of order one whatever the unit. Sizes that the network cannot
-    divide are padded: the code is made larger and the image cut out of the network's output.
+    On the linear scale x = low + span * f, with the mean and the standard deviation of each
+    channel's observed data; on the sinh scale x = background + s * sinh(low + span * f), with s ten
+    times the noise and the mean and standard deviation of asinh((y - background) / s). Either way
+    the network's own output is of order one whatever the unit, and only the prior is curved: the
+    likelihood stays in data units. Sizes that the network cannot divide are padded: the code is
+    made larger and the image cut out of the network's output.
 
     References
     ----------
@@ -27,15 +46,18 @@ class Prior:
         problem: Problem,
         network: NetworkSettings,
         code: CodeSettings,
+        output: Output,
         *,
         precision: torch.dtype,
         generator: torch.Generator,
     ) -> None:
         device = problem.y.device
         channels, height, width = problem.operator.scene_shape
-        self.low, self.span = _location_and_scale(problem.y, problem.observed)
-        padded = tuple(_multiple(side, network.divisor) for side in (height, width))
-        top, left = ((p - side) // 2 for p, side in zip(padded, (height, width), strict=True))
+        self._stretch = _stretch(problem, output)
+        flat = self._stretch.forward(problem.y) if self._stretch else problem.y
+        self.low, self.span = _location_and_scale(flat, problem.observed)
+        padded = _multiple(height, network.divisor), _multiple(width, network.divisor)
+        top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
         self._window = (slice(top, top + height), slice(left, left + width))
         self._precision = precision
         self._code = code.build(padded, generator).to(device)
@@ -43,7 +65,7 @@ class Prior:
             module = network.build(code.channels, channels)
         module = module.to_empty(device="cpu")
         _initialise(module, generator)
-        self.network = module.to(device, memory_format=torch.channels_last)
+        self.network = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self) -> torch.Tensor:
         """The image for the next step's code: (C, H, W) float32 in data units."""
@@ -51,12 +73,44 @@ class Prior:
         half = self._precision != torch.float32
         with torch.autocast(z.device.type, dtype=self._precision, enabled=half):
             image: torch.Tensor = self.network(z)[0]
-        return self.low + self.span * image[:, self._window[0], self._window[1]]
+        x = self.low + self.span * image[:, self._window[0], self._window[1]]
+        return self._stretch.inverse(x) if self._stretch else x
 
 
-def _location_and_scale(
-    y: torch.Tensor, observed: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+@dataclass(frozen=True)
+class _Sinh:
+    """asinh((y - background) / softening) and back."""
+
+    background: torch.Tensor
+    softening: torch.Tensor
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        return torch.asinh((y - self.background) / self.softening)
+
+    def inverse(self, x: torch.Tensor) -> torch.Tensor:
+        # Beyond 25 the network is astray (sinh: 3.6e10); a finite gradient brings it back.
+        return self.background + self.softening * torch.sinh(x.clamp(-25, 25))
+
+
+def _stretch(problem: Problem, output: Output) -> _Sinh | None:
+    if output.scale == "linear":
+        return None
+    known = [c[o] for c, o in zip(problem.y, problem.observed, strict=True) if o.any()]
+    medians = [channel.median() for channel in known]
+    noise = [float(np.nanmedian(sigma)) for sigma in problem.likelihood.sigma]
+    brightest = max(
+        float((channel - median).abs().max()) / sigma
+        for channel, median, sigma in zip(known, medians, noise, strict=False)
+    )
+    if output.scale == "auto" and brightest < LARGE_RANGE:
+        return None
+    shared = torch.stack(medians)
+    background = shared if len(shared) == len(problem.y) else shared.mean().expand(len(problem.y))
+    softening = SOFTENING * torch.tensor(noise, device=problem.y.device)
+    return _Sinh(background[:, None, None], softening[:, None, None])
+
+
+def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation over the observed pixels of each channel, (C, 1, 1) each.
 
     A channel with one value, or none, borrows from all channels together.
@@ -79,7 +133,7 @@ def _multiple(side: int, divisor: int) -> int:
 
 
 def _initialise(module: torch.nn.Module, generator: torch.Generator) -> None:
-    """torch's own default initialisation, drawn from `generator` and not from the global state."""
+    """Torch's own default initialisation, drawn from `generator` and not from the global state."""
     for layer in module.modules():
         match layer:
             case torch.nn.Conv2d():

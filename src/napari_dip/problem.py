@@ -55,8 +55,19 @@ class Problem:
         nll = self.likelihood.nll(self.operator(x), self.y)
         return torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
 
+    def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
+        """The loss with residuals beyond three sigmas counted in proportion (Huber's loss).
+
+        For judging, not for fitting: the core of a bright star that was never fitted may be a
+        hundred sigmas off, and would outweigh all the sky.
+        """
+        nll = self.likelihood.nll(self.operator(x), self.y)
+        sigmas = torch.sqrt(2 * nll)
+        huber = torch.where(sigmas <= 3, nll, 3 * sigmas - 4.5)
+        return torch.where(self.observed, huber, 0.0).sum() / self.observed.sum()
+
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """y - A x in data units, NaN where nothing is observed."""
+        """Y - A x in data units, NaN where nothing is observed."""
         return torch.where(self.observed, self.y - self.operator(x), torch.nan)
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:

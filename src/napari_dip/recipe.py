@@ -19,6 +19,7 @@ from napari_dip.networks.hourglass import Hourglass
 from napari_dip.noise import AnyNoise, Gaussian
 from napari_dip.operators import AnyOperator
 from napari_dip.operators.identity import Identity
+from napari_dip.prior import Output
 from napari_dip.settings import Settings
 from napari_dip.solve import Solver
 from napari_dip.stopping import AnyStopping, HeldOut
@@ -48,6 +49,8 @@ class Recipe(Settings):
     """The untrained network whose shape is the prior."""
     code: AnyCode = UniformNoise()
     """What the network is given."""
+    output: Output = Output()
+    """How the network's numbers become data units."""
     solver: Solver = Solver()
     """Optimiser and running average."""
     stopping: AnyStopping = HeldOut()

@@ -95,7 +95,7 @@ def _scene(rng: np.random.Generator, side: int, stars: int) -> NDArray[np.float6
     galaxy = Sersic2D(
         amplitude=120, r_eff=side / 11, n=2, x_0=side * 0.33, y_0=side * 0.6, ellip=0.5, theta=0.6
     )
-    scene = SKY + galaxy(x, y)
+    scene: NDArray[np.float64] = SKY + galaxy(x, y)
     sigma = 2.6 / np.sqrt(8 * np.log(2))
     flux = 10 ** rng.uniform(2.3, 6.2, stars) * rng.uniform(0, 1, stars) ** 2
     for star, (row, column) in zip(flux, rng.uniform(0, side, (stars, 2)), strict=True):

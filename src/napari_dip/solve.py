@@ -80,7 +80,7 @@ def solve(
     )
     losses, statistics = torch.zeros((2, solver.max_steps), device=problem.y.device)
     running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
-    best, least, chosen = running, torch.inf, torch.zeros((), dtype=torch.int64)
+    best, least = running, torch.full_like(losses[0], torch.inf)
     reason, wish, last_tick = "", Wish(), time.monotonic()
     step = 0
     while not reason:
@@ -110,8 +110,8 @@ def solve(
         if snapshot or wish.image or time.monotonic() - last_tick >= TICK:
             image = average.cpu().numpy() if snapshot or wish.image else None
             last_tick = time.monotonic()
-            here = (float(course[step - 1]) for course in (losses, statistics))
-            wish = (yield Tick(step, *here, image)) or Wish()
+            now = (losses[step - 1].item(), statistics[step - 1].item())
+            wish = (yield Tick(step, *now, image=image)) or Wish()
             if wish.finish and not reason:
                 reason = f"finished by hand after {step} steps"
     course = statistics[:step].cpu().numpy()

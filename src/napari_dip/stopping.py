@@ -76,7 +76,7 @@ class _HeldOutWatch(Watch):
     keeps_least: bool = True
 
     def statistic(self, average: torch.Tensor) -> torch.Tensor:
-        return self.held_out.loss(average)
+        return self.held_out.robust_loss(average)
 
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
         best = int(np.argmin(statistics)) + 1

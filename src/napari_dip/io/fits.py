@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata.bitmask import bitfield_to_boolean_mask
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
@@ -136,7 +135,9 @@ def _name(hdu: Any) -> str:
 
 
 def _contents(hdus: fits.HDUList) -> str:
-    kinds = [type(h).__name__.removesuffix("HDU") for h in hdus if len(getattr(h, "shape", ())) or h.size]
+    kinds = [
+        type(h).__name__.removesuffix("HDU") for h in hdus if len(getattr(h, "shape", ())) or h.size
+    ]
     return ", ".join(kinds) or "headers"
 
 
@@ -163,9 +164,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
         pixel_size=_pixel_size(stored_header, axes),
         cards=stored_header.tostring(sep="\n", padding=False),
     )
-    return FileImage(
-        array, axes, flagged=flagged if flagged.any() else None, sigma=sigma, header=header
-    )
+    return FileImage(array, axes, flagged=flagged if flagged.any() else None, sigma=sigma, header=header)
 
 
 def _belongs_to(other: Any, hdu: Any) -> bool:
@@ -194,16 +193,11 @@ def _native_sigma(hdu: Any) -> NDArray[np.float32]:
 
 
 def _flagged(hdu: Any, primary: fits.Header) -> Flags:
-    telescope = str(primary.get("TELESCOP", "")).upper()
     flags = _native(hdu.data)
-    if not np.issubdtype(flags.dtype, np.integer):
-        return np.nan_to_num(flags) != 0
-    unusable = _UNUSABLE_BITS.get(telescope)
-    ignored = None if unusable is None else ~unusable
-    if ignored is None or _name(hdu) == "FILLED":
-        return flags != 0
-    flagged: Flags = bitfield_to_boolean_mask(flags, ignore_flags=ignored & 0x7FFFFFFF)
-    return flagged
+    telescope = str(primary.get("TELESCOP", "")).upper()
+    if telescope in _UNUSABLE_BITS and _name(hdu) == "DQ":
+        flags = flags & _UNUSABLE_BITS[telescope]
+    return np.asarray(np.nan_to_num(flags) != 0)
 
 
 def _without_single_axes(

@@ -113,9 +113,7 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
     if "?" in letters:
         raise ReadError(f"{path}: axes {series.axes} are more than time, channel, depth, Y and X")
     pixels = _ome_pixels(tiff, number)
-    channels = tuple(
-        name for c in (pixels if pixels is not None else ()) if (name := c.get("Name"))
-    )
+    channels = tuple(name for c in (pixels if pixels is not None else ()) if (name := c.get("Name")))
     page = series.keyframe
     rgb = (
         series.axes.endswith("S")

@@ -34,7 +34,7 @@ class Hourglass(NetworkSettings):
 
     @property
     def divisor(self) -> int:
-        return 2**self.depth
+        return int(2**self.depth)
 
     def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
         from napari_dip.networks.layers import Float32, Skip, convolution, normalisation

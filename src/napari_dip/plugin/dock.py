@@ -38,17 +38,7 @@ COMMON = ("noise", "keep_observed", "seed")
 RESTING = "Choose an image and press Run."
 
 
-def denoise_dock(napari_viewer: napari.viewer.Viewer) -> RestoreDock:
-    """*Plugins > napari-dip > Denoise*."""
-    return RestoreDock(napari_viewer, "denoise")
-
-
-def inpaint_dock(napari_viewer: napari.viewer.Viewer) -> RestoreDock:
-    """*Plugins > napari-dip > Inpaint*."""
-    return RestoreDock(napari_viewer, "inpaint")
-
-
-class LayerPicker(QComboBox):
+class LayerPicker(QComboBox):  # type: ignore[misc]
     """The viewer's layers of one kind; the choice survives renaming and reordering."""
 
     def __init__(self, viewer: napari.viewer.Viewer, kind: type[Layer], *, none: str = "") -> None:
@@ -66,7 +56,7 @@ class LayerPicker(QComboBox):
         if self._none:
             self.addItem(self._none, None)
         for layer in reversed(self._viewer.layers):
-            if type(layer) is self._kind:
+            if isinstance(layer, self._kind):
                 self.addItem(layer.name, layer)
         rows = [self.itemData(row) for row in range(self.count())]
         if chosen in rows:
@@ -83,7 +73,7 @@ class LayerPicker(QComboBox):
         self.setCurrentIndex(rows.index(layer))
 
 
-class RestoreDock(QScrollArea):
+class RestoreDock(QScrollArea):  # type: ignore[misc]
     """One task's dock, opened on the preset `preset`."""
 
     def __init__(self, viewer: napari.viewer.Viewer, preset: str) -> None:
@@ -137,9 +127,7 @@ class RestoreDock(QScrollArea):
         self.plot.clear_course()
         self._say("Starting ...", error=False)
         try:
-            self.session.run(
-                self.recipe(), layer, holes=self.holes.layer(), sigma=self.sigma.layer()
-            )
+            self.session.run(self.recipe(), layer, holes=self.holes.layer(), sigma=self.sigma.layer())
         except RestoreError as error:
             self._say(str(error), error=True)
 
@@ -267,3 +255,16 @@ class RestoreDock(QScrollArea):
     def _restyle(self, event: Any = None) -> None:
         self.plot.restyle(get_theme(self._viewer.theme))
 
+
+class DenoiseDock(RestoreDock):
+    """*Plugins > napari-dip > Denoise*."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, "denoise")
+
+
+class InpaintDock(RestoreDock):
+    """*Plugins > napari-dip > Inpaint*."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, "inpaint")

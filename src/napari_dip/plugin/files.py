@@ -41,7 +41,9 @@ def star_field_sample() -> list[LayerData]:
     hdus = star_field()
     noisy = hdu_images(hdus)[0]
     truth = FileImage(hdus["TRUTH"].data, "YX", header=noisy.header)
-    hidden = [(data, {**meta, "visible": False}, kind) for data, meta, kind in layer_data(truth, "truth")]
+    hidden = [
+        (data, {**meta, "visible": False}, kind) for data, meta, kind in layer_data(truth, "truth")
+    ]
     return hidden + layer_data(noisy, "star field")
 
 

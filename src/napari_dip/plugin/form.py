@@ -95,7 +95,8 @@ def _read(entry: Widget) -> Any:
     if isinstance(entry, SettingsForm | _Choice):
         return entry.values()
     # Numbers are text until the settings parse them; nothing written means automatic.
-    return entry.value if entry.value != "" else None
+    value = entry.value  # type: ignore[attr-defined]
+    return value if value != "" else None
 
 
 def _entry(name: str, field: FieldInfo, value: Any) -> Widget:
@@ -131,9 +132,7 @@ def _single(field: FieldInfo, value: Any) -> Widget:
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
     """The types in a union such as ``float | None``, less what annotates them."""
-    return tuple(
-        get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(kind)
-    )
+    return tuple(get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(kind))
 
 
 def _limits(field: FieldInfo) -> tuple[int, int]:

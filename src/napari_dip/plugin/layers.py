@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.errors import ObservationError
 from napari_dip.io import FileImage
 from napari_dip.observation import Floats, Header, Observation
 from napari_dip.result import Result
@@ -113,7 +112,11 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
     """A file's image as layers: its pixels, and where it has them its noise and its holes."""
     array, axes, holes, sigma = image.array, image.axes, image.holes, image.sigma
     if not image.rgb and not axes.endswith("YX"):  # channels that are no colours become an axis
-        order = [*(i for i, a in enumerate(axes) if a not in "YX"), axes.index("Y"), axes.index("X")]
+        order = [
+            *(i for i, a in enumerate(axes) if a not in "YX"),
+            axes.index("Y"),
+            axes.index("X"),
+        ]
         array, axes = array.transpose(order), "".join(axes[i] for i in order)
         holes = None if holes is None else holes.transpose(order)
     stem = Path(path).name if Path(path).suffix else str(path)
@@ -135,9 +138,7 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
     return layers
 
 
-def picture_of(
-    data: NDArray[Any], attributes: Mapping[str, Any]
-) -> tuple[FileImage, Mapping[str, Any]]:
+def picture_of(data: NDArray[Any], attributes: Mapping[str, Any]) -> tuple[FileImage, Mapping[str, Any]]:
     """A layer's data and attributes as an image to write, and how it was made, if we made it."""
     ours = attributes.get("metadata", {}).get(KEY, {})
     result: Result | None = ours.get("result")
@@ -168,7 +169,9 @@ def _header(layer: Image) -> Header:
     about = {"scale": layer.scale, "units": layer.units}
     source = layer.source.path or ""
     return Header(
-        path=str(source), name=layer.name, pixel_size=_sizes(about, axes.rstrip("C") if layer.rgb else axes)
+        path=str(source),
+        name=layer.name,
+        pixel_size=_sizes(about, axes.rstrip("C") if layer.rgb else axes),
     )
 
 
@@ -214,5 +217,3 @@ def _stretch(array: NDArray[Any], holes: NDArray[np.bool_] | None) -> tuple[floa
         return None
     low, high = np.percentile(known[:: max(1, known.size // 1_000_000)], (0.5, 99.5))
     return (float(low), float(high)) if high > low else None
-
-

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
+from numpy.typing import NDArray
 
 from napari_dip.result import Iterate, Result
 
@@ -74,6 +75,6 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
             self._chosen.setValue(course.chosen)
             self._chosen.show()
 
-    def _draw(self, steps: np.ndarray, values: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _draw(self, steps: NDArray[np.int_], values: NDArray[np.float64]) -> None:
         for curve, column in ((self._loss, 0), (self._statistic, 1)):
             curve.setData(steps, values[:, column])

@@ -10,7 +10,7 @@ from threading import Event
 from napari_dip.errors import RestoreError
 from napari_dip.observation import Observation
 from napari_dip.recipe import Recipe
-from napari_dip.restore import restore
+from napari_dip.restoration import restore
 from napari_dip.result import Iterate, Result, Wish
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
@@ -23,9 +21,7 @@ from napari_dip.torch_import import torch
 Run = Generator[Iterate, Wish | None, Result]
 
 
-def restore(
-    recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None
-) -> Run:
+def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None) -> Run:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
     Channels are restored jointly, frames (T and Z) one after another with the same seed.
@@ -152,6 +148,7 @@ def _fit(
         watch.fitted,
         recipe.network,
         recipe.code,
+        recipe.output,
         precision=recipe.compute.resolve_precision(device),
         generator=generator,
     )

@@ -1,0 +1,67 @@
+"""Restore a simulated star field in napari's own window, through the dock, and save it."""
+
+import sys
+import time
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from napari_dip.plugin.session import State
+from napari_dip.samples import star_field
+
+
+def wait_until(done, seconds: float) -> None:
+    """Keep the window alive until `done()`."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            sys.exit(f"demo: nothing happened in {seconds:.0f} s")
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def pause(seconds: float) -> None:
+    """Let the window draw."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end, seconds + 5)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    frame, restored, picture = (
+        folder / name for name in ("star_field.fits", "restored.fits", "window.png")
+    )
+    star_field().writeto(frame, overwrite=True)
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1366, 768)
+    viewer.open(frame, plugin="napari-dip")
+    viewer.layers["star_field.fits - holes"].visible = False
+    viewer.reset_view()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    pause(1)
+
+    print("restoring; it stops by itself ...", flush=True)
+    begun = time.monotonic()
+    dock.run_button.click()
+    wait_until(lambda: dock.session.state == State.IDLE, 3600)
+    print(dock.status.text(), f"({time.monotonic() - begun:.0f} s)")
+
+    layer = viewer.layers["star_field.fits - restored"]
+    layer.save(str(restored), plugin="napari-dip")
+    viewer.layers.selection = {layer}
+    for other in viewer.layers:  # before and after, side by side
+        other.visible = other.name in ("star_field.fits", layer.name)
+    viewer.grid.stride = -1
+    viewer.grid.enabled = True
+    viewer.reset_view()
+    pause(1)
+    viewer.screenshot(str(picture), canvas_only=False, flash=False)
+    print(f"the frame:  {frame}\nrestored:   {restored}\nthe window: {picture}")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

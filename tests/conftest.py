@@ -1,0 +1,51 @@
+"""What every test may use: the folder of real images, and small images of known truth."""
+
+import os
+from pathlib import Path
+
+# Small images on few cores: more threads than one only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+from napari_dip import Observation, Recipe
+
+QUICK = {"network.channels": 8, "network.depth": 3, "solver.max_steps": 20, "compute.device": "cpu"}
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real images; tests that need it are skipped where it is absent."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("NAPARI_DIP_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}; set NAPARI_DIP_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def quick() -> Recipe:
+    """A recipe that takes a second and restores nothing well."""
+    return Recipe.preset("denoise").override(QUICK)
+
+
+@pytest.fixture
+def scene() -> np.ndarray:
+    """(48, 56) float: smooth, with edges, around 100."""
+    y, x = np.mgrid[:48, :56]
+    return 100 + 20 * np.sin(x / 7) + 30.0 * (np.hypot(y - 20, x - 25) < 12)
+
+
+@pytest.fixture
+def noisy(scene) -> np.ndarray:
+    """The scene under noise of standard deviation 8."""
+    return scene + np.random.default_rng(3).normal(0, 8, scene.shape)
+
+
+@pytest.fixture
+def observation(noisy) -> Observation:
+    """The noisy scene with a hole."""
+    holes = np.zeros(noisy.shape, bool)
+    holes[10:14, 20:26] = True
+    return Observation.from_array(noisy, axes="YX", holes=holes)

@@ -1,0 +1,137 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from napari_dip import Recipe
+from napari_dip.samples import star_field
+
+FAST = [
+    "--set",
+    "network.channels=8",
+    "--set",
+    "network.depth=3",
+    "--set",
+    "solver.max_steps=20",
+]
+
+
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "frame.fits"
+    star_field(seed=1, side=64, stars=10).writeto(path)
+    return path
+
+
+def command(*words, **options):
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "napari_dip", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        check=False,
+        **options,
+    )
+
+
+def test_run_restores_and_says_so(frame, tmp_path):
+    out = tmp_path / "out.fits"
+    done = command("run", "denoise", frame, out, *FAST, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    assert f"written: {out}" in done.stdout
+    assert "all 20 steps were taken" in done.stdout
+    assert fits.getheader(out)["DIPSEED"] == 3
+    assert np.isfinite(fits.getdata(out)).all()
+
+
+def test_an_output_and_a_json_file_are_recipes(frame, tmp_path):
+    first, second, third = (tmp_path / name for name in ("1.fits", "2.fits", "3.fits"))
+    assert command("run", "inpaint", frame, first, *FAST).returncode == 0
+    assert command("run", first, frame, second).returncode == 0
+    np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
+    recipe = tmp_path / "mine.json"
+    recipe.write_text(
+        json.dumps({"solver": {"max_steps": 10}, "network": {"kind": "hourglass", "channels": 8}})
+    )
+    done = command("run", recipe, frame, third)
+    assert "all 10 steps" in done.stdout
+
+
+def test_holes_come_from_a_file(frame, tmp_path):
+    holes = np.zeros((64, 64), np.uint8)
+    holes[30:33] = 5
+    fits.PrimaryHDU(holes).writeto(tmp_path / "holes.fits")
+    out = tmp_path / "out.fits"
+    done = command("run", "inpaint", frame, out, *FAST, "--holes", tmp_path / "holes.fits")
+    assert done.returncode == 0, done.stderr
+    assert fits.getdata(out, "FILLED")[30:33].all()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "denoize", "FRAME", "OUT"], "did you mean 'denoise'"),
+        (["run", "denoise", "absent.fits", "OUT"], "no file absent.fits"),
+        (["run", "denoise", "FRAME", "OUT.png"], "suffix"),
+        (["run", "denoise", "FRAME", "FRAME"], "exists already"),
+        (["run", "denoise", "FRAME", "FRAME", "--overwrite"], "input itself"),
+        (["run", "denoise", "FRAME", "OUT", "--set", "noise.sgma=1"], "did you mean"),
+        (["run", "denoise", "FRAME", "OUT", "--set", "noise.sigma"], "name=value"),
+        (["run", "FRAME", "FRAME", "OUT"], "no recipe"),
+        (["run", "denoise", "FRAME", "nowhere/out.fits"], "no folder"),
+        (["info", "absent.tif"], "no file absent.tif"),
+        (["presets", "nothing"], "no preset"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(frame, tmp_path, words, said):
+    places = {
+        "FRAME": str(frame),
+        "OUT": str(tmp_path / "o.fits"),
+        "OUT.png": str(tmp_path / "o.png"),
+    }
+    before = frame.read_bytes()
+    done = command(*(places.get(word, word) for word in words), cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("napari-dip: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert frame.read_bytes() == before
+
+
+def test_presets_are_listed_explained_and_printed(frame):
+    assert "denoise" in command("presets").stdout
+    assert "noise.sigma" in command("presets", "denoise").stdout
+    printed = command("presets", "inpaint", "--json").stdout
+    assert Recipe.from_json(printed) == Recipe.preset("inpaint")
+
+
+def test_info_says_what_is_in_a_file(frame):
+    said = command("info", frame).stdout
+    assert "Y 64 x X 64" in said
+    assert "adu" in said
+    assert "arcsec" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
+def test_control_c_finishes_and_keeps(frame, tmp_path):
+    out = tmp_path / "out.fits"
+    running = subprocess.Popen(
+        [sys.executable, "-m", "napari_dip", "run", "denoise", str(frame), str(out),
+         *FAST[:4], "--set", "solver.max_steps=1000000", "--set", "stopping.kind=fixed"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(15)
+    running.send_signal(signal.SIGINT)
+    said, errors = running.communicate(timeout=60)
+    assert running.returncode == 0, errors
+    assert "finished by hand" in said
+    assert np.isfinite(fits.getdata(out)).all()

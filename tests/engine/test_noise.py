@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from napari_dip import Observation
+from napari_dip.noise import Gaussian, estimate_sigma
+
+
+def likelihood_of(settings, observation):
+    return settings.likelihood(observation).to(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("sigma", [1e-21, 0.3, 25.0])
+def test_the_estimate_is_the_noise_that_was_put_in(sigma):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:200, :200]
+    image = sigma * (20 * np.sin(x / 20) * np.cos(y / 30) + rng.normal(0, 1, x.shape))
+    assert estimate_sigma(image) == pytest.approx(sigma, rel=0.03)
+
+
+@pytest.mark.parametrize("missing", [0.1, 0.5])
+def test_holes_do_not_bias_the_estimate(missing):
+    found = []
+    for seed in range(8):  # one estimate scatters by up to 3 %, for want of whole neighbourhoods
+        rng = np.random.default_rng(seed)
+        image = rng.normal(50, 4, (200, 200))
+        image[rng.random(image.shape) < missing] = np.nan
+        found.append(estimate_sigma(image))
+    assert np.mean(found) == pytest.approx(4, rel=0.03)
+
+
+def test_an_image_without_noise_has_a_sigma_above_zero(scene):
+    assert estimate_sigma(np.round(scene / 50) * 50) > 0
+
+
+def test_the_gaussian_likelihood_is_the_gaussian_likelihood():
+    rng = np.random.default_rng(0)
+    y, mean = rng.normal(10, 3, (2, 1, 32, 32)).astype(np.float32)
+    observation = Observation.from_array(y[0], axes="YX")
+    nll = likelihood_of(Gaussian(sigma=3.0, relative=0), observation).nll(
+        torch.from_numpy(mean), torch.from_numpy(y)
+    )
+    expected = -norm(loc=mean, scale=3).logpdf(y) - np.log(3 * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(nll.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sigma_is_given_or_read_or_estimated_in_this_order(noisy):
+    layer = np.full(noisy.shape, 5.0)
+    with_layer = Observation.from_array(noisy, axes="YX", sigma=layer)
+    without = Observation.from_array(noisy, axes="YX")
+    assert likelihood_of(Gaussian(sigma=3), with_layer).origin == "given"
+    read = likelihood_of(Gaussian(), with_layer)
+    assert (read.origin, float(read.sigma[0, 0, 0])) == ("error layer", 5.0)
+    found = likelihood_of(Gaussian(), without)
+    assert found.origin == "estimated"
+    assert float(found.sigma[0, 0, 0]) == pytest.approx(8, rel=0.15)
+
+
+def test_relative_noise_is_felt_by_bright_pixels_only():
+    y = np.random.default_rng(0).normal(100, 1, (64, 64))
+    y[30, 30] = 1e5
+    observation = Observation.from_array(y, axes="YX")
+    total = likelihood_of(Gaussian(sigma=1, relative=0.01), observation).total[0].numpy()
+    assert total[30, 30] == pytest.approx(999, rel=1e-3)
+    assert np.delete(total.ravel(), 30 * 64 + 30).max() < 1.001

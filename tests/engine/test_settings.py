@@ -1,0 +1,77 @@
+import json
+
+import pytest
+
+from napari_dip import Recipe, presets
+from napari_dip.errors import SettingsError
+from napari_dip.settings import Settings, members, walk
+
+
+def test_every_setting_has_a_sentence():
+    for name, field in walk(Recipe):
+        if not name.endswith("kind"):
+            assert field.description, name
+            assert field.description.rstrip().endswith((".", "]")), name
+
+
+def test_presets_are_recipes_that_survive_json():
+    assert set(presets()) == {"denoise", "inpaint"}
+    for name in presets():
+        recipe = Recipe.preset(name)
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert recipe.summary
+
+
+def test_override_changes_one_setting_and_leaves_the_rest():
+    recipe = Recipe.preset("denoise")
+    changed = recipe.override({"noise.sigma": 12.0, "seed": 4})
+    assert changed.noise.sigma == 12.0
+    assert changed.seed == 4
+    assert changed.override({"noise.sigma": None, "seed": 0}) == recipe
+
+
+def test_changing_a_kind_starts_from_its_own_defaults():
+    recipe = Recipe.preset("denoise").override({"stopping.kind": "fixed", "solver.max_steps": 7})
+    assert recipe.stopping.kind == "fixed"
+    assert recipe.solver.max_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"noise.sigmaa": 1}, "did you mean 'noise.sigma'"),
+        ({"sed": 1}, "did you mean 'seed'"),
+        ({"noise.sigma": -1}, "greater than 0"),
+        ({"network.depth": "deep"}, "integer"),
+        ({"stopping.kind": "never"}, "stopping"),
+        ({"seed.deep.er": 1}, "single value"),
+        ({"solver.learning_rate": float("nan")}, "learning_rate"),
+    ],
+)
+def test_a_mistyped_setting_is_refused_in_one_sentence(changes, said):
+    with pytest.raises(SettingsError, match=said) as error:
+        Recipe.preset("denoise").override(changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"solver": 3}), json.dumps({"colour": 1})])
+def test_a_broken_recipe_is_refused_in_one_sentence(text):
+    with pytest.raises(SettingsError, match=r"my\.json") as error:
+        Recipe.from_json(text, source="my.json")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_preset_gets_a_suggestion():
+    with pytest.raises(SettingsError, match="did you mean 'denoise'"):
+        Recipe.preset("denoize")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe.preset("denoise").seed = 3
+
+
+def test_members_of_a_union_are_found():
+    kinds = members(Recipe.model_fields["stopping"].annotation)
+    assert {kind.model_fields["kind"].default for kind in kinds} == {"fixed", "held-out"}
+    assert all(issubclass(kind, Settings) for kind in kinds)
