@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from astropy.stats import mad_std
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.signal import convolve
 
 from napari_dip.observation import Floats, Observation
 from napari_dip.settings import Settings, tagged_union
@@ -106,6 +104,9 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
     .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994)
            425, section 2.5, doi:10.1093/biomet/81.3.425
     """
+    from astropy.stats import mad_std  # these two take a second to import
+    from scipy.signal import convolve
+
     spread = float(np.nanstd(image.astype(float)))
     for high_pass in (_DB2, _HAAR):
         detail = convolve(

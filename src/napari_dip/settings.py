@@ -44,12 +44,14 @@ def tagged_union(base: type[Settings], package: str | None = None) -> Any:
     """All concrete members of the family `base`, as a union told apart by their `kind`.
 
     A member is a subclass that declares `kind` as a literal. With `package`, every module of that
-    package is imported first: being there is all that a new member has to do.
+    package is imported first, but those with a leading underscore: being there is all that a new
+    member has to do.
     """
     if package is not None:
         path = importlib.import_module(package).__path__
         for module in sorted(pkgutil.iter_modules(path), key=lambda found: found.name):
-            importlib.import_module(f"{package}.{module.name}")
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{package}.{module.name}")
     members = tuple(sorted(_leaves(base), key=lambda member: member.model_fields["kind"].default))
     if len(members) == 1:  # pydantic refuses a discriminator on a union of one
         return members[0]

@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 
 from napari_dip import Recipe
+from napari_dip.cli import main
 from napari_dip.samples import star_field
 
 FAST = [
@@ -29,6 +30,19 @@ def frame(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """The command line in this process: (exit status, what it printed, its errors)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["napari-dip", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return call
+
+
 def command(*words, **options):
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(
@@ -42,36 +56,34 @@ def command(*words, **options):
     )
 
 
-def test_run_restores_and_says_so(frame, tmp_path):
+def test_run_restores_and_says_so(call, frame, tmp_path):
     out = tmp_path / "out.fits"
-    done = command("run", "denoise", frame, out, *FAST, "--seed", 3)
-    assert done.returncode == 0, done.stderr
-    assert f"written: {out}" in done.stdout
-    assert "all 20 steps were taken" in done.stdout
+    status, said, _ = call("run", "denoise", frame, out, *FAST, "--seed", 3)
+    assert status == 0
+    assert f"written: {out}" in said
+    assert "all 20 steps were taken" in said
     assert fits.getheader(out)["DIPSEED"] == 3
     assert np.isfinite(fits.getdata(out)).all()
 
 
-def test_an_output_and_a_json_file_are_recipes(frame, tmp_path):
+def test_an_output_and_a_json_file_are_recipes(call, frame, tmp_path):
     first, second, third = (tmp_path / name for name in ("1.fits", "2.fits", "3.fits"))
     assert command("run", "inpaint", frame, first, *FAST).returncode == 0
-    assert command("run", first, frame, second).returncode == 0
+    assert call("run", first, frame, second)[0] == 0
     np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
     recipe = tmp_path / "mine.json"
     recipe.write_text(
         json.dumps({"solver": {"max_steps": 10}, "network": {"kind": "hourglass", "channels": 8}})
     )
-    done = command("run", recipe, frame, third)
-    assert "all 10 steps" in done.stdout
+    assert "all 10 steps" in call("run", recipe, frame, third)[1]
 
 
-def test_holes_come_from_a_file(frame, tmp_path):
+def test_holes_come_from_a_file(call, frame, tmp_path):
     holes = np.zeros((64, 64), np.uint8)
     holes[30:33] = 5
     fits.PrimaryHDU(holes).writeto(tmp_path / "holes.fits")
     out = tmp_path / "out.fits"
-    done = command("run", "inpaint", frame, out, *FAST, "--holes", tmp_path / "holes.fits")
-    assert done.returncode == 0, done.stderr
+    assert call("run", "inpaint", frame, out, *FAST, "--holes", tmp_path / "holes.fits")[0] == 0
     assert fits.getdata(out, "FILLED")[30:33].all()
 
 
@@ -91,30 +103,29 @@ def test_holes_come_from_a_file(frame, tmp_path):
         (["presets", "nothing"], "no preset"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_status_2(frame, tmp_path, words, said):
+def test_a_mistake_is_one_sentence_and_status_2(call, frame, tmp_path, words, said):
     places = {
         "FRAME": str(frame),
         "OUT": str(tmp_path / "o.fits"),
         "OUT.png": str(tmp_path / "o.png"),
     }
     before = frame.read_bytes()
-    done = command(*(places.get(word, word) for word in words), cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.startswith("napari-dip: ")
-    assert len(done.stderr.strip().splitlines()) == 1
+    status, _, errors = call(*(places.get(word, word) for word in words))
+    assert status == 2
+    assert said in errors
+    assert errors.startswith("napari-dip: ")
+    assert len(errors.strip().splitlines()) == 1
     assert frame.read_bytes() == before
 
 
-def test_presets_are_listed_explained_and_printed(frame):
-    assert "denoise" in command("presets").stdout
-    assert "noise.sigma" in command("presets", "denoise").stdout
-    printed = command("presets", "inpaint", "--json").stdout
-    assert Recipe.from_json(printed) == Recipe.preset("inpaint")
+def test_presets_are_listed_explained_and_printed(call):
+    assert "denoise" in call("presets")[1]
+    assert "noise.sigma" in call("presets", "denoise")[1]
+    assert Recipe.from_json(call("presets", "inpaint", "--json")[1]) == Recipe.preset("inpaint")
 
 
-def test_info_says_what_is_in_a_file(frame):
-    said = command("info", frame).stdout
+def test_info_says_what_is_in_a_file(call, frame):
+    _, said, _ = call("info", frame)
     assert "Y 64 x X 64" in said
     assert "adu" in said
     assert "arcsec" in said

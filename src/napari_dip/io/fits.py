@@ -72,8 +72,9 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
     """Write `picture` into a copy of the file that it was read from, or into a new one."""
     with _copy_of_source(picture.header) as hdus:
         index = min(picture.header.hdu, len(hdus) - 1)
-        shape = _stored_shape(hdus[index], picture.array)
-        pixels = _planes_first(picture.array, picture.axes).reshape(shape)
+        pixels = _planes_first(picture.array, picture.axes)
+        shape = _stored_shape(hdus[index], pixels)
+        pixels = pixels.reshape(shape)
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
         header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
         hdus[index] = kind(_storable(pixels), header)
@@ -250,9 +251,8 @@ def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
 def _stored_shape(hdu: Any, image: NDArray[Any]) -> tuple[int, ...]:
     """The shape in the file, single axes included, if it fits; else the image's own."""
     shape = tuple(hdu.shape or ())
-    if np.prod(shape) == image.size and shape[-2:] == image.shape[-2:]:
-        return shape
-    return tuple(image.shape) if image.ndim else shape
+    fits_in = np.prod(shape) == image.size and shape[-2:] == image.shape[-2:]
+    return shape if fits_in else image.shape
 
 
 def _planes_first(image: NDArray[Any], axes: str) -> NDArray[Any]:

@@ -37,7 +37,7 @@ class Hourglass(NetworkSettings):
         return int(2**self.depth)
 
     def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
-        from napari_dip.networks.layers import Float32, Skip, convolution, normalisation
+        from napari_dip.networks._layers import Float32, Skip, convolution, normalisation
         from napari_dip.torch_import import torch
 
         body: torch.nn.Module | None = None

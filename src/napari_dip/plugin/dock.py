@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from napari.utils import progress
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -77,11 +77,12 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
     """One task's dock, opened on the preset `preset`."""
 
     def __init__(self, viewer: napari.viewer.Viewer, preset: str) -> None:
-        super().__init__()
+        self.session = Session(viewer)
         self._viewer = viewer
         self._recipe = Recipe.preset(preset)
         self._activity: Any = None
-        self.session = Session(viewer)
+        self.plot = CoursePlot(get_theme(viewer.theme))
+        super().__init__()
 
         self.image = LayerPicker(viewer, Image)
         self.holes = LayerPicker(viewer, Labels, none="none painted")
@@ -95,14 +96,25 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.cancel_button = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.status = QLabel(RESTING)
-        self.plot = CoursePlot(get_theme(viewer.theme))
 
         self._lay_out()
         self._connect()
         self._show_state(State.IDLE)
 
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As wide as the form needs, as high as there is room."""
+        return QSize(360, 640)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Follow napari's theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange and not self.session.closed:
+            self.plot.restyle(get_theme(self._viewer.theme))
+
     def reset_choices(self, event: Any = None) -> None:
         """Called by napari when layers come, go, move or change their names."""
+        if self.session.closed:
+            return
         for picker in (self.image, self.holes, self.sigma):
             picker.refresh()
         self._show_state(self.session.state)
@@ -179,7 +191,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.session.advanced.connect(self._show_progress)
         self.session.said.connect(self._on_said)
         self.session.finished.connect(self.plot.show_result)
-        self._viewer.events.theme.connect(self._restyle)
         self._preview_timer = QTimer(self)
         self._preview_timer.timeout.connect(self.session.ask_for_preview)
         # The widget goes with its dock or its window: let the run go with it, by a plain method
@@ -251,9 +262,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         activity, self._activity = self._activity, None
         if activity is not None:
             activity.close()
-
-    def _restyle(self, event: Any = None) -> None:
-        self.plot.restyle(get_theme(self._viewer.theme))
 
 
 class DenoiseDock(RestoreDock):

@@ -108,6 +108,8 @@ def _entry(name: str, field: FieldInfo, value: Any) -> Widget:
     else:
         entry = _single(field, value)
     entry.label = name.replace("_", " ").capitalize()
+    if isinstance(entry, CheckBox):
+        entry.text = entry.label  # magicgui writes a check box's label beside the box
     entry.tooltip = " ".join((field.description or "").split())
     return entry
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.visualization import ZScaleInterval
 from numpy.typing import NDArray
 
 from napari_dip.io import FileImage
@@ -126,8 +127,11 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
     layers: list[LayerData] = [
         (array, {"name": name, "metadata": metadata, "rgb": image.rgb, **spatial}, "image")
     ]
-    if not image.rgb and (limits := _stretch(array, holes)):
-        layers[0][1]["contrast_limits"] = limits
+    if image.header.cards and np.isfinite(array).any():
+        # What astronomers expect: from the sky's noise to what is a little brighter than it.
+        low, high = ZScaleInterval().get_limits(array if holes is None else array[~holes])
+        if high > low:
+            layers[0][1]["contrast_limits"] = (float(low), float(high))
     if sigma is not None:
         about = {"name": f"{name} - noise", "metadata": {KEY: {"axes": axes}}, "visible": False}
         layers.append((sigma, {**about, **spatial}, "image"))
@@ -208,12 +212,3 @@ def _plain(header: Header) -> dict[str, Any]:
     if header.channels:
         plain["channels"] = list(header.channels)
     return plain
-
-
-def _stretch(array: NDArray[Any], holes: NDArray[np.bool_] | None) -> tuple[float, float] | None:
-    """Contrast limits that show faint things: from below the sky to the brightest half per cent."""
-    known = array[~holes] if holes is not None else array[np.isfinite(array)]
-    if known.size == 0 or array.dtype == np.bool_:
-        return None
-    low, high = np.percentile(known[:: max(1, known.size // 1_000_000)], (0.5, 99.5))
-    return (float(low), float(high)) if high > low else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
@@ -75,6 +75,6 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
             self._chosen.setValue(course.chosen)
             self._chosen.show()
 
-    def _draw(self, steps: NDArray[np.int_], values: NDArray[np.float64]) -> None:
+    def _draw(self, steps: NDArray[Any], values: NDArray[np.float64]) -> None:
         for curve, column in ((self._loss, 0), (self._statistic, 1)):
             curve.setData(steps, values[:, column])

@@ -68,7 +68,7 @@ class Session:
         self._viewer = viewer
         self._start = start
         self._run: _Run | None = None
-        self._closed = False
+        self.closed = False
         self.state = State.IDLE
 
     def run(
@@ -125,17 +125,17 @@ class Session:
 
     def close(self) -> None:
         """End whatever runs; nothing touches the viewer or the dock from here on."""
-        self._closed = True
+        self.closed = True
         self.cancel()
 
     def _enter(self, state: State) -> None:
         self.state = state
-        if not self._closed:
+        if not self.closed:
             self.changed.emit(state)
 
     def _on_iterate(self, iterate: Iterate) -> None:
         run = self._run
-        if self._closed or run is None or self.state == State.CANCELLING:
+        if self.closed or run is None or self.state == State.CANCELLING:
             return
         if iterate.image is not None:
             self._show_preview(run, iterate.image)
@@ -145,7 +145,7 @@ class Session:
 
     def _on_outcome(self, outcome: Outcome) -> None:
         run, self._run = self._run, None
-        if self._closed or run is None:
+        if self.closed or run is None:
             return
         preview = run.preview if run.preview in self._viewer.layers else None
         if outcome.result is not None:

@@ -1,0 +1,191 @@
+"""The docks in a real window, driven as a person would."""
+
+import gc
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from napari_dip.plugin.session import State
+
+QUICK = {"channels": 8, "depth": 3}
+
+
+@pytest.fixture
+def open_dock(viewer, qtbot):
+    def open_dock(name="Denoise"):
+        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
+        for setting, value in QUICK.items():
+            dock.advanced.entry(f"network.{setting}").value = value
+        dock.advanced.entry("stopping.kind").value = "fixed"
+        dock.advanced.entry("solver.max_steps").value = 1_000_000
+        return dock
+
+    return open_dock
+
+
+@pytest.fixture
+def wait(qtbot):
+    def wait(condition, milliseconds=20_000):
+        qtbot.waitUntil(condition, timeout=milliseconds)
+
+    return wait
+
+
+@pytest.fixture
+def picture(noisy):
+    return np.tile(noisy, (2, 2)).astype(np.float32)
+
+
+def click(button, qtbot):
+    from qtpy.QtCore import Qt
+
+    assert button.isEnabled(), button.text()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def test_run_preview_pause_resume_finish_then_cancel(viewer, open_dock, picture, qtbot, wait):
+    dock = open_dock()
+    assert not dock.run_button.isEnabled()
+    assert "Open an image" in dock.status.text()
+    layer = viewer.add_image(picture, name="a", scale=(2, 2))
+    previews, steps = [], []
+    dock.session.advanced.connect(lambda i: i.image is not None and previews.append(i.step))
+    dock.session.advanced.connect(lambda i: steps.append(i.step))
+
+    click(dock.run_button, qtbot)
+    wait(lambda: len(previews) >= 2)
+    assert "a - restoring" in names(viewer)
+    assert not dock.common.enabled
+
+    click(dock.pause_button, qtbot)
+    qtbot.wait(300)
+    stands = steps[-1]
+    qtbot.wait(300)
+    assert steps[-1] == stands
+    assert dock.pause_button.text() == "Resume"
+    click(dock.pause_button, qtbot)
+    wait(lambda: steps[-1] > stands)
+
+    click(dock.finish_button, qtbot)
+    wait(lambda: dock.session.state == State.IDLE)
+    assert "finished by hand" in dock.status.text()
+    assert "a - restored" in names(viewer)
+    np.testing.assert_array_equal(layer.data, picture)
+
+    before = names(viewer)
+    dock.image.choose(layer)
+    click(dock.run_button, qtbot)
+    wait(lambda: dock.session.state == State.RUNNING and len(steps) > 5)
+    begun = time.monotonic()
+    click(dock.cancel_button, qtbot)
+    wait(lambda: dock.session.state == State.IDLE)
+    assert time.monotonic() - begun < 0.5
+    assert names(viewer) == before
+    assert dock.run_button.isEnabled()
+
+
+def test_the_source_may_be_deleted_or_renamed_while_it_runs(viewer, open_dock, picture, qtbot, wait):
+    dock = open_dock()
+    first, second = viewer.add_image(picture, name="a"), viewer.add_image(picture, name="b")
+    dock.image.choose(first)
+    click(dock.run_button, qtbot)
+    wait(lambda: "a - restoring" in names(viewer))
+    first.name = "renamed"
+    assert dock.image.layer() == first
+    second.name = "other"
+    assert dock.image.layer() == first
+    viewer.layers.remove(first)
+    click(dock.finish_button, qtbot)
+    wait(lambda: dock.session.state == State.IDLE)
+    assert "a - restored" in names(viewer)
+
+
+def test_nan_are_holes_by_themselves(viewer, open_dock, picture, qtbot, wait):
+    dock = open_dock("Inpaint")
+    picture[20:24, 30:34] = np.nan
+    viewer.add_image(picture, name="a", contrast_limits=(50, 150))
+    dock.advanced.entry("solver.max_steps").value = 30
+    click(dock.run_button, qtbot)
+    wait(lambda: dock.session.state == State.IDLE)
+    restored = viewer.layers["a - restored"].data
+    known = np.isfinite(picture)
+    np.testing.assert_array_equal(restored[known], picture[known])
+    assert np.isfinite(restored).all()
+    assert "16 pixels filled" in dock.status.text()
+
+
+def test_a_wrong_entry_is_told_before_anything_runs(viewer, open_dock, picture, qtbot):
+    dock = open_dock()
+    viewer.add_image(picture, name="a")
+    dock.common.entry("noise.sigma").value = "much"
+    click(dock.run_button, qtbot)
+    assert "noise.gaussian.sigma" in dock.status.text() or "noise.sigma" in dock.status.text()
+    assert dock.session.state == State.IDLE
+
+
+def test_the_window_may_be_closed_while_it_runs(viewer, open_dock, picture, qtbot, wait):
+    dock = open_dock()
+    viewer.add_image(picture, name="a")
+    click(dock.run_button, qtbot)
+    wait(lambda: "a - restoring" in names(viewer))
+    controls = dock.session._run.controls
+    # The fixture closes the window now; the other fixture finds out whether the thread ends.
+    dock.destroyed.connect(lambda: None)
+    del dock
+    assert not controls.cancel.is_set()
+
+
+def test_a_closed_dock_takes_its_run_along(viewer, open_dock, picture, qtbot, wait):
+    dock = open_dock()
+    viewer.add_image(picture, name="a")
+    click(dock.run_button, qtbot)
+    wait(lambda: "a - restoring" in names(viewer))
+    controls = dock.session._run.controls
+    viewer.window.remove_dock_widget(dock)
+    wait(controls.cancel.is_set)
+
+
+def test_a_cancelled_run_gives_its_memory_back(viewer, open_dock, picture, qtbot, wait, monkeypatch):
+    from napari_dip.prior import Prior
+
+    networks = []
+    original = Prior.__init__
+
+    def noted(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        networks.append(weakref.ref(self.network))
+
+    monkeypatch.setattr(Prior, "__init__", noted)
+    dock = open_dock()
+    viewer.add_image(picture, name="a")
+    click(dock.run_button, qtbot)
+    wait(lambda: bool(networks) and dock.session.state == State.RUNNING)
+    wait(lambda: "a - restoring" in names(viewer))
+    click(dock.cancel_button, qtbot)
+    wait(lambda: dock.session.state == State.IDLE)
+    gc.collect()
+    wait(lambda: networks[0]() is None)
+
+
+def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer, open_dock):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
+    assert dock.recipe().keep_observed
+    assert dock.common.entry("keep_observed").value is True
+    assert "[data units]" in dock.common.entry("noise.sigma").tooltip
+    dock.common.entry("noise.sigma").value = "1e-20"
+    assert dock.recipe().noise.sigma == 1e-20
+    dock.common.entry("noise.sigma").value = ""
+    assert dock.recipe().noise.sigma is None
+
+
+def test_the_docks_are_in_the_menus(viewer):
+    from napari._app_model import get_app_model
+
+    ids = {command.id for command, _ in get_app_model().commands}
+    assert {"napari-dip.denoise", "napari-dip.inpaint"} <= ids
