@@ -187,5 +187,5 @@ def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer,
 def test_the_docks_are_in_the_menus(viewer):
     from napari._app_model import get_app_model
 
-    ids = {command.id for command, _ in get_app_model().commands}
-    assert {"napari-dip.denoise", "napari-dip.inpaint"} <= ids
+    commands = {command for command, _ in get_app_model().commands.__dict__["_commands"].items()}
+    assert {"napari-dip.denoise", "napari-dip.inpaint"} <= commands

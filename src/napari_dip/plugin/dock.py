@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
@@ -9,6 +11,7 @@ from napari.utils import progress
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
+    QApplication,
     QComboBox,
     QFormLayout,
     QGridLayout,
@@ -81,6 +84,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._viewer = viewer
         self._recipe = Recipe.preset(preset)
         self._activity: Any = None
+        self._docked = False
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
@@ -104,6 +108,14 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As wide as the form needs, as high as there is room."""
         return QSize(360, 640)
+
+    def event(self, event: QEvent) -> bool:
+        """Let the run go with the dock: napari takes a closed dock's widget out of its parent."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.session.close()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Follow napari's theme."""
@@ -138,6 +150,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             return
         self.plot.clear_course()
         self._say("Starting ...", error=False)
+        self.window().destroyed.connect(_closing(self.session))
         try:
             self.session.run(self.recipe(), layer, holes=self.holes.layer(), sigma=self.sigma.layer())
         except RestoreError as error:
@@ -190,12 +203,10 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.session.changed.connect(self._show_state)
         self.session.advanced.connect(self._show_progress)
         self.session.said.connect(self._on_said)
+        QApplication.instance().aboutToQuit.connect(_closing(self.session))
         self.session.finished.connect(self.plot.show_result)
         self._preview_timer = QTimer(self)
         self._preview_timer.timeout.connect(self.session.ask_for_preview)
-        # The widget goes with its dock or its window: let the run go with it, by a plain method
-        # that touches no Qt.
-        self.destroyed.connect(self.session.close)
 
     def _buttons(self) -> tuple[QPushButton, ...]:
         return (self.run_button, self.pause_button, self.finish_button, self.cancel_button)
@@ -276,3 +287,14 @@ class InpaintDock(RestoreDock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer, "inpaint")
+
+
+def _closing(session: Session) -> Callable[[], None]:
+    """A function that closes `session` and does not keep it alive: its caller may outlive us all."""
+    weak = weakref.ref(session)
+
+    def close() -> None:
+        if (alive := weak()) is not None:
+            alive.close()
+
+    return close

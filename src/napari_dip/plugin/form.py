@@ -53,12 +53,7 @@ class SettingsForm(Container[Widget]):
         """The widget of the setting called `dotted`."""
         first, _, rest = dotted.partition(".")
         entry = self._entries[first]
-        if not rest:
-            return entry
-        if isinstance(entry, _Choice):
-            entry = entry.form
-        assert isinstance(entry, SettingsForm)
-        return entry.entry(rest)
+        return entry.entry(rest) if rest and isinstance(entry, SettingsForm | _Choice) else entry
 
 
 class _Choice(Container[Widget]):
@@ -77,14 +72,13 @@ class _Choice(Container[Widget]):
         self._kind.changed.connect(self._show)
         self._show()
 
-    @property
-    def form(self) -> SettingsForm:
-        """The form of the chosen class."""
-        return self._forms[self._kind.value]
-
     def values(self) -> dict[str, Any]:
         """The chosen class's values, with its kind."""
-        return {"kind": self._kind.value, **self.form.values()}
+        return {"kind": self._kind.value, **self._forms[self._kind.value].values()}
+
+    def entry(self, dotted: str) -> Widget:
+        """The widget of the chosen class's setting called `dotted`, or of the choice itself."""
+        return self._kind if dotted == "kind" else self._forms[self._kind.value].entry(dotted)
 
     def _show(self) -> None:
         for kind, form in self._forms.items():

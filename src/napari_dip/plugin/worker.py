@@ -79,8 +79,9 @@ def in_thread(
     from napari.qt.threading import create_worker
 
     worker = create_worker(_hand_over, [job], _start_thread=False)
-    worker.yielded.connect(on_iterate)
-    worker.returned.connect(on_outcome)
+    # Functions of our own keep the session alive as long as the worker may call it.
+    worker.yielded.connect(lambda iterate: on_iterate(iterate))
+    worker.returned.connect(lambda outcome: on_outcome(outcome))
     worker.start()
 
 
