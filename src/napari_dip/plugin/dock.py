@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 PREVIEW_SECONDS = 0.1  # ten frames a second at the most
+DRAWING_SHARE = 8  # for each second of drawing, seconds without
 COMMON = ("noise", "keep_observed", "seed")
 RESTING = "Choose an image and press Run."
 
@@ -85,6 +87,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._recipe = Recipe.preset(preset)
         self._activity: Any = None
         self._docked = False
+        self._quiet_until = 0.0
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
@@ -237,19 +240,17 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             self._say(f"{state} ...", error=False)
 
     def _show_progress(self, iterate: Iterate) -> None:
+        begun = time.monotonic()
+        if iterate.image is None and begun < self._quiet_until:
+            return
         self.plot.add(iterate)
         done = int(1000 * iterate.done)
         self.bar.setValue(done)
-        # As long between previews as four steps take: drawing must not slow the fit down.
-        per_step = iterate.seconds / max(iterate.step, 1)
-        self._preview_timer.setInterval(int(1000 * max(PREVIEW_SECONDS, 4 * per_step)))
         if self.session.state == State.RUNNING:
             frame = f"frame {iterate.frame + 1} of {iterate.frames}, " if iterate.frames > 1 else ""
-            rate = iterate.step / max(iterate.seconds, 1e-9) if iterate.frames == 1 else None
-            speed = f", {rate:.1f} it/s" if rate else ""
             self._say(
-                f"Running: {frame}step {iterate.step}{speed}, {iterate.seconds:.0f} s; stops by"
-                f" itself, at step {iterate.steps} at the latest.",
+                f"Running: {frame}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
+                f" at step {iterate.steps} at the latest.",
                 error=False,
             )
         # napari's progress bar runs the event loop, which may call us again: never from inside.
@@ -260,6 +261,13 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
                 activity.close()
             else:
                 self._activity = activity
+        # The event loop has drawn the window by now. Where that is slow, do it less often: the
+        # fit needs the processor more than we do.
+        drawing = time.monotonic() - begun
+        per_step = iterate.seconds / max(iterate.step, 1)
+        pause = max(PREVIEW_SECONDS, 4 * per_step, DRAWING_SHARE * drawing)
+        self._quiet_until = time.monotonic() + pause
+        self._preview_timer.setInterval(int(1000 * pause))
 
     def _on_said(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
         self._say(sentence, error=error)
