@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -18,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from napari_dip.errors import ObservationError, ReadError, RestoreError, SettingsError
-from napari_dip.io import check_writable, images, recipe_of, write
+from napari_dip.errors import ReadError, RestoreError, SettingsError, WriteError
+from napari_dip.io import check_writable, first_image, images, read, recipe_of, write
 from napari_dip.io.file_image import FileImage
 from napari_dip.observation import Observation
 from napari_dip.recipe import Recipe, presets
@@ -75,11 +74,10 @@ def run(
     check_writable(target, overwrite=overwrite)
     if target.exists() and source.exists() and target.samefile(source):
         raise ReadError(f"{target} is the input itself; choose another name for the output")
-    found = images(source)
-    if len(found) > 1:
-        out.print(f"{source.name} holds {len(found)} images; the first is restored", markup=False)
-    image = found[0] if holes is None else _with_holes(found[0], holes)
-    result = _watched(chosen, image.observe())
+    observation = read(source)
+    if holes is not None:
+        observation = observation.with_holes(first_image(holes).array)
+    result = _watched(chosen, observation)
     write(target, result, overwrite=overwrite)
     out.print(_verdict(result), markup=False)
     out.print(f"written: {target}", markup=False)
@@ -136,11 +134,13 @@ def demo(
 
     from napari_dip.samples import star_field
 
+    if folder.is_file():
+        raise WriteError(f"{folder} is a file; give the name of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     noisy, restored = folder / "star_field.fits", folder / "star_field_restored.fits"
     simulated = star_field(seed)
     simulated.writeto(noisy, overwrite=True)
-    image = images(noisy)[0]
+    image = first_image(noisy)
     result = _watched(Recipe.preset("denoise").override({"seed": seed}), image.observe())
     write(restored, result, overwrite=True)
     out.print(_verdict(result))
@@ -166,7 +166,7 @@ def _recipe(name: str) -> Recipe:
         return Recipe.preset(name)
     path = Path(name)
     if path.suffix.lower() == ".json" and path.is_file():
-        return Recipe.from_json(path.read_text("utf-8"), source=name)
+        return Recipe.from_json(path.read_text("utf-8-sig", errors="replace"), source=name)
     if path.is_file():
         return Recipe.from_json(recipe_of(path), source=name)
     if path.suffix:
@@ -182,19 +182,6 @@ def _change(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
-
-
-def _with_holes(image: FileImage, path: Path) -> FileImage:
-    """`image` with the holes of the file at `path` added to its own flags."""
-    painted = images(path)[0].array != 0
-    own = image.flagged
-    if painted.shape == image.array.shape:
-        return replace(image, flagged=painted if own is None else painted | own)
-    plane = tuple(size for a, size in zip(image.axes, image.array.shape, strict=True) if a in "YX")
-    if painted.shape == plane and image.axes.endswith("YX"):
-        wide = painted | (own if own is not None else False)
-        return replace(image, flagged=wide | (image.array != image.array) * False)
-    raise ObservationError(f"{path}: holes of shape {painted.shape} do not fit {image.array.shape}")
 
 
 def _watched(recipe: Recipe, observation: Observation) -> Result:
@@ -246,7 +233,7 @@ def _verdict(result: Result) -> str:
     noise = result.provenance["noise"]
     chosen = [history.chosen for history in result.history]
     at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
-    sigma = next(value for frame in noise["sigma"] for value in frame)
+    sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
     return (
         f"took {at} of {result.steps} in {result.provenance['seconds']:.0f} s: {result.reason}; "
         f"noise {sigma:.4g} ({noise['origin']}); {int(result.filled.sum()):,} pixels filled"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from napari_dip.errors import DeviceError
 from napari_dip.settings import Settings
@@ -20,6 +22,9 @@ class Compute(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format inside the network; automatic: bfloat16 where the processor computes in it.
     The image, the loss and the averages are always float32."""
+
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Processor cores to use where there is no GPU; automatic: all, or all but one beside a window."""
 
     def resolve_device(self) -> torch.device:
         """The device to use.

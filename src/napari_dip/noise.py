@@ -58,18 +58,17 @@ class Gaussian(NoiseSettings):
     """Noise in proportion to the signal above the background, a part of it."""
 
     def likelihood(self, frame: Observation) -> Likelihood:
-        y = frame.y[0, :, 0]
+        y, observed = frame.y[0, :, 0], frame.observed[0, :, 0]
         if self.sigma is not None:
             sigma, origin = np.full((len(y), 1, 1), self.sigma), "given"
         elif "sigma" in frame.extras:
-            sigma, origin = frame.extras["sigma"][0, :, 0], "error layer"
+            sigma, origin = np.where(observed, frame.extras["sigma"][0, :, 0], np.nan), "error layer"
         else:
-            sigma = np.array([estimate_sigma(channel) for channel in y])[:, None, None]
-            origin = "estimated"
-        background = [np.nanmedian(c) if np.isfinite(c).any() else 0 for c in y]
-        signal = np.abs(y - np.array(background)[:, None, None])
-        total = np.hypot(sigma, self.relative * np.nan_to_num(signal)).astype(np.float32)
-        total[~frame.observed[0, :, 0]] = np.inf
+            sigma, origin = _estimates(y)[:, None, None], "estimated"
+        background = [np.median(c[o]) if o.any() else 0.0 for c, o in zip(y, observed, strict=True)]
+        signal = np.abs(np.where(observed, y, 0) - np.array(background)[:, None, None])
+        total = np.hypot(sigma, self.relative * signal).astype(np.float32)
+        total[~observed] = np.inf
         return _GaussianLikelihood(np.asarray(sigma, np.float32), origin, torch.from_numpy(total))
 
 
@@ -96,8 +95,9 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
     """Standard deviation of the noise in a (Y, X) image with NaN where nothing is known.
 
     The median absolute deviation of the finest diagonal wavelet coefficients, which hold little
-    but noise, at all places where no pixel is missing. Never 0: an image without noise gets a
-    thousandth of its own standard deviation.
+    but noise, at all places where no pixel is missing and the image is not flat (padding, clipped
+    skies). Never less than a thousandth of the image's own standard deviation; 0 for an image
+    without any contrast.
 
     References
     ----------
@@ -107,15 +107,22 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
     from astropy.stats import mad_std  # these two take a second to import
     from scipy.signal import convolve
 
-    spread = float(np.nanstd(image.astype(float)))
+    image = image.astype(float)
+    known = image[np.isfinite(image)]
+    spread = float(known.std()) if known.size else 0.0
     for high_pass in (_DB2, _HAAR):
-        detail = convolve(
-            image.astype(float), np.outer(high_pass, high_pass), mode="valid", method="direct"
-        )
-        whole = detail[np.isfinite(detail)]
+        detail = convolve(image, np.outer(high_pass, high_pass), mode="valid", method="direct")
+        whole = detail[np.isfinite(detail) & (np.abs(detail) > 1e-9 * spread)]
         if whole.size >= 500:
             return max(float(mad_std(whole)), 1e-3 * spread)
     return spread  # hardly two neighbours are known: nothing better can be said
+
+
+def _estimates(y: Floats) -> NDArray[np.float64]:
+    """The noise of each channel; one without contrast (an opaque alpha) has that of the others."""
+    found = np.array([estimate_sigma(channel) for channel in y])
+    found[found == 0] = np.median(found[found > 0])
+    return found
 
 
 if TYPE_CHECKING:

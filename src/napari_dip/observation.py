@@ -130,8 +130,7 @@ class Observation:
             raise ObservationError("pixel values above 3.4e38 do not fit float32; rescale the image")
         extras = {}
         if holes is not None:
-            missing = _companion(holes, "holes", data.shape, axes)
-            observed &= ~np.broadcast_to(np.nan_to_num(missing) != 0, y.shape)
+            observed &= ~_flagged(holes, data.shape, axes)
         if sigma is not None:
             deviation = _companion(sigma, "sigma", data.shape, axes).astype(np.float32)
             extras["sigma"] = np.broadcast_to(deviation, y.shape).copy()
@@ -152,12 +151,28 @@ class Observation:
                 replace(self, y=self.y[here], observed=self.observed[here], extras=extras),
             )
 
+    def with_holes(self, holes: ArrayLike) -> Observation:
+        """The same observation with more holes, shaped as `from_array` takes them.
+
+        Raises
+        ------
+        ObservationError
+            If their shape does not fit, or nothing would be left.
+        """
+        shape = self.as_input(self.observed).shape
+        missing = np.broadcast_to(_flagged(holes, shape, self.axes), self.y.shape)
+        y, observed = np.where(missing, np.float32(np.nan), self.y), self.observed & ~missing
+        _check_something_to_restore(y, observed)
+        for frozen in (y, observed):
+            frozen.setflags(write=False)
+        return replace(self, y=y, observed=observed)
+
     def as_input(self, canonical: NDArray[Any]) -> NDArray[Any]:
-        """A (T, C, Z, Y, X) array with the axes that came in."""
+        """A copy of a (T, C, Z, Y, X) array, with the axes that came in."""
         kept = [letter for letter in CANONICAL_AXES if letter in self.axes]
         absent = tuple(i for i, letter in enumerate(CANONICAL_AXES) if letter not in self.axes)
         squeezed = canonical.squeeze(axis=absent)
-        return np.ascontiguousarray(squeezed.transpose([kept.index(a) for a in self.axes]))
+        return np.array(squeezed.transpose([kept.index(a) for a in self.axes]), order="C")
 
     def digest(self) -> str:
         """SHA-256 of the data and of what is missing: two equal digests are the same input."""
@@ -194,6 +209,10 @@ def _canonical(array: NDArray[Any], axes: str) -> NDArray[Any]:
     return array.transpose(order).reshape([sizes.get(letter, 1) for letter in CANONICAL_AXES])
 
 
+def _flagged(holes: ArrayLike, shape: tuple[int, ...], axes: str) -> Flags:
+    return np.asarray(np.nan_to_num(_companion(holes, "holes", shape, axes)) != 0)
+
+
 def _companion(given: ArrayLike, name: str, shape: tuple[int, ...], axes: str) -> NDArray[Any]:
     """`given` in canonical axes, of full shape or shared by channels or by all frames."""
     array = np.asarray(given)
@@ -217,6 +236,10 @@ def _check_something_to_restore(y: Floats, observed: Flags) -> None:
         raise ObservationError(
             f"no pixel is observed in the frame at T={t}, Z={z} (counted from 0); leave it out"
         )
-    seen = y[observed]
-    if seen.min() == seen.max():
-        raise ObservationError(f"all observed pixels have the same value, {seen[0]:g}: no image")
+    for t, z in np.ndindex(y.shape[0], y.shape[2]):
+        seen = y[t, :, z][observed[t, :, z]]
+        if seen.min() == seen.max():
+            where = f" of the frame at T={t}, Z={z} (counted from 0)" if per_frame.size > 1 else ""
+            raise ObservationError(
+                f"all observed pixels{where} have the same value, {seen[0]:g}: there is no image"
+            )

@@ -93,21 +93,23 @@ class _Sinh:
 
 
 def _stretch(problem: Problem, output: Output) -> _Sinh | None:
-    if output.scale == "linear":
-        return None
-    known = [c[o] for c, o in zip(problem.y, problem.observed, strict=True) if o.any()]
-    medians = [channel.median() for channel in known]
+    """The sinh scale where it was asked for, or where the data need it."""
+    y, observed = problem.y.cpu(), problem.observed.cpu()
+    shared = y[observed].median()
     noise = [float(np.nanmedian(sigma)) for sigma in problem.likelihood.sigma]
-    brightest = max(
-        float((channel - median).abs().max()) / sigma
-        for channel, median, sigma in zip(known, medians, noise, strict=False)
-    )
-    if output.scale == "auto" and brightest < LARGE_RANGE:
+    noise = [sigma if np.isfinite(sigma) else float(np.nanmedian(noise)) for sigma in noise]
+    background, brightest = [], 0.0
+    for channel, known, sigma in zip(y, observed, noise, strict=True):
+        background.append(channel[known].median() if known.any() else shared)
+        if known.any():
+            brightest = max(brightest, float((channel[known] - background[-1]).abs().max()) / sigma)
+    if output.scale == "linear" or (output.scale == "auto" and brightest < LARGE_RANGE):
         return None
-    shared = torch.stack(medians)
-    background = shared if len(shared) == len(problem.y) else shared.mean().expand(len(problem.y))
-    softening = SOFTENING * torch.tensor(noise, device=problem.y.device)
-    return _Sinh(background[:, None, None], softening[:, None, None])
+    device = problem.y.device
+    return _Sinh(
+        torch.stack(background)[:, None, None].to(device),
+        (SOFTENING * torch.tensor(noise))[:, None, None].to(device),
+    )
 
 
 def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,16 +117,18 @@ def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.
 
     A channel with one value, or none, borrows from all channels together.
     """
-    shared = y[observed].double()
+    device = y.device
+    y, observed = y.cpu().double(), observed.cpu()  # Apple's GPUs know no double precision
+    shared = y[observed]
     low, span = [], []
     for channel, known in zip(y, observed, strict=True):
-        own = channel[known].double()
+        own = channel[known]
         own = own if own.numel() > 1 and own.std() > 0 else shared
         low.append(own.mean())
         span.append(own.std())
     return (
-        torch.stack(low).float()[:, None, None],
-        torch.stack(span).float()[:, None, None],
+        torch.stack(low).float()[:, None, None].to(device),
+        torch.stack(span).float()[:, None, None].to(device),
     )
 
 

@@ -72,7 +72,14 @@ class Problem:
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:
         """This problem without a random `fraction` of its data, and with those data alone."""
-        drawn = torch.rand(self.y.shape, generator=generator).to(self.y.device) < fraction
+        # The pixels with the least random numbers: at least one, and never all of them.
+        draw = torch.rand(self.y.shape, generator=generator)
+        draw[~self.observed.cpu()] = torch.inf
+        known = int(self.observed.sum())
+        number = min(max(round(fraction * known), 1), known - 1)
+        drawn = torch.zeros(draw.numel(), dtype=torch.bool)
+        drawn[draw.flatten().argsort()[:number]] = True
+        drawn = drawn.reshape(draw.shape).to(self.y.device)
         return (
             replace(self, observed=self.observed & ~drawn),
             replace(self, observed=self.observed & drawn),

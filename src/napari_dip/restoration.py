@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Generator
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import numpy as np
@@ -58,9 +59,12 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     frames = list(observation.frames())
     image, residual = blank(observation.y.shape), blank(observation.y.shape)
     histories: list[History] = []
-    sigmas: list[list[float]] = []
+    sigmas: list[list[float | None]] = []
     noise_origin = ""
     finished = False
+
+    if recipe.compute.threads is not None:
+        torch.set_num_threads(recipe.compute.threads)
 
     with memory_errors_explained(device):
         for number, ((t, z), frame) in enumerate(frames):
@@ -95,7 +99,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             image[here] = _with_observed(recipe, frame, solution.x.cpu().numpy())
             residual[here] = problem.residual(solution.x).cpu().numpy()
             noise_origin = problem.likelihood.origin
-            sigmas.append([float(np.nanmedian(channel)) for channel in problem.likelihood.sigma])
+            sigmas.append([_number(channel) for channel in problem.likelihood.sigma])
             histories.append(
                 History(solution.loss, solution.statistic, solution.chosen, solution.reason)
             )
@@ -113,6 +117,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "noise": {"sigma": sigmas, "origin": noise_origin},
             "chosen": [history.chosen for history in histories],
             "reason": histories[-1].reason,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 3),
             "device": device.type,
             "precision": str(recipe.compute.resolve_precision(device)).removeprefix("torch."),
@@ -154,6 +159,12 @@ def _fit(
     )
     solution = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
     return solution, problem
+
+
+def _number(sigma: Floats) -> float | None:
+    """The median noise of a channel, None where nothing of it is observed."""
+    known = sigma[np.isfinite(sigma)]
+    return float(np.median(known)) if known.size else None
 
 
 def _with_observed(recipe: Recipe, frame: Observation, x: Floats) -> Floats:

@@ -84,13 +84,21 @@ def _leaves(base: type[Settings]) -> Iterator[type[Settings]]:
 
 def _sentence(error: ValidationError, model: type[Settings], source: str) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = {name for name, _ in walk(model)}
-        near = difflib.get_close_matches(_without_kinds(first["loc"], known), known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        return f"{source}: there is no setting '{_without_kinds(first['loc'], known)}'{hint}"
-    return f"{source}: setting '{where}' is {first['input']!r}: {first['msg'].lower()}"
+    known = {name for name, _ in walk(model)}
+    name = _without_kinds(first["loc"], known)
+    match first["type"]:
+        case "extra_forbidden":
+            if name in known:
+                return f"{source}: there is no setting '{name}' with the kind that is chosen"
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            return f"{source}: there is no setting '{name}'{hint}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            kinds = first["ctx"].get("expected_tags", "as 'presets NAME --json' prints them")
+            return f"{source}: setting '{name}' needs a kind: {kinds}"
+        case "model_type" | "model_attributes_type":
+            return f"{source}: '{name}' is a group of settings, it cannot be {first['input']!r}"
+    return f"{source}: setting '{name}' is {first['input']!r}: {first['msg'].lower()}"
 
 
 def _without_kinds(location: tuple[int | str, ...], known: set[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from napari_dip.errors import RestoreError
 from napari_dip.observation import Floats
 from napari_dip.prior import Prior
 from napari_dip.problem import Problem
@@ -67,6 +68,11 @@ def solve(
     images, corrected for its start, at the step that the watch prefers. Yields a tick several
     times a second and at every multiple of `snapshot_every`, then with its image.
 
+    Raises
+    ------
+    RestoreError
+        If the fit diverges before there is anything to keep.
+
     References
     ----------
     .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (3) and section 4.1
@@ -102,6 +108,11 @@ def solve(
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
                 reason = "the fit diverged, and the best image before that was taken"
+                if not watch.keeps_least or not np.isfinite(seen).any():
+                    raise RestoreError(
+                        f"the fit diverged within {step} steps: try a smaller solver.learning_rate,"
+                        " or a larger noise.sigma"
+                    )
             else:
                 reason = watch.reason_to_stop(seen) or ""
         if step == solver.max_steps and not reason:

@@ -7,10 +7,12 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 
 from napari_dip import Recipe
 from napari_dip.cli import main
+from napari_dip.io import images
 from napari_dip.samples import star_field
 
 FAST = [
@@ -76,6 +78,19 @@ def test_an_output_and_a_json_file_are_recipes(call, frame, tmp_path):
         json.dumps({"solver": {"max_steps": 10}, "network": {"kind": "hourglass", "channels": 8}})
     )
     assert "all 10 steps" in call("run", recipe, frame, third)[1]
+
+
+def test_holes_of_a_photograph_come_from_one_plane(call, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    holes = np.zeros((40, 50), np.uint8)
+    holes[10:12] = 255
+    tifffile.imwrite(tmp_path / "photo.tif", photo, photometric="rgb")
+    tifffile.imwrite(tmp_path / "holes.tif", holes)
+    words = ["run", "inpaint", tmp_path / "photo.tif", tmp_path / "out.tif", *FAST]
+    assert call(*words, "--holes", tmp_path / "holes.tif")[0] == 0
+    (image,) = images(tmp_path / "out.tif")
+    assert image.flagged[:, 10:12].all()
+    assert image.flagged.sum() == 3 * 2 * 50
 
 
 def test_holes_come_from_a_file(call, frame, tmp_path):

@@ -53,9 +53,52 @@ def test_quality_and_error_planes_find_their_image(data_folder):
     np.testing.assert_array_equal(image.flagged, (dq != 0) | ~usable)
 
 
-def test_variances_and_weights_become_standard_deviations(tmp_path):
+def test_a_weight_of_0_is_a_hole_and_other_weights_say_nothing(tmp_path):
+    data, weight = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32) ** 2
+    weight[3:5] = 0
+    planes = [fits.ImageHDU(data, name="SCI"), fits.ImageHDU(weight, name="WHT")]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
+    (image,) = images(tmp_path / "a.fits")
+    assert image.sigma is None
+    np.testing.assert_array_equal(image.flagged, weight == 0)
+
+
+def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_path, quick):
+    data = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32)
+    data[0, 3, 3] = data[1, 9, 9] = np.nan
+    chips = [fits.ImageHDU(chip, name="SCI", ver=v) for v, chip in enumerate(data, start=1)]
+    fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(tmp_path / "0.fits")
+    for number in (1, 2):
+        image = images(tmp_path / f"{number - 1}.fits")[number - 1]
+        recipe = quick.override({"seed": number})
+        write(tmp_path / f"{number}.fits", drain(restore(recipe, image.observe())))
+    first, second = images(tmp_path / "2.fits")
+    assert np.argwhere(first.flagged).tolist() == [[3, 3]]
+    assert np.argwhere(second.flagged).tolist() == [[9, 9]]
+
+
+@pytest.mark.parametrize("title", ["Débruiter", "two\nlines", "x" * 200])
+def test_any_title_can_be_written(frame, quick, tmp_path, title):
+    recipe = quick.model_copy(update={"title": title})
+    write(tmp_path / "out.fits", drain(restore(recipe, read(frame))))
+    assert Recipe.from_json(recipe_of(tmp_path / "out.fits")).title == title
+
+
+def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, quick):
+    scaled = fits.ImageHDU(np.arange(1600, dtype=np.int16).reshape(40, 40), name="FLAT")
+    scaled.header["BSCALE"], scaled.header["BZERO"] = 0.5, 3
+    image = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
+    fits.HDUList([image, scaled]).writeto(tmp_path / "in.fits")
+    write(tmp_path / "out.fits", drain(restore(quick, read(tmp_path / "in.fits"))))
+    raw = [fits.open(tmp_path / f"{n}.fits", do_not_scale_image_data=True)[1] for n in ("in", "out")]
+    assert raw[0].data.dtype == raw[1].data.dtype
+    np.testing.assert_array_equal(raw[0].data, raw[1].data)
+    assert raw[1].header["BSCALE"] == 0.5
+
+
+def test_variances_become_standard_deviations(tmp_path):
     data = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
-    for name, plane in (("VAR", 9.0), ("WHT", 1 / 9), ("ERR", 3.0)):
+    for name, plane in (("VAR", 9.0), ("IVAR", 1 / 9), ("ERR", 3.0)):
         path = tmp_path / f"{name}.fits"
         science = fits.ImageHDU(data, name="SCI")
         plane = fits.ImageHDU(np.full(data.shape, plane, np.float32), name=name)
@@ -81,6 +124,23 @@ def test_writing_keeps_every_card_that_is_still_true(frame, quick, tmp_path):
             WCS(new[0].header).wcs_pix2world(corners, 0),
             WCS(old[0].header).wcs_pix2world(corners, 0),
         )
+
+
+def test_long_odd_and_foreign_cards_survive(tmp_path, quick):
+    hdu = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
+    hdu.header["LONG"] = "it's " + 40 * "long & " + "end"
+    hdu.header["HIERARCH ESO DET OUT1 GAIN"] = 2.5
+    hdu.header["COMMENT"] = "a comment " * 20
+    hdu.header["HISTORY"] = "done"
+    hdu.writeto(tmp_path / "in.fits")
+    spoilt = (tmp_path / "in.fits").read_bytes().replace(b"done", b"d\tne")
+    (tmp_path / "in.fits").write_bytes(spoilt)
+    write(tmp_path / "out.fits", restored(tmp_path / "in.fits", quick))
+    header = fits.getheader(tmp_path / "out.fits")
+    assert header["LONG"] == hdu.header["LONG"]
+    assert header["ESO DET OUT1 GAIN"] == 2.5
+    assert "".join(header["COMMENT"]).count("a comment") == 20
+    assert header["HISTORY"][0] == "d ne"
 
 
 def test_cards_about_how_pixels_were_stored_are_gone(tmp_path, quick):

@@ -30,6 +30,12 @@ def test_holes_do_not_bias_the_estimate(missing):
     assert np.mean(found) == pytest.approx(4, rel=0.03)
 
 
+def test_padding_does_not_lower_the_estimate():
+    image = np.random.default_rng(0).normal(100, 5, (100, 100))
+    image[:, :60] = 0
+    assert estimate_sigma(image) == pytest.approx(5, rel=0.1)
+
+
 def test_an_image_without_noise_has_a_sigma_above_zero(scene):
     assert estimate_sigma(np.round(scene / 50) * 50) > 0
 

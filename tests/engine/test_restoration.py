@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip import Observation, Recipe, Wish, drain, restore
-from napari_dip.errors import DeviceError
+from napari_dip.errors import DeviceError, RestoreError
 
 rng = np.random.default_rng(0)
 
@@ -130,6 +130,20 @@ def test_results_and_iterates_survive_pickling(quick, observation):
     iterates, result = run_to_end(restore(quick, observation, snapshot_every=5))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(result)).image, result.image)
     assert pickle.loads(pickle.dumps(iterates[-1])).step == 20
+
+
+@pytest.mark.parametrize("flat", [7.0, np.nan])
+def test_a_channel_without_contrast_or_without_data_does_not_spoil_the_others(quick, noisy, flat):
+    channels = np.stack([noisy, np.full_like(noisy, flat), noisy])
+    result = drain(restore(quick, Observation.from_array(channels, axes="CYX")))
+    assert np.isfinite(result.image).all()
+    assert np.std(result.image[0] - noisy) < 40
+
+
+def test_a_fit_that_diverges_says_so(quick, observation):
+    recipe = quick.override({"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative": 0})
+    with pytest.raises(RestoreError, match="diverged"):
+        drain(restore(recipe, observation))
 
 
 def test_the_result_says_how_it_came_about(quick, observation):

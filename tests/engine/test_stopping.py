@@ -51,6 +51,7 @@ def test_the_image_is_the_one_of_the_chosen_step(quick, observation):
     assert course.chosen == np.argmin(course.statistic) + 1
     assert course.chosen < len(course.loss)
     np.testing.assert_array_equal(result.image, images[course.chosen])
+    assert not np.array_equal(images[course.chosen], images[course.chosen + 1])
 
 
 def test_a_fixed_number_of_steps_is_taken_to_its_end(quick, observation):

@@ -4,7 +4,7 @@ import tifffile
 
 from napari_dip import Header, Observation, Recipe, drain, read, restore, write
 from napari_dip.errors import ReadError
-from napari_dip.io import images, recipe_of
+from napari_dip.io import FileImage, images, recipe_of, save
 
 
 def test_every_real_file_opens(data_folder):
@@ -73,6 +73,31 @@ def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, a
     assert Recipe.from_json(recipe_of(path)) == quick
     with tifffile.TiffFile(path) as tiff:
         assert "the microscope's own words" in tiff.ome_metadata
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "uint16", "int64", "bool", "float16", "float64"])
+def test_saving_keeps_every_value(tmp_path, kind):
+    limits = (-100, 100) if kind in ("int8", "int64", "float16", "float64") else (0, 2)
+    array = np.random.default_rng(0).integers(*limits, (40, 50)).astype(kind)
+    if kind == "int64":
+        array[0, 0] = 2**40 + 5
+    save(tmp_path / "a.tif", FileImage(array, "YX"))
+    np.testing.assert_array_equal(images(tmp_path / "a.tif")[0].array, array)
+
+
+def test_a_photograph_stays_one(tmp_path):
+    array = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    save(tmp_path / "a.tif", FileImage(array, "YXC", rgb=True))
+    (image,) = images(tmp_path / "a.tif")
+    assert image.rgb
+    np.testing.assert_array_equal(image.array, array)
+
+
+def test_forbidden_characters_in_the_source_do_not_spoil_the_output(tmp_path):
+    header = Header(name="a\x00b", description="abc\x01\ud800 µm", pixel_size={"X": (1.0, "arcsec")})
+    save(tmp_path / "a.tif", FileImage(np.eye(40), "YX", header=header))
+    assert "abc µm" in tifffile.TiffFile(tmp_path / "a.tif").ome_metadata
+    np.testing.assert_array_equal(images(tmp_path / "a.tif")[0].array, np.eye(40))
 
 
 def test_planes_that_the_file_promises_but_lacks_are_holes(tmp_path):

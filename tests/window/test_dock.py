@@ -120,6 +120,42 @@ def test_nan_are_holes_by_themselves(viewer, open_dock, picture, qtbot, wait):
     assert "16 pixels filled" in dock.status.text()
 
 
+def test_a_file_brings_its_holes_and_its_noise_along(viewer, open_dock, tmp_path):
+    from astropy.io import fits
+
+    science = fits.ImageHDU(np.random.default_rng(0).normal(size=(40, 40)).astype("f4"), name="SCI")
+    noise = fits.ImageHDU(np.ones((40, 40), "f4"), name="ERR")
+    flags = fits.ImageHDU(np.eye(40, dtype=np.uint8), name="DQ")
+    fits.HDUList([fits.PrimaryHDU(), science, noise, flags]).writeto(tmp_path / "a.fits")
+    early = open_dock("Denoise")
+    viewer.open(tmp_path / "a.fits", plugin="napari-dip")
+    late = open_dock("Inpaint")
+    for dock in (early, late):
+        assert dock.image.layer().name == "a.fits SCI"
+        assert dock.holes.layer().name == "a.fits SCI - holes"
+        assert dock.sigma.layer().name == "a.fits SCI - noise"
+    early.holes.choose(None)
+    viewer.add_image(np.eye(40), name="b")
+    assert early.holes.layer() is None
+    early.image.choose(viewer.layers["b"])
+    assert early.sigma.layer() is None
+
+
+def test_the_wheel_scrolls_the_dock_and_changes_nothing(viewer, open_dock):
+    from qtpy.QtCore import QPoint, QPointF, Qt
+    from qtpy.QtGui import QWheelEvent
+    from qtpy.QtWidgets import QApplication
+
+    dock = open_dock()
+    seed = dock.common.entry("seed")
+    event = QWheelEvent(
+        QPointF(5, 5), QPointF(5, 5), QPoint(0, 120), QPoint(0, 120), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(seed.native, event)
+    assert seed.value == 0
+
+
 def test_a_wrong_entry_is_told_before_anything_runs(viewer, open_dock, picture, qtbot):
     dock = open_dock()
     viewer.add_image(picture, name="a")

@@ -85,6 +85,38 @@ def test_a_plain_layer_is_saved_with_its_sizes(model, tmp_path):
     assert image.header.pixel_size == {"Y": (0.5, "um"), "X": (0.25, "um")}
 
 
+def test_a_pyramid_is_saved_at_full_resolution(model, tmp_path):
+    full = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    layer = model.add_image([full, full[::2, ::2]], multiscale=True, axis_labels=("y", "x"))
+    data, attributes, _ = layer.as_layer_data_tuple()
+    write_layer(str(tmp_path / "a.tif"), data, attributes)
+    np.testing.assert_array_equal(images(tmp_path / "a.tif")[0].array, full)
+
+
+def test_a_frame_that_is_all_flagged_opens(model, tmp_path):
+    planes = [
+        fits.ImageHDU(np.eye(40), name="SCI"),
+        fits.ImageHDU(np.ones((40, 40), np.uint8), name="MASK"),
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
+    add(model, read_layers(str(tmp_path / "a.fits")))
+    assert len(model.layers) == 2
+
+
+def test_a_residual_keeps_its_place_on_the_sky_but_not_its_sources_extensions(
+    model, frame, tmp_path, quick
+):
+    add(model, read_layers(str(frame)))
+    Session(model, start=at_once).run(quick, model.layers[0])
+    residual = next(layer for layer in model.layers if layer.name.endswith("residual"))
+    data, attributes, _ = residual.as_layer_data_tuple()
+    write_layer(str(tmp_path / "r.fits"), data, attributes)
+    with fits.open(tmp_path / "r.fits") as hdus:
+        assert len(hdus) == 1
+        assert hdus[0].header["CTYPE1"] == "RA---TAN"
+        assert "residual" in str(hdus[0].header["HISTORY"])
+
+
 def test_holes_are_saved_too(model, tmp_path):
     layer = model.add_labels(np.eye(40, dtype=np.int32))
     data, attributes, _ = layer.as_layer_data_tuple()

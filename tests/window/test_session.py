@@ -6,6 +6,7 @@ from napari.components import ViewerModel
 
 from napari_dip import Recipe
 from napari_dip.errors import ObservationError
+from napari_dip.plugin.layers import axes_of
 from napari_dip.plugin.session import Session, State
 
 
@@ -102,8 +103,59 @@ def test_snapshots_are_a_stack_over_iterations(model, session, recipe, noisy):
     assert stack.axis_labels[0] == "iteration"
     np.testing.assert_array_equal(stack.scale, (50, 2, 3))
     np.testing.assert_array_equal(stack.translate, (50, 0, 0))
-    restored = model.layers["a - restored"].data
-    np.testing.assert_array_equal(stack.data[-1], restored)
+    np.testing.assert_array_equal(stack.data[-1], model.layers["a - restored"].data)
+    assert not np.array_equal(stack.data[0], stack.data[1])
+
+
+def test_companions_lie_where_a_turned_layer_lies(model, session, recipe, noisy):
+    layer = model.add_image(
+        noisy, name="a", rotate=30, shear=[0.2], affine=[[1, 0, 9], [0, 2, 0], [0, 0, 1]]
+    )
+    session.run(recipe, layer)
+    corner = np.array(layer.data_to_world((40, 50)))
+    for name, inside in (("restored", (40, 50)), ("residual", (40, 50)), ("iterations", (0, 40, 50))):
+        np.testing.assert_allclose(model.layers[f"a - {name}"].data_to_world(inside)[-2:], corner)
+
+
+def test_holes_that_are_shown_elsewhere_are_refused(model, session, recipe, noisy):
+    layer = model.add_image(noisy, name="a", scale=(2, 2))
+    holes = model.add_labels(np.zeros(noisy.shape, int))
+    with pytest.raises(ObservationError, match="elsewhere"):
+        session.run(recipe, layer, holes=holes)
+
+
+def test_a_restored_photograph_may_be_restored_again_in_the_same_units(model, session, recipe, noisy):
+    photo = np.clip(noisy, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+    session.run(recipe, model.add_image(photo, name="a", rgb=True))
+    first = model.layers["a - restored"]
+    session.run(recipe, first)
+    again = model.layers["a - restored - restored"].metadata["napari-dip"]["result"]
+    assert abs(np.median(again.image) - np.median(photo)) < 20
+
+
+def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, noisy, monkeypatch):
+    def fail(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(Session, "_add_residual", fail)
+    session.run(recipe, model.add_image(noisy, name="a"))
+    assert session.state == State.IDLE
+    assert session.sentences[-1][1]
+    assert "a - restored" in names(model)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "axes"),
+    [
+        ((2, 3, 4, 40, 40), None, "TZCYX"),
+        ((2, 3, 40, 40), ("z", "c", "y", "x"), "ZCYX"),
+        ((40, 40, 3), ("y", "x", "c"), "YXC"),
+        ((5, 40, 40), None, "TYX"),
+    ],
+)
+def test_axes_are_read_from_labels_or_guessed_so_that_nothing_is_mixed_up(model, shape, labels, axes):
+    layer = model.add_image(np.zeros(shape), rgb=False, axis_labels=labels)
+    assert axes_of(layer) == axes
 
 
 def test_holes_are_filled_and_marked(model, session, recipe, noisy):

@@ -17,7 +17,7 @@ from napari_dip.result import Result
 
 T = TypeVar("T")
 
-__all__ = ["FileImage", "check_writable", "images", "read", "recipe_of", "save", "write"]
+__all__ = ["FileImage", "check_writable", "first_image", "images", "read", "recipe_of", "save", "write"]
 
 
 def read(path: str | os.PathLike[str]) -> Observation:
@@ -35,7 +35,18 @@ def read(path: str | os.PathLike[str]) -> Observation:
     ObservationError
         If there is nothing to restore in the image.
     """
-    return images(path)[0].observe()
+    return first_image(path).observe()
+
+
+def first_image(path: str | os.PathLike[str]) -> FileImage:
+    """The first image of a file; the others are not even looked at.
+
+    Raises
+    ------
+    ReadError
+        If there is no such file, or no image in it.
+    """
+    return _dispatch(path, lambda p: next(fits_images(p)), lambda p: next(tiff_images(p)))
 
 
 def images(path: str | os.PathLike[str]) -> list[FileImage]:
@@ -46,7 +57,7 @@ def images(path: str | os.PathLike[str]) -> list[FileImage]:
     ReadError
         If there is no such file, or no image in it.
     """
-    return _dispatch(path, fits_images, tiff_images, "be read")
+    return _dispatch(path, lambda p: list(fits_images(p)), lambda p: list(tiff_images(p)))
 
 
 def recipe_of(path: str | os.PathLike[str]) -> str:
@@ -57,7 +68,7 @@ def recipe_of(path: str | os.PathLike[str]) -> str:
     ReadError
         If we did not write that file.
     """
-    text = _dispatch(path, fits_recipe, tiff_recipe, "be read")
+    text = _dispatch(path, fits_recipe, tiff_recipe)
     if not text:
         raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
     return text
@@ -99,8 +110,12 @@ def save(
         raise WriteError(f"{path} is the file the image came from; choose another name")
     try:
         _choose(path, write_fits, write_tiff)(target, picture, provenance or {})
+    except MemoryError:
+        raise
     except OSError as error:
         raise WriteError(f"{path} could not be written: {error.strerror or error}") from error
+    except Exception as error:  # astropy and tifffile raise nearly everything
+        raise WriteError(f"{path} could not be written: {_first_line(error)}") from error
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -132,7 +147,6 @@ def _dispatch(
     path: str | os.PathLike[str],
     for_fits: Callable[[Path], T],
     for_tiff: Callable[[Path], T],
-    purpose: str,
 ) -> T:
     file = Path(path)
     if not file.exists():
@@ -144,7 +158,7 @@ def _dispatch(
     except (ReadError, MemoryError):
         raise
     except Exception as error:  # the libraries raise nearly everything on broken files
-        raise ReadError(f"{path} cannot {purpose}: {_first_line(error)}") from error
+        raise ReadError(f"{path} cannot be read: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

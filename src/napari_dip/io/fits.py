@@ -26,9 +26,11 @@ FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
 
 _ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
 _VARIANCES = {"VAR", "VARIANCE", "STAT"}
-_WEIGHTS = {"WHT", "WEIGHT", "IVAR"}
+_INVERSE_VARIANCES = {"IVAR", "INVVAR"}
+_WEIGHTS = {"WHT", "WEIGHT"}  # often exposure times: only 0 has a meaning we can rely on
 _FLAGS = {"DQ", "MASK", "FLAGS", "FILLED"}
-_COMPANIONS = _ERRORS | _VARIANCES | _WEIGHTS | _FLAGS
+_SIGMAS = _ERRORS | _VARIANCES | _INVERSE_VARIANCES
+_COMPANIONS = _SIGMAS | _WEIGHTS | _FLAGS
 # Lookup tables and by-products that are stored as images but show nothing of the sky.
 _NOT_SCIENCE = re.compile(
     r"WCSDVARR|D2IMARR|FIELDMAP|WAVELENGTH|AREA$|SKYFIT|RESIDUAL|VAR_|PATHLOSS|TRUTH"
@@ -47,25 +49,28 @@ _STALE = re.compile(
 )
 
 
-def fits_images(path: Path) -> list[FileImage]:
+def fits_images(path: Path) -> Iterator[FileImage]:
     """Every science image of a FITS file, each with its error and quality planes."""
     with _opened(path) as hdus:
-        return hdu_images(hdus, path)
+        yield from hdu_images(hdus, path)
 
 
-def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> list[FileImage]:
+def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[FileImage]:
     """Every science image of `hdus`, each with its error and quality planes."""
     images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
     science = [index for index in images if _name(hdus[index]) not in _COMPANIONS] or images
     if not science:
         raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
-    return [_image(path, hdus, index) for index in science]
+    for index in science:
+        yield _image(path, hdus, index)
 
 
 def fits_recipe(path: Path) -> str:
-    """The recipe's JSON from the first HDU that carries one; empty where none does."""
+    """The recipe's JSON from the HDU restored last; empty where none was."""
     with _opened(path) as hdus:
-        return next((str(h.header["DIPRECIP"]) for h in hdus if "DIPRECIP" in h.header), "")
+        made = [hdu.header for hdu in hdus if "DIPRECIP" in hdu.header]
+        made.sort(key=lambda header: str(header.get("DIPDATE", "")))
+        return str(made[-1]["DIPRECIP"]) if made else ""
 
 
 def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
@@ -74,19 +79,21 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         index = min(picture.header.hdu, len(hdus) - 1)
         pixels = _planes_first(picture.array, picture.axes)
         shape = _stored_shape(hdus[index], pixels)
-        pixels = pixels.reshape(shape)
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
         header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
-        hdus[index] = kind(_storable(pixels), header)
-        if not picture.header.cards:
-            _describe_pixels(hdus[index].header, picture)
-        for old in [hdu for hdu in hdus if hdu.name == "FILLED"]:
+        image = kind(_storable(pixels.reshape(shape)), header)
+        for old in [hdu for hdu in hdus[index + 1 :] if _name(hdu) == "FILLED" and _marks(hdu, image)]:
             hdus.remove(old)
+        hdus[index] = image
+        if not picture.header.cards:
+            _describe_pixels(image.header, picture)
         if provenance:
-            _record(hdus[index].header, picture, provenance)
+            _record(image.header, picture, provenance)
         if provenance and picture.flagged is not None and picture.flagged.any():
             filled = _planes_first(picture.flagged, picture.axes).reshape(shape)
             mark = fits.ImageHDU(filled.astype(np.uint8), name="FILLED")
+            mark.header["DIPOF"] = (_name(image), "name of the image that this is about")
+            mark.header["DIPOFVER"] = (image.ver, "its EXTVER")
             mark.header["COMMENT"] = "1: not observed, made up by the deep image prior"
             hdus.append(mark)
         with replacing(path) as unfinished, warnings.catch_warnings():
@@ -95,7 +102,7 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[fits.HDUList]:
+def _opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
     with path.open("rb") as file:
         magic = file.read(9)
     if not (magic == b"SIMPLE  =" or magic.startswith(b"\x1f\x8b")):
@@ -103,7 +110,7 @@ def _opened(path: Path) -> Iterator[fits.HDUList]:
     with warnings.catch_warnings():
         # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
         warnings.simplefilter("ignore", AstropyWarning)
-        with fits.open(path, memmap=False) as hdus:
+        with fits.open(path, memmap=False, **options) as hdus:
             _check_complete(path, magic, hdus)
             yield hdus
 
@@ -147,13 +154,15 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
     companions = [other for other in hdus if _belongs_to(other, hdu)]
     array, axes = _without_single_axes(_native(hdu.data), stored_header, path)
-    sigma = next((_native_sigma(c) for c in companions if _name(c) not in _FLAGS), None)
+    sigma = next((_native_sigma(c) for c in companions if _name(c) in _SIGMAS), None)
     if sigma is not None and not np.any(sigma > 0):
         sigma = None  # a plane that nobody filled in
     flagged = np.zeros(array.shape, bool)
     for companion in companions:
         if _name(companion) in _FLAGS:
             flagged |= _flagged(companion, hdus[0].header).reshape(array.shape)
+        elif _name(companion) in _WEIGHTS:
+            flagged |= (_native(companion.data) == 0).reshape(array.shape)
     if sigma is not None:
         sigma = sigma.reshape(array.shape)
         flagged |= ~(np.isfinite(sigma) & (sigma > 0))
@@ -163,19 +172,29 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
         name=str(hdu.name) if index else "",
         unit=str(stored_header.get("BUNIT", "")).strip(),
         pixel_size=_pixel_size(stored_header, axes),
-        cards=stored_header.tostring(sep="\n", padding=False),
+        cards=_text(stored_header),
     )
     return FileImage(array, axes, flagged=flagged if flagged.any() else None, sigma=sigma, header=header)
 
 
 def _belongs_to(other: Any, hdu: Any) -> bool:
-    return (
-        other is not hdu
-        and _is_image(other)
-        and _name(other) in _COMPANIONS
-        and other.shape == hdu.shape
-        and other.ver == hdu.ver
-    )
+    if other is hdu or not _is_image(other) or other.shape != hdu.shape:
+        return False
+    if _name(other) == "FILLED":
+        return _marks(other, hdu)
+    return _name(other) in _COMPANIONS and bool(other.ver == hdu.ver)
+
+
+def _marks(filled: Any, hdu: Any) -> bool:
+    """Whether the FILLED extension `filled` is about `hdu`."""
+    about = (filled.header.get("DIPOF", ""), filled.header.get("DIPOFVER", 1))
+    return bool(about == (_name(hdu), hdu.ver))
+
+
+def _text(header: fits.Header) -> str:
+    """The cards, one a line; characters that FITS forbids become spaces."""
+    images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
+    return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
 
 
 def _native(data: NDArray[Any]) -> NDArray[Any]:
@@ -183,12 +202,12 @@ def _native(data: NDArray[Any]) -> NDArray[Any]:
 
 
 def _native_sigma(hdu: Any) -> NDArray[np.float32]:
-    """The standard deviation that an error, variance or weight plane stands for."""
+    """The standard deviation that an error, variance or inverse variance plane stands for."""
     plane = _native(hdu.data).astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         if _name(hdu) in _VARIANCES:
             plane = np.sqrt(plane)
-        elif _name(hdu) in _WEIGHTS:
+        elif _name(hdu) in _INVERSE_VARIANCES:
             plane = 1 / np.sqrt(plane)
     return plane.astype(np.float32)
 
@@ -215,7 +234,7 @@ def _without_single_axes(
         colours = data.shape[axis] <= 4 and not kind
         letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colours else "T"
     if len(set(letters)) < len(letters):
-        letters = "TCZ"[-len(letters) :] if len(letters) <= 3 else letters
+        letters = "TZC"[: len(letters)] if len(letters) <= 3 else letters
     if len(letters) > 3:
         raise ReadError(f"{path}: an image of shape {data.shape} has more than five axes")
     return data.reshape(*kept, *data.shape[-2:]), f"{letters}YX"
@@ -242,7 +261,7 @@ def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
     """The input's HDUs, or a single new one where the input was no FITS file or is gone."""
     source = Path(header.path)
     if header.cards and source.is_file():
-        with _opened(source) as hdus:
+        with _opened(source, do_not_scale_image_data=True) as hdus:  # bit for bit as they are
             yield hdus
     else:
         yield fits.HDUList([fits.PrimaryHDU()])
@@ -268,8 +287,8 @@ def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _still_true(header: fits.Header) -> fits.Header:
-    for keyword in [k for k in header if _STALE.fullmatch(k)]:
-        del header[keyword]
+    for keyword in {k for k in header if _STALE.fullmatch(k)}:
+        header.remove(keyword, remove_all=True)
     return header
 
 
@@ -291,11 +310,15 @@ def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, An
     header["DIPVER"] = (provenance["versions"]["napari-dip"], "napari-dip, deep image prior")
     header["DIPSEED"] = (recipe["seed"], "seed of the run")
     header["DIPITER"] = (max(provenance["chosen"]), "step whose image was taken")
-    header["DIPSIGMA"] = (float(f"{np.median(np.ravel(noise['sigma'])):.7g}"), "[data units] noise")
+    sigma = [value for frame in noise["sigma"] for value in frame if value is not None]
+    if sigma:
+        header["DIPSIGMA"] = (float(f"{np.median(sigma):.7g}"), "[data units] noise")
     header["DIPNOISE"] = (noise["origin"], "where that came from")
     header["DIPFILL"] = (filled, "[pixel] filled by the prior")
     header["DIPSHA"] = (provenance["input"]["sha256"], "of the input")
     header["DIPSTOP"] = provenance["reason"]
+    header["DIPDATE"] = (provenance["date"], "UTC")
     header["DIPRECIP"] = json.dumps(recipe)
-    header["HISTORY"] = f"Restored by {recipe['title']}, napari-dip."
+    title = " ".join(recipe["title"].encode("ascii", "replace").decode().split())
+    header["HISTORY"] = f"Restored by {title}, napari-dip."
     header["HISTORY"] = "DIPRECIP repeats it: napari-dip run THIS_FILE INPUT OUTPUT"

@@ -13,6 +13,8 @@ from napari_dip.errors import WriteError
 
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Raise `WriteError` if `path` cannot become a file, or is one already."""
+    if path.suffix.lower() == ".fz":
+        raise WriteError(f"{path}: compressed tiles (.fz) are read only; write .fits or .fits.gz")
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent} to write {path.name} into")
     if path.is_dir():
@@ -26,12 +28,12 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path`, with its suffixes, that takes its name once it is complete."""
-    handle, name = tempfile.mkstemp(prefix=".napari-dip-", suffix=path.name, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".napari-dip-", suffix=path.name.lower(), dir=path.parent)
     os.close(handle)
     unfinished = Path(name)
     try:
         yield unfinished
-        with unfinished.open("rb") as file:
+        with unfinished.open("rb+") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())
         unfinished.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         unfinished.replace(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,30 +25,24 @@ _MICROMETRE = {"µm", "μm", r"\u00b5m", r"\u03bcm", "um", "micron", "microns", 
 _UNITS = {"nm", "mm", "cm", "m", "s", "ms", "min", "h"}
 
 
-def tiff_images(path: Path) -> list[FileImage]:
+def tiff_images(path: Path) -> Iterator[FileImage]:
     """The series of a TIFF file, pyramids at full resolution; FILLED marks the one before it."""
-    with tifffile.TiffFile(path) as tiff:
-        if not tiff.series:
-            raise ReadError(f"{path} holds no image")
-        found: list[FileImage] = []
-        for number, series in enumerate(tiff.series):
-            if series.name == "FILLED" and found and series.shape == found[-1].array.shape:
-                last = found.pop()
-                filled = series.asarray() != 0
-                found.append(
-                    FileImage(last.array, last.axes, flagged=filled, rgb=last.rgb, header=last.header)
-                )
+    with _opened(path) as tiff:
+        series = list(tiff.series)
+        for number, one in enumerate(series):
+            if number and one.name == "FILLED":
                 continue
-            found.append(_image(path, tiff, number, series))
-        return found
+            image = _image(path, tiff, number, one)
+            after = series[number + 1] if number + 1 < len(series) else None
+            if after is not None and after.name == "FILLED" and after.shape == one.shape:
+                image = replace(image, flagged=after.asarray() != 0)
+            yield image
 
 
 def tiff_recipe(path: Path) -> str:
     """The recipe's JSON from our annotation in the OME-XML; empty where there is none."""
-    with tifffile.TiffFile(path) as tiff:
-        if not tiff.ome_metadata:
-            return ""
-        for entry in ElementTree.fromstring(tiff.ome_metadata).iterfind(".//{*}MapAnnotation//{*}M"):
+    with _opened(path) as tiff:
+        for entry in _ome(tiff).iterfind(".//{*}MapAnnotation//{*}M"):
             if entry.get("K") == "napari-dip recipe":
                 return entry.text or ""
     return ""
@@ -55,21 +51,24 @@ def tiff_recipe(path: Path) -> str:
 def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
     """Write `picture` as OME-TIFF, with FILLED as a second image where pixels were filled."""
     header = picture.header
-    order = [*(letter for letter in picture.axes if letter not in "YX"), "Y", "X"]
+    colour = picture.rgb and picture.array.dtype == np.uint8
+    order = [letter for letter in picture.axes if letter not in "YX" and not (colour and letter == "C")]
+    order += ["Y", "X", "C"] if colour else ["Y", "X"]
     positions = [picture.axes.index(letter) for letter in order]
-    axes = "".join(order)
-    metadata: dict[str, Any] = {"axes": axes, "Name": header.name or "image"}
+    axes = "".join(order)[:-1] + "S" if colour else "".join(order)
+    metadata: dict[str, Any] = {"axes": axes, "Name": _legal(header.name) or "image"}
     for letter, (size, unit) in header.pixel_size.items():
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        metadata |= {key: size, f"{key}Unit": "µm" if unit == "um" else unit}
+        if unit in {*_UNITS, "um"}:  # OME knows no angles: those stay in the FITS header's note
+            metadata |= {key: size, f"{key}Unit": "µm" if unit == "um" else unit}
     sizes = dict(zip(picture.axes, picture.array.shape, strict=True))
     if header.channels and len(header.channels) == sizes.get("C"):
-        metadata["Channel"] = {"Name": list(header.channels)}
+        metadata["Channel"] = {"Name": [_legal(name) for name in header.channels]}
     notes = _notes(header, provenance)
     if notes:
         metadata["MapAnnotation"] = notes
     pixels = _storable(picture.array.transpose(positions))
-    options = {"photometric": "minisblack", "compression": "zlib"}
+    options = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib"}
     big = pixels.nbytes * 1.25 > 2**32
     with (
         replacing(path) as unfinished,
@@ -89,19 +88,36 @@ def _notes(header: Header, provenance: Mapping[str, Any]) -> dict[str, str]:
         notes["napari-dip recipe"] = json.dumps(provenance["recipe"])
         notes["napari-dip provenance"] = json.dumps(rest)
     if header.description:
-        notes["source ImageDescription"] = header.description
+        notes["source ImageDescription"] = _legal(header.description)
     if header.cards:
         notes["source FITS header"] = header.cards
     return notes
 
 
 def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """`pixels` in a type that OME has."""
-    replaced = {"b": np.uint8, "e": np.float32, "l": np.int32, "L": np.uint32}
-    return np.ascontiguousarray(pixels, replaced.get(pixels.dtype.char, pixels.dtype))
+    """`pixels` in a type that OME has, with the same values."""
+    kind = pixels.dtype
+    if kind == np.float16:
+        return pixels.astype(np.float32)
+    if kind.kind in "iu" and kind.itemsize == 8:
+        smaller = np.dtype(np.int32 if kind.kind == "i" else np.uint32)
+        limits = np.iinfo(smaller)
+        fits_in = pixels.size == 0 or (pixels.min() >= limits.min and pixels.max() <= limits.max)
+        return pixels.astype(smaller if fits_in else np.float64)
+    return np.ascontiguousarray(pixels)
+
+
+def _legal(text: str) -> str:
+    """`text` without the characters that XML forbids."""
+    return "".join(c for c in text if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff"))
 
 
 def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
+    present = sum(page is not None for page in series.pages)
+    if len(series.pages) > 10 * present + 100:
+        raise ReadError(
+            f"{path} promises {len(series.pages):,} planes and holds {present:,}; it is broken"
+        )
     array = series.asarray()
     # One letter an axis: samples are channels; an axis without a meaning (Q, I ...) is time, for
     # which frames are restored one by one and nothing is mixed up.
@@ -148,10 +164,25 @@ def _missing_planes(series: Any, array: NDArray[Any]) -> Flags | None:
     return planes.reshape(array.shape)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    # Other files that an OME header names are not opened: a path in a file may lead anywhere.
+    with tifffile.TiffFile(path, _multifile=False) as tiff:
+        if not tiff.series:
+            raise ReadError(f"{path} holds no image")
+        yield tiff
+
+
+def _ome(tiff: Any) -> ElementTree.Element:
+    """The OME-XML; an empty element where there is none, or none that can be read."""
+    try:
+        return ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
+    except ElementTree.ParseError:
+        return ElementTree.Element("OME")
+
+
 def _ome_pixels(tiff: Any, number: int) -> ElementTree.Element | None:
-    if not tiff.ome_metadata:
-        return None
-    images = ElementTree.fromstring(tiff.ome_metadata).findall("{*}Image")
+    images = _ome(tiff).findall("{*}Image")
     return images[number].find("{*}Pixels") if number < len(images) else None
 
 
@@ -185,9 +216,12 @@ def _imagej_sizes(tiff: Any, page: Any) -> dict[str, tuple[float, str]]:
 
 def _size(value: Any, unit: str) -> tuple[float, str] | None:
     """A size that can be true, in a unit that napari knows; None for any other."""
-    unit = unit.strip().lower()
+    unit = str(unit).strip().lower()
     unit = "um" if unit in _MICROMETRE else {"sec": "s", "second": "s"}.get(unit, unit)
     if unit not in {*_UNITS, "um"} or value is None:
         return None
-    size = float(value)
+    try:
+        size = float(value)
+    except ValueError:
+        return None
     return (size, unit) if np.isfinite(size) and size > 0 else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from napari.utils import progress
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QApplication,
     QComboBox,
     QFormLayout,
@@ -28,6 +31,7 @@ from superqt import QCollapsible
 
 from napari_dip.errors import RestoreError
 from napari_dip.plugin.form import SettingsForm
+from napari_dip.plugin.layers import companions_of, is_companion
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.session import Session, State
 from napari_dip.recipe import Recipe
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
 PREVIEW_SECONDS = 0.1  # ten frames a second at the most
 DRAWING_SHARE = 8  # for each second of drawing, seconds without
+SLOW_DRAWING = 0.03  # seconds; a window without a graphics card takes three times as long
 COMMON = ("noise", "keep_observed", "seed")
 RESTING = "Choose an image and press Run."
 
@@ -53,20 +58,33 @@ class LayerPicker(QComboBox):  # type: ignore[misc]
         self.setMinimumContentsLength(12)
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read the layer list again."""
-        chosen = self.layer()
+    def refresh(self, newcomer: Layer | None = None) -> None:
+        """Read the layer list again; choose `newcomer` if it was not on it before.
+
+        Where the choice is gone, an image picker falls back to the active or the topmost layer.
+        """
+        before, chosen = self._layers(), self.layer()
         blocked = self.blockSignals(True)
         self.clear()
         if self._none:
             self.addItem(self._none, None)
         for layer in reversed(self._viewer.layers):
-            if isinstance(layer, self._kind):
+            if isinstance(layer, self._kind) and (self._none or not is_companion(layer)):
                 self.addItem(layer.name, layer)
-        rows = [self.itemData(row) for row in range(self.count())]
-        if chosen in rows:
-            self.setCurrentIndex(rows.index(chosen))
+        listed = self._layers()
+        active = self._viewer.layers.selection.active
+        if newcomer in listed and newcomer not in before:
+            self.choose(newcomer)
+        elif chosen in listed:
+            self.choose(chosen)
+        elif not self._none and active in listed:
+            self.choose(active)
         self.blockSignals(blocked)
+        if self.layer() != chosen:
+            self.currentIndexChanged.emit(self.currentIndex())
+
+    def _layers(self) -> list[Layer | None]:
+        return [self.itemData(row) for row in range(self.count())]
 
     def layer(self) -> Any:
         """The chosen layer, or None."""
@@ -74,8 +92,17 @@ class LayerPicker(QComboBox):  # type: ignore[misc]
 
     def choose(self, layer: Layer | None) -> None:
         """Choose `layer`."""
-        rows = [self.itemData(row) for row in range(self.count())]
-        self.setCurrentIndex(rows.index(layer))
+        self.setCurrentIndex(self._layers().index(layer))
+
+
+class _CalmWheel(QObject):  # type: ignore[misc]
+    """Lets the wheel scroll the dock and not change the entry that happens to be under it."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
 
 
 class RestoreDock(QScrollArea):  # type: ignore[misc]
@@ -87,7 +114,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._recipe = Recipe.preset(preset)
         self._activity: Any = None
         self._docked = False
-        self._quiet_until = 0.0
+        self._quiet_until = self._next_preview = 0.0
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
@@ -104,6 +131,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.bar = QProgressBar()
         self.status = QLabel(RESTING)
 
+        self._choose_companions()
         self._lay_out()
         self._connect()
         self._show_state(State.IDLE)
@@ -116,7 +144,8 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         """Let the run go with the dock: napari takes a closed dock's widget out of its parent."""
         if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
-                self.session.close()
+                self.session.cancel()
+                self._close_activity()
             self._docked = self.parent() is not None
         return bool(super().event(event))
 
@@ -130,8 +159,9 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         """Called by napari when layers come, go, move or change their names."""
         if self.session.closed:
             return
-        for picker in (self.image, self.holes, self.sigma):
-            picker.refresh()
+        self.image.refresh()
+        self.holes.refresh(newcomer=self._companion("holes"))
+        self.sigma.refresh(newcomer=self._companion("noise"))
         self._show_state(self.session.state)
 
     def recipe(self) -> Recipe:
@@ -143,6 +173,8 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             If an entry is out of bounds.
         """
         entered = {**self.common.values(), **self.advanced.values()}
+        if entered["compute"]["threads"] is None:  # the window needs a core of its own
+            entered["compute"]["threads"] = max(1, (os.cpu_count() or 2) - 1)
         kept = self._recipe.model_dump(include={"title", "summary", "operator"})
         return Recipe.parse(kept | entered, source="settings")
 
@@ -156,8 +188,18 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.window().destroyed.connect(_closing(self.session))
         try:
             self.session.run(self.recipe(), layer, holes=self.holes.layer(), sigma=self.sigma.layer())
-        except RestoreError as error:
-            self._say(str(error), error=True)
+        except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
+            self._say(str(error) or "the memory is full: restore a smaller crop", error=True)
+
+    def _choose_companions(self) -> None:
+        """With an image, choose the holes and the noise that its file brought along, or none."""
+        for picker, role in ((self.holes, "holes"), (self.sigma, "noise")):
+            picker.refresh()
+            picker.choose(self._companion(role))
+
+    def _companion(self, role: str) -> Layer | None:
+        layer = self.image.layer()
+        return None if layer is None else companions_of(layer, self._viewer.layers, role)
 
     def _pause_or_resume(self) -> None:
         if self.session.state == State.PAUSED:
@@ -196,9 +238,14 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(300)
+        calm = _CalmWheel(self)
+        for entry in (*body.findChildren(QComboBox), *body.findChildren(QAbstractSpinBox)):
+            entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            entry.installEventFilter(calm)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:
+        self.image.currentIndexChanged.connect(self._choose_companions)
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self._pause_or_resume)
         self.finish_button.clicked.connect(self.session.finish)
@@ -208,8 +255,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.session.said.connect(self._on_said)
         QApplication.instance().aboutToQuit.connect(_closing(self.session))
         self.session.finished.connect(self.plot.show_result)
-        self._preview_timer = QTimer(self)
-        self._preview_timer.timeout.connect(self.session.ask_for_preview)
 
     def _buttons(self) -> tuple[QPushButton, ...]:
         return (self.run_button, self.pause_button, self.finish_button, self.cancel_button)
@@ -225,7 +270,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         for form in (self.common, self.advanced):
             form.enabled = idle
         if idle:
-            self._preview_timer.stop()
             self.bar.setValue(0)
             self._close_activity()
             if self.image.layer() is None:
@@ -233,7 +277,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             elif self.status.text().startswith("Open an image"):
                 self._say(RESTING, error=False)
         elif state == State.RUNNING:
-            self._preview_timer.start(int(1000 * PREVIEW_SECONDS))
+            self._next_preview = self._quiet_until = 0.0
             if self._activity is None:
                 self._activity = progress(total=1000, desc=self._recipe.title)
         else:
@@ -241,6 +285,9 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
 
     def _show_progress(self, iterate: Iterate) -> None:
         begun = time.monotonic()
+        if begun >= self._next_preview:
+            self._next_preview = math.inf  # until this one is drawn
+            self.session.ask_for_preview()
         if iterate.image is None and begun < self._quiet_until:
             return
         self.plot.add(iterate)
@@ -263,11 +310,19 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
                 self._activity = activity
         # The event loop has drawn the window by now. Where that is slow, do it less often: the
         # fit needs the processor more than we do.
-        drawing = time.monotonic() - begun
-        per_step = iterate.seconds / max(iterate.step, 1)
-        pause = max(PREVIEW_SECONDS, 4 * per_step, DRAWING_SHARE * drawing)
-        self._quiet_until = time.monotonic() + pause
-        self._preview_timer.setInterval(int(1000 * pause))
+        now = time.monotonic()
+        drawing = now - begun
+        if drawing > SLOW_DRAWING:
+            self._calm_napari()
+        self._quiet_until = now + max(PREVIEW_SECONDS, DRAWING_SHARE * drawing)
+        if iterate.image is not None or math.isfinite(self._next_preview):
+            self._next_preview = self._quiet_until
+
+    def _calm_napari(self) -> None:
+        """Slow the wheel that turns in the status bar: every turn draws the whole window again."""
+        for label in self.window().findChildren(QLabel):
+            if label.movie() is not None:
+                label.movie().setSpeed(10)
 
     def _on_said(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
         self._say(sentence, error=error)

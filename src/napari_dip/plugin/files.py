@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from napari_dip.io import FileImage, images, save
 from napari_dip.plugin.layers import layer_data, picture_of
 
@@ -28,7 +26,7 @@ def read_layers(path: Path | list[Path]) -> list[LayerData]:
 
 def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save one image or labels layer as FITS or OME-TIFF, with what its metadata say."""
-    picture, provenance = picture_of(np.asarray(data), attributes)
+    picture, provenance = picture_of(data, attributes)
     save(path, picture, provenance, overwrite=True)  # napari has asked already
     return [path]
 
@@ -39,7 +37,7 @@ def star_field_sample() -> list[LayerData]:
     from napari_dip.samples import star_field
 
     hdus = star_field()
-    noisy = hdu_images(hdus)[0]
+    noisy = next(hdu_images(hdus))
     truth = FileImage(hdus["TRUTH"].data, "YX", header=noisy.header)
     hidden = [
         (data, {**meta, "visible": False}, kind) for data, meta, kind in layer_data(truth, "truth")

@@ -118,7 +118,7 @@ def _single(field: FieldInfo, value: Any) -> Widget:
     if kind is int:
         low, high = _limits(field)
         return SpinBox(value=value, min=low, max=high)
-    if kind is float or float in _alternatives(kind):
+    if kind is float or {int, float} & set(_alternatives(kind)):
         # A line of text, where a spin box would round 1e-7 to nothing.
         line = LineEdit(value="" if value is None else f"{value:g}")
         line.native.setPlaceholderText("automatic" if kind is not float else "a number")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from astropy.visualization import ZScaleInterval
 from numpy.typing import NDArray
 
+from napari_dip.errors import ObservationError, WriteError
 from napari_dip.io import FileImage
-from napari_dip.observation import Floats, Header, Observation
+from napari_dip.observation import CANONICAL_AXES, Floats, Header, Observation
 from napari_dip.result import Result
 
 if TYPE_CHECKING:
@@ -35,36 +38,64 @@ class Place:
     metadata: Mapping[str, Any]
     contrast_limits: tuple[float, float]
     colormap: Any
+    gamma: float
+    blending: str
     white: float
     """The value that an RGB layer shows as white."""
 
     @classmethod
     def of(cls, layer: Image) -> Place:
         """The place of `layer` as it is now."""
-        names = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
+        names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
         low, high = layer.contrast_limits
         return cls(
             name=layer.name,
             axes=axes_of(layer),
             rgb=layer.rgb,
             spatial={name: getattr(layer, name) for name in names},
-            metadata={k: v for k, v in layer.metadata.items() if k != KEY},
+            metadata={k: _copied(v) for k, v in layer.metadata.items() if k != KEY},
             contrast_limits=(float(low), float(high)),
             colormap=None if layer.rgb else layer.colormap,
-            white=np.iinfo(layer.dtype).max if np.issubdtype(layer.dtype, np.integer) else 1.0,
+            gamma=layer.gamma,
+            blending=str(layer.blending),
+            white=_white(layer),
         )
 
     def image_options(self, suffix: str, **ours: Any) -> dict[str, Any]:
         """Arguments of `add_image` for a companion of the layer; `ours` go into its metadata."""
         options = {
             "name": f"{self.name} - {suffix}",
-            "metadata": {**self.metadata, KEY: {"axes": self.axes, **ours}},
+            "metadata": {**self.metadata, KEY: {"axes": self.axes, "white": self.white, **ours}},
             "rgb": self.rgb,
             **self.spatial,
         }
         if not self.rgb:
             options |= {"contrast_limits": self.contrast_limits, "colormap": self.colormap}
+            options |= {"gamma": self.gamma, "blending": self.blending}
         return options
+
+    def stacked(self, label: str, every: float) -> dict[str, Any]:
+        """Arguments of `add_image` for a stack of such layers, `every` apart, the first at `every`."""
+        ndim = len(self.spatial["scale"])
+        matrices = {}
+        for name in ("rotate", "shear"):
+            matrix = np.eye(ndim + 1)
+            given = np.asarray(self.spatial[name])
+            if given.shape == (ndim, ndim):
+                matrix[1:, 1:] = given
+            elif name == "shear":  # the upper triangle's entries, row by row
+                matrix[1:, 1:][np.triu_indices(ndim, 1)] = given
+            matrices[name] = matrix
+        affine = np.eye(ndim + 2)
+        affine[1:, 1:] = np.asarray(self.spatial["affine"])
+        return {
+            "scale": (every, *self.spatial["scale"]),
+            "translate": (every, *self.spatial["translate"]),
+            "units": ("pixel", *self.spatial["units"]),
+            "axis_labels": (label, *self.spatial["axis_labels"]),
+            "affine": affine,
+            **matrices,
+        }
 
     def shown(self, image: Floats) -> NDArray[Any]:
         """`image` as a layer shows it: colours need 0 to 1 for floats."""
@@ -72,22 +103,28 @@ class Place:
 
 
 def axes_of(layer: Layer) -> str:
-    """The axis letters of a layer's pixels: what its reader said, else its axis labels, else a guess.
-
-    Axes that nobody named count as T, C, Z from the right, so that nothing is mixed up: T and Z
-    are restored frame by frame.
-    """
-    ours = layer.metadata.get(KEY, {})
+    """The axis letters of a layer's pixels."""
     rgb = bool(getattr(layer, "rgb", False))
-    count = layer.ndim + rgb
-    if len(ours.get("axes", "")) == count:
-        return str(ours["axes"])
-    labels = [str(label).strip().upper()[:1] for label in layer.axis_labels][:-2]
-    leading = "".join(labels)
-    named = len(set(leading)) == len(leading) and set(leading) <= set("TCZ")
-    if not named:
-        leading = "TCZ"[: len(labels)] if len(labels) == 3 else "TZ"[2 - len(labels) :]
-    return f"{leading}YX{'C' if rgb else ''}"
+    return _axes(layer.metadata, layer.axis_labels, layer.ndim + rgb, rgb=rgb)
+
+
+def _axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *, rgb: bool) -> str:
+    """What the reader said, else the axis labels, else ImageJ's order.
+
+    Of axes that nobody named, up to two are time and depth, which are restored frame by frame, so
+    that nothing is mixed up; with three, the channels are where ImageJ has them, T Z C Y X.
+    """
+    ours = str(metadata.get(KEY, {}).get("axes", ""))
+    if len(ours) == count:
+        return ours
+    letters = "".join(str(label).strip().upper()[:1] or "?" for label in labels)
+    own = letters + "C" * rgb
+    if len(own) == count and len(set(own)) == count and {"Y", "X"} <= set(own) <= set(CANONICAL_AXES):
+        return own
+    leading, spare = letters[:-2], count - 2 - rgb
+    if len(leading) != spare or len(set(leading)) != spare or not set(leading) <= set("TCZ"):
+        leading = ("", "T", "TZ", "TZC")[spare] if 0 <= spare <= 3 else "?" * spare
+    return f"{leading}YX{'C' * rgb}"
 
 
 def observation_of(
@@ -100,6 +137,9 @@ def observation_of(
     ObservationError
         If the layers do not fit each other, or there is nothing to restore.
     """
+    for companion in (holes, sigma):
+        if companion is not None:
+            _check_place(companion, layer)
     return Observation.from_array(
         _pixels(layer),
         axes=axes_of(layer),
@@ -107,6 +147,21 @@ def observation_of(
         sigma=None if sigma is None else _pixels(sigma),
         header=_header(layer),
     )
+
+
+def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:
+    """The layer of `others` that the same file gave as `layer`'s holes or noise."""
+    origin = layer.metadata.get(KEY, {}).get("origin")
+    for other in others:
+        ours = other.metadata.get(KEY, {})
+        if origin and ours.get("origin") == origin and ours.get("role") == role:
+            return other
+    return None
+
+
+def is_companion(layer: Layer) -> bool:
+    """Whether a reader brought `layer` along as the noise or the holes of another."""
+    return bool(layer.metadata.get(KEY, {}).get("role"))
 
 
 def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData]:
@@ -123,46 +178,94 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
     stem = Path(path).name if Path(path).suffix else str(path)
     name = f"{stem} {image.header.name}".strip()
     spatial = _spatial(image.header, axes, image.rgb)
-    metadata = {KEY: {"axes": axes, "header": image.header}, **_plain(image.header)}
+    origin = uuid4().hex  # by which companions know each other
+    metadata = {KEY: {"axes": axes, "header": image.header, "origin": origin}, **_plain(image.header)}
     layers: list[LayerData] = [
         (array, {"name": name, "metadata": metadata, "rgb": image.rgb, **spatial}, "image")
     ]
-    if image.header.cards and np.isfinite(array).any():
+    seen = array if holes is None else array[~holes]
+    if image.header.cards and seen.size:
         # What astronomers expect: from the sky's noise to what is a little brighter than it.
-        low, high = ZScaleInterval().get_limits(array if holes is None else array[~holes])
+        low, high = ZScaleInterval().get_limits(seen)
         if high > low:
             layers[0][1]["contrast_limits"] = (float(low), float(high))
     if sigma is not None:
-        about = {"name": f"{name} - noise", "metadata": {KEY: {"axes": axes}}, "visible": False}
+        ours = {"axes": axes, "origin": origin, "role": "noise"}
+        about = {"name": f"{name} - noise", "metadata": {KEY: ours}, "visible": False}
         layers.append((sigma, {**about, **spatial}, "image"))
     if holes is not None:
         marked = holes.any(axis=-1) if image.rgb else holes
-        about = {"name": f"{name} - holes", "opacity": 0.5, "metadata": {}}
+        ours = {"axes": axes[: marked.ndim], "origin": origin, "role": "holes"}
+        about = {"name": f"{name} - holes", "opacity": 0.5, "metadata": {KEY: ours}}
         layers.append((marked.astype(np.uint8), {**about, **spatial}, "labels"))
     return layers
 
 
-def picture_of(data: NDArray[Any], attributes: Mapping[str, Any]) -> tuple[FileImage, Mapping[str, Any]]:
-    """A layer's data and attributes as an image to write, and how it was made, if we made it."""
-    ours = attributes.get("metadata", {}).get(KEY, {})
-    result: Result | None = ours.get("result")
-    header: Header = ours.get("header") or (result.header if result else None) or Header()
+def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Mapping[str, Any]]:
+    """A layer's data and attributes as an image to write, and how it was made, if we made it.
+
+    Raises
+    ------
+    WriteError
+        If the layer has more axes than an image can have.
+    """
+    pixels = np.asarray(data[0] if isinstance(data, Sequence) else data)  # a pyramid is a sequence
+    metadata = attributes.get("metadata", {})
+    ours = metadata.get(KEY, {})
     rgb = bool(attributes.get("rgb", False))
-    axes = str(ours.get("axes", ""))
-    if len(axes) != data.ndim:
-        axes = ("TCZ"[: data.ndim - 2 - rgb] + "YX" + "C" * rgb)[-data.ndim :]
+    axes = _axes(metadata, attributes.get("axis_labels") or (), pixels.ndim, rgb=rgb)
+    if "?" in axes:
+        raise WriteError(f"a layer of shape {pixels.shape} has more axes than T, C, Z, Y and X")
+    result: Result | None = ours.get("result")
+    header: Header = ours.get("header") or Header()
     if not header.pixel_size:
-        header = replace(header, pixel_size=_sizes(attributes, axes.rstrip("C") if rgb else axes))
-    if result is not None and result.image.shape == data.shape:
-        image = result.image if rgb else data  # colours are shown from 0 to 1, and kept as they are
-        return FileImage(image, axes, flagged=result.filled, header=header), result.provenance
-    return FileImage(data, axes, header=header, rgb=rgb), {}
+        header = replace(header, pixel_size=_sizes(attributes, axes[:-1] if rgb else axes))
+    if result is None or result.image.shape != pixels.shape:
+        return FileImage(_unscaled(pixels, ours, rgb=rgb), axes, header=header, rgb=rgb), {}
+    # Colours are shown from 0 to 1; as long as nobody painted in them, what was restored is saved.
+    untouched = rgb and np.array_equal(pixels, np.clip(result.image / ours["white"], 0, 1))
+    image = result.image if untouched else _unscaled(pixels, ours, rgb=rgb)
+    return FileImage(image, axes, flagged=result.filled, header=header), result.provenance
 
 
 def _pixels(layer: Layer) -> NDArray[Any]:
-    """A copy of the layer's pixels at full resolution."""
+    """A copy of the layer's pixels at full resolution, in data units."""
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-    return np.array(data)
+    rgb = bool(getattr(layer, "rgb", False))
+    return _unscaled(np.array(data), layer.metadata.get(KEY, {}), rgb=rgb)
+
+
+def _unscaled(pixels: NDArray[Any], ours: Mapping[str, Any], *, rgb: bool) -> NDArray[Any]:
+    """`pixels` in data units: our own colour layers are shown from 0 to 1."""
+    return pixels * ours["white"] if rgb and "white" in ours else pixels
+
+
+def _white(layer: Image) -> float:
+    """The value that an RGB layer shows as white, in data units."""
+    ours = layer.metadata.get(KEY, {})
+    if "white" in ours:
+        return float(ours["white"])
+    return float(np.iinfo(layer.dtype).max) if np.issubdtype(layer.dtype, np.integer) else 1.0
+
+
+def _check_place(companion: Layer, layer: Image) -> None:
+    """Refuse a layer of the image's size that is shown elsewhere: what is seen is what counts."""
+    ndim = min(companion.ndim, layer.ndim)
+    corners = np.array([np.zeros(ndim), np.ones(ndim)])
+    seen = [
+        [one.data_to_world(np.pad(corner, (one.ndim - ndim, 0)))[-ndim:] for corner in corners]
+        for one in (companion, layer)
+    ]
+    if not np.allclose(seen[0], seen[1], rtol=1e-5, atol=1e-6):
+        raise ObservationError(
+            f"layer '{companion.name}' lies elsewhere than '{layer.name}': their scale, translation"
+            " or rotation differ; make them the same, or choose another layer"
+        )
+
+
+def _copied(value: Any) -> Any:
+    """A copy of plain containers; other things are shared."""
+    return deepcopy(value) if isinstance(value, dict | list) else value
 
 
 def _header(layer: Image) -> Header:
@@ -175,7 +278,7 @@ def _header(layer: Image) -> Header:
     return Header(
         path=str(source),
         name=layer.name,
-        pixel_size=_sizes(about, axes.rstrip("C") if layer.rgb else axes),
+        pixel_size=_sizes(about, axes[:-1] if layer.rgb else axes),
     )
 
 
@@ -184,11 +287,11 @@ def _sizes(attributes: Mapping[str, Any], axes: str) -> dict[str, tuple[float, s
     scale, units = attributes.get("scale"), attributes.get("units")
     if scale is None or units is None or not len(scale) == len(units) == len(axes):
         return {}
-    names = {"micrometer": "um", "arcsecond": "arcsec", "second": "s", "nanometer": "nm"}
     sizes = {}
     for letter, size, unit in zip(axes, scale, units, strict=True):
-        if str(unit) != "pixel":
-            sizes[letter] = (float(size), names.get(str(unit), str(unit)))
+        if str(unit) not in ("pixel", "dimensionless"):
+            short = {"micrometer": "um", "arcsecond": "arcsec"}.get(str(unit)) or f"{unit:~}"
+            sizes[letter] = (float(size), short)
     return sizes
 
 

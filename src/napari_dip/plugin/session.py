@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
-from napari_dip.observation import Floats, Observation
+from napari_dip.observation import Floats, Header, Observation
 from napari_dip.plugin.layers import Place, observation_of
 from napari_dip.plugin.worker import Controls, Outcome, in_thread, restoration
 from napari_dip.recipe import Recipe
@@ -19,6 +21,8 @@ from napari_dip.result import Iterate, Result
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 50  # steps
 SNAPSHOT_BYTES = 256 * 2**20  # beyond this every other snapshot goes
@@ -91,7 +95,9 @@ class Session:
         observation = observation_of(layer, holes=holes, sigma=sigma)
         self._run = _Run(Place.of(layer), observation)
         self._enter(State.RUNNING)
-        job = restoration(recipe, observation, self._run.controls, SNAPSHOT_EVERY)
+        stack = observation.y.shape[0] * observation.y.shape[2] > 1
+        every = None if stack else SNAPSHOT_EVERY
+        job = restoration(recipe, observation, self._run.controls, every)
         self._start(job, self._on_iterate, self._on_outcome)
 
     def pause(self) -> None:
@@ -139,7 +145,7 @@ class Session:
             return
         if iterate.image is not None:
             self._show_preview(run, iterate.image)
-            if iterate.step % run.every == 0 and iterate.frames == 1:
+            if iterate.frames == 1 and iterate.step % run.every == 0:
                 self._keep_snapshot(run, iterate.step, iterate.image)
         self.advanced.emit(iterate)
 
@@ -147,20 +153,22 @@ class Session:
         run, self._run = self._run, None
         if self.closed or run is None:
             return
-        preview = run.preview if run.preview in self._viewer.layers else None
-        if outcome.result is not None:
-            self._show_result(run, outcome.result, preview)
-        elif preview is not None:
-            self._viewer.layers.remove(preview)
-        self._enter(State.IDLE)
+        sentence, failed = outcome.error or "Cancelled; nothing was kept.", bool(outcome.error)
+        try:
+            preview = run.preview if run.preview in self._viewer.layers else None
+            if outcome.result is not None:
+                self._show_result(run, outcome.result, preview)
+                sentence = _verdict(outcome.result)
+            elif preview is not None:
+                self._viewer.layers.remove(preview)
+        except Exception as error:
+            log.exception("the layers of a result could not all be added")
+            sentence, failed = f"Not all layers could be added: {error or type(error).__name__}", True
+        finally:
+            self._enter(State.IDLE)
         if outcome.result is not None:
             self.finished.emit(outcome.result)
-        if outcome.error:
-            self.said.emit(outcome.error, True)
-        elif outcome.result is not None:
-            self.said.emit(_verdict(outcome.result), False)
-        else:
-            self.said.emit("Cancelled; nothing was kept.", False)
+        self.said.emit(sentence, failed)
 
     def _show_preview(self, run: _Run, image: Floats) -> None:
         if run.preview is None:
@@ -179,15 +187,16 @@ class Session:
 
     def _show_result(self, run: _Run, result: Result, preview: Image | None) -> None:
         place = run.place
+        options = place.image_options("restored", result=result, header=result.header)
+        restored = preview
+        if restored is None:
+            restored = self._add_image(place.shown(result.image), options)
+        else:
+            restored.data = place.shown(result.image)
+            restored.name, restored.metadata = options["name"], options["metadata"]
         self._add_snapshots(run, result)
         self._add_residual(run, result)
-        options = place.image_options("restored", result=result, header=result.header)
-        if preview is None:
-            self._add_image(place.shown(result.image), options)
-        else:
-            preview.data = place.shown(result.image)
-            preview.name, preview.metadata = options["name"], options["metadata"]
-            self._viewer.layers.move(self._viewer.layers.index(preview), -1)
+        self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if result.filled.any():
             self._add_filled(run, result)
 
@@ -195,42 +204,54 @@ class Session:
         snapshots = [(step, image) for step, image in run.snapshots if step % run.every == 0]
         if not snapshots:
             return
-        stack = np.stack([run.place.shown(image) for _, image in snapshots])
-        options = run.place.image_options("iterations", header=result.header)
-        options["metadata"]["steps"] = [step for step, _ in snapshots]
-        options["metadata"].pop("napari-dip")
-        first = {"scale": run.every, "translate": run.every, "units": "pixel"}
-        for name, value in {**first, "axis_labels": "iteration"}.items():
-            options[name] = (value, *options[name])
-        options["rotate"] = options["shear"] = None
-        self._add_image(stack, options | {"visible": False})
+        place = run.place
+        stack = np.stack([place.shown(image) for _, image in snapshots])
+        options = place.image_options("iterations", header=result.header)
+        options["metadata"] |= {"steps": [step for step, _ in snapshots]}
+        options["metadata"].pop("napari-dip")  # its axes are no image's
+        self._add_image(stack, options | place.stacked("iteration", run.every) | {"visible": False})
 
     def _add_residual(self, run: _Run, result: Result) -> None:
         residual = result.residual
         if run.place.rgb:  # differences have no colour: show their mean over the channels
             residual = residual.mean(axis=-1)
-        spread = 4 * float(np.nanstd(residual)) or 1.0
-        options = run.place.image_options("residual", header=result.header) | {"rgb": False}
-        options |= {"contrast_limits": (-spread, spread), "colormap": "PiYG", "visible": False}
+        known = residual[np.isfinite(residual)]
+        spread = (4 * float(known.std()) if known.size else 0) or 1.0
+        options = run.place.image_options("residual", header=_aside(result.header, "residual"))
+        options |= {"rgb": False, "contrast_limits": (-spread, spread), "colormap": "PiYG"}
         options["metadata"]["napari-dip"]["axes"] = result.axes[: residual.ndim]
-        self._add_image(residual, options)
+        self._add_image(residual, options | {"visible": False, "gamma": 1})
 
     def _add_filled(self, run: _Run, result: Result) -> None:
         filled = result.filled.any(axis=-1) if run.place.rgb else result.filled
-        self._viewer.add_labels(
-            filled.astype(np.uint8),
-            name=f"{run.place.name} - filled",
-            opacity=0.4,
-            visible=False,
-            **run.place.spatial,
-        )
+        with self._same_selection():
+            self._viewer.add_labels(
+                filled.astype(np.uint8),
+                name=f"{run.place.name} - filled",
+                opacity=0.4,
+                visible=False,
+                **run.place.spatial,
+            )
 
     def _add_image(self, data: Any, options: dict[str, Any]) -> Image:
-        """Add a layer and leave the person's selection as it was."""
-        selected = set(self._viewer.layers.selection)
-        layer: Image = self._viewer.add_image(data, **options)
-        self._viewer.layers.selection = selected
+        with self._same_selection():
+            layer: Image = self._viewer.add_image(data, **options)
         return layer
+
+    @contextmanager
+    def _same_selection(self) -> Iterator[None]:
+        """Leave the selection as the person had it: it is where the next stroke goes."""
+        selected, active = set(self._viewer.layers.selection), self._viewer.layers.selection.active
+        yield
+        self._viewer.layers.selection = selected
+        self._viewer.layers.selection.active = active
+
+
+def _aside(header: Header, what: str) -> Header:
+    """The header for a by-product: its place on the sky, but not its source's other extensions."""
+    note = f"HISTORY The {what} of a restoration by napari-dip: no image of the sky."
+    cards = f"{header.cards}\n{note.ljust(80)}" if header.cards else ""
+    return replace(header, path="", hdu=0, name=what, cards=cards, description="")
 
 
 def _verdict(result: Result) -> str:

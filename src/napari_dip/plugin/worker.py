@@ -35,7 +35,7 @@ class Outcome:
 
 
 def restoration(
-    recipe: Recipe, observation: Observation, controls: Controls, snapshot_every: int
+    recipe: Recipe, observation: Observation, controls: Controls, snapshot_every: int | None
 ) -> Generator[Iterate, None, Outcome]:
     """Restore under the desk's control.
 
