@@ -17,7 +17,7 @@ SATURATION = 30_000.0  # adu, above the bias
 SKY = 100.0  # adu
 
 
-def star_field(seed: int = 0, *, side: int = 256, stars: int = 150) -> fits.HDUList:
+def star_field(seed: int = 0, *, side: int = 192, stars: int = 90) -> fits.HDUList:
     """A CCD frame of a star field with a galaxy, as a telescope would store it.
 
     Photon and read noise, stars of FWHM 2.6 pixels over four decades of flux, some of them

@@ -139,7 +139,7 @@ def test_long_odd_and_foreign_cards_survive(tmp_path, quick):
     header = fits.getheader(tmp_path / "out.fits")
     assert header["LONG"] == hdu.header["LONG"]
     assert header["ESO DET OUT1 GAIN"] == 2.5
-    assert "".join(header["COMMENT"]).count("a comment") == 20
+    assert list(header["COMMENT"]) == list(fits.getheader(tmp_path / "in.fits")["COMMENT"])
     assert header["HISTORY"][0] == "d ne"
 
 
