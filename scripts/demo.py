@@ -54,8 +54,8 @@ def main() -> None:
     viewer.layers.selection = {layer}
     for other in viewer.layers:  # before and after, side by side
         other.visible = other.name in ("star_field.fits", layer.name)
-    viewer.grid.stride = -1
-    viewer.grid.enabled = True
+    viewer.canvas.grid.stride = 1
+    viewer.canvas.grid.enabled = True
     viewer.reset_view()
     pause(1)
     viewer.screenshot(str(picture), canvas_only=False, flash=False)

@@ -10,6 +10,8 @@ from pydantic import Field
 from napari_dip.settings import Settings, tagged_union
 from napari_dip.torch_import import torch
 
+PERTURBATION = 0.05  # of the noise; the reference has 1/30 at sigma 25 and 1/20 at 50, of 255
+
 
 class CodeSettings(Settings, ABC):
     """Settings of one kind of code."""
@@ -18,8 +20,11 @@ class CodeSettings(Settings, ABC):
     channels: int
 
     @abstractmethod
-    def build(self, shape: tuple[int, int], generator: torch.Generator) -> Code:
-        """The code for images of `shape` (Y, X), drawn from `generator`."""
+    def build(self, shape: tuple[int, int], noise_level: float, generator: torch.Generator) -> Code:
+        """The code for images of `shape` (Y, X), drawn from `generator`.
+
+        `noise_level` is the standard deviation of the data's noise in the network's output.
+        """
 
 
 class Code(ABC):
@@ -37,7 +42,8 @@ class Code(ABC):
 class UniformNoise(CodeSettings):
     """Uniform noise, shaken by a little Gaussian noise at every step.
 
-    The shaking regularises: without it the network fits the noise sooner and peaks lower.
+    The shaking regularises: without it the network fits the noise sooner and peaks lower. Where
+    there is little noise to be kept out, it only slows the fit down.
 
     References
     ----------
@@ -49,12 +55,15 @@ class UniformNoise(CodeSettings):
     """Number of noise images given to the network. [channel]"""
     amplitude: Annotated[float, Field(gt=0, le=10)] = 0.1
     """The code is drawn from 0 to this. [network input]"""
-    perturbation: Annotated[float, Field(ge=0, le=10)] = 0.02
-    """Standard deviation of the noise added to it at every step. [network input]"""
+    perturbation: Annotated[float, Field(ge=0, le=10)] | None = None
+    """Standard deviation of the noise added to it at every step; automatic: a twentieth of the
+    data's noise. [network input]"""
 
-    def build(self, shape: tuple[int, int], generator: torch.Generator) -> Code:
+    def build(self, shape: tuple[int, int], noise_level: float, generator: torch.Generator) -> Code:
         z = torch.rand((1, self.channels, *shape), generator=generator) * self.amplitude
-        return _ShakenCode(z, self.perturbation, generator)
+        automatic = PERTURBATION * noise_level
+        shaking = automatic if self.perturbation is None else self.perturbation
+        return _ShakenCode(z, shaking, generator)
 
 
 class _ShakenCode(Code):

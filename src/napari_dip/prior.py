@@ -60,12 +60,18 @@ class Prior:
         top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
         self._window = (slice(top, top + height), slice(left, left + width))
         self._precision = precision
-        self._code = code.build(padded, generator).to(device)
+        self._code = code.build(padded, self._noise_level(problem), generator).to(device)
         with torch.device("meta"):
             module = network.build(code.channels, channels)
         module = module.to_empty(device="cpu")
         _initialise(module, generator)
         self.network = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _noise_level(self, problem: Problem) -> float:
+        """The noise's standard deviation at the background, in the network's output."""
+        sigma = np.nanmedian(problem.likelihood.sigma)
+        scale = self._stretch.softening.median().item() if self._stretch else 1.0
+        return float(sigma) / scale / self.span.median().item()
 
     def __call__(self) -> torch.Tensor:
         """The image for the next step's code: (C, H, W) float32 in data units."""

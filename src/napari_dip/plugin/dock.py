@@ -227,6 +227,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
 
         body = QWidget()
         column = QVBoxLayout(body)
+        column.setSpacing(4)
         column.addLayout(layers)
         for part in (self.common.native, fold):
             column.addWidget(part)

@@ -22,7 +22,7 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self.setMinimumHeight(150)
+        self.setFixedHeight(180)
         self.setMouseEnabled(x=False, y=False)
         self.setMenuEnabled(False)
         self.hideButtons()
