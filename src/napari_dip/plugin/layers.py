@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_dip.errors import ObservationError, WriteError
 from napari_dip.io import FileImage
-from napari_dip.observation import CANONICAL_AXES, Floats, Header, Observation
+from napari_dip.observation import CANONICAL_AXES, Header, Observation
 from napari_dip.result import Result
 
 if TYPE_CHECKING:
@@ -25,81 +24,6 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 
 KEY = "napari-dip"  # where a layer's metadata hold what is ours
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a layer is shown, kept from the start of a run: the layer may go away."""
-
-    name: str
-    axes: str
-    rgb: bool
-    spatial: Mapping[str, Any]
-    metadata: Mapping[str, Any]
-    contrast_limits: tuple[float, float]
-    colormap: Any
-    gamma: float
-    blending: str
-    white: float
-    """The value that an RGB layer shows as white."""
-
-    @classmethod
-    def of(cls, layer: Image) -> Place:
-        """The place of `layer` as it is now."""
-        names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-        low, high = layer.contrast_limits
-        return cls(
-            name=layer.name,
-            axes=axes_of(layer),
-            rgb=layer.rgb,
-            spatial={name: getattr(layer, name) for name in names},
-            metadata={k: _copied(v) for k, v in layer.metadata.items() if k != KEY},
-            contrast_limits=(float(low), float(high)),
-            colormap=None if layer.rgb else layer.colormap,
-            gamma=layer.gamma,
-            blending=str(layer.blending),
-            white=_white(layer),
-        )
-
-    def image_options(self, suffix: str, **ours: Any) -> dict[str, Any]:
-        """Arguments of `add_image` for a companion of the layer; `ours` go into its metadata."""
-        options = {
-            "name": f"{self.name} - {suffix}",
-            "metadata": {**self.metadata, KEY: {"axes": self.axes, "white": self.white, **ours}},
-            "rgb": self.rgb,
-            **self.spatial,
-        }
-        if not self.rgb:
-            options |= {"contrast_limits": self.contrast_limits, "colormap": self.colormap}
-            options |= {"gamma": self.gamma, "blending": self.blending}
-        return options
-
-    def stacked(self, label: str, every: float) -> dict[str, Any]:
-        """Arguments of `add_image` for a stack of such layers, `every` apart, the first at `every`."""
-        ndim = len(self.spatial["scale"])
-        matrices = {}
-        for name in ("rotate", "shear"):
-            matrix = np.eye(ndim + 1)
-            given = np.asarray(self.spatial[name])
-            if given.shape == (ndim, ndim):
-                matrix[1:, 1:] = given
-            elif name == "shear":  # the upper triangle's entries, row by row
-                matrix[1:, 1:][np.triu_indices(ndim, 1)] = given
-            matrices[name] = matrix
-        affine = np.eye(ndim + 2)
-        affine[1:, 1:] = np.asarray(self.spatial["affine"])
-        return {
-            "scale": (every, *self.spatial["scale"]),
-            "translate": (every, *self.spatial["translate"]),
-            "units": ("pixel", *self.spatial["units"]),
-            "axis_labels": (label, *self.spatial["axis_labels"]),
-            "affine": affine,
-            **matrices,
-        }
-
-    def shown(self, image: Floats) -> NDArray[Any]:
-        """`image` as a layer shows it: colours need 0 to 1 for floats."""
-        return np.clip(image / self.white, 0, 1) if self.rgb else image
 
 
 def axes_of(layer: Layer) -> str:
@@ -240,14 +164,6 @@ def _unscaled(pixels: NDArray[Any], ours: Mapping[str, Any], *, rgb: bool) -> ND
     return pixels * ours["white"] if rgb and "white" in ours else pixels
 
 
-def _white(layer: Image) -> float:
-    """The value that an RGB layer shows as white, in data units."""
-    ours = layer.metadata.get(KEY, {})
-    if "white" in ours:
-        return float(ours["white"])
-    return float(np.iinfo(layer.dtype).max) if np.issubdtype(layer.dtype, np.integer) else 1.0
-
-
 def _check_place(companion: Layer, layer: Image) -> None:
     """Refuse a layer of the image's size that is shown elsewhere: what is seen is what counts."""
     ndim = min(companion.ndim, layer.ndim)
@@ -261,11 +177,6 @@ def _check_place(companion: Layer, layer: Image) -> None:
             f"layer '{companion.name}' lies elsewhere than '{layer.name}': their scale, translation"
             " or rotation differ; make them the same, or choose another layer"
         )
-
-
-def _copied(value: Any) -> Any:
-    """A copy of plain containers; other things are shared."""
-    return deepcopy(value) if isinstance(value, dict | list) else value
 
 
 def _header(layer: Image) -> Header:

@@ -13,7 +13,8 @@ import numpy as np
 from psygnal import Signal
 
 from napari_dip.observation import Floats, Header, Observation
-from napari_dip.plugin.layers import Place, observation_of
+from napari_dip.plugin.layers import observation_of
+from napari_dip.plugin.place import Place
 from napari_dip.plugin.worker import Controls, Outcome, in_thread, restoration
 from napari_dip.recipe import Recipe
 from napari_dip.result import Iterate, Result
