@@ -197,6 +197,7 @@ def _watched(recipe: Recipe, observation: Observation) -> Result:
         TextColumn("left"),
     )
     with _interrupts() as interrupted, Progress(*columns, console=out, transient=True) as bar:
+        bar.console.print(f"{recipe.title} ... (Ctrl-C finishes and keeps)", markup=False)
         job = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
         run, wish, steps, previous = restore(recipe, observation), None, 0, 0
         while True:
