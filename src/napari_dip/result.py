@@ -115,7 +115,7 @@ class Result:
 
     @property
     def reason(self) -> str:
-        """Why the run stopped, as a sentence; with several frames, the reasons with their counts."""
+        """Why the run stopped, as a sentence; with several frames, why the last of them did."""
         reasons = [history.reason for history in self.history]
         if len(reasons) == 1:
             return reasons[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,18 @@ class FileImage:
         if self.flagged is not None:
             missing |= self.flagged
         return missing if missing.any() else None
+
+    def planes_first(self) -> FileImage:
+        """The same image with Y and X last, as files and layers have them."""
+        order = [i for i, letter in enumerate(self.axes) if letter not in "YX"]
+        order += [self.axes.index("Y"), self.axes.index("X")]
+        return replace(
+            self,
+            array=self.array.transpose(order),
+            axes="".join(self.axes[i] for i in order),
+            flagged=None if self.flagged is None else self.flagged.transpose(order),
+            sigma=None if self.sigma is None else self.sigma.transpose(order),
+        )
 
     def observe(self) -> Observation:
         """The observation of these pixels."""

@@ -75,13 +75,13 @@ def fits_recipe(path: Path) -> str:
 
 def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
     """Write `picture` into a copy of the file that it was read from, or into a new one."""
+    picture = picture.planes_first()
     with _copy_of_source(picture.header) as hdus:
         index = min(picture.header.hdu, len(hdus) - 1)
-        pixels = _planes_first(picture.array, picture.axes)
-        shape = _stored_shape(hdus[index], pixels)
+        shape = _stored_shape(hdus[index], picture.array)
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
         header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
-        image = kind(_storable(pixels.reshape(shape)), header)
+        image = kind(_storable(picture.array.reshape(shape)), header)
         for old in [hdu for hdu in hdus[index + 1 :] if _name(hdu) == "FILLED" and _marks(hdu, image)]:
             hdus.remove(old)
         hdus[index] = image
@@ -90,8 +90,8 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         if provenance:
             _record(image.header, picture, provenance)
         if provenance and picture.flagged is not None and picture.flagged.any():
-            filled = _planes_first(picture.flagged, picture.axes).reshape(shape)
-            mark = fits.ImageHDU(filled.astype(np.uint8), name="FILLED")
+            filled = picture.flagged.reshape(shape).astype(np.uint8)
+            mark = fits.ImageHDU(filled, name="FILLED")
             mark.header["DIPOF"] = (_name(image), "name of the image that this is about")
             mark.header["DIPOFVER"] = (image.ver, "its EXTVER")
             mark.header["COMMENT"] = "1: not observed, made up by the deep image prior"
@@ -274,12 +274,6 @@ def _stored_shape(hdu: Any, image: NDArray[Any]) -> tuple[int, ...]:
     return shape if fits_in else image.shape
 
 
-def _planes_first(image: NDArray[Any], axes: str) -> NDArray[Any]:
-    """`image` with Y and X last, as FITS has them."""
-    others = [i for i, letter in enumerate(axes) if letter not in "YX"]
-    return image.transpose([*others, axes.index("Y"), axes.index("X")])
-
-
 def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
     """`pixels` in a type that FITS has."""
     smaller = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
@@ -296,8 +290,7 @@ def _describe_pixels(header: fits.Header, picture: FileImage) -> None:
     """Linear coordinates for pixels that came without a FITS header."""
     if picture.header.unit:
         header["BUNIT"] = picture.header.unit
-    order = [letter for letter in picture.axes if letter not in "YX"] + ["Y", "X"]
-    for number, letter in enumerate(reversed(order), start=1):
+    for number, letter in enumerate(reversed(picture.axes), start=1):
         if letter in picture.header.pixel_size:
             size, unit = picture.header.pixel_size[letter]
             header[f"CDELT{number}"] = size

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_dip.io import FileImage, images, save
-from napari_dip.plugin.layers import layer_data, picture_of
+from napari_dip.plugin.layers import LayerData, layer_data, picture_of
 
 Path = str | os.PathLike[str]
-LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: Path | list[Path]) -> Callable[[Path | list[Path]], list[LayerData]]:

@@ -90,15 +90,9 @@ def is_companion(layer: Layer) -> bool:
 
 def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData]:
     """A file's image as layers: its pixels, and where it has them its noise and its holes."""
+    if not image.rgb:  # channels that are no colours become an axis
+        image = image.planes_first()
     array, axes, holes, sigma = image.array, image.axes, image.holes, image.sigma
-    if not image.rgb and not axes.endswith("YX"):  # channels that are no colours become an axis
-        order = [
-            *(i for i, a in enumerate(axes) if a not in "YX"),
-            axes.index("Y"),
-            axes.index("X"),
-        ]
-        array, axes = array.transpose(order), "".join(axes[i] for i in order)
-        holes = None if holes is None else holes.transpose(order)
     stem = Path(path).name if Path(path).suffix else str(path)
     name = f"{stem} {image.header.name}".strip()
     spatial = _spatial(image.header, axes, image.rgb)
