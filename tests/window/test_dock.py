@@ -165,24 +165,27 @@ def test_a_wrong_entry_is_told_before_anything_runs(viewer, open_dock, picture, 
     assert dock.session.state == State.IDLE
 
 
-def test_the_window_may_be_closed_while_it_runs(viewer, open_dock, picture, qtbot, wait):
+@pytest.fixture
+def running(viewer, open_dock, picture, qtbot, wait):
+    """A dock whose run has shown its first preview, and the run's controls."""
     dock = open_dock()
     viewer.add_image(picture, name="a")
     click(dock.run_button, qtbot)
     wait(lambda: "a - restoring" in names(viewer))
     controls = dock.session._run.controls
+    return dock, controls
+
+
+def test_the_window_may_be_closed_while_it_runs(running):
+    dock, controls = running
     # The fixture closes the window now; the other fixture finds out whether the thread ends.
     dock.destroyed.connect(lambda: None)
     del dock
     assert not controls.cancel.is_set()
 
 
-def test_a_closed_dock_takes_its_run_along(viewer, open_dock, picture, qtbot, wait):
-    dock = open_dock()
-    viewer.add_image(picture, name="a")
-    click(dock.run_button, qtbot)
-    wait(lambda: "a - restoring" in names(viewer))
-    controls = dock.session._run.controls
+def test_a_closed_dock_takes_its_run_along(viewer, running, wait):
+    dock, controls = running
     viewer.window.remove_dock_widget(dock)
     wait(controls.cancel.is_set)
 
