@@ -54,10 +54,17 @@ def run(
     recipe: Annotated[
         str, typer.Argument(help="A preset's name, a JSON file, or an earlier output to repeat.")
     ],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A FITS or TIFF file.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="A FITS or TIFF file; several become frames along T."),
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The FITS or TIFF file to write.")],
     holes: Annotated[
         Path | None, typer.Option(help="An image of what is missing: anything but 0 is a hole.")
+    ] = None,
+    companions: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME=FILE", help="What else the recipe needs: psf=star.fits."),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -66,17 +73,23 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
 ) -> None:
-    """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C finishes early and keeps what is there."""
+    """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C finishes early and keeps what is there.
+
+    A file may be followed by the name of its extension, in brackets: psf=frame.fits[PSF].
+    """
     settings = dict(_change(text) for text in changes or [])
     if seed is not None:
         settings["seed"] = seed
     chosen = _recipe(recipe).override(settings)
     check_writable(target, overwrite=overwrite)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise ReadError(f"{target} is the input itself; choose another name for the output")
-    observation = read(source)
+    for source in map(Path, sources):
+        if target.exists() and source.exists() and target.samefile(source):
+            raise ReadError(f"{target} is the input itself; choose another name for the output")
+    observation = read(*sources)
     if holes is not None:
         observation = observation.with_holes(first_image(holes).array)
+    for text in companions or []:
+        observation = _accompanied(observation, chosen, text)
     result = _watched(chosen, observation)
     write(target, result, overwrite=overwrite)
     out.print(_verdict(result), markup=False)
@@ -174,6 +187,15 @@ def _recipe(name: str) -> Recipe:
     return Recipe.preset(name)
 
 
+def _accompanied(observation: Observation, recipe: Recipe, text: str) -> Observation:
+    name, equals, path = text.partition("=")
+    if not equals or name not in recipe.extras:
+        takes = " or ".join(f"{extra}=FILE" for extra in recipe.extras) or "nothing"
+        raise SettingsError(f"--with {text}: the recipe takes {takes}")
+    image = first_image(path)
+    return observation.with_extra(name, image.array, axes=image.axes)
+
+
 def _change(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -235,9 +257,13 @@ def _verdict(result: Result) -> str:
     chosen = [history.chosen for history in result.history]
     at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
     sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
+    operator = result.provenance["operator"]
+    remark = f"; {operator['remark']}" if operator["remark"] else ""
+    if result.zoom != (1.0, 1.0):
+        remark += f"; it predicts the input to {min(operator['consistency_db']):.1f} dB"
     return (
         f"took {at} of {result.steps} in {result.provenance['seconds']:.0f} s: {result.reason}; "
-        f"noise {sigma:.4g} ({noise['origin']}); {int(result.filled.sum()):,} pixels filled"
+        f"noise {sigma:.4g} ({noise['origin']}); {int(result.filled.sum()):,} pixels filled{remark}"
     )
 
 

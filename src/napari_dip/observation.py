@@ -36,8 +36,8 @@ class Header:
         Such as ``{"X": (0.2167, "um")}``.
     channels : tuple of str
         Names along axis C.
-    cards : str
-        The FITS header, 80 columns a card.
+    cards, inherited : str
+        The FITS header, 80 columns a card; and the primary header's, where this is an extension.
     description : str
         The TIFF ImageDescription: OME-XML or ImageJ's.
     """
@@ -49,6 +49,7 @@ class Header:
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     cards: str = ""
+    inherited: str = ""
     description: str = ""
 
 
@@ -65,7 +66,8 @@ class Observation:
     axes : str
         The axes of the array that came in, such as ``"YXC"``; results go back to them.
     extras : mapping of str to (T, C, Z, Y, X) float32
-        Named companions, such as ``"sigma"``: the noise's standard deviation, pixel by pixel.
+        Named companions, with T and Z as long as the image's, or 1 where shared: ``"sigma"`` (the
+        noise's standard deviation, of y's shape), ``"guide"``, ``"psf"``.
     header : Header
         What the file said.
     """
@@ -141,15 +143,56 @@ class Observation:
             frozen.setflags(write=False)
         return cls(y=y, observed=observed, axes=axes, extras=extras, header=header or Header())
 
-    def frames(self) -> Iterator[tuple[tuple[int, int], Observation]]:
-        """Each (t, z) with its own observation of shape (1, C, 1, Y, X)."""
-        for t, z in product(range(self.y.shape[0]), range(self.y.shape[2])):
-            here = np.s_[t : t + 1, :, z : z + 1]
-            extras = {name: extra[here] for name, extra in self.extras.items()}
-            yield (
-                (t, z),
-                replace(self, y=self.y[here], observed=self.observed[here], extras=extras),
-            )
+    def frames(self, *, jointly: bool = False) -> Iterator[tuple[tuple[slice, int], Observation]]:
+        """Each (times, z) with its own observation of shape (1, C, 1, Y, X).
+
+        With `jointly`, all times together: (T, C, 1, Y, X).
+        """
+        length = self.y.shape[0]
+        times = [slice(0, length)] if jointly else [slice(t, t + 1) for t in range(length)]
+        for when, z in product(times, range(self.y.shape[2])):
+            depth = slice(z, z + 1)
+            extras = {
+                name: extra[when if len(extra) > 1 else slice(None)][
+                    :, :, depth if extra.shape[2] > 1 else slice(None)
+                ]
+                for name, extra in self.extras.items()
+            }
+            y, observed = self.y[when, :, depth], self.observed[when, :, depth]
+            yield (when, z), replace(self, y=y, observed=observed, extras=extras)
+
+    def with_extra(self, name: str, array: ArrayLike, *, axes: str = "") -> Observation:
+        """The same observation with a companion that an operator or a code asks for.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"guide"`` or ``"psf"``.
+        array : any real dtype
+            The companion. Its Y and X are its own; T and Z are the image's, or absent.
+        axes : str, optional
+            Its axes; left out: the image's own if it has as many, ``"YX"`` for two, or ``"YXC"`` and
+            ``"CYX"`` for three, told apart by where the short axis is.
+
+        Raises
+        ------
+        ObservationError
+            If axes and shape disagree, or nothing in it is finite.
+        """
+        data = np.asarray(array)
+        axes = axes or _likely_axes(data, self.axes)
+        canonical = _canonical(data, _checked_letters(axes, data, name)).astype(np.float32)
+        for position, letter in ((0, "T"), (2, "Z")):
+            have, need = canonical.shape[position], self.y.shape[position]
+            if have not in (1, need):
+                raise ObservationError(
+                    f"the {name} has {have} planes along {letter} and the image {need}; give as many,"
+                    " or one for all"
+                )
+        if not np.isfinite(canonical).any():
+            raise ObservationError(f"the {name} holds no finite value; choose another")
+        canonical.setflags(write=False)
+        return replace(self, extras={**self.extras, name: canonical})
 
     def with_holes(self, holes: ArrayLike) -> Observation:
         """The same observation with more holes, shaped as `from_array` takes them.
@@ -167,12 +210,13 @@ class Observation:
             frozen.setflags(write=False)
         return replace(self, y=y, observed=observed)
 
-    def as_input(self, canonical: NDArray[Any]) -> NDArray[Any]:
-        """A copy of a (T, C, Z, Y, X) array, with the axes that came in."""
-        kept = [letter for letter in CANONICAL_AXES if letter in self.axes]
-        absent = tuple(i for i, letter in enumerate(CANONICAL_AXES) if letter not in self.axes)
+    def as_input(self, canonical: NDArray[Any], axes: str | None = None) -> NDArray[Any]:
+        """A copy of a (T, C, Z, Y, X) array, with the axes that came in, or with `axes`."""
+        axes = self.axes if axes is None else axes
+        kept = [letter for letter in CANONICAL_AXES if letter in axes]
+        absent = tuple(i for i, letter in enumerate(CANONICAL_AXES) if letter not in axes)
         squeezed = canonical.squeeze(axis=absent)
-        return np.array(squeezed.transpose([kept.index(a) for a in self.axes]), order="C")
+        return np.array(squeezed.transpose([kept.index(a) for a in axes]), order="C")
 
     def digest(self) -> str:
         """SHA-256 of the data and of what is missing: two equal digests are the same input."""
@@ -182,11 +226,12 @@ class Observation:
         return seen.hexdigest()
 
 
-def _checked_axes(axes: str, data: NDArray[Any]) -> str:
+def _checked_letters(axes: str, data: NDArray[Any], name: str) -> str:
+    """`axes` in capitals, samples as channels, if they can be those of `data`."""
     axes = axes.upper().replace("S", "C")
     if len(axes) != data.ndim:
         raise ObservationError(
-            f"axes '{axes}' name {len(axes)} axes but the array has {data.ndim}, of shape {data.shape}"
+            f"axes '{axes}' name {len(axes)} axes but the {name} has {data.ndim}, of shape {data.shape}"
         )
     if unknown := set(axes) - set(CANONICAL_AXES):
         raise ObservationError(
@@ -194,6 +239,19 @@ def _checked_axes(axes: str, data: NDArray[Any]) -> str:
         )
     if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
         raise ObservationError(f"axes '{axes}' must name Y and X, and each axis once")
+    return axes
+
+
+def _likely_axes(data: NDArray[Any], image_axes: str) -> str:
+    if data.ndim == len(image_axes):
+        return image_axes
+    if data.ndim == 3:
+        return "CYX" if data.shape[0] < data.shape[-1] else "YXC"
+    return CANONICAL_AXES[-data.ndim :]
+
+
+def _checked_axes(axes: str, data: NDArray[Any]) -> str:
+    axes = _checked_letters(axes, data, "array")
     height, width = (data.shape[axes.index(a)] for a in "YX")
     if min(height, width) < SMALLEST_SIDE:
         raise ObservationError(

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from napari_dip.codes import CodeSettings
+from napari_dip.codes import Canvas, CodeSettings
 from napari_dip.networks import NetworkSettings
+from napari_dip.observation import Observation
 from napari_dip.problem import Problem
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
@@ -33,8 +32,9 @@ class Prior:
     channel's observed data; on the sinh scale x = background + s * sinh(low + span * f), with s ten
     times the noise and the mean and standard deviation of asinh((y - background) / s). Either way
     the network's own output is of order one whatever the unit, and only the prior is curved: the
-    likelihood stays in data units. Sizes that the network cannot divide are padded: the code is
-    made larger and the image cut out of the network's output.
+    likelihood stays in data units. The scene's values are taken to be the data's, divided by the
+    gain of A. Sizes that the network cannot divide are padded: the code is made larger and the
+    image cut out of the network's output.
 
     References
     ----------
@@ -44,6 +44,7 @@ class Prior:
     def __init__(
         self,
         problem: Problem,
+        frame: Observation,
         network: NetworkSettings,
         code: CodeSettings,
         output: Output,
@@ -53,25 +54,33 @@ class Prior:
     ) -> None:
         device = problem.y.device
         channels, height, width = problem.operator.scene_shape
-        self._stretch = _stretch(problem, output)
-        flat = self._stretch.forward(problem.y) if self._stretch else problem.y
-        self.low, self.span = _location_and_scale(flat, problem.observed)
+        values, observed = problem.scene_values()
+        noise = problem.noise_in_scene()
+        self._stretch = _stretch(values, observed, noise, output)
+        flat = self._stretch.forward(values[:, None])[:, 0] if self._stretch else values
+        self.low, self.span = _location_and_scale(flat, observed)
         padded = _multiple(height, network.divisor), _multiple(width, network.divisor)
         top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
         self._window = (slice(top, top + height), slice(left, left + width))
         self._precision = precision
-        self._code = code.build(padded, self._noise_level(problem), generator).to(device)
+        canvas = Canvas(
+            shape=(padded[0] // network.shrink, padded[1] // network.shrink),
+            window=_inside(self._window, problem.operator.window),
+            shrink=network.shrink,
+            frame=frame,
+            noise_level=self._noise_level(noise),
+        )
+        self._code = code.build(canvas, generator).to(device)
         with torch.device("meta"):
-            module = network.build(code.channels, channels)
+            module = network.build(self._code.channels, channels)
         module = module.to_empty(device="cpu")
         _initialise(module, generator)
         self.network = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _noise_level(self, problem: Problem) -> float:
+    def _noise_level(self, noise: torch.Tensor) -> float:
         """The noise's standard deviation at the background, in the network's output."""
-        sigma = np.nanmedian(problem.likelihood.sigma)
-        scale = self._stretch.softening.median().item() if self._stretch else 1.0
-        return float(sigma) / scale / self.span.median().item()
+        scale = self._stretch.softening if self._stretch else 1.0
+        return float((noise / scale / self.span).median())
 
     def __call__(self) -> torch.Tensor:
         """The image for the next step's code: (C, H, W) float32 in data units."""
@@ -98,28 +107,24 @@ class _Sinh:
         return self.background + self.softening * torch.sinh(x.clamp(-25, 25))
 
 
-def _stretch(problem: Problem, output: Output) -> _Sinh | None:
-    """The sinh scale where it was asked for, or where the data need it."""
-    y, observed = problem.y.cpu(), problem.observed.cpu()
-    shared = y[observed].median()
-    noise = [float(np.nanmedian(sigma)) for sigma in problem.likelihood.sigma]
-    noise = [sigma if np.isfinite(sigma) else float(np.nanmedian(noise)) for sigma in noise]
+def _stretch(
+    values: torch.Tensor, observed: torch.Tensor, noise: torch.Tensor, output: Output
+) -> _Sinh | None:
+    """The sinh scale where it was asked for, or where the data (C, N) need it."""
+    values, observed = values.cpu(), observed.cpu()
+    shared = values[observed].median()
     background, brightest = [], 0.0
-    for channel, known, sigma in zip(y, observed, noise, strict=True):
+    for channel, known, sigma in zip(values, observed, noise.flatten().tolist(), strict=True):
         background.append(channel[known].median() if known.any() else shared)
         if known.any():
             brightest = max(brightest, float((channel[known] - background[-1]).abs().max()) / sigma)
     if output.scale == "linear" or (output.scale == "auto" and brightest < LARGE_RANGE):
         return None
-    device = problem.y.device
-    return _Sinh(
-        torch.stack(background)[:, None, None].to(device),
-        (SOFTENING * torch.tensor(noise))[:, None, None].to(device),
-    )
+    return _Sinh(torch.stack(background)[:, None, None].to(noise.device), SOFTENING * noise)
 
 
 def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation over the observed pixels of each channel, (C, 1, 1) each.
+    """Mean and standard deviation over the observed values of each channel (C, N); (C, 1, 1) each.
 
     A channel with one value, or none, borrows from all channels together.
     """
@@ -136,6 +141,15 @@ def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.
         torch.stack(low).float()[:, None, None].to(device),
         torch.stack(span).float()[:, None, None].to(device),
     )
+
+
+def _inside(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> tuple[slice, slice]:
+    """`inner`, which counts from the start of `outer`, as `outer` counts."""
+    rows, columns = (
+        slice(*(o.start + edge for edge in i.indices(o.stop - o.start)[:2]))
+        for o, i in zip(outer, inner, strict=True)
+    )
+    return rows, columns
 
 
 def _multiple(side: int, divisor: int) -> int:

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from napari_dip.noise import Likelihood, NoiseSettings
-from napari_dip.observation import Observation
+from napari_dip.noise.base import huber
+from napari_dip.observation import Flags, Observation
 from napari_dip.operators import Operator, OperatorSettings
+from napari_dip.regularisers import Regularisers
 from napari_dip.torch_import import torch
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One frame on its device: data y (C, Y, X), where they are observed, A, and the noise.
+    """One frame, or some of one scene, on its device: data y (T, C, Y, X), A, and the noise.
 
     Attributes
     ----------
-    y : (C, Y, X) float32
+    y : (T, C, Y, X) float32
         Data in data units; 0 where nothing is observed, so that no NaN can spread.
-    observed : (C, Y, X) bool
+    observed : (T, C, Y, X) bool
         The pixels that the loss counts.
     operator : Operator
         A.
     likelihood : Likelihood
         The noise.
+    regularisers : Regularisers
+        R(x), what else is known of the scene.
     """
 
     y: torch.Tensor
     observed: torch.Tensor
     operator: Operator
     likelihood: Likelihood
+    regularisers: Regularisers = field(default_factory=Regularisers)
 
     @classmethod
     def of(
@@ -39,36 +44,111 @@ class Problem:
         frame: Observation,
         operator: OperatorSettings,
         noise: NoiseSettings,
+        regularisers: Regularisers | None = None,
         *,
         device: torch.device,
     ) -> Problem:
-        """The problem of one frame, an observation of shape (1, C, 1, Y, X)."""
+        """The problem of an observation of shape (T, C, 1, Y, X)."""
         return cls(
-            y=torch.from_numpy(np.nan_to_num(frame.y[0, :, 0], nan=0.0)).to(device),
-            observed=torch.from_numpy(frame.observed[0, :, 0].copy()).to(device),
+            y=torch.from_numpy(np.nan_to_num(frame.y[:, :, 0], nan=0.0)).to(device),
+            observed=torch.from_numpy(frame.observed[:, :, 0].copy()).to(device),
             operator=operator.build(frame).to(device),
             likelihood=noise.likelihood(frame).to(device),
+            regularisers=regularisers or Regularisers(),
         )
 
+    def predicted(self, x: torch.Tensor) -> torch.Tensor:
+        """The noise-free data of the scene `x`, (T, C, Y, X)."""
+        return self.operator(x) + self.operator.background
+
     def loss(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean negative log-likelihood of the observed data, given the scene `x`."""
-        nll = self.likelihood.nll(self.operator(x), self.y)
-        return torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
+        """Mean negative log-likelihood of the observed data given the scene `x`, plus R(x)."""
+        nll = self.likelihood.nll(self.predicted(x), self.y)
+        misfit = torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
+        return misfit + self.regularisers(x, self.noise_in_scene())
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
-        """The loss with residuals beyond three sigmas counted in proportion (Huber's loss).
+        """The misfit with residuals beyond three sigmas counted in proportion (Huber's loss).
 
         For judging, not for fitting: the core of a bright star that was never fitted may be a
         hundred sigmas off, and would outweigh all the sky.
         """
-        nll = self.likelihood.nll(self.operator(x), self.y)
-        sigmas = torch.sqrt(2 * nll)
-        huber = torch.where(sigmas <= 3, nll, 3 * sigmas - 4.5)
-        return torch.where(self.observed, huber, 0.0).sum() / self.observed.sum()
+        nll = huber(self.likelihood.nll(self.predicted(x), self.y))
+        return torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """Y - A x in data units, NaN where nothing is observed."""
-        return torch.where(self.observed, self.y - self.operator(x), torch.nan)
+        """Y - A x in data units, NaN where nothing is observed; (T, C, Y, X)."""
+        return torch.where(self.observed, self.y - self.predicted(x), torch.nan)
+
+    def noise_in_scene(self) -> torch.Tensor:
+        """The noise at each channel's background, (C, 1, 1), in the scene's units."""
+        return torch.from_numpy(self._channel_noise()).to(self.y.device)
+
+    def _channel_noise(self) -> np.ndarray:
+        planes = np.moveaxis(self.likelihood.sigma, 1, 0).reshape(self.y.shape[1], -1)
+        known = np.isfinite(planes)
+        every = np.median(planes[known])
+        noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
+        return np.array(noise, np.float32)[:, None, None] / np.float32(self.operator.gain)
+
+    def scene_values(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed."""
+        values = (self.y - self.operator.background) / self.operator.gain
+        channels = self.y.shape[1]
+        return (
+            values.movedim(1, 0).reshape(channels, -1),
+            self.observed.movedim(1, 0).reshape(channels, -1),
+        )
+
+    def agreeing(self, x: torch.Tensor, *, steps: int = 30) -> torch.Tensor:
+        """The scene nearest to `x` that predicts every observed datum.
+
+        That is x + A^H u, with M A A^H u = M (y - A x) and M the observed pixels.
+
+        For the identity these are the observed pixels themselves; for downsampling it is the
+        back-projection. Solved by conjugate gradients.
+
+        References
+        ----------
+        .. [1] Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
+        """
+
+        if self.operator.copies:
+            return torch.where(self.observed[0], self.y[0], x)
+
+        def through(u: torch.Tensor) -> torch.Tensor:
+            return self.observed * self.operator(self.operator.adjoint(u))
+
+        left = self.observed * (self.y - self.predicted(x))
+        scale = left.abs().max()
+        if not scale > 0:
+            return x
+        left = left / scale  # data of 1e-20 squared would vanish in float32
+        u, direction, power = torch.zeros_like(left), left, (left**2).sum()
+        enough = 1e-10 * power
+        for _ in range(steps):
+            image = through(direction)
+            length = power / (direction * image).sum()
+            u = u + length * direction
+            left = left - length * image
+            power, before = (left**2).sum(), power
+            if not power > enough:
+                break
+            direction = left + power / before * direction
+        return x + scale * self.operator.adjoint(u)
+
+    def filled(self) -> Flags:
+        """Pixels of the scene that no observed datum shows well: the prior makes them up; (C, H, W)."""
+        seen = self.operator.adjoint(self.observed.float())
+        whole = self.operator.adjoint(torch.ones_like(self.y))
+        once = whole[:, self.operator.window[0], self.operator.window[1]].median() / len(self.y)
+        return np.asarray((seen <= 0.5 * torch.minimum(whole, once)).cpu())
+
+    def consistency(self, x: torch.Tensor) -> float:
+        """How well the scene `x` predicts the observed data: range over r.m.s. residual. [dB]"""
+        left, y = self.residual(x)[self.observed], self.y[self.observed]
+        error = torch.sqrt((left.double().cpu() ** 2).mean())
+        return float(20 * torch.log10((y.max() - y.min()).double().cpu() / error.clamp(min=1e-30)))
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:
         """This problem without a random `fraction` of its data, and with those data alone."""

@@ -11,16 +11,19 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from napari_dip.codes import AnyCode, UniformNoise
+from napari_dip.codes import AnyCode
+from napari_dip.codes.uniform_noise import UniformNoise
 from napari_dip.compute import Compute
 from napari_dip.errors import SettingsError
 from napari_dip.networks import AnyNetwork
 from napari_dip.networks.hourglass import Hourglass
-from napari_dip.noise import AnyNoise, Gaussian
+from napari_dip.noise import AnyNoise
+from napari_dip.noise.gaussian import Gaussian
 from napari_dip.operators import AnyOperator
 from napari_dip.operators.identity import Identity
 from napari_dip.prior import Output
-from napari_dip.settings import Settings
+from napari_dip.regularisers import Regularisers
+from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
 from napari_dip.stopping import AnyStopping, HeldOut
 
@@ -44,7 +47,10 @@ class Recipe(Settings):
     noise: AnyNoise = Gaussian()
     """What is known about the noise."""
     keep_observed: bool = False
-    """Return the observed pixels unchanged and fill the holes only; off: denoise them as well."""
+    """Return an image that agrees exactly with every observed pixel, and fill in the rest only; off:
+    denoise them as well."""
+    regularisers: Regularisers = Regularisers()
+    """What else is known of the scene."""
     network: AnyNetwork = Hourglass()
     """The untrained network whose shape is the prior."""
     code: AnyCode = UniformNoise()
@@ -59,6 +65,11 @@ class Recipe(Settings):
     """Device and precision."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of every random number: the same seed repeats the run."""
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the companions that the operator and the code take from the observation."""
+        return tuple(dict.fromkeys((*self.operator.extras, *self.code.extras)))
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -118,6 +129,13 @@ class Recipe(Settings):
                 group.clear()
             group[last] = value
         return self.parse(values, source="recipe")
+
+
+def every_extra() -> tuple[str, ...]:
+    """Names of the companions that any operator or code can take."""
+    families = (Recipe.model_fields[name].annotation for name in ("operator", "code"))
+    kinds = [kind for family in families for kind in members(family)]
+    return tuple(sorted({name for kind in kinds for name in getattr(kind, "extras", ())}))
 
 
 _PRESETS = Path(str(resources.files("napari_dip"))) / "presets"

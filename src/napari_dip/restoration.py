@@ -11,6 +11,7 @@ from importlib.metadata import version
 import numpy as np
 
 from napari_dip.compute import memory_errors_explained
+from napari_dip.io.grid import on_finer_grid
 from napari_dip.observation import Floats, Observation
 from napari_dip.prior import Prior
 from napari_dip.problem import Problem
@@ -25,7 +26,8 @@ Run = Generator[Iterate, Wish | None, Result]
 def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None) -> Run:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
-    Channels are restored jointly, frames (T and Z) one after another with the same seed.
+    Channels are restored jointly, frames (T and Z) one after another with the same seed; an operator
+    that combines exposures takes all T at once.
 
     Parameters
     ----------
@@ -56,65 +58,81 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     """
     started = time.monotonic()
     device = recipe.compute.resolve_device()
-    frames = list(observation.frames())
-    image, residual = blank(observation.y.shape), blank(observation.y.shape)
+    jointly = recipe.operator.joint
+    blocks = list(observation.frames(jointly=jointly))
+    axes = observation.axes.replace("T", "") if jointly else observation.axes
+    residual = blank(observation.y.shape)
+    image, filled = blank(()), np.zeros((), bool)  # their size is known with the first operator
     histories: list[History] = []
     sigmas: list[list[float | None]] = []
-    noise_origin = ""
+    remarks: list[str] = []
+    consistency: list[float] = []
+    noise_origin, zoom = "", (1.0, 1.0)
     finished = False
 
     if recipe.compute.threads is not None:
         torch.set_num_threads(recipe.compute.threads)
 
     with memory_errors_explained(device):
-        for number, ((t, z), frame) in enumerate(frames):
+        for number, ((times, z), frame) in enumerate(blocks):
             if finished:
                 empty = np.zeros(0, np.float32)
                 histories.append(History(empty, empty, 0, "not restored: the run was finished before"))
                 continue
-            here = np.s_[t, :, z]
-            fit = _fit(recipe, frame, device, snapshot_every)
+            here = np.s_[times.start, :, z]
+            problem, fit = _begin(recipe, frame, device, snapshot_every)
+            marked = problem.filled()[_shown(problem)]
+            if number == 0:
+                length = 1 if jointly else len(observation.y)
+                shape = (length, len(marked), observation.y.shape[2], *marked.shape[1:])
+                image, filled, zoom = blank(shape), np.zeros(shape, bool), problem.operator.zoom
+            filled[here] = marked
             wish: Wish | None = None
             while True:
                 try:
                     tick = fit.send(wish)
                 except StopIteration as end:
-                    solution, problem = end.value
+                    solution: Solution = end.value
                     break
                 preview = None
                 if tick.image is not None:
-                    image[here] = _with_observed(recipe, frame, tick.image)
-                    preview = observation.as_input(image)
+                    image[here] = _kept(recipe, problem, tick.image)[_shown(problem)].cpu().numpy()
+                    preview = observation.as_input(image, axes)
                 wish = yield Iterate(
                     step=tick.step,
                     steps=recipe.solver.max_steps,
                     frame=number,
-                    frames=len(frames),
+                    frames=len(blocks),
                     loss=tick.loss,
                     statistic=tick.statistic,
                     seconds=time.monotonic() - started,
                     image=preview,
                 )
                 finished = finished or bool(wish and wish.finish)
-            image[here] = _with_observed(recipe, frame, solution.x.cpu().numpy())
-            residual[here] = problem.residual(solution.x).cpu().numpy()
+            x = _kept(recipe, problem, solution.x)
+            image[here] = x[_shown(problem)].cpu().numpy()
+            residual[times, :, z] = problem.residual(x).cpu().numpy()
+            consistency.append(round(problem.consistency(x), 2))
             noise_origin = problem.likelihood.origin
-            sigmas.append([_number(channel) for channel in problem.likelihood.sigma])
+            sigmas.append([_number(plane) for t in problem.likelihood.sigma for plane in t])
+            remarks.append(problem.operator.remark)
             histories.append(
                 History(solution.loss, solution.statistic, solution.chosen, solution.reason)
             )
             del fit, solution, problem
 
     return Result(
-        image=observation.as_input(image),
-        filled=observation.as_input(~observation.observed),
+        image=observation.as_input(image, axes),
+        filled=observation.as_input(filled, axes),
         residual=observation.as_input(residual),
-        axes=observation.axes,
+        axes=axes,
+        residual_axes=observation.axes,
         history=tuple(histories),
         provenance={
             "recipe": recipe.model_dump(mode="json"),
             "input": {"path": observation.header.path, "sha256": observation.digest()},
             "noise": {"sigma": sigmas, "origin": noise_origin},
+            "operator": {"remark": remarks[0], "zoom": zoom, "consistency_db": consistency},
             "chosen": [history.chosen for history in histories],
             "reason": histories[-1].reason,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,7 +147,8 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 "python": platform.python_version(),
             },
         },
-        header=observation.header,
+        header=on_finer_grid(observation.header, zoom),
+        zoom=zoom,
     )
 
 
@@ -143,32 +162,36 @@ def drain(run: Run) -> Result:
             return result
 
 
-def _fit(
+def _begin(
     recipe: Recipe, frame: Observation, device: torch.device, snapshot_every: int | None
-) -> Generator[Tick, Wish | None, tuple[Solution, Problem]]:
+) -> tuple[Problem, Generator[Tick, Wish | None, Solution]]:
+    """The problem of one frame, or of several of one scene, and the fit that solves it."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    problem = Problem.of(frame, recipe.operator, recipe.noise, device=device)
+    problem = Problem.of(frame, recipe.operator, recipe.noise, recipe.regularisers, device=device)
     watch = recipe.stopping.watch(problem, generator)
     prior = Prior(
         watch.fitted,
+        frame,
         recipe.network,
         recipe.code,
         recipe.output,
         precision=recipe.compute.resolve_precision(device),
         generator=generator,
     )
-    solution = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
-    return solution, problem
+    return problem, solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
+
+
+def _kept(recipe: Recipe, problem: Problem, x: torch.Tensor) -> torch.Tensor:
+    """`x`, or where the recipe says so the nearest scene that explains the observed data exactly."""
+    return problem.agreeing(x) if recipe.keep_observed else x
+
+
+def _shown(problem: Problem) -> tuple[slice, slice, slice]:
+    """Where in the scene the result lies."""
+    return (slice(None), *problem.operator.window)
 
 
 def _number(sigma: Floats) -> float | None:
-    """The median noise of a channel, None where nothing of it is observed."""
+    """The median noise of a plane, None where nothing of it is observed."""
     known = sigma[np.isfinite(sigma)]
     return float(np.median(known)) if known.size else None
-
-
-def _with_observed(recipe: Recipe, frame: Observation, x: Floats) -> Floats:
-    """`x`, with the observed pixels put back where the recipe says so."""
-    if not recipe.keep_observed or recipe.operator.kind != "identity":
-        return x
-    return np.where(frame.observed[0, :, 0], frame.y[0, :, 0], x)

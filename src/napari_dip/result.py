@@ -42,7 +42,7 @@ class Iterate:
         The loss of the step; the stopping statistic of the running average.
     seconds : float
         Time since the run began.
-    image : float32 array with the input's axes, or None
+    image : float32 array with the result's axes, or None
         The running average where somebody asked for it; frames not yet reached are NaN.
     """
 
@@ -89,29 +89,33 @@ class Result:
 
     Attributes
     ----------
-    image : float32 array with the input's axes
+    image : float32 array with the input's axes, less T where frames were combined
         The restoration, in data units. NaN in frames that were not reached.
     filled : bool array of the same shape
-        Pixels that were not observed: the prior made them up.
-    residual : float32 array of the same shape
+        Pixels that no observed datum shows: the prior made them up.
+    residual : float32 array of the input's shape
         y - A x where observed, NaN elsewhere.
-    axes : str
-        The axes of all three.
+    axes, residual_axes : str
+        The axes of image and filled, and of the residual.
     history : tuple of History
         One for each frame.
     provenance : mapping of str to JSON values
         The whole recipe, versions, device, digest of the input, noise level.
     header : Header
-        What the input's file said.
+        What the input's file said, with its coordinates on the result's grid.
+    zoom : (float, float)
+        Pixels of the result in one of the input, along Y and X; the grids share their outer edges.
     """
 
     image: Floats
     filled: Flags
     residual: Floats
     axes: str
+    residual_axes: str
     history: tuple[History, ...]
     provenance: Mapping[str, Any]
     header: Header = field(default_factory=Header)
+    zoom: tuple[float, float] = (1.0, 1.0)
 
     @property
     def reason(self) -> str:

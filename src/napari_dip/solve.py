@@ -36,12 +36,12 @@ class Solver(Settings):
 
 @dataclass(frozen=True)
 class Tick:
-    """A light sign of life; `image` (C, H, W) only where the reader asked for it."""
+    """A light sign of life; `image` (C, H, W), on its device, only where the reader asked for it."""
 
     step: int
     loss: float
     statistic: float
-    image: Floats | None
+    image: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def solve(
             reason = f"all {step} steps were taken"
         snapshot = snapshot_every is not None and step % snapshot_every == 0
         if snapshot or wish.image or time.monotonic() - last_tick >= TICK:
-            image = average.cpu().numpy() if snapshot or wish.image else None
+            image = average if snapshot or wish.image else None
             last_tick = time.monotonic()
             now = (losses[step - 1].item(), statistics[step - 1].item())
             wish = (yield Tick(step, *now, image=image)) or Wish()

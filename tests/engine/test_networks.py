@@ -14,10 +14,11 @@ CODES = members(Recipe.model_fields["code"].annotation)
 
 def prior_of(array, axes, *, network, code, seed=0, precision=torch.float32):
     recipe = Recipe()
-    (_, frame), *_ = Observation.from_array(array, axes=axes).frames()
+    observation = Observation.from_array(array, axes=axes).with_extra("guide", array, axes=axes)
+    (_, frame), *_ = observation.frames()
     problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
-    return Prior(problem, network, code, recipe.output, precision=precision, generator=generator)
+    return Prior(problem, frame, network, code, recipe.output, precision=precision, generator=generator)
 
 
 @pytest.mark.parametrize("network", [kind() for kind in NETWORKS], ids=lambda n: n.kind)

@@ -4,7 +4,8 @@ import torch
 from scipy.stats import norm
 
 from napari_dip import Observation
-from napari_dip.noise import Gaussian, estimate_sigma
+from napari_dip.noise import estimate_sigma
+from napari_dip.noise.gaussian import Gaussian
 
 
 def likelihood_of(settings, observation):
@@ -48,7 +49,7 @@ def test_the_gaussian_likelihood_is_the_gaussian_likelihood():
         torch.from_numpy(mean), torch.from_numpy(y)
     )
     expected = -norm(loc=mean, scale=3).logpdf(y) - np.log(3 * np.sqrt(2 * np.pi))
-    np.testing.assert_allclose(nll.numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(nll[0].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_sigma_is_given_or_read_or_estimated_in_this_order(noisy):
@@ -57,16 +58,17 @@ def test_sigma_is_given_or_read_or_estimated_in_this_order(noisy):
     without = Observation.from_array(noisy, axes="YX")
     assert likelihood_of(Gaussian(sigma=3), with_layer).origin == "given"
     read = likelihood_of(Gaussian(), with_layer)
-    assert (read.origin, float(read.sigma[0, 0, 0])) == ("error layer", 5.0)
+    assert (read.origin, float(read.sigma[0, 0, 0, 0])) == ("error layer", 5.0)
     found = likelihood_of(Gaussian(), without)
     assert found.origin == "estimated"
-    assert float(found.sigma[0, 0, 0]) == pytest.approx(8, rel=0.15)
+    assert float(found.sigma[0, 0, 0, 0]) == pytest.approx(8, rel=0.15)
 
 
 def test_relative_noise_is_felt_by_bright_pixels_only():
     y = np.random.default_rng(0).normal(100, 1, (64, 64))
     y[30, 30] = 1e5
     observation = Observation.from_array(y, axes="YX")
-    total = likelihood_of(Gaussian(sigma=1, relative=0.01), observation).total[0].numpy()
+    found = likelihood_of(Gaussian(sigma=1, relative=0.01), observation)
+    total = found.deviation(torch.from_numpy(observation.y[:, :, 0].copy()))[0, 0].numpy()
     assert total[30, 30] == pytest.approx(999, rel=1e-3)
     assert np.delete(total.ravel(), 30 * 64 + 30).max() < 1.001

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,33 +21,48 @@ T = TypeVar("T")
 __all__ = ["FileImage", "check_writable", "first_image", "images", "read", "recipe_of", "save", "write"]
 
 
-def read(path: str | os.PathLike[str]) -> Observation:
-    """The first image of a FITS or TIFF file, with its holes, its noise and its header.
+def read(*paths: str | os.PathLike[str]) -> Observation:
+    """The first image of a file, with its holes, its noise and its header.
 
     Parameters
     ----------
-    path : path
-        ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case.
+    *paths : path
+        ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; FITS also with the
+        name or number of an extension, ``frame.fits[SCI]``. Several files of one shape become
+        frames along T.
 
     Raises
     ------
     ReadError
-        If there is no such file, or no image in it.
+        If there is no such file, or no image in it, or several do not fit each other.
     ObservationError
         If there is nothing to restore in the image.
     """
-    return first_image(path).observe()
+    found = [first_image(path) for path in paths]
+    return (FileImage.stacked(found) if len(found) > 1 else found[0]).observe()
 
 
 def first_image(path: str | os.PathLike[str]) -> FileImage:
-    """The first image of a file; the others are not even looked at.
+    """The first image of a file, or the one in brackets, ``psf.fits[PSF]``; no other is looked at.
 
     Raises
     ------
     ReadError
         If there is no such file, or no image in it.
     """
+    bracketed = re.fullmatch(r"(.+)\[([^\[\]]+)\]", os.fspath(path))
+    if bracketed and not Path(path).exists():
+        return _named(bracketed[1], bracketed[2])
     return _dispatch(path, lambda p: next(fits_images(p)), lambda p: next(tiff_images(p)))
+
+
+def _named(path: str, name: str) -> FileImage:
+    found = images(path)
+    for image in found:
+        if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
+            return image
+    have = ", ".join(image.header.name or str(image.header.hdu) for image in found)
+    raise ReadError(f"{path} has no image '{name}'; it has {have}")
 
 
 def images(path: str | os.PathLike[str]) -> list[FileImage]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.errors import ReadError
 from napari_dip.observation import Flags, Header, Observation
 
 
@@ -56,6 +58,41 @@ class FileImage:
             axes="".join(self.axes[i] for i in order),
             flagged=None if self.flagged is None else self.flagged.transpose(order),
             sigma=None if self.sigma is None else self.sigma.transpose(order),
+        )
+
+    @classmethod
+    def stacked(cls, images: Sequence[FileImage]) -> FileImage:
+        """Frames of one scene along T, with the first one's header.
+
+        Raises
+        ------
+        ReadError
+            If they differ in shape or axes, or have a T already.
+        """
+        first = images[0]
+        for other in images[1:]:
+            if (other.axes, other.array.shape) != (first.axes, first.array.shape) or "T" in first.axes:
+                raise ReadError(
+                    f"{other.header.path} ({other.axes} {other.array.shape}) cannot be stacked on"
+                    f" {first.header.path} ({first.axes} {first.array.shape}): frames without a T axis,"
+                    " and of one shape, are needed"
+                )
+
+        def every(name: str, absent: float) -> NDArray[Any] | None:
+            planes = [getattr(image, name) for image in images]
+            if all(plane is None for plane in planes):
+                return None
+            return np.stack([np.full(first.array.shape, absent) if p is None else p for p in planes])
+
+        flagged, sigma = every("flagged", 0), every("sigma", np.nan)
+        if sigma is not None and any(image.sigma is None for image in images):
+            sigma = None  # known for some frames only: it is estimated for all
+        return replace(
+            first,
+            array=np.stack([image.array for image in images]),
+            axes=f"T{first.axes}",
+            flagged=None if flagged is None else flagged.astype(bool),
+            sigma=sigma,
         )
 
     def observe(self) -> Observation:

@@ -173,6 +173,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
         unit=str(stored_header.get("BUNIT", "")).strip(),
         pixel_size=_pixel_size(stored_header, axes),
         cards=_text(stored_header),
+        inherited=_text(hdus[0].header) if index else "",
     )
     return FileImage(array, axes, flagged=flagged if flagged.any() else None, sigma=sigma, header=header)
 

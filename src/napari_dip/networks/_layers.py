@@ -23,6 +23,13 @@ def normalisation(channels: int) -> torch.nn.Module:
     return torch.nn.BatchNorm2d(channels, track_running_stats=False)
 
 
+def halving(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
+    """A convolution to half the size: strided, or followed by the mean over 2 x 2 pixels."""
+    if how == "strided":
+        return convolution(inputs, outputs, stride=2)
+    return torch.nn.Sequential(convolution(inputs, outputs), torch.nn.AvgPool2d(2))
+
+
 class Skip(torch.nn.Module):
     """Concatenate a skip branch with a deeper branch that returns at the same size."""
 

@@ -21,10 +21,15 @@ class NetworkSettings(Settings, ABC):
     def divisor(self) -> int:
         """Height and width must be multiples of this, and at least twice it. The prior pads."""
 
+    @property
+    def shrink(self) -> int:
+        """How many pixels of the image one pixel of the code becomes, along each axis."""
+        return 1
+
     @abstractmethod
     def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
-        """A module from (1, code_channels, H, W) to (1, out_channels, H, W), not yet initialised.
+        """A module from (1, code_channels, H / shrink, W / shrink) to (1, out_channels, H, W).
 
-        Every parameter it holds belongs to a convolution or a batch normalisation: the prior
-        initialises those, from the run's own seed.
+        Not yet initialised: every parameter it holds belongs to a convolution or a batch
+        normalisation, which the prior initialises, from the run's own seed.
         """

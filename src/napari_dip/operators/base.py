@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Self
 
 from napari_dip.observation import Observation
 from napari_dip.settings import Settings
-
-if TYPE_CHECKING:
-    import torch
+from napari_dip.torch_import import torch
 
 
 class OperatorSettings(Settings, ABC):
@@ -17,11 +16,13 @@ class OperatorSettings(Settings, ABC):
 
     kind: str
     extras: ClassVar[tuple[str, ...]] = ()
-    """Names of the companions that `build` takes from the observation."""
+    """Names of the companions that `build` takes from the observation, where they are there."""
+    joint: ClassVar[bool] = False
+    """Whether all frames along T show one scene, which is restored from them together."""
 
     @abstractmethod
     def build(self, frame: Observation) -> Operator:
-        """The operator for one frame, an observation of shape (1, C, 1, Y, X).
+        """The operator for one frame, an observation of shape (T, C, 1, Y, X); T is 1 unless `joint`.
 
         Raises
         ------
@@ -35,9 +36,33 @@ class OperatorSettings(Settings, ABC):
 
 
 class Operator(ABC):
-    """A linear map A from the scene x (C, H, W) to the noise-free data A x (C, Y, X)."""
+    """A linear map A from the scene x (C, H, W) to the noise-free data A x (T, C, Y, X).
+
+    Attributes
+    ----------
+    scene_shape : (C, H, W)
+        The scene, with whatever of it lies beyond the frame and yet contributes to the data.
+    window : pair of slices
+        The rows and columns of the scene that the result shows.
+    zoom : (float, float)
+        Pixels of the scene in one of the data, along Y and X.
+    gain : float
+        What an even scene of 1 becomes in the data.
+    background : float or tensor (T, C, 1, 1)
+        What the data show besides A x. [data units]
+    copies : bool
+        Whether A x is x itself, so that data can be put back into the scene bit by bit.
+    remark : str
+        What was found out while building it, for the person to read.
+    """
 
     scene_shape: tuple[int, int, int]
+    window: tuple[slice, slice] = (slice(None), slice(None))
+    zoom: tuple[float, float] = (1.0, 1.0)
+    gain: float = 1.0
+    background: float | torch.Tensor = 0.0
+    copies: bool = False
+    remark: str = ""
 
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -47,6 +72,10 @@ class Operator(ABC):
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """A^H y, so that <A x, y> = <x, A^H y>."""
 
-    @abstractmethod
-    def to(self, device: torch.device) -> Operator:
+    def to(self, device: torch.device) -> Self:
         """The same map with its tensors on `device`."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(moved, name, value.to(device))
+        return moved

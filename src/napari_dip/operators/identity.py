@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from napari_dip.observation import Observation
 from napari_dip.operators.base import Operator, OperatorSettings
-
-if TYPE_CHECKING:
-    import torch
+from napari_dip.torch_import import torch
 
 
 class Identity(OperatorSettings):
@@ -35,14 +33,13 @@ class Identity(OperatorSettings):
 class IdentityOperator(Operator):
     """A x = x."""
 
+    copies = True
+
     def __init__(self, scene_shape: tuple[int, int, int]) -> None:
         self.scene_shape = scene_shape
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return x
+        return x[None]
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        return y
-
-    def to(self, device: torch.device) -> Operator:
-        return self
+        return y[0]

@@ -29,13 +29,13 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_dip.errors import RestoreError
+from napari_dip.errors import ObservationError, RestoreError
 from napari_dip.plugin.form import SettingsForm
 from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import companions_of
+from napari_dip.plugin.layers import axes_of, companions_of
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.session import Session, State
-from napari_dip.recipe import Recipe
+from napari_dip.recipe import Recipe, every_extra, presets
 from napari_dip.result import Iterate
 
 if TYPE_CHECKING:
@@ -72,12 +72,15 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
+        self.task = QComboBox()
+        for name in presets():
+            self.task.addItem(Recipe.preset(name).title, name)
+        self.task.setCurrentIndex(self.task.findData(preset))
         self.image = LayerPicker(viewer, Image)
         self.holes = LayerPicker(viewer, Labels, none="none painted")
         self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
-        advanced = [n for n in Recipe.model_fields if n not in (*COMMON, "operator")]
-        self.common = SettingsForm(Recipe, self._recipe, only=COMMON)
-        self.advanced = SettingsForm(Recipe, self._recipe, only=advanced)
+        self.extras = {name: LayerPicker(viewer, Image, none="none") for name in every_extra()}
+        self._make_forms()
         self.run_button = QPushButton("Run")
         self.pause_button = QPushButton("Pause")
         self.finish_button = QPushButton("Finish and keep")
@@ -88,6 +91,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._choose_companions()
         self._lay_out()
         self._connect()
+        self._show_forms()
         self._show_state(State.IDLE)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
@@ -116,6 +120,8 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.image.refresh()
         self.holes.refresh(newcomer=self._companion("holes"))
         self.sigma.refresh(newcomer=self._companion("noise"))
+        for picker in self.extras.values():
+            picker.refresh()
         self._show_state(self.session.state)
 
     def recipe(self) -> Recipe:
@@ -129,7 +135,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         entered = {**self.common.values(), **self.advanced.values()}
         if entered["compute"]["threads"] is None:  # the window needs a core of its own
             entered["compute"]["threads"] = max(1, (os.cpu_count() or 2) - 1)
-        kept = self._recipe.model_dump(include={"title", "summary", "operator"})
+        kept = self._recipe.model_dump(include={"title", "summary"})
         return Recipe.parse(kept | entered, source="settings")
 
     def run(self) -> None:
@@ -141,9 +147,73 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._say("Starting ...", error=False)
         self.window().destroyed.connect(_closing(self.session))
         try:
-            self.session.run(self.recipe(), layer, holes=self.holes.layer(), sigma=self.sigma.layer())
+            recipe = self.recipe()
+            self.session.run(
+                recipe,
+                layer,
+                frames=self._more_frames(recipe, layer),
+                holes=self.holes.layer(),
+                sigma=self.sigma.layer(),
+                extras={
+                    n: p.layer() for n, p in self.extras.items() if n in recipe.extras and p.layer()
+                },
+            )
         except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
             self._say(str(error) or "the memory is full: restore a smaller crop", error=True)
+
+    def _more_frames(self, recipe: Recipe, layer: Image) -> list[Image]:
+        """The other selected images, where the recipe combines exposures and `layer` is only one."""
+        if not recipe.operator.joint or "T" in axes_of(layer):
+            return []
+        chosen = [
+            other
+            for other in self._viewer.layers
+            if isinstance(other, Image) and other in self._viewer.layers.selection and other != layer
+        ]
+        if not chosen:
+            raise ObservationError(
+                f"'{layer.name}' is one exposure: select the layers of the others too (Ctrl-click in the"
+                " layer list), or choose a layer with a time axis"
+            )
+        return chosen
+
+    def _make_forms(self) -> None:
+        """The forms of the recipe as it is: the operator in sight where it is what the task is about."""
+        common = COMMON if self._recipe.operator.kind == "identity" else ("operator", *COMMON)
+        advanced = [name for name in Recipe.model_fields if name not in common]
+        self.common = SettingsForm(Recipe, self._recipe, only=common)
+        self.advanced = SettingsForm(Recipe, self._recipe, only=advanced)
+
+    def _choose_task(self) -> None:
+        self._recipe = Recipe.preset(self.task.currentData())
+        for form in (self.common, self.advanced):
+            form.native.setParent(None)
+            form.native.deleteLater()
+        self._make_forms()
+        self._show_forms()
+        self._show_state(self.session.state)
+
+    def _show_forms(self) -> None:
+        """Put the forms in their places, and show the layers that they ask for."""
+        self._form_place.addWidget(self.common.native)
+        self._fold.addWidget(self.advanced.native)
+        self.task.setToolTip(self._recipe.summary)
+        calm = _CalmWheel(self)
+        for form in (self.common, self.advanced):
+            form.changed.connect(self._show_extras)
+            for kind in (QComboBox, QAbstractSpinBox):
+                for entry in form.native.findChildren(kind):
+                    entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                    entry.installEventFilter(calm)
+        self._show_extras()
+
+    def _show_extras(self) -> None:
+        try:
+            needed = self.recipe().extras
+        except RestoreError:  # an entry that is being typed
+            return
+        for name, picker in self.extras.items():
+            self._layers.setRowVisible(picker, name in needed)
 
     def _choose_companions(self) -> None:
         """With an image, choose the holes and the noise that its file brought along, or none."""
@@ -162,15 +232,18 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             self.session.pause()
 
     def _lay_out(self) -> None:
-        layers = QFormLayout()
+        self._layers = layers = QFormLayout()
+        layers.addRow("Task", self.task)
         layers.addRow("Image", self.image)
         layers.addRow("Holes", self.holes)
         layers.addRow("Noise map", self.sigma)
+        for name, picker in self.extras.items():
+            layers.addRow(name.upper() if name == "psf" else name.capitalize(), picker)
         self.image.setToolTip("The image to restore. It is never changed.")
         self.holes.setToolTip("A Labels layer: whatever is painted is missing. NaN is missing anyway.")
         self.sigma.setToolTip("An image of the noise's standard deviation. [data units]")
-        fold = QCollapsible("Advanced")
-        fold.addWidget(self.advanced.native)
+        self._fold = QCollapsible("Advanced")
+        self._form_place = QVBoxLayout()
         buttons = QGridLayout()
         for place, button in enumerate(self._buttons()):
             buttons.addWidget(button, place // 2, place % 2)
@@ -183,8 +256,8 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         column = QVBoxLayout(body)
         column.setSpacing(4)
         column.addLayout(layers)
-        for part in (self.common.native, fold):
-            column.addWidget(part)
+        column.addLayout(self._form_place)
+        column.addWidget(self._fold)
         column.addLayout(buttons)
         for part in (self.bar, self.status, self.plot):
             column.addWidget(part)
@@ -194,12 +267,13 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(300)
         calm = _CalmWheel(self)
-        for entry in (*body.findChildren(QComboBox), *body.findChildren(QAbstractSpinBox)):
+        for entry in body.findChildren(QComboBox):
             entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             entry.installEventFilter(calm)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:
+        self.task.currentIndexChanged.connect(self._choose_task)
         self.image.currentIndexChanged.connect(self._choose_companions)
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self._pause_or_resume)
@@ -224,6 +298,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.cancel_button.setEnabled(active or state == State.FINISHING)
         for form in (self.common, self.advanced):
             form.enabled = idle
+        self.task.setEnabled(idle)
         if idle:
             self.bar.setValue(0)
             self._close_activity()
@@ -305,6 +380,34 @@ class InpaintDock(RestoreDock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer, "inpaint")
+
+
+class SuperResolutionDock(RestoreDock):
+    """*Plugins > napari-dip > Super-resolution*."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, "super-resolution")
+
+
+class DeconvolveDock(RestoreDock):
+    """*Plugins > napari-dip > Deconvolve*."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, "deconvolve")
+
+
+class CombineDock(RestoreDock):
+    """*Plugins > napari-dip > Combine exposures*."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, "combine")
+
+
+class GuidedDock(RestoreDock):
+    """*Plugins > napari-dip > Guided*."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, "guided")
 
 
 def _closing(session: Session) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -10,6 +11,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, SpinBox
 from magicgui.widgets.bases import Widget
 from pydantic.fields import FieldInfo
 
+from napari_dip.errors import SettingsError
 from napari_dip.settings import Settings, members
 
 
@@ -85,8 +87,23 @@ class _Choice(Container[Widget]):
             form.visible = kind == self._kind.value
 
 
+class _Lists(LineEdit):
+    """A line for lists of numbers, written as JSON."""
+
+    def values(self) -> Any:
+        """The lists, or None where nothing is written."""
+        if not self.value.strip():
+            return None
+        try:
+            return json.loads(self.value)
+        except json.JSONDecodeError as error:
+            raise SettingsError(
+                f"{self.label}: '{self.value}' is no list of numbers; write it like [[0, 0], [1.5, -2]]"
+            ) from error
+
+
 def _read(entry: Widget) -> Any:
-    if isinstance(entry, SettingsForm | _Choice):
+    if isinstance(entry, SettingsForm | _Choice | _Lists):
         return entry.values()
     # Numbers are text until the settings parse them; nothing written means automatic.
     value = entry.value  # type: ignore[attr-defined]
@@ -118,6 +135,10 @@ def _single(field: FieldInfo, value: Any) -> Widget:
     if kind is int:
         low, high = _limits(field)
         return SpinBox(value=value, min=low, max=high)
+    if any(get_origin(part) is tuple for part in get_args(kind)):
+        lists = _Lists(value="" if value is None else json.dumps(value))
+        lists.native.setPlaceholderText("automatic")
+        return lists
     if kind is float or {int, float} & set(_alternatives(kind)):
         # A line of text, where a spin box would round 1e-7 to nothing.
         line = LineEdit(value="" if value is None else f"{value:g}")

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.visualization import ZScaleInterval
 from numpy.typing import NDArray
 
-from napari_dip.errors import ObservationError, WriteError
+from napari_dip.errors import ObservationError, ReadError, WriteError
 from napari_dip.io import FileImage
 from napari_dip.observation import CANONICAL_AXES, Header, Observation
 from napari_dip.result import Result
@@ -52,7 +52,11 @@ def _axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *, rgb
 
 
 def observation_of(
-    layer: Image, *, holes: Labels | None = None, sigma: Image | None = None
+    layer: Image,
+    *,
+    holes: Labels | None = None,
+    sigma: Image | None = None,
+    extras: Mapping[str, Layer] | None = None,
 ) -> Observation:
     """What a run needs from the layers, copied: they may change or go while it runs.
 
@@ -64,13 +68,46 @@ def observation_of(
     for companion in (holes, sigma):
         if companion is not None:
             _check_place(companion, layer)
-    return Observation.from_array(
+    observation = Observation.from_array(
         _pixels(layer),
         axes=axes_of(layer),
         holes=None if holes is None else _pixels(holes),
         sigma=None if sigma is None else _pixels(sigma),
         header=_header(layer),
     )
+    return _accompanied(observation, extras)
+
+
+def observation_of_frames(
+    layers: Sequence[Image], others: Iterable[Layer], *, extras: Mapping[str, Layer] | None = None
+) -> Observation:
+    """Several layers as exposures of one scene along T, each with the holes and noise of its file.
+
+    Raises
+    ------
+    ObservationError
+        If they differ in shape, or there is nothing to restore.
+    """
+    images = []
+    others = list(others)
+    for layer in layers:
+        pixels, axes = _pixels(layer), axes_of(layer)
+        companions = [companions_of(layer, others, role) for role in ("holes", "noise")]
+        flagged, sigma = (None if one is None else _pixels(one) for one in companions)
+        header = replace(_header(layer), path=layer.name)
+        images.append(FileImage(pixels, axes, flagged=flagged, sigma=sigma, header=header))
+    try:
+        stacked = FileImage.stacked(images)
+    except ReadError as error:
+        raise ObservationError(str(error)) from error
+    observation = replace(stacked, header=_header(layers[0])).observe()
+    return _accompanied(observation, extras)
+
+
+def _accompanied(observation: Observation, extras: Mapping[str, Layer] | None) -> Observation:
+    for name, layer in (extras or {}).items():
+        observation = observation.with_extra(name, _pixels(layer), axes=axes_of(layer))
+    return observation
 
 
 def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_dip.observation import Floats
@@ -50,6 +51,43 @@ class Place:
             blending=str(layer.blending),
             white=_white(layer),
         )
+
+    def along_time(self) -> Place:
+        """The place of a stack of such layers along T."""
+        letters = self.stacked("t", 1.0)
+        letters["translate"] = (0.0, *letters["translate"][1:])
+        return replace(self, axes=f"T{self.axes}", spatial=letters)
+
+    def of_result(self, shape: Sequence[int], input_shape: Sequence[int], axes: str) -> Place:
+        """The place of a result of `shape` and `axes`, made of pixels of `input_shape` in this place.
+
+        Y and X may be divided more finely, with the same outer edges; T may be gone.
+        """
+        if (tuple(shape), axes) == (tuple(input_shape), self.axes):
+            return self
+        count = len(self.spatial["scale"])
+        sizes, before = (
+            dict(zip(axes, shape, strict=True)),
+            dict(zip(self.axes, input_shape, strict=True)),
+        )
+        letters = self.axes[:count]
+        factors = np.array([sizes.get(letter, before[letter]) / before[letter] for letter in letters])
+        parts = {name: self.spatial[name] for name in ("scale", "translate", "rotate", "shear")}
+        moved = Affine(**parts, ndim=count)((1 / factors - 1) / 2)
+        kept = [position for position, letter in enumerate(letters) if letter in axes]
+        corner = [*kept, count]  # affine matrices have one row and column more
+        spatial = {
+            "scale": (np.asarray(self.spatial["scale"]) / factors)[kept],
+            "translate": np.asarray(moved)[kept],
+            "rotate": np.asarray(self.spatial["rotate"])[np.ix_(kept, kept)],
+            "shear": self.spatial["shear"],
+            "affine": np.asarray(self.spatial["affine"])[np.ix_(corner, corner)],
+            "units": tuple(self.spatial["units"][i] for i in kept),
+            "axis_labels": tuple(self.spatial["axis_labels"][i] for i in kept),
+        }
+        if len(kept) < count:
+            spatial["shear"] = np.zeros(len(kept) * (len(kept) - 1) // 2)
+        return replace(self, axes=axes, spatial=spatial)
 
     def image_options(self, suffix: str, **ours: Any) -> dict[str, Any]:
         """Arguments of `add_image` for a companion of the layer; `ours` go into its metadata."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,7 +13,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_dip.observation import Floats, Header, Observation
-from napari_dip.plugin.layers import observation_of
+from napari_dip.plugin.layers import observation_of, observation_of_frames
 from napari_dip.plugin.place import Place
 from napari_dip.plugin.worker import Controls, Outcome, in_thread, restoration
 from napari_dip.recipe import Recipe
@@ -21,7 +21,7 @@ from napari_dip.result import Iterate, Result
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +45,19 @@ class _Run:
 
     place: Place
     observation: Observation
+    axes: str
+    """Of the result."""
     controls: Controls = field(default_factory=Controls)
     preview: Image | None = None
     preview_gone: bool = False
     snapshots: list[tuple[int, Floats]] = field(default_factory=list)
     every: int = SNAPSHOT_EVERY
+
+    def place_of(self, image: Floats) -> Place:
+        """Where a picture of the result belongs."""
+        return self.place.of_result(
+            image.shape, self.observation.as_input(self.observation.y).shape, self.axes
+        )
 
 
 class Session:
@@ -81,10 +89,14 @@ class Session:
         recipe: Recipe,
         layer: Image,
         *,
+        frames: Sequence[Image] = (),
         holes: Labels | None = None,
         sigma: Image | None = None,
+        extras: Mapping[str, Layer] | None = None,
     ) -> None:
         """Begin to restore `layer`; the inputs are copied and never changed.
+
+        `frames` are more exposures of the same scene, `extras` what else the recipe needs.
 
         Raises
         ------
@@ -93,10 +105,17 @@ class Session:
         """
         if self._run is not None:
             return
-        observation = observation_of(layer, holes=holes, sigma=sigma)
-        self._run = _Run(Place.of(layer), observation)
+        if frames:
+            exposures = [layer, *frames]
+            observation = observation_of_frames(exposures, self._viewer.layers, extras=extras)
+        else:
+            observation = observation_of(layer, holes=holes, sigma=sigma, extras=extras)
+        jointly = recipe.operator.joint
+        axes = observation.axes.replace("T", "") if jointly else observation.axes
+        place = Place.of(layer)
+        self._run = _Run(place.along_time() if frames else place, observation, axes)
         self._enter(State.RUNNING)
-        stack = observation.y.shape[0] * observation.y.shape[2] > 1
+        stack = (1 if jointly else observation.y.shape[0]) * observation.y.shape[2] > 1
         every = None if stack else SNAPSHOT_EVERY
         job = restoration(recipe, observation, self._run.controls, every)
         self._start(job, self._on_iterate, self._on_outcome)
@@ -172,10 +191,11 @@ class Session:
         self.said.emit(sentence, failed)
 
     def _show_preview(self, run: _Run, image: Floats) -> None:
+        place = run.place_of(image)
         if run.preview is None:
-            run.preview = self._add_image(run.place.shown(image), run.place.image_options("restoring"))
+            run.preview = self._add_image(place.shown(image), place.image_options("restoring"))
         elif run.preview in self._viewer.layers:
-            run.preview.data = run.place.shown(image)
+            run.preview.data = place.shown(image)
         else:
             run.preview_gone = True  # deleted by the person: leave it at that
 
@@ -187,7 +207,7 @@ class Session:
             run.snapshots = [kept for kept in run.snapshots if kept[0] % run.every == 0]
 
     def _show_result(self, run: _Run, result: Result, preview: Image | None) -> None:
-        place = run.place
+        place = run.place_of(result.image)
         options = place.image_options("restored", result=result, header=result.header)
         restored = preview
         if restored is None:
@@ -205,7 +225,7 @@ class Session:
         snapshots = [(step, image) for step, image in run.snapshots if step % run.every == 0]
         if not snapshots:
             return
-        place = run.place
+        place = run.place_of(result.image)
         stack = np.stack([place.shown(image) for _, image in snapshots])
         options = place.image_options("iterations", header=result.header)
         options["metadata"] |= {"steps": [step for step, _ in snapshots]}
@@ -220,7 +240,7 @@ class Session:
         spread = (4 * float(known.std()) if known.size else 0) or 1.0
         options = run.place.image_options("residual", header=_aside(result.header, "residual"))
         options |= {"rgb": False, "contrast_limits": (-spread, spread), "colormap": "PiYG"}
-        options["metadata"]["napari-dip"]["axes"] = result.axes[: residual.ndim]
+        options["metadata"]["napari-dip"]["axes"] = result.residual_axes[: residual.ndim]
         self._add_image(residual, options | {"visible": False, "gamma": 1})
 
     def _add_filled(self, run: _Run, result: Result) -> None:
@@ -231,7 +251,7 @@ class Session:
                 name=f"{run.place.name} - filled",
                 opacity=0.4,
                 visible=False,
-                **run.place.spatial,
+                **run.place_of(result.image).spatial,
             )
 
     def _add_image(self, data: Any, options: dict[str, Any]) -> Image:
@@ -259,5 +279,9 @@ def _verdict(result: Result) -> str:
     chosen = [history.chosen for history in result.history]
     at = f"step {chosen[0]}" if len(chosen) == 1 else f"{len(chosen)} frames, {result.steps} steps"
     filled = int(result.filled.sum())
+    operator = result.provenance["operator"]
     added = f" {filled:,} pixels filled." if filled else ""
-    return f"Done: took {at}; {result.reason}.{added}"
+    remark = f" {operator['remark'].capitalize()}." if operator["remark"] else ""
+    if result.zoom != (1.0, 1.0):
+        remark += f" It predicts the input to {min(operator['consistency_db']):.1f} dB."
+    return f"Done: took {at}; {result.reason}.{added}{remark}"

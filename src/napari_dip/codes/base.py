@@ -1,0 +1,101 @@
+"""What every code is: an image of some channels, the same at every step but for a little noise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from napari_dip.observation import Observation
+from napari_dip.settings import Settings
+from napari_dip.torch_import import torch
+
+PERTURBATION = 0.05  # of the noise; the reference has 1/30 at sigma 25 and 1/20 at 50, of 255
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a code is drawn on.
+
+    Attributes
+    ----------
+    shape : (Y, X)
+        Of the code.
+    window : pair of slices
+        The part of the network's output that shows the frame.
+    shrink : int
+        How many pixels of the output one pixel of the code becomes, along each axis.
+    frame : Observation
+        What is restored, (T, C, 1, Y, X), with its companions.
+    noise_level : float
+        Standard deviation of the data's noise in the network's output.
+    """
+
+    shape: tuple[int, int]
+    window: tuple[slice, slice]
+    shrink: int
+    frame: Observation
+    noise_level: float
+
+
+class CodeSettings(Settings, ABC):
+    """Settings of one kind of code."""
+
+    kind: str
+    extras: ClassVar[tuple[str, ...]] = ()
+    """Names of the companions that the code takes from the observation."""
+
+    perturbation: Annotated[float, Field(ge=0, le=10)] | None = None
+    """Standard deviation of the noise added to it at every step; automatic: a twentieth of the
+    data's noise. [network input]"""
+
+    @abstractmethod
+    def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
+        """The code itself, (1, channels, Y, X) float32; of standard deviation 0.1 or less.
+
+        Raises
+        ------
+        ObservationError
+            If the frame lacks what the code needs, or it does not fit.
+        """
+
+    def build(self, canvas: Canvas, generator: torch.Generator) -> Code:
+        """The code for `canvas`, drawn from `generator`."""
+        z = self.image(canvas, generator)
+        automatic = PERTURBATION * canvas.noise_level
+        shaking = automatic if self.perturbation is None else self.perturbation
+        return Code(z, shaking, generator)
+
+
+class Code:
+    """z + perturbation * n, step by step, with n cut from a pool at a random offset.
+
+    Drawing millions of fresh normal numbers would take longer than some layers of the network, so
+    they are drawn once; a new offset among half a million is as good as independent here.
+    """
+
+    def __init__(self, z: torch.Tensor, perturbation: float, generator: torch.Generator) -> None:
+        self._z = z.contiguous(memory_format=torch.channels_last)
+        self._generator = generator
+        self._spare = 2**19 if perturbation else 0
+        self._pool = torch.randn(z.numel() + self._spare, generator=generator) * perturbation
+
+    @property
+    def channels(self) -> int:
+        """How many images the network is given."""
+        return int(self._z.shape[1])
+
+    def __call__(self) -> torch.Tensor:
+        """Z for the next step, (1, channels, Y, X) float32."""
+        if not self._spare:
+            return self._z
+        offset = int(torch.randint(self._spare, (), generator=self._generator))
+        return self._z + self._pool.as_strided(self._z.shape, self._z.stride(), offset)
+
+    def to(self, device: torch.device) -> Code:
+        """The same code on `device`."""
+        self._z = self._z.to(device)
+        self._pool = self._pool.to(device)
+        return self

@@ -1,0 +1,161 @@
+"""What every noise model is, and what any of them can be told besides: limits and outliers."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.noise._estimate import backgrounds
+from napari_dip.observation import Flags, Floats, Observation
+from napari_dip.sensor import Sensor
+from napari_dip.settings import Settings
+from napari_dip.torch_import import torch
+
+
+class Likelihood(ABC):
+    """A noise model whose numbers are all known, for data (T, C, Y, X)."""
+
+    sigma: Floats
+    """Standard deviation of the noise at the background, (T, C, 1, 1) or (T, C, Y, X); data units."""
+    origin: str
+    """Where the numbers came from, for the person to read."""
+
+    @abstractmethod
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood of `y` at each pixel, up to a constant; never much below 0.
+
+        Half the square of the residual in sigmas, where the noise is Gaussian or nearly so.
+        """
+
+    @abstractmethod
+    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+        """Standard deviation of the noise about `mean`, pixel by pixel, in data units."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same likelihood on `device`."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor | Likelihood):
+                setattr(moved, name, value.to(device))
+        return moved
+
+
+class NoiseSettings(Settings, ABC):
+    """Settings of one noise model."""
+
+    kind: str
+    relative: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Noise in proportion to the signal above the background, a part of it."""
+    censored: bool = False
+    """Pixels at the detector's limits say only 'at least' or 'at most' this: saturated, clipped."""
+    floor: float | None = None
+    """Lowest value that can be told, where censored; automatic: the image's least, if it is shared
+    by many pixels. [data units]"""
+    ceiling: float | None = None
+    """Highest value that can be told, where censored; automatic: the header's SATURATE, else the
+    image's greatest, if it is shared by many pixels. [data units]"""
+    outliers: bool = False
+    """Expect hot pixels and cosmic rays that nobody painted: beyond three sigmas the loss grows in
+    proportion (Huber)."""
+
+    def likelihood(self, frame: Observation) -> Likelihood:
+        """The likelihood of one frame, an observation of shape (T, C, 1, Y, X).
+
+        Raises
+        ------
+        SettingsError
+            If a number is neither given nor to be found.
+        """
+        found = self._uncensored(frame)
+        y = frame.y[:, :, 0]
+        if self.censored:
+            low, high = self._limits(frame)
+            found = _Censored(found, y <= low, y >= high)
+            limits = (("floor", low), ("ceiling", high))
+            shown = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
+            found.origin += f"; {' and '.join(shown) or 'no limit'} censored"
+        if self.outliers:
+            found = _Robust(found)
+        return found
+
+    @abstractmethod
+    def _uncensored(self, frame: Observation) -> Likelihood:
+        """The likelihood without limits and outliers."""
+
+    def _limits(self, frame: Observation) -> tuple[float, float]:
+        known = frame.y[frame.observed]
+        low, high = self.floor, self.ceiling
+        if high is None:
+            saturation = Sensor.of(frame).saturation
+            shared = float(known.max()) if _is_shared(known, known.max()) else np.inf
+            high = shared if saturation is None else min(saturation, shared)
+        if low is None:
+            low = float(known.min()) if _is_shared(known, known.min()) else -np.inf
+        return low, high
+
+    def _flat_field(self, frame: Observation) -> Floats:
+        """The part of the noise that grows with the signal, (T, C, Y, X)."""
+        y = frame.y[:, :, 0]
+        signal = np.nan_to_num(np.abs(y - backgrounds(y)))
+        return (self.relative * signal).astype(np.float32)
+
+
+class _Censored(Likelihood):
+    """At the limits only the side is known: -log of the probability of being beyond.
+
+    References
+    ----------
+    .. [1] Tobin, "Estimation of relationships for limited dependent variables", Econometrica 26
+           (1958) 24, doi:10.2307/1907382
+    """
+
+    def __init__(self, inner: Likelihood, low: Flags, high: Flags) -> None:
+        self.sigma, self.origin = inner.sigma, inner.origin
+        self._inner = inner
+        self._low, self._high = torch.from_numpy(low), torch.from_numpy(high)
+
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        beyond = (mean - y) / self.deviation(y)
+        beyond = torch.where(self._low, -beyond, beyond)
+        one_sided = -torch.special.log_ndtr(beyond)
+        return torch.where(self._low | self._high, one_sided, self._inner.nll(mean, y))
+
+    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._inner.deviation(mean)
+
+
+class _Robust(Likelihood):
+    """Residuals beyond three sigmas count in proportion: single pixels cannot pull the image.
+
+    The same as fitting y = x + outliers + noise with the outliers' absolute values penalised.
+
+    References
+    ----------
+    .. [1] Huber, "Robust estimation of a location parameter", Ann. Math. Stat. 35 (1964) 73,
+           doi:10.1214/aoms/1177703732
+    """
+
+    def __init__(self, inner: Likelihood) -> None:
+        self.sigma, self.origin = inner.sigma, f"{inner.origin}; outliers expected"
+        self._inner = inner
+
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return huber(self._inner.nll(mean, y))
+
+    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._inner.deviation(mean)
+
+
+def huber(nll: torch.Tensor, threshold: float = 3.0) -> torch.Tensor:
+    """Half squares of residuals, in proportion to the residual beyond `threshold` sigmas."""
+    sigmas = torch.sqrt(2 * nll.clamp(min=threshold**2 / 2))
+    return torch.where(nll <= threshold**2 / 2, nll, threshold * sigmas - threshold**2 / 2)
+
+
+def _is_shared(values: Floats, value: np.float32) -> bool:
+    """Whether so many pixels have exactly this value that it is a limit and not a coincidence."""
+    return bool(np.count_nonzero(values == value) >= max(4, 1e-5 * values.size))

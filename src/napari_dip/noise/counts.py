@@ -1,0 +1,113 @@
+"""Noise of counted photons, with and without the noise of reading them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.errors import SettingsError
+from napari_dip.noise._estimate import backgrounds, estimates
+from napari_dip.noise.base import Likelihood, NoiseSettings
+from napari_dip.noise.gaussian import GaussianLikelihood
+from napari_dip.observation import Floats, Observation
+from napari_dip.sensor import Sensor
+from napari_dip.torch_import import torch
+
+TRUST = 0.15  # part by which a header's noise may differ from the measured one
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Counts(NoiseSettings):
+    """Photons counted by a detector."""
+
+    gain: Positive | None = None
+    """Electrons in one data unit; automatic: the header's. [electron / data unit]"""
+    offset: float | None = None
+    """Value of a pixel without light, the bias; automatic: the header's overscan, else 0.
+    [data units]"""
+
+    def _uncensored(self, frame: Observation) -> Likelihood:
+        sensor = Sensor.of(frame)
+        y = frame.y[:, :, 0]
+        gain = self.gain or sensor.gain
+        if gain is None:
+            raise SettingsError(
+                f"{self.kind} noise needs the gain, and {frame.header.path or 'the image'} does not"
+                " say it: give noise.gain in electrons per data unit (1 for photon counts)"
+            )
+        offset = self.offset if self.offset is not None else sensor.offset or 0.0
+        read_noise = self._read_noise(sensor)
+        light = np.maximum(backgrounds(y) - offset, 0)
+        expected = np.sqrt(light / gain + (read_noise / gain) ** 2)
+        measured = estimates(y)
+        said = f"gain {gain:.4g}, read noise {read_noise:.4g} electrons, offset {offset:.5g}"
+        compared = f"expected {np.median(expected):.4g}, measured {np.median(measured):.4g}"
+        if self.gain is None and abs(np.median(expected / measured) - 1) > TRUST:
+            origin = f"estimated, for the header is not true of this image: {said}; {compared}"
+            total = np.hypot(measured, self._flat_field(frame)).astype(np.float32)
+            return GaussianLikelihood(measured.astype(np.float32), origin, total)
+        origin = f"{'given' if self.gain else 'header'}: {said}; {compared}"
+        spread = np.hypot(read_noise, gain * self._flat_field(frame))
+        # At least one read-out of rounding: pixels without any photon would be known exactly.
+        sigma = np.maximum(expected, 0.3 / gain).astype(np.float32)
+        return _PhotonLikelihood(sigma, origin, gain, offset, spread.astype(np.float32))
+
+    def _read_noise(self, sensor: Sensor) -> float:
+        return 0.0
+
+
+class Poisson(_Counts):
+    """Photon noise alone: counting detectors, electron-multiplying cameras, confocal microscopes."""
+
+    kind: Literal["poisson"] = "poisson"
+
+
+class PoissonGaussian(_Counts):
+    """Photon noise and the noise of reading: CCD and CMOS detectors."""
+
+    kind: Literal["poisson-gaussian"] = "poisson-gaussian"
+    read_noise: Annotated[float, Field(ge=0)] | None = None
+    """Standard deviation of reading one pixel; automatic: the header's, else 0. [electron]"""
+
+    def _read_noise(self, sensor: Sensor) -> float:
+        given = self.read_noise if self.read_noise is not None else sensor.read_noise
+        return given or 0.0
+
+
+class _PhotonLikelihood(Likelihood):
+    """The Poisson likelihood of k + s^2 given m + s^2, all in electrons.
+
+    With s = 0 it is that of counted photons. With read noise of standard deviation s the score,
+    (k - m) / (m + s^2), still has the mean zero and the right variance at the true m, whatever the
+    distribution: nothing is biased, as it would be with a variance taken from the noisy data.
+
+    References
+    ----------
+    .. [1] Snyder, Helstrom, Lanterman, Faisal, White, "Compensation for readout noise in CCD images",
+           J. Opt. Soc. Am. A 12 (1995) 272, doi:10.1364/JOSAA.12.000272
+    """
+
+    def __init__(self, sigma: Floats, origin: str, gain: float, offset: float, spread: Floats) -> None:
+        self.sigma, self.origin = sigma, origin
+        self._gain, self._offset = gain, offset
+        self._variance = torch.from_numpy(spread**2)
+        # Below this the noise is Gaussian, of this variance: a mean may be negative on its way.
+        self._least = self._variance.clamp(min=0.1)
+
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        k = (y - self._offset) * self._gain + self._variance
+        m = (mean - self._offset) * self._gain + self._variance
+        least = self._least
+        inside = m.clamp(min=least)
+        top = torch.maximum(k, least)
+        deviance = (inside - top) - k * torch.log(inside / top)
+        below = m - inside  # 0 or negative
+        dark = (least - k).clamp(min=0)
+        return deviance + below * (1 - k / least) + 0.5 * (below**2 + dark**2) / least
+
+    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+        light = (mean - self._offset) * self._gain
+        return torch.sqrt(light.clamp(min=0) + self._least) / self._gain

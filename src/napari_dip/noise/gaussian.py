@@ -1,0 +1,53 @@
+"""Gaussian noise, the same everywhere or pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.noise._estimate import estimates
+from napari_dip.noise.base import Likelihood, NoiseSettings
+from napari_dip.observation import Floats, Observation
+from napari_dip.torch_import import torch
+
+
+class Gaussian(NoiseSettings):
+    """Independent Gaussian noise, of the same strength everywhere or pixel by pixel.
+
+    The variance is sigma^2 + (relative * |y - background|)^2. The second term stands for whatever
+    grows with the signal (flat-field errors, photon noise of bright things): without it, the few
+    brightest stars of a frame would own the loss. Faint pixels do not feel it.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: Annotated[float, Field(gt=0)] | None = None
+    """Standard deviation of the noise; automatic: the error layer's, else estimated from the
+    image. [data units]"""
+
+    def _uncensored(self, frame: Observation) -> Likelihood:
+        y, observed = frame.y[:, :, 0], frame.observed[:, :, 0]
+        if self.sigma is not None:
+            sigma, origin = np.full((*y.shape[:2], 1, 1), self.sigma), "given"
+        elif "sigma" in frame.extras:
+            sigma, origin = np.where(observed, frame.extras["sigma"][:, :, 0], np.nan), "error layer"
+        else:
+            sigma, origin = estimates(y), "estimated"
+        total = np.hypot(np.where(observed, sigma, np.inf), self._flat_field(frame))
+        return GaussianLikelihood(np.asarray(sigma, np.float32), origin, total.astype(np.float32))
+
+
+class GaussianLikelihood(Likelihood):
+    """Half the squared residual in units of its standard deviation `total`, (T, C, Y, X)."""
+
+    def __init__(self, sigma: Floats, origin: str, total: Floats) -> None:
+        self.sigma, self.origin = sigma, origin
+        self._total = torch.from_numpy(total)
+
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # Divide before squaring: data of 1e-20 squared would vanish in float32.
+        return 0.5 * ((mean - y) / self._total) ** 2
+
+    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._total
