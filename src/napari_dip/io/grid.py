@@ -17,7 +17,8 @@ from napari_dip.observation import Header
 _PLATE = re.compile(r"PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|PLTRA.*|PLTDEC.*|PLTSCALE")
 # Sections of the detector, and its mapping to the image: no longer whole pixels.
 _SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
-_LOOKUP = re.compile(r"(CPDIS|DP|CPERR|CQDIS|DQ|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
+# Corrections of pixel coordinates by tables; those of intermediate coordinates (CQDIS) stay true.
+_LOOKUP = re.compile(r"(CPDIS|DP|CPERR|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
 _LENGTHS = ("PIXSCALE", "SECPIX", "SECPIX1", "SECPIX2", "PIXSCAL1", "PIXSCAL2", "XPIXSZ", "YPIXSZ")
 _AREAS = ("PIXAR_A2", "PIXAR_SR")
 
@@ -68,7 +69,7 @@ def _scaled(text: str, zoom: tuple[float, float]) -> str:
             cards[keyword] = _float(cards[keyword]) * own / (factors[1] ** p * factors[2] ** q)
         elif keyword in scales and isinstance(cards[keyword], int | float):
             cards[keyword] = float(cards[keyword]) / scales[keyword]
-    _unequal_rotation(cards, factors)
+    _scale_rotation(cards, factors)
     cards["HISTORY"] = f"Pixels divided by {zoom[1]:g} (x) and {zoom[0]:g} (y), coordinates kept."
     return str(cards.tostring(sep="\n", endcard=False, padding=False))
 
@@ -93,7 +94,10 @@ def _without_plate(cards: fits.Header) -> None:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
     for keyword in [k for k in cards if re.fullmatch(r"CD\d_\d|PC\d_\d|CDELT\d|CROTA\d", k)]:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
-    cards.update(solved)
+    for card in solved.cards:
+        if card.keyword in cards and "." not in card.keyword:
+            cards.remove(card.keyword, remove_all=True)
+        cards.append(card, end=True)
 
 
 def _float(value: object) -> float:

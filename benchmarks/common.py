@@ -1,0 +1,99 @@
+"""What the benchmarks share: images of known truth, scores, tables and pictures."""
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+from skimage.io import imread
+from skimage.metrics import peak_signal_noise_ratio
+
+from napari_dip import Observation, Recipe, __version__, restore
+
+DATA = Path(os.environ.get("NAPARI_DIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PICTURES = Path(__file__).parents[1] / "docs" / "images"
+
+
+def natural(name: str) -> np.ndarray:
+    """An image of the folder as float, 0 to 255, without transparency."""
+    image = imread(DATA / "natural" / name).astype(float)
+    return image[..., :3] if image.ndim == 3 else image
+
+
+def centre(image: np.ndarray, side: int = 256) -> np.ndarray:
+    """The middle of an image."""
+    top, left = ((size - side) // 2 for size in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
+def halved(image: np.ndarray, by: int = 2) -> np.ndarray:
+    """Means over `by` x `by` pixels."""
+    height, width = (size // by * by for size in image.shape[:2])
+    shape = (height // by, by, width // by, by, *image.shape[2:])
+    return image[:height, :width].reshape(shape).mean(axis=(1, 3))
+
+
+def psnr(truth: np.ndarray, image: np.ndarray, span: float = 255) -> float:
+    """Peak signal-to-noise ratio in dB, nothing clipped."""
+    return peak_signal_noise_ratio(truth, image, data_range=span)
+
+
+def curve(recipe: Recipe, observation: Observation, truth: np.ndarray):
+    """The result, and the best PSNR of the running average on its way, looked at every 10 steps."""
+    best = (0.0, 0)
+    run = restore(recipe, observation, snapshot_every=10)
+    while True:
+        try:
+            iterate = next(run)
+        except StopIteration as end:
+            return end.value, best
+        if iterate.image is not None:
+            best = max(best, (psnr(truth, iterate.image), iterate.step))
+
+
+def row(*cells) -> None:
+    """A row of a Markdown table."""
+    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+
+
+def header(*cells) -> None:
+    """The head of a Markdown table."""
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def conditions(threads: int) -> str:
+    """Machine and versions, in a line."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"napari-dip {__version__}, torch {torch.__version__}, numpy {np.__version__}, Python "
+        f"{platform.python_version()}; {platform.machine()}, {threads} threads, {gpu}"
+    )
+
+
+def picture(name: str, *panels, limits=None, columns: int | None = None) -> None:
+    """Save (title, image) panels side by side as docs/images/NAME.png; colours are 0 to 255."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, image) in zip(axes.flat, panels, strict=False):
+        if image.ndim == 3:
+            axis.imshow(np.clip(image / 255, 0, 1), interpolation="nearest")
+        else:
+            low, high = limits or np.nanpercentile(panels[0][1], (1, 99.5))
+            axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    figure.tight_layout()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PICTURES / f"{name}.png", dpi=90)
+    pyplot.close(figure)
+    print(f"picture: docs/images/{name}.png", flush=True)
