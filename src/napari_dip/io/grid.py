@@ -59,10 +59,9 @@ def _scaled(text: str, zoom: tuple[float, float]) -> str:
         if found := re.fullmatch(r"CRPIX([12])([A-Z]?)", keyword):
             s = factors[int(found[1])]
             cards[keyword] = (_float(cards[keyword]) - 0.5) * s + 0.5
-        elif (found := re.fullmatch(r"CD\d_([12])[A-Z]?", keyword)) or (
-            (found := re.fullmatch(r"CDELT([12])([A-Z]?)", keyword)) and f"CD1_1{found[2]}" not in cards
-        ):
-            cards[keyword] = _float(cards[keyword]) / factors[int(found[1])]
+        elif found := re.fullmatch(r"CDELT([12])([A-Z]?)", keyword):
+            if f"CD1_1{found[2]}" not in cards and "CQDIS1" not in cards:
+                cards[keyword] = _float(cards[keyword]) / factors[int(found[1])]
         elif found := re.fullmatch(r"([AB]P?)_(\d+)_(\d+)", keyword):
             own = factors[1 if found[1].startswith("A") else 2]
             p, q = int(found[2]), int(found[3])
@@ -74,12 +73,16 @@ def _scaled(text: str, zoom: tuple[float, float]) -> str:
     return str(cards.tostring(sep="\n", endcard=False, padding=False))
 
 
-def _unequal_rotation(cards: fits.Header, factors: Mapping[int, float]) -> None:
-    """PC multiplies pixels before CDELT: it changes where the axes' factors differ."""
-    for i, j in ((1, 2), (2, 1)):
+def _scale_rotation(cards: fits.Header, factors: Mapping[int, float]) -> None:
+    """PC stands between pixels and CDELT: it takes what CDELT did not take already.
+
+    That is the difference between the axes; or all of it, where a distortion stands between the two.
+    """
+    for i, j in ((1, 1), (1, 2), (2, 1), (2, 2)):
         keyword = f"PC{i}_{j}"
         if keyword in cards and "CD1_1" not in cards:
-            cards[keyword] = _float(cards[keyword]) * factors[i] / factors[j]
+            taken = 1.0 if "CQDIS1" in cards else factors[i]
+            cards[keyword] = _float(cards[keyword]) * taken / factors[j]
 
 
 def _without_plate(cards: fits.Header) -> None:
