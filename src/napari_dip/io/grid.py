@@ -59,6 +59,8 @@ def _scaled(text: str, zoom: tuple[float, float]) -> str:
         if found := re.fullmatch(r"CRPIX([12])([A-Z]?)", keyword):
             s = factors[int(found[1])]
             cards[keyword] = (_float(cards[keyword]) - 0.5) * s + 0.5
+        elif found := re.fullmatch(r"CD\d_([12])[A-Z]?", keyword):
+            cards[keyword] = _float(cards[keyword]) / factors[int(found[1])]
         elif found := re.fullmatch(r"CDELT([12])([A-Z]?)", keyword):
             if f"CD1_1{found[2]}" not in cards and "CQDIS1" not in cards:
                 cards[keyword] = _float(cards[keyword]) / factors[int(found[1])]
