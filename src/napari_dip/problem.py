@@ -112,7 +112,6 @@ class Problem:
         ----------
         .. [1] Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
         """
-
         if self.operator.copies:
             return torch.where(self.observed[0], self.y[0], x)
 

@@ -185,7 +185,7 @@ def test_a_person_is_believed_more_than_a_measurement():
 
 
 def test_without_a_gain_photon_noise_asks_for_it():
-    with pytest.raises(SettingsError, match="give noise.gain in electrons per data unit"):
+    with pytest.raises(SettingsError, match=r"give noise\.gain in electrons per data unit"):
         Poisson().likelihood(Observation.from_array(ccd(1.0), axes="YX"))
 
 
