@@ -228,3 +228,44 @@ def test_the_docks_are_in_the_menus(viewer):
 
     commands = {command for command, _ in get_app_model().commands.__dict__["_commands"].items()}
     assert {"napari-dip.denoise", "napari-dip.inpaint"} <= commands
+
+
+def test_choosing_a_task_brings_its_settings_and_asks_for_its_layers(viewer, open_dock, picture, qtbot):
+    dock = open_dock()
+    viewer.add_image(picture, name="a")
+    assert not dock._layers.isRowVisible(dock.extras["psf"])
+    dock.task.setCurrentIndex(dock.task.findText("Deconvolve"))
+    assert dock._layers.isRowVisible(dock.extras["psf"])
+    assert dock.recipe().operator.kind == "blur"
+    dock.common.entry("operator.fwhm").value = "4.5"
+    assert dock.recipe().operator.fwhm == 4.5
+    dock.task.setCurrentIndex(dock.task.findText("Restore with a guide"))
+    assert dock._layers.isRowVisible(dock.extras["guide"])
+    assert not dock._layers.isRowVisible(dock.extras["psf"])
+    assert dock.run_button.isEnabled()
+
+
+def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, picture, qtbot, wait):
+    dock = open_dock("Combine exposures")
+    first = viewer.add_image(picture, name="a")
+    second = viewer.add_image(np.roll(picture, 3, 0), name="b")
+    viewer.layers.selection = {first}
+    dock.image.choose(first)
+    click(dock.run_button, qtbot)
+    assert "is one exposure" in dock.status.text()
+    viewer.layers.selection = {first, second}
+    dock.advanced.entry("solver.max_steps").value = 10
+    click(dock.run_button, qtbot)
+    wait(lambda: dock.session.state == State.IDLE)
+    assert viewer.layers["a - restored"].data.shape == picture.shape
+    assert viewer.layers["a - residual"].data.shape == (2, *picture.shape)
+
+
+def test_shifts_are_written_as_lists(viewer, open_dock, picture, qtbot):
+    dock = open_dock("Combine exposures")
+    dock.common.entry("operator.shifts").value = "[[0, 0], [1.5, -2]]"
+    assert dock.recipe().operator.shifts == ((0.0, 0.0), (1.5, -2.0))
+    viewer.add_image(np.stack([picture, picture]), name="a", axis_labels=("t", "y", "x"))
+    dock.common.entry("operator.shifts").value = "1.5; 2"
+    click(dock.run_button, qtbot)
+    assert "is no list of numbers" in dock.status.text()
