@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from napari_dip import Recipe, presets
-from napari_dip.settings import Settings, members
+from napari_dip.settings import Settings, fields, members
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -53,10 +53,10 @@ def _member(family: str, kind: type[Settings], *, several: bool) -> list[str]:
         if extras := getattr(kind, "extras", ()):
             names = ", ".join(f"`{name}`" for name in extras)
             lines += [f"Takes the companion {names}: a layer in the dock, `--with NAME=FILE`.", ""]
-    fields = [(name, field) for name, field in kind.model_fields.items() if name != "kind"]
-    if fields:
+    own = [(name, field) for name, field in fields(kind).items() if name != "kind"]
+    if own:
         lines += ["| setting | default | meaning |", "|---|---|---|"]
-        lines += [_row(f"{family}.{name}", field) for name, field in fields]
+        lines += [_row(f"{family}.{name}", field) for name, field in own]
         lines.append("")
     return lines
 

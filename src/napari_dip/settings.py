@@ -66,9 +66,15 @@ def members(annotation: Any) -> tuple[type[Settings], ...]:
     return tuple(member for part in inner for member in members(part))
 
 
+def fields(model: type[Settings]) -> dict[str, FieldInfo]:
+    """The settings of `model` by name, its own before those that its family shares."""
+    family = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", {})}
+    return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in family))
+
+
 def walk(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting below `model` as (dotted name, field), families' members one after another."""
-    for name, field in model.model_fields.items():
+    for name, field in fields(model).items():
         dotted = f"{prefix}{name}"
         yield dotted, field
         for member in members(field.annotation):

@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_dip.errors import ObservationError, RestoreError
-from napari_dip.plugin.form import SettingsForm
+from napari_dip.plugin.form import ACRONYMS, SettingsForm
 from napari_dip.plugin.layer_picker import LayerPicker
 from napari_dip.plugin.layers import axes_of, companions_of
 from napari_dip.plugin.plot import CoursePlot
@@ -96,7 +96,13 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As wide as the form needs, as high as there is room."""
-        return QSize(360, 640)
+        return QSize(max(360, self.minimumSizeHint().width()), 640)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Never so narrow that entries are cut off: there is no horizontal scrolling."""
+        body = self.widget()
+        bar = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
+        return QSize(bar + (body.minimumSizeHint().width() if body else 300), 200)
 
     def event(self, event: QEvent) -> bool:
         """Let the run go with the dock: napari takes a closed dock's widget out of its parent."""
@@ -206,6 +212,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
                     entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                     entry.installEventFilter(calm)
         self._show_extras()
+        self.updateGeometry()
 
     def _show_extras(self) -> None:
         try:
@@ -238,7 +245,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         layers.addRow("Holes", self.holes)
         layers.addRow("Noise map", self.sigma)
         for name, picker in self.extras.items():
-            layers.addRow(name.upper() if name == "psf" else name.capitalize(), picker)
+            layers.addRow(name.upper() if name in ACRONYMS else name.capitalize(), picker)
         self.image.setToolTip("The image to restore. It is never changed.")
         self.holes.setToolTip("A Labels layer: whatever is painted is missing. NaN is missing anyway.")
         self.sigma.setToolTip("An image of the noise's standard deviation. [data units]")
@@ -265,7 +272,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.setWidget(body)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(300)
         calm = _CalmWheel(self)
         for entry in body.findChildren(QComboBox):
             entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

@@ -12,7 +12,10 @@ from magicgui.widgets.bases import Widget
 from pydantic.fields import FieldInfo
 
 from napari_dip.errors import SettingsError
-from napari_dip.settings import Settings, members
+from napari_dip.settings import Settings, fields, members
+
+
+ACRONYMS = ("psf", "fwhm")
 
 
 class SettingsForm(Container[Widget]):
@@ -38,7 +41,7 @@ class SettingsForm(Container[Widget]):
         super().__init__(labels=True)
         self.margins = (0, 0, 0, 0)
         self._entries: dict[str, Widget] = {}
-        for name, field in model.model_fields.items():
+        for name, field in fields(model).items():
             if name == "kind" or (only is not None and name not in only):
                 continue
             if field.annotation is str:
@@ -118,7 +121,7 @@ def _entry(name: str, field: FieldInfo, value: Any) -> Widget:
         entry = SettingsForm(kinds[0], value)
     else:
         entry = _single(field, value)
-    entry.label = name.replace("_", " ").capitalize()
+    entry.label = name.upper() if name in ACRONYMS else name.replace("_", " ").capitalize()
     if isinstance(entry, CheckBox):
         entry.text = entry.label  # magicgui writes a check box's label beside the box
     entry.tooltip = " ".join((field.description or "").split())
