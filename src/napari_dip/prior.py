@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from napari_dip.codes import Canvas, CodeSettings
 from napari_dip.networks import NetworkSettings
@@ -23,6 +25,9 @@ class Output(Settings):
     scale: Literal["auto", "linear", "sinh"] = "auto"
     """Linear, or sinh for frames whose stars outshine the sky by far; automatic: sinh where the
     brightest pixel is a thousand times the noise above the background."""
+    resolution: Annotated[float, Field(ge=0, le=50)] = 0.0
+    """Full width at half maximum of the smallest thing that the result may show; the network's picture
+    is smoothed to it. 0 for no limit. [pixel of the result]"""
 
 
 class Prior:
@@ -63,6 +68,7 @@ class Prior:
         top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
         self._window = (slice(top, top + height), slice(left, left + width))
         self._precision = precision
+        self._smoothing = _gaussian(output.resolution).to(device) if output.resolution else None
         canvas = Canvas(
             shape=(padded[0] // network.shrink, padded[1] // network.shrink),
             window=_inside(self._window, problem.operator.window),
@@ -88,8 +94,14 @@ class Prior:
         half = self._precision != torch.float32
         with torch.autocast(z.device.type, dtype=self._precision, enabled=half):
             image: torch.Tensor = self.network(z)[0]
-        x = self.low + self.span * image[:, self._window[0], self._window[1]]
-        return self._stretch.inverse(x) if self._stretch else x
+        x = self.low + self.span * image
+        x = self._stretch.inverse(x) if self._stretch else x
+        if self._smoothing is not None:
+            reach = len(self._smoothing) // 2
+            x = torch.nn.functional.pad(x[:, None], 4 * (reach,), mode="replicate")
+            x = torch.nn.functional.conv2d(x, self._smoothing[None, None, :, None])
+            x = torch.nn.functional.conv2d(x, self._smoothing[None, None, None, :])[:, 0]
+        return x[:, self._window[0], self._window[1]]
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,14 @@ def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.
         torch.stack(low).float()[:, None, None].to(device),
         torch.stack(span).float()[:, None, None].to(device),
     )
+
+
+def _gaussian(fwhm: float) -> torch.Tensor:
+    """A Gaussian along one axis, of sum 1."""
+    deviation = fwhm / math.sqrt(8 * math.log(2))
+    half = math.ceil(3.5 * deviation)
+    line = torch.exp(-0.5 * (torch.arange(-half, half + 1) / deviation) ** 2)
+    return line / line.sum()
 
 
 def _inside(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -49,11 +49,15 @@ class Problem:
         device: torch.device,
     ) -> Problem:
         """The problem of an observation of shape (T, C, 1, Y, X)."""
+        likelihood = noise.likelihood(frame)
+        observed = frame.observed[:, :, 0].copy()
+        if likelihood.rejected is not None:
+            observed &= ~likelihood.rejected
         return cls(
             y=torch.from_numpy(np.nan_to_num(frame.y[:, :, 0], nan=0.0)).to(device),
-            observed=torch.from_numpy(frame.observed[:, :, 0].copy()).to(device),
+            observed=torch.from_numpy(observed).to(device),
             operator=operator.build(frame).to(device),
-            likelihood=noise.likelihood(frame).to(device),
+            likelihood=likelihood.to(device),
             regularisers=regularisers or Regularisers(),
         )
 

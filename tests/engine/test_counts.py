@@ -6,7 +6,7 @@ import torch
 from astropy.io import fits
 from scipy.stats import norm, poisson
 
-from napari_dip import Header, Observation
+from napari_dip import Header, Observation, drain, restore
 from napari_dip.errors import SettingsError
 from napari_dip.noise.counts import Poisson, PoissonGaussian
 from napari_dip.noise.gaussian import Gaussian
@@ -126,6 +126,47 @@ def test_outliers_pull_with_a_force_that_does_not_grow():
         mean = torch.zeros(1, 1, 64, 64, requires_grad=True)
         noise.nll(mean, torch.full((1, 1, 64, 64), far)).sum().backward()
         assert float(mean.grad[0, 0, 0, 0]) == pytest.approx(-force, rel=1e-4)
+
+
+class TestOutliers:
+    @pytest.fixture
+    def field(self):
+        """Stars of FWHM 2.6 pixels over noise, hot pixels and a track; and where those are."""
+        rng = np.random.default_rng(2)
+        y, x = np.mgrid[:96, :96].astype(float)
+        image = rng.normal(100, 5, y.shape)
+        for row, column in rng.uniform(6, 90, (40, 2)):
+            light = 10 ** rng.uniform(2, 4)
+            image += light * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 1.1**2))
+        rays = np.zeros(y.shape, bool)
+        rays[rng.integers(4, 92, 12), rng.integers(4, 92, 12)] = True
+        rays[np.arange(40, 60), np.arange(20, 40)] = True
+        return image + np.where(rays, rng.uniform(300, 3000, y.shape), 0), rays
+
+    @pytest.mark.parametrize("unit", [1.0, 1e-20])
+    def test_rays_are_rejected_and_stars_are_not(self, field, unit):
+        image, rays = field
+        observation = Observation.from_array(unit * image, axes="YX")
+        found = Gaussian(outliers=True).likelihood(observation)
+        rejected = found.rejected[0, 0]
+        assert rejected[rays].mean() > 0.9
+        assert rejected[~rays].mean() < 0.002
+        assert "outliers rejected" in found.origin
+
+    def test_they_are_missing_from_the_fit_and_marked_as_filled(self, field, quick):
+        image, rays = field
+        result = drain(
+            restore(quick.override({"noise.outliers": True}), Observation.from_array(image, axes="YX"))
+        )
+        assert result.filled[rays].mean() > 0.9
+        assert np.isnan(result.residual[result.filled]).all()
+
+    def test_where_nearly_everything_is_sharp_nothing_is_rejected(self):
+        rng = np.random.default_rng(0)
+        image = rng.normal(100, 1, (96, 96)) + 500 * (rng.random((96, 96)) < 0.1)
+        found = Gaussian(sigma=1.0, outliers=True).likelihood(Observation.from_array(image, axes="YX"))
+        assert found.rejected is None
+        assert "undersampled, nothing rejected" in found.origin
 
 
 class TestSensor:

@@ -12,13 +12,14 @@ NETWORKS = members(Recipe.model_fields["network"].annotation)
 CODES = members(Recipe.model_fields["code"].annotation)
 
 
-def prior_of(array, axes, *, network, code, seed=0, precision=torch.float32):
+def prior_of(array, axes, *, network, code, seed=0, precision=torch.float32, output=None):
     recipe = Recipe()
     observation = Observation.from_array(array, axes=axes).with_extra("guide", array, axes=axes)
     (_, frame), *_ = observation.frames()
     problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
-    return Prior(problem, frame, network, code, recipe.output, precision=precision, generator=generator)
+    output = output or recipe.output
+    return Prior(problem, frame, network, code, output, precision=precision, generator=generator)
 
 
 @pytest.mark.parametrize("network", [kind() for kind in NETWORKS], ids=lambda n: n.kind)
@@ -53,3 +54,14 @@ class TestEveryPrior:
     def test_bfloat16_inside_still_gives_float32(self, network, code, noisy):
         image = prior_of(noisy, "YX", network=network, code=code, precision=torch.bfloat16)()
         assert image.dtype == torch.float32
+
+
+def test_nothing_finer_than_the_resolution_comes_out(noisy):
+    recipe = Recipe()
+    sharp = prior_of(noisy, "YX", network=recipe.network, code=recipe.code)
+    told = recipe.override({"output.resolution": 4.0})
+    smooth = prior_of(noisy, "YX", network=recipe.network, code=recipe.code, output=told.output)
+    images = [prior()[0].detach() for prior in (sharp, smooth)]
+    finest = [float((image - image.roll(1, 0)).std() / image.std()) for image in images]
+    assert finest[1] < 0.5 * finest[0]
+    assert images[1].shape == images[0].shape

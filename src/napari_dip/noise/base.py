@@ -15,6 +15,11 @@ from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
+SHARP = 5.0  # sigmas of sharpness that make an outlier
+NARROW = 0.85  # pixels: standard deviation of the narrowest star, of FWHM 2
+MANY = 0.02  # part of all pixels: so many are no outliers
+FORETOLD = 0.3  # part of a pixel's light that a star's wings foretell at the least
+
 
 class Likelihood(ABC):
     """A noise model whose numbers are all known, for data (T, C, Y, X)."""
@@ -23,6 +28,8 @@ class Likelihood(ABC):
     """Standard deviation of the noise at the background, (T, C, 1, 1) or (T, C, Y, X); data units."""
     origin: str
     """Where the numbers came from, for the person to read."""
+    rejected: Flags | None = None
+    """Data that say nothing of the scene, (T, C, Y, X): they count as missing."""
 
     @abstractmethod
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -59,8 +66,8 @@ class NoiseSettings(Settings, ABC):
     """Highest value that can be told, where censored; automatic: the header's SATURATE, else the
     image's greatest, if it is shared by many pixels. [data units]"""
     outliers: bool = False
-    """Expect hot pixels and cosmic rays that nobody painted: beyond three sigmas the loss grows in
-    proportion (Huber)."""
+    """Expect hot pixels and cosmic rays that nobody painted: what is sharper than the optics allow
+    counts as missing (L.A.Cosmic), and beyond three sigmas the loss grows in proportion (Huber)."""
 
     def likelihood(self, frame: Observation) -> Likelihood:
         """The likelihood of one frame, an observation of shape (T, C, 1, Y, X).
@@ -79,7 +86,7 @@ class NoiseSettings(Settings, ABC):
             shown = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
             found.origin += f"; {' and '.join(shown) or 'no limit'} censored"
         if self.outliers:
-            found = _Robust(found)
+            found = _Robust(found, sharper_than_optics(frame.y[:, :, 0], found))
         return found
 
     @abstractmethod
@@ -129,9 +136,10 @@ class _Censored(Likelihood):
 
 
 class _Robust(Likelihood):
-    """Residuals beyond three sigmas count in proportion: single pixels cannot pull the image.
+    """Sharp outliers are rejected, and residuals beyond three sigmas count in proportion.
 
-    The same as fitting y = x + outliers + noise with the outliers' absolute values penalised.
+    The second is the same as fitting y = x + outliers + noise with a price on the outliers' absolute
+    values.
 
     References
     ----------
@@ -139,8 +147,14 @@ class _Robust(Likelihood):
            doi:10.1214/aoms/1177703732
     """
 
-    def __init__(self, inner: Likelihood) -> None:
-        self.sigma, self.origin = inner.sigma, f"{inner.origin}; outliers expected"
+    def __init__(self, inner: Likelihood, rejected: Flags) -> None:
+        self.sigma = inner.sigma
+        if rejected.mean() > MANY:
+            told = f"{rejected.mean():.1%} of it is too sharp for optics: undersampled, nothing rejected"
+        else:
+            self.rejected = rejected
+            told = f"{int(rejected.sum()):,} outliers rejected"
+        self.origin = f"{inner.origin}; {told}"
         self._inner = inner
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -148,6 +162,48 @@ class _Robust(Likelihood):
 
     def deviation(self, mean: torch.Tensor) -> torch.Tensor:
         return self._inner.deviation(mean)
+
+
+def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:
+    """Data (T, C, Y, X) that no light through the optics can make: hot pixels and cosmic rays.
+
+    L.A.Cosmic finds what has sharper edges than a star, and the cores of narrow stars as well.
+    Those are given back: their wings foretell a good part of them, and a cosmic ray has none.
+
+    References
+    ----------
+    .. [1] van Dokkum, "Cosmic-ray rejection by Laplacian edge detection", PASP 113 (2001) 1420,
+           doi:10.1086/323894; as in the package astroscrappy.
+    """
+    from astroscrappy import detect_cosmics
+    from scipy.ndimage import gaussian_filter, median_filter
+
+    found = np.zeros(y.shape, bool)
+    variances = np.array(noise.deviation(torch.from_numpy(np.nan_to_num(y)))) ** 2
+    for t, c in np.ndindex(*y.shape[:2]):
+        known = np.isfinite(y[t, c])
+        if not known.any():
+            continue
+        level = float(np.median(y[t, c][known]))
+        variance = np.where(known, variances[t, c], np.median(variances[t, c][known]))
+        unit = float(np.sqrt(np.median(variance)))  # data of 1e-20 squared would vanish in float32
+        signal = np.where(known, (y[t, c] - level) / unit, 0).astype(np.float32)
+        sharp, _ = detect_cosmics(
+            signal,
+            inmask=~known,
+            invar=(variance / unit**2).astype(np.float32),
+            satlevel=np.inf,
+            sigclip=SHARP,
+        )
+        signal -= median_filter(signal, 15)
+        around = known & ~sharp
+        light, weight = (
+            gaussian_filter(part, NARROW)
+            for part in (np.where(around, signal, 0), around.astype(np.float32))
+        )
+        foretold = light / np.maximum(weight, 1e-6)
+        found[t, c] = sharp & known & (foretold < FORETOLD * signal)
+    return found
 
 
 def huber(nll: torch.Tensor, threshold: float = 3.0) -> torch.Tensor:

@@ -14,7 +14,6 @@ from pydantic.fields import FieldInfo
 from napari_dip.errors import SettingsError
 from napari_dip.settings import Settings, fields, members
 
-
 ACRONYMS = ("psf", "fwhm")
 
 
