@@ -6,53 +6,13 @@ to score only: it chooses no iteration and no setting. The settings were chosen 
 """
 
 import argparse
-import os
-import platform
 import statistics
-from pathlib import Path
 
 import numpy as np
-from skimage.io import imread
-from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import inpaint_biharmonic
 
-from napari_dip import Observation, Recipe, __version__, restore
-
-DATA = Path(os.environ.get("NAPARI_DIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
-def natural(name: str) -> np.ndarray:
-    """An image of the folder as float, 0 to 255."""
-    return imread(DATA / "natural" / name).astype(float)
-
-
-def centre(image: np.ndarray, side: int = 256) -> np.ndarray:
-    """The middle of an image."""
-    top, left = ((size - side) // 2 for size in image.shape[:2])
-    return image[top : top + side, left : left + side]
-
-
-def psnr(truth: np.ndarray, image: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, nothing clipped."""
-    return peak_signal_noise_ratio(truth, image, data_range=255)
-
-
-def curve(recipe: Recipe, observation: Observation, truth: np.ndarray):
-    """The result, and the best PSNR of the running average on its way, looked at every 10 steps."""
-    best = (0.0, 0)
-    run = restore(recipe, observation, snapshot_every=10)
-    while True:
-        try:
-            iterate = next(run)
-        except StopIteration as end:
-            return end.value, best
-        if iterate.image is not None:
-            best = max(best, (psnr(truth, iterate.image), iterate.step))
-
-
-def row(*cells) -> None:
-    """A row of a Markdown table."""
-    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+from common import centre, conditions, curve, halved, header, natural, psnr, row
+from napari_dip import Observation, Recipe
 
 
 def denoise(seeds: int) -> None:
@@ -60,10 +20,9 @@ def denoise(seeds: int) -> None:
     whole = natural("F16_GT.png")
     images = {
         "F16, 256 px crop": centre(whole),
-        "F16, 2 x 2 means": whole.reshape(256, 2, 256, 2, 3).mean((1, 3)),
+        "F16, 2 x 2 means": halved(whole),
     }
-    row("image", "seed", "noisy", "stopped", "at step", "of", "own best", "at step", "gap", "s")
-    row(*["---"] * 10)
+    header("image", "seed", "noisy", "stopped", "at step", "of", "own best", "at step", "gap", "s")
     for name, truth in images.items():
         stopped, gaps = [], []
         for seed in range(seeds):
@@ -90,8 +49,7 @@ def inpaint(seeds: int) -> None:
     barbara = centre(natural("barbara.png"))
     kate = centre(natural("kate.png"))
     text = centre(natural("kate_mask.png")) < 128
-    row("image", "seed", "missing", "biharmonic", "stopped", "at step", "of", "own best", "gap", "s")
-    row(*["---"] * 10)
+    header("image", "seed", "missing", "biharmonic", "stopped", "at step", "of", "own best", "gap", "s")
     for seed in range(seeds):
         half = np.random.default_rng(seed).random(barbara.shape) < 0.5
         cases = {
@@ -125,11 +83,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    print(
-        f"napari-dip {__version__}, torch {torch.__version__}, numpy {np.__version__}, Python "
-        f"{platform.python_version()}; {platform.machine()}, {asked.threads} threads, "
-        f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}; PSNR in dB\n"
-    )
+    print(f"{conditions(asked.threads)}; PSNR in dB\n")
     for job in asked.jobs or jobs:
         jobs[job](asked.seeds)
 

@@ -440,7 +440,8 @@ def robust(asked):
     )
     both = int((ours & theirs).sum())
     print(
-        f"outliers above 6 sigma: ours {int(ours.sum())}, astroscrappy {int(theirs.sum())}, both {both}"
+        f"pixels rejected: ours {int(ours.sum())}, astroscrappy {int(theirs.sum())}, both {both};"
+        f" {result.provenance['noise']['origin']}"
     )
     plain = drain(restore(Recipe.preset("denoise"), observation))
     limits = tuple(np.nanpercentile(frame, (5, 99)))

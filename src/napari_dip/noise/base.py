@@ -179,7 +179,7 @@ def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:
     from scipy.ndimage import gaussian_filter, median_filter
 
     found = np.zeros(y.shape, bool)
-    variances = np.array(noise.deviation(torch.from_numpy(np.nan_to_num(y)))) ** 2
+    variances = noise.deviation(torch.from_numpy(np.nan_to_num(y))).double().numpy() ** 2
     for t, c in np.ndindex(*y.shape[:2]):
         known = np.isfinite(y[t, c])
         if not known.any():
