@@ -175,7 +175,7 @@ def super_resolution(asked):
     header(
         "image", "factor", "bicubic", "reference, oracle", "ours, stopped", "at step", "predicts input"
     )
-    for factor in (2, 4, 8):
+    for factor in asked.factors:
         for name in ("zebra_GT", "astronaut"):
             truth = centre(natural(f"{name}.png"), max(SIDE, 32 * factor))
             low = lanczos3(truth, factor)
@@ -500,6 +500,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("jobs", nargs="*", help=f"of {', '.join(JOBS)}; all where none is named")
     parser.add_argument("--reference", action="store_true", help="run the original's settings too")
+    parser.add_argument("--factors", type=int, nargs="*", default=(2, 4, 8), help="of super-resolution")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from napari_dip.errors import ReadError, RestoreError, SettingsError, WriteError
-from napari_dip.io import check_writable, first_image, images, read, recipe_of, write
+from napari_dip.io import check_writable, file_of, first_image, images, read, recipe_of, write
 from napari_dip.io.file_image import FileImage
 from napari_dip.observation import Observation
 from napari_dip.recipe import Recipe, presets
@@ -82,9 +83,12 @@ def run(
         settings["seed"] = seed
     chosen = _recipe(recipe).override(settings)
     check_writable(target, overwrite=overwrite)
-    for source in map(Path, sources):
+    given = [*sources, *([str(holes)] if holes else [])]
+    given += [text.partition("=")[2] for text in companions or []]
+    for path in given:
+        source = file_of(path)
         if target.exists() and source.exists() and target.samefile(source):
-            raise ReadError(f"{target} is the input itself; choose another name for the output")
+            raise ReadError(f"{target} is an input itself; choose another name for the output")
     observation = read(*sources)
     if holes is not None:
         observation = observation.with_holes(first_image(holes).array)
@@ -92,7 +96,7 @@ def run(
         observation = _accompanied(observation, chosen, text)
     result = _watched(chosen, observation)
     write(target, result, overwrite=overwrite)
-    out.print(_verdict(result), markup=False)
+    out.print(result.verdict, markup=False)
     out.print(f"written: {target}", markup=False)
 
 
@@ -133,7 +137,7 @@ def info(
         recipe = Recipe.from_json(recipe_of(file), source=str(file))
     except ReadError:
         return
-    out.print(f"written by napari-dip: {recipe.title}, seed {recipe.seed}")
+    out.print(f"written by napari-dip: {recipe.title}, seed {recipe.seed}", markup=False)
     out.print(recipe.to_json(), markup=False)
 
 
@@ -143,8 +147,6 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
 ) -> None:
     """Simulate a star field, restore it, and compare with the truth."""
-    import numpy as np
-
     from napari_dip.samples import star_field
 
     if folder.is_file():
@@ -156,7 +158,7 @@ def demo(
     image = first_image(noisy)
     result = _watched(Recipe.preset("denoise").override({"seed": seed}), image.observe())
     write(restored, result, overwrite=True)
-    out.print(_verdict(result))
+    out.print(result.verdict, markup=False)
     truth = simulated["TRUTH"].data
     sky = truth < np.percentile(truth, 75)
     known = sky & ~result.filled
@@ -193,7 +195,8 @@ def _accompanied(observation: Observation, recipe: Recipe, text: str) -> Observa
         takes = " or ".join(f"{extra}=FILE" for extra in recipe.extras) or "nothing"
         raise SettingsError(f"--with {text}: the recipe takes {takes}")
     image = first_image(path)
-    return observation.with_extra(name, image.array, axes=image.axes)
+    pixels = image.array if image.holes is None else np.where(image.holes, np.nan, image.array)
+    return observation.with_extra(name, pixels, axes=image.axes)
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -211,7 +214,7 @@ def _watched(recipe: Recipe, observation: Observation) -> Result:
     from napari_dip.restoration import restore
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("step {task.fields[step]}"),
         TextColumn("{task.fields[rate]:.1f} it/s, at most"),
@@ -250,21 +253,6 @@ def _interrupts() -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _verdict(result: Result) -> str:
-    noise = result.provenance["noise"]
-    chosen = [history.chosen for history in result.history]
-    at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
-    sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
-    operator = result.provenance["operator"]
-    remark = f"; {operator['remark']}" if operator["remark"] else ""
-    if result.zoom != (1.0, 1.0):
-        remark += f"; it predicts the input to {min(operator['consistency_db']):.1f} dB"
-    return (
-        f"took {at} of {result.steps} in {result.provenance['seconds']:.0f} s: {result.reason}; "
-        f"noise {sigma:.4g} ({noise['origin']}); {int(result.filled.sum()):,} pixels filled{remark}"
-    )
 
 
 def _facts(image: FileImage) -> str:

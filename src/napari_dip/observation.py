@@ -181,6 +181,8 @@ class Observation:
         """
         data = np.asarray(array)
         axes = axes or _likely_axes(data, self.axes)
+        if np.iscomplexobj(data):
+            raise ObservationError(f"the {name} is complex; give its magnitude")
         canonical = _canonical(data, _checked_letters(axes, data, name)).astype(np.float32)
         for position, letter in ((0, "T"), (2, "Z")):
             have, need = canonical.shape[position], self.y.shape[position]

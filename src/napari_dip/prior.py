@@ -60,7 +60,7 @@ class Prior:
         device = problem.y.device
         channels, height, width = problem.operator.scene_shape
         values, observed = problem.scene_values()
-        noise = problem.noise_in_scene()
+        noise = problem.noise_in_scene
         self._stretch = _stretch(values, observed, noise, output)
         flat = self._stretch.forward(values[:, None])[:, 0] if self._stretch else values
         self.low, self.span = _location_and_scale(flat, observed)

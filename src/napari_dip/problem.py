@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,7 +36,11 @@ class Problem:
     observed: torch.Tensor
     operator: Operator
     likelihood: Likelihood
-    regularisers: Regularisers = field(default_factory=Regularisers)
+    regularisers: Regularisers
+    noise_in_scene: torch.Tensor
+    """The noise at each channel's background, (C, 1, 1), in the scene's units."""
+    one_sided: torch.Tensor | None = None
+    """Data that only say 'at least' or 'at most', (T, C, Y, X)."""
 
     @classmethod
     def of(
@@ -53,12 +57,16 @@ class Problem:
         observed = frame.observed[:, :, 0].copy()
         if likelihood.rejected is not None:
             observed &= ~likelihood.rejected
+        seen_through = operator.build(frame)
+        censored = likelihood.censored
         return cls(
             y=torch.from_numpy(np.nan_to_num(frame.y[:, :, 0], nan=0.0)).to(device),
             observed=torch.from_numpy(observed).to(device),
-            operator=operator.build(frame).to(device),
+            operator=seen_through.to(device),
             likelihood=likelihood.to(device),
             regularisers=regularisers or Regularisers(),
+            noise_in_scene=_channel_noise(likelihood, seen_through.gain).to(device),
+            one_sided=None if censored is None else torch.from_numpy(censored).to(device),
         )
 
     def predicted(self, x: torch.Tensor) -> torch.Tensor:
@@ -69,7 +77,7 @@ class Problem:
         """Mean negative log-likelihood of the observed data given the scene `x`, plus R(x)."""
         nll = self.likelihood.nll(self.predicted(x), self.y)
         misfit = torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
-        return misfit + self.regularisers(x, self.noise_in_scene())
+        return misfit + self.regularisers(x, self.noise_in_scene)
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
         """The misfit with residuals beyond three sigmas counted in proportion (Huber's loss).
@@ -84,17 +92,6 @@ class Problem:
         """Y - A x in data units, NaN where nothing is observed; (T, C, Y, X)."""
         return torch.where(self.observed, self.y - self.predicted(x), torch.nan)
 
-    def noise_in_scene(self) -> torch.Tensor:
-        """The noise at each channel's background, (C, 1, 1), in the scene's units."""
-        return torch.from_numpy(self._channel_noise()).to(self.y.device)
-
-    def _channel_noise(self) -> np.ndarray:
-        planes = np.moveaxis(self.likelihood.sigma, 1, 0).reshape(self.y.shape[1], -1)
-        known = np.isfinite(planes)
-        every = np.median(planes[known])
-        noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
-        return np.array(noise, np.float32)[:, None, None] / np.float32(self.operator.gain)
-
     def scene_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed."""
         values = (self.y - self.operator.background) / self.operator.gain
@@ -105,7 +102,7 @@ class Problem:
         )
 
     def agreeing(self, x: torch.Tensor, *, steps: int = 30) -> torch.Tensor:
-        """The scene nearest to `x` that predicts every observed datum.
+        """The scene nearest to `x` that predicts every observed datum, but those at a limit.
 
         That is x + A^H u, with M A A^H u = M (y - A x) and M the observed pixels.
 
@@ -116,13 +113,14 @@ class Problem:
         ----------
         .. [1] Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
         """
+        told = self.observed if self.one_sided is None else self.observed & ~self.one_sided
         if self.operator.copies:
-            return torch.where(self.observed[0], self.y[0], x)
+            return torch.where(told[0], self.y[0], x)
 
         def through(u: torch.Tensor) -> torch.Tensor:
-            return self.observed * self.operator(self.operator.adjoint(u))
+            return told * self.operator(self.operator.adjoint(u))
 
-        left = self.observed * (self.y - self.predicted(x))
+        left = told * (self.y - self.predicted(x))
         scale = left.abs().max()
         if not scale > 0:
             return x
@@ -150,8 +148,8 @@ class Problem:
     def consistency(self, x: torch.Tensor) -> float:
         """How well the scene `x` predicts the observed data: range over r.m.s. residual. [dB]"""
         left, y = self.residual(x)[self.observed], self.y[self.observed]
-        error = torch.sqrt((left.double().cpu() ** 2).mean())
-        return float(20 * torch.log10((y.max() - y.min()).double().cpu() / error.clamp(min=1e-30)))
+        error = torch.sqrt((left.cpu().double() ** 2).mean())
+        return float(20 * torch.log10((y.max() - y.min()).cpu().double() / error.clamp(min=1e-30)))
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:
         """This problem without a random `fraction` of its data, and with those data alone."""
@@ -167,3 +165,12 @@ class Problem:
             replace(self, observed=self.observed & ~drawn),
             replace(self, observed=self.observed & drawn),
         )
+
+
+def _channel_noise(likelihood: Likelihood, gain: float) -> torch.Tensor:
+    """The median noise of each channel, (C, 1, 1), in the scene's units; the others' where unknown."""
+    planes = np.moveaxis(likelihood.sigma, 1, 0).reshape(likelihood.sigma.shape[1], -1)
+    known = np.isfinite(planes)
+    every = np.median(planes[known])
+    noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
+    return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(gain))

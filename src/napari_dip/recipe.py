@@ -99,6 +99,8 @@ class Recipe(Settings):
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise SettingsError(f"{source} is no recipe: line {error.lineno} is not JSON") from error
+        except RecursionError as error:
+            raise SettingsError(f"{source} is no recipe: it is nested without end") from error
         if not isinstance(values, dict):
             raise SettingsError(f"{source} is no recipe: a JSON object of settings is needed")
         return cls.parse(values, source=source)

@@ -68,6 +68,8 @@ def total_variation(x: torch.Tensor, softening: float = 1e-3) -> torch.Tensor:
 
 def nuclear_norm(matrix: torch.Tensor) -> torch.Tensor:
     """The sum of the singular values of a matrix, a scalar."""
+    if not torch.isfinite(matrix).all():  # a fit that diverged: let the loop say so
+        return matrix.sum() * torch.nan
     values: torch.Tensor = torch.linalg.svdvals(matrix.float())
     return values.sum()
 

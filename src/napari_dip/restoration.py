@@ -132,7 +132,11 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "recipe": recipe.model_dump(mode="json"),
             "input": {"path": observation.header.path, "sha256": observation.digest()},
             "noise": {"sigma": sigmas, "origin": noise_origin},
-            "operator": {"remark": remarks[0], "zoom": zoom, "consistency_db": consistency},
+            "operator": {
+                "remark": "; ".join(dict.fromkeys(remarks)),
+                "zoom": zoom,
+                "consistency_db": consistency,
+            },
             "chosen": [history.chosen for history in histories],
             "reason": histories[-1].reason,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -130,6 +130,23 @@ class Result:
         """Steps taken over all frames."""
         return sum(len(history.loss) for history in self.history)
 
+    @property
+    def verdict(self) -> str:
+        """What the run did and found, in one line."""
+        chosen = [history.chosen for history in self.history]
+        at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
+        noise, operator = self.provenance["noise"], self.provenance["operator"]
+        sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
+        said = [
+            f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",
+            f"noise {sigma:.4g} ({noise['origin']})",
+            f"{int(self.filled.sum()):,} pixels filled",
+            operator["remark"],
+        ]
+        if self.zoom != (1.0, 1.0):
+            said.append(f"it predicts the input to {min(operator['consistency_db']):.1f} dB")
+        return "; ".join(filter(None, said))
+
 
 def blank(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """An array of NaN: nothing is known there yet."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from astropy.io.fits import VerifyError
 
 from napari_dip.observation import Observation
 
@@ -73,7 +74,7 @@ class Sensor:
 
 
 class _Cards:
-    """The header's cards, the extension's before the primary's."""
+    """The header's cards that can be read, the extension's before the primary's."""
 
     def __init__(self, frame: Observation) -> None:
         from astropy.io import fits
@@ -85,8 +86,10 @@ class _Cards:
     def _values(self, keywords: Iterable[str]) -> Iterable[Any]:
         for keyword in keywords:
             for header in self._headers:
-                if keyword in header:
+                try:
                     yield header[keyword]
+                except (KeyError, ValueError, VerifyError):  # absent, or nothing that FITS allows
+                    continue
 
     def first(self, keywords: Iterable[str], *, most: float = np.inf) -> float | None:
         """The first of `keywords` that holds a number above 0 and below `most`."""
@@ -98,8 +101,7 @@ class _Cards:
     def overscan(self) -> float | None:
         """The median of the overscan, if the frame has all the pixels that its header speaks of."""
         height, width = self._frame.y.shape[-2:]
-        header = self._headers[0]
-        if (header.get("NAXIS1"), header.get("NAXIS2")) != (width, height):
+        if (self.first(("NAXIS1",)), self.first(("NAXIS2",))) != (width, height):
             return None
         for value in self._values(_OVERSCANS):
             found = re.fullmatch(r"\[(\d+):(\d+),(\d+):(\d+)\]", str(value).replace(" ", ""))

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_dip import Recipe
+from napari_dip import Recipe, presets
 from napari_dip.cli import main
 from napari_dip.io import images
 from napari_dip.samples import star_field
@@ -160,3 +160,83 @@ def test_control_c_finishes_and_keeps(frame, tmp_path):
     assert running.returncode == 0, errors
     assert "finished by hand" in said
     assert np.isfinite(fits.getdata(out)).all()
+
+
+def test_several_inputs_are_exposures_of_one_scene(call, frame, tmp_path):
+    second, out = tmp_path / "second.fits", tmp_path / "out.fits"
+    star_field(seed=1, side=64, stars=10).writeto(second)
+    status, said, _ = call("run", "combine", frame, second, out, *FAST)
+    assert status == 0
+    assert "shifts (x, y) in pixels: (+0.00, +0.00), (+0.00, +0.00)" in said
+    assert fits.getdata(out).shape == (64, 64)
+    assert fits.getheader(out)["OBJECT"] == "simulated star field"
+
+
+def test_inputs_of_two_shapes_are_refused(call, frame, tmp_path):
+    other = tmp_path / "other.fits"
+    star_field(seed=1, side=48, stars=10).writeto(other)
+    status, _, told = call("run", "combine", frame, other, tmp_path / "out.fits")
+    assert status == 2
+    assert "other.fits (YX (48, 48)) cannot be stacked" in told
+
+
+def test_a_companion_comes_from_an_extension(call, frame, tmp_path):
+    y, x = np.mgrid[-6:7, -6:7]
+    psf = np.exp(-(y**2 + x**2) / 5)
+    book = tmp_path / "book.fits"
+    images = [fits.ImageHDU(psf.astype(np.float32), name="PSF")]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(book)
+    out = tmp_path / "out.fits"
+    status, *_ = call("run", "deconvolve", frame, out, *FAST, "--with", f"psf={book}[PSF]")
+    assert status == 0
+    assert np.isfinite(fits.getdata(out)).all()
+    status, _, told = call(
+        "run", "deconvolve", frame, tmp_path / "b.fits", "--with", f"psf={book}[STAR]"
+    )
+    assert status == 2
+    assert "has no image 'STAR'; it has PSF" in told
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "told"),
+    [
+        ("denoise", "psf=a.fits", "--with psf=a.fits: the recipe takes nothing"),
+        ("deconvolve", "guide=a.fits", "the recipe takes psf=FILE"),
+        ("deconvolve", "psf", "the recipe takes psf=FILE"),
+        ("deconvolve", "psf=nowhere.fits", "there is no file nowhere.fits"),
+    ],
+)
+def test_a_companion_that_is_not_asked_for_or_not_there(call, frame, tmp_path, preset, given, told):
+    status, _, errors = call("run", preset, frame, tmp_path / "out.fits", "--with", given)
+    assert status == 2
+    assert told in errors
+
+
+def test_super_resolution_writes_coordinates_that_fit(call, frame, tmp_path):
+    from astropy.wcs import WCS
+
+    out = tmp_path / "finer.fits"
+    change = ("--set", "operator.factor=2")
+    status, said, _ = call("run", "super-resolution", frame, out, *FAST, *change)
+    assert status == 0
+    assert "it predicts the input to" in said
+    assert "the flux is kept" in said
+    before, after = WCS(fits.getheader(frame)), WCS(fits.getheader(out))
+    assert fits.getdata(out).shape == (128, 128)
+    sky = before.pixel_to_world_values(10.0, 20.0)
+    np.testing.assert_allclose(after.pixel_to_world_values(20.5, 40.5), sky, atol=1e-9)
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_preset_runs(call, tmp_path, preset):
+    recipe = Recipe.preset(preset)
+    rng = np.random.default_rng(0)
+    source, out = tmp_path / "in.fits", tmp_path / "out.fits"
+    fits.PrimaryHDU(rng.normal(100, 5, (40, 48)).astype(np.float32)).writeto(source)
+    companions = ["--with", f"guide={source}"] if "guide" in recipe.extras else []
+    slim = ["--set", "network.channels=8", "--set", "solver.max_steps=3"]
+    sources = [source, source] if recipe.operator.joint else [source]
+    status, _, told = call("run", preset, *sources, out, *slim, *companions)
+    assert status == 0, told
+    assert recipe.title
+    assert recipe.summary.endswith(".")

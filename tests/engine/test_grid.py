@@ -104,3 +104,53 @@ def test_lookup_tables_are_left_out_and_that_is_said():
 def test_an_unchanged_grid_changes_nothing():
     given = Header(cards=text_of(CASES["sip"]))
     assert on_finer_grid(given, (1.0, 1.0)) is given
+
+
+@pytest.mark.parametrize("zoom", [(2.0, 2.0), (2.0, 3.0)])
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"PC1_1": 1e-3, "PC2_2": 1e-3, "PC1_2": 2e-4},  # CDELT left out: 1
+        {"CDELT1": 1e-3, "CDELT2": 1e-3, "PC001001": 0.8, "PC001002": -0.6},
+        {"CDELT1": 1e-3, "CDELT2": 1e-3, "CROTA2": 0.0},
+    ],
+    ids=["PC alone", "old PC", "CROTA"],
+)
+def test_other_forms_of_the_matrix(cards, zoom):
+    check(linear(**cards), zoom)
+
+
+def test_alternates_follow_by_themselves():
+    header = CASES["cdelt"].copy()
+    for name, value in {
+        "CTYPE1A": "RA---TAN", "CTYPE2A": "DEC--TAN", "CRVAL1A": 10.0, "CRVAL2A": 20.0,
+        "CRPIX1A": 5.0, "CRPIX2A": 6.0, "CD1_1A": -1e-4, "CD2_2A": 1e-4,
+    }.items():  # fmt: skip
+        header[name] = value
+    finer = on_finer_grid(Header(cards=text_of(header)), (2.0, 4.0))
+    after = fits.Header.fromstring(finer.cards, sep="\n")
+    assert (after["CRPIX1A"], after["CRPIX2A"]) == (18.5, 11.5)
+    assert (after["CD1_1A"], after["CD2_2A"]) == (-2.5e-5, 5e-5)
+    assert after["CDELT1"] == -2.5e-5
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["CRPIX1  = 'unknown'", "CDELT1  = 'N/A'", "CRPIX1  =", "CDELT1  = 1.0e-", "CRPIX1  = 512,5",
+     "PIXSCALE= 'small'"],
+)  # fmt: skip
+def test_a_card_that_is_no_number_spoils_nothing_else(card):
+    given = text_of(CASES["cdelt"]).split("\n")
+    given = [line for line in given if line[:8] != card[:8]] + [card.ljust(80)]
+    finer = on_finer_grid(Header(cards="\n".join(given)), (2.0, 2.0))
+    after = fits.Header.fromstring(finer.cards, sep="\n")
+    assert (after["CRPIX2"], after["CDELT2"]) == (33.5, 5e-5)
+
+
+def test_the_detector_s_cards_are_not_true_of_finer_pixels():
+    header = CASES["cdelt"].copy()
+    header["GAIN"], header["SATURATE"], header["RDNOISE"], header["EXPTIME"] = 2.0, 6e4, 5.0, 30.0
+    finer = on_finer_grid(Header(cards=text_of(header)), (2.0, 2.0))
+    after = fits.Header.fromstring(finer.cards, sep="\n")
+    assert "EXPTIME" in after
+    assert not {"GAIN", "SATURATE", "RDNOISE"} & set(after)

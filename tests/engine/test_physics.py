@@ -11,7 +11,7 @@ from scipy.signal import fftconvolve
 
 from napari_dip import Header, Observation, Recipe, drain, restore
 from napari_dip.errors import ObservationError, SettingsError
-from napari_dip.operators._psf import model
+from napari_dip.operators._psf import kernels, model
 from napari_dip.operators.blur import Blur
 from napari_dip.operators.downsample import Downsample
 from napari_dip.operators.frames import Frames
@@ -125,10 +125,54 @@ class TestBlur:
         assert np.unravel_index(seen.argmax(), seen.shape) == (32, 28)
         assert seen[32, 28] == pytest.approx(25, rel=1e-4)
 
-    def test_a_psf_that_is_none_is_refused(self):
-        given = observation_of(draw(64, 64)).with_extra("psf", np.ones((9, 9)), axes="YX")
-        with pytest.raises(ObservationError, match="not brighter than its border"):
+    @pytest.mark.parametrize("place", [(32, 32), (20, 22)])
+    def test_a_measured_star_is_freed_of_its_noise(self, place):
+        y, x = np.mgrid[:65, :65]
+        star = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) * 4 * np.log(2) / 9)
+        star += np.random.default_rng(0).normal(3, 0.01, star.shape)
+        (psf,) = kernels(
+            observation_of(draw(80, 80)).with_extra("psf", star, axes="YX"),
+            "auto",
+            1,
+            2.5,
+            absent="none",
+        )
+        assert psf.max() == pytest.approx(4 * np.log(2) / (9 * np.pi), rel=0.06)
+        assert np.unravel_index(psf.argmax(), psf.shape) == (len(psf) // 2, len(psf) // 2)
+
+    @pytest.mark.parametrize(
+        "kernel",
+        [np.ones((5, 5)), np.ones((1, 9)), np.ones((1, 1)), np.outer(*[np.hanning(13)] * 2)],
+        ids=["box", "motion", "point", "smooth"],
+    )
+    def test_an_exact_kernel_is_taken_as_it_is(self, kernel):
+        given = observation_of(draw(64, 64)).with_extra("psf", kernel, axes="YX")
+        (psf,) = kernels(given, "auto", 1, 2.5, absent="none")
+        assert psf.max() == pytest.approx(kernel.max() / kernel.sum(), rel=1e-3)
+
+    def test_an_even_kernel_moves_nothing(self):
+        given = observation_of(draw(64, 64)).with_extra("psf", np.ones((4, 4)), axes="YX")
+        (psf,) = kernels(given, "auto", 1, 2.5, absent="none")
+        half = len(psf) // 2
+        at = np.arange(-half, half + 1)
+        assert abs(psf.sum(0) @ at) < 0.1
+        assert abs(psf.sum(1) @ at) < 0.1
+
+    @pytest.mark.parametrize(
+        ("kernel", "axes", "told"),
+        [
+            (np.zeros((9, 9)), "YX", "holds no light"),
+            (np.ones((3, 9, 9)), "CYX", "has 3 channels"),
+            (np.ones((200, 200)), "YX", "wider than the image"),
+        ],
+    )
+    def test_what_is_no_psf_is_refused(self, kernel, axes, told):
+        given = observation_of(draw(64, 64)).with_extra("psf", kernel, axes=axes)
+        with pytest.raises(ObservationError, match=told):
             Blur().build(given)
+
+    def test_it_says_which_psf_it_took(self):
+        assert "for none was given" in Blur().build(observation_of(draw(64, 64))).remark
 
     def test_the_result_has_the_frame_s_size(self, quick):
         recipe = quick.override({"operator.kind": "blur"})

@@ -57,6 +57,7 @@ def test_a_finer_grid_covers_the_same_ground(model, session, recipe, noisy, spat
     residual = model.layers["a - residual"]
     assert residual.data.shape == noisy.shape
     np.testing.assert_allclose(residual.scale, layer.scale)
+    assert residual.metadata["napari-dip"]["header"].pixel_size == {"Y": (2.0, "um"), "X": (3.0, "um")}
 
 
 def test_exposures_along_time_become_one_picture(model, session, recipe, noisy):
@@ -84,6 +85,39 @@ def test_so_do_several_layers_each_with_its_own_holes(model, session, recipe, no
     assert np.isnan(residual[1, 5:8, 5:8]).all()
     assert np.isfinite(residual[0]).all()
     assert model.layers["a0 - restored"].data.shape == noisy.shape
+
+
+def test_holes_painted_on_the_first_count_there(model, session, recipe, noisy):
+    layers = [model.add_image(noisy, name=f"a{n}") for n in range(2)]
+    painted = np.zeros(noisy.shape, np.uint8)
+    painted[5:8, 5:8] = 1
+    holes = model.add_labels(painted)
+    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:], holes=holes)
+    residual = model.layers["a0 - residual"].data
+    assert np.isnan(residual[0, 5:8, 5:8]).all()
+    assert np.isfinite(residual[1]).all()
+
+
+def test_colour_exposures_may_share_holes_between_channels(model, session, recipe, noisy):
+    photo = np.clip(noisy, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+    layers = [model.add_image(photo, name=f"a{n}", rgb=True) for n in range(2)]
+    holes = model.add_labels((noisy > 140).astype(np.uint8))
+    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:], holes=holes)
+    assert not session.sentences[-1][1], session.sentences
+    assert model.layers["a0 - restored"].data.shape == photo.shape
+
+
+def test_a_combined_picture_lies_where_turned_layers_lie(model, session, recipe, noisy):
+    layers = [model.add_image(noisy, name=f"a{n}", **TURNED) for n in range(2)]
+    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
+    place = model.layers["a0 - restored"].data_to_world((40, 50))
+    np.testing.assert_allclose(place, layers[0].data_to_world((40, 50)))
+
+
+def test_exposures_of_another_scale_are_refused(model, session, recipe, noisy):
+    layers = [model.add_image(noisy, name="a"), model.add_image(noisy, name="b", scale=(3, 3))]
+    with pytest.raises(ObservationError, match="not as large as"):
+        session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
 
 
 def test_layers_of_other_shapes_are_refused(model, session, recipe, noisy):

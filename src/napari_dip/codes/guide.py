@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_dip.codes.base import Canvas, CodeSettings
 from napari_dip.errors import ObservationError
 from napari_dip.observation import Floats
+from napari_dip.registration import edges, shift_between
 from napari_dip.torch_import import torch
+
+Doubles = NDArray[np.float64]
 
 
 class Guide(CodeSettings):
@@ -35,16 +39,21 @@ class Guide(CodeSettings):
     def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
         if "guide" not in canvas.frame.extras:
             raise ObservationError("there is no guide: choose the picture that guides the restoration")
-        guide = _filled(canvas.frame.extras["guide"][0, :, 0])
+        guide = canvas.frame.extras["guide"][0, :, 0].astype(float)
         size = tuple(edge.stop - edge.start for edge in canvas.window)
         if guide.shape[-2:] != size:
             raise ObservationError(
                 f"the guide is {guide.shape[-1]} x {guide.shape[-2]} pixels and the restored image"
                 f" {size[1]} x {size[0]}: crop or resample the guide to the image's grid"
             )
-        if self.registration != "trust" and canvas.frame.y.shape[-2:] == size:
+        if self.registration != "trust":
             guide = self._registered(guide, canvas.frame.y[0, :, 0])
-        mean, spread = guide.mean((1, 2), keepdims=True), guide.std((1, 2), keepdims=True)
+        guide = _filled(guide)
+        mean, spread = guide.mean((1, 2))[:, None, None], guide.std((1, 2))[:, None, None]
+        if not (spread > 0).any():
+            raise ObservationError(
+                "the guide is the same everywhere: choose a picture that shows something"
+            )
         z = 0.1 * (guide - mean) / np.where(spread > 0, spread, 1)
         rows, columns = canvas.window
         height, width = (side * canvas.shrink for side in canvas.shape)
@@ -56,44 +65,29 @@ class Guide(CodeSettings):
         padded = torch.from_numpy(np.pad(z, margins, mode="symmetric").astype(np.float32))[None]
         return torch.nn.functional.avg_pool2d(padded, canvas.shrink) if canvas.shrink > 1 else padded
 
-    def _registered(self, guide: Floats, y: Floats) -> Floats:
-        """`guide`, moved onto `y` where that is wanted."""
-        shift = _shift_between(_edges(_filled(y)), _edges(guide))
+    def _registered(self, guide: Doubles, y: Floats) -> Doubles:
+        """`guide`, moved onto `y` where that is wanted; `y` may have fewer pixels."""
+        from skimage.transform import resize
+
+        coarse = edges(np.asarray(guide, np.float32))
+        own = edges(y)
+        if own.shape != coarse.shape:
+            own = resize(own, coarse.shape, order=1)
+        shift = shift_between(own, coarse)
         if np.abs(shift).max() <= self.tolerance:
             return guide
         if self.registration == "refuse":
             raise ObservationError(
-                f"the guide is shifted by {shift[1]:+.1f} pixels in x and {shift[0]:+.1f} in y against"
+                f"the guide is shifted by {-shift[1]:+.1f} pixels in x and {-shift[0]:+.1f} in y against"
                 " the image: register them, or set code.registration to shift, or to trust"
             )
         from scipy.ndimage import shift as shifted
 
-        moved = [shifted(channel, -shift, order=3, mode="nearest") for channel in guide]
-        return np.asarray(moved, np.float32)
+        moved = [shifted(channel, shift, order=3, mode="nearest") for channel in _filled(guide)]
+        return np.array(moved)
 
 
-def _filled(image: Floats) -> Floats:
+def _filled(image: Doubles) -> Doubles:
     """`image` (C, Y, X) with each channel's median where nothing is known."""
     medians = np.nan_to_num([np.nanmedian(c) if np.isfinite(c).any() else 0 for c in image])
-    return np.where(np.isfinite(image), image, medians[:, None, None]).astype(np.float32)
-
-
-def _edges(image: Floats) -> Floats:
-    """Strength of the edges, averaged over channels, which two bands have in common; (Y, X)."""
-    from scipy.ndimage import gaussian_gradient_magnitude
-
-    strength = [gaussian_gradient_magnitude(c / (c.std() or 1), 1.5) for c in image]
-    edges = np.mean(strength, axis=0)
-    # A few stars must not outweigh the rest.
-    return np.asarray(np.minimum(edges, np.quantile(edges, 0.98)), np.float32)
-
-
-def _shift_between(fixed: Floats, moving: Floats) -> np.ndarray:
-    """How far `moving` lies beyond `fixed` along (y, x), in pixels."""
-    from skimage.filters import window
-    from skimage.registration import phase_cross_correlation
-
-    taper = window("hann", fixed.shape)
-    pair = [(edges - edges.mean()) * taper for edges in (fixed, moving)]
-    found, _, _ = phase_cross_correlation(*pair, upsample_factor=10, normalization=None)
-    return -np.asarray(found)
+    return np.where(np.isfinite(image), image, medians[:, None, None])

@@ -18,7 +18,17 @@ from napari_dip.result import Result
 
 T = TypeVar("T")
 
-__all__ = ["FileImage", "check_writable", "first_image", "images", "read", "recipe_of", "save", "write"]
+__all__ = [
+    "FileImage",
+    "check_writable",
+    "file_of",
+    "first_image",
+    "images",
+    "read",
+    "recipe_of",
+    "save",
+    "write",
+]
 
 
 def read(*paths: str | os.PathLike[str]) -> Observation:
@@ -50,10 +60,22 @@ def first_image(path: str | os.PathLike[str]) -> FileImage:
     ReadError
         If there is no such file, or no image in it.
     """
+    file, name = _split(path)
+    if name:
+        return _named(file, name)
+    return _dispatch(path, lambda p: next(fits_images(p)), lambda p: next(tiff_images(p)))
+
+
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file that `path` means, without the extension's name in brackets."""
+    return Path(_split(path)[0])
+
+
+def _split(path: str | os.PathLike[str]) -> tuple[str, str]:
     bracketed = re.fullmatch(r"(.+)\[([^\[\]]+)\]", os.fspath(path))
     if bracketed and not Path(path).exists():
-        return _named(bracketed[1], bracketed[2])
-    return _dispatch(path, lambda p: next(fits_images(p)), lambda p: next(tiff_images(p)))
+        return bracketed[1], bracketed[2]
+    return os.fspath(path), ""
 
 
 def _named(path: str, name: str) -> FileImage:

@@ -15,12 +15,14 @@ from napari_dip.observation import Header
 
 # A plate solution in these cards wins over CRPIX and CD, and cannot be scaled card by card.
 _PLATE = re.compile(r"PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|PLTRA.*|PLTDEC.*|PLTSCALE")
-# Sections of the detector, and its mapping to the image: no longer whole pixels.
-_SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
+# Sections of the detector and its mapping to the image: no longer whole pixels. What one pixel of
+# the detector can hold, and its noise: no longer those of these pixels.
+_NO_LONGER_TRUE = re.compile(
+    r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?"
+    r"|SATURATE|SATLEVEL|E?GAIN|CCDGAIN|EPERADU|RDNOISE|READNOIS|READNSE|ENOISE"
+)
 # Corrections of pixel coordinates by tables; those of intermediate coordinates (CQDIS) stay true.
 _LOOKUP = re.compile(r"(CPDIS|DP|CPERR|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
-_LENGTHS = ("PIXSCALE", "SECPIX", "SECPIX1", "SECPIX2", "PIXSCAL1", "PIXSCAL2", "XPIXSZ", "YPIXSZ")
-_AREAS = ("PIXAR_A2", "PIXAR_SR")
 
 
 def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
@@ -46,45 +48,65 @@ def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
 
 def _scaled(text: str, zoom: tuple[float, float]) -> str:
     cards = fits.Header.fromstring(text, sep="\n")
-    factors = {1: zoom[1], 2: zoom[0]}
+    x, y = zoom[1], zoom[0]
     _without_plate(cards)
     lost = [keyword for keyword in cards if _LOOKUP.fullmatch(keyword)]
     if lost:
         cards["HISTORY"] = "Lookup-table distortions were left out: they are of the coarser grid."
-    for keyword in {*lost, *(k for k in cards if _SECTIONS.fullmatch(k))}:
+    for keyword in {*lost, *(k for k in cards if _NO_LONGER_TRUE.fullmatch(k))}:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
-    mean = float(np.sqrt(zoom[0] * zoom[1]))
-    scales: dict[str, float] = dict.fromkeys(_LENGTHS, mean) | dict.fromkeys(_AREAS, mean**2)
+    for alternate in {k[6:] for k in cards if re.fullmatch(r"CRPIX1[A-Z]?", k)} | {""}:
+        _scale_linear(cards, alternate, {1: x, 2: y})
     for keyword in list(cards):
-        if found := re.fullmatch(r"CRPIX([12])([A-Z]?)", keyword):
-            s = factors[int(found[1])]
-            cards[keyword] = (_float(cards[keyword]) - 0.5) * s + 0.5
-        elif found := re.fullmatch(r"CD\d_([12])[A-Z]?", keyword):
-            cards[keyword] = _float(cards[keyword]) / factors[int(found[1])]
-        elif found := re.fullmatch(r"CDELT([12])([A-Z]?)", keyword):
-            if f"CD1_1{found[2]}" not in cards and "CQDIS1" not in cards:
-                cards[keyword] = _float(cards[keyword]) / factors[int(found[1])]
-        elif found := re.fullmatch(r"([AB]P?)_(\d+)_(\d+)", keyword):
-            own = factors[1 if found[1].startswith("A") else 2]
-            p, q = int(found[2]), int(found[3])
-            cards[keyword] = _float(cards[keyword]) * own / (factors[1] ** p * factors[2] ** q)
-        elif keyword in scales and isinstance(cards[keyword], int | float):
-            cards[keyword] = float(cards[keyword]) / scales[keyword]
-    _scale_rotation(cards, factors)
-    cards["HISTORY"] = f"Pixels divided by {zoom[1]:g} (x) and {zoom[0]:g} (y), coordinates kept."
+        if found := re.fullmatch(r"([AB])P?_(\d+)_(\d+)", keyword):
+            own = x if found[1] == "A" else y
+            _multiply(cards, keyword, own / (x ** int(found[2]) * y ** int(found[3])))
+    mean = float(np.sqrt(x * y))
+    sizes = {"PIXSCALE": mean, "SECPIX": mean, "SECPIX1": x, "SECPIX2": y, "PIXSCAL1": x}
+    sizes |= {"PIXSCAL2": y, "XPIXSZ": x, "YPIXSZ": y, "PIXAR_A2": x * y, "PIXAR_SR": x * y}
+    for keyword, factor in sizes.items():
+        _multiply(cards, keyword, 1 / factor)
+    cards["HISTORY"] = f"Pixels divided by {x:g} (x) and {y:g} (y), coordinates kept."
     return str(cards.tostring(sep="\n", endcard=False, padding=False))
 
 
-def _scale_rotation(cards: fits.Header, factors: Mapping[int, float]) -> None:
-    """PC stands between pixels and CDELT: it takes what CDELT did not take already.
+def _scale_linear(cards: fits.Header, alternate: str, factors: Mapping[int, float]) -> None:
+    """CRPIX, and CD or CDELT or PC, of one of the header's coordinate systems."""
+    matrix = any(re.fullmatch(rf"CD\d_\d{alternate}", keyword) for keyword in cards)
+    # A distortion (CQDIS) stands between PC and CDELT: then PC takes all of it.
+    between = not alternate and "CQDIS1" in cards
+    for axis, factor in factors.items():
+        crpix = f"CRPIX{axis}{alternate}"
+        if (value := _number(cards, crpix)) is not None:
+            cards[crpix] = (value - 0.5) * factor + 0.5
+        if not matrix and not between and f"CTYPE{axis}{alternate}" in cards:
+            cdelt = f"CDELT{axis}{alternate}"
+            if cdelt not in cards:
+                cards[cdelt] = 1.0
+            _multiply(cards, cdelt, 1 / factor)
+    for keyword in list(cards):
+        if found := re.fullmatch(rf"CD\d_([12]){alternate}", keyword):
+            _multiply(cards, keyword, 1 / factors[int(found[1])])
+        elif (found := re.fullmatch(rf"PC0*([12])_?0*([12]){alternate}", keyword)) and not matrix:
+            i, j = int(found[1]), int(found[2])
+            _multiply(cards, keyword, (1.0 if between else factors[i]) / factors[j])
+    if between and not any(re.fullmatch(r"PC\d_\d", keyword) for keyword in cards):
+        for axis, factor in factors.items():
+            cards[f"PC{axis}_{axis}"] = 1 / factor
 
-    That is the difference between the axes; or all of it, where a distortion stands between the two.
-    """
-    for i, j in ((1, 1), (1, 2), (2, 1), (2, 2)):
-        keyword = f"PC{i}_{j}"
-        if keyword in cards and "CD1_1" not in cards:
-            taken = 1.0 if "CQDIS1" in cards else factors[i]
-            cards[keyword] = _float(cards[keyword]) * taken / factors[j]
+
+def _multiply(cards: fits.Header, keyword: str, factor: float) -> None:
+    """Multiply a card, if it is there and a number; one that is none means nothing anyway."""
+    if (value := _number(cards, keyword)) is not None:
+        cards[keyword] = value * factor
+
+
+def _number(cards: fits.Header, keyword: str) -> float | None:
+    try:
+        value = cards[keyword]
+    except (KeyError, ValueError, fits.VerifyError):
+        return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _without_plate(cards: fits.Header) -> None:
@@ -103,7 +125,3 @@ def _without_plate(cards: fits.Header) -> None:
         if card.keyword in cards and "." not in card.keyword:
             cards.remove(card.keyword, remove_all=True)
         cards.append(card, end=True)
-
-
-def _float(value: object) -> float:
-    return float(value)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
+from napari_dip.errors import SettingsError
 from napari_dip.noise._estimate import backgrounds
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
@@ -30,6 +31,8 @@ class Likelihood(ABC):
     """Where the numbers came from, for the person to read."""
     rejected: Flags | None = None
     """Data that say nothing of the scene, (T, C, Y, X): they count as missing."""
+    censored: Flags | None = None
+    """Data that only say 'at least' or 'at most', (T, C, Y, X)."""
 
     @abstractmethod
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -81,7 +84,7 @@ class NoiseSettings(Settings, ABC):
         y = frame.y[:, :, 0]
         if self.censored:
             low, high = self._limits(frame)
-            found = _Censored(found, y <= low, y >= high)
+            found = _Censored(found, y, low, high)
             limits = (("floor", low), ("ceiling", high))
             shown = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
             found.origin += f"; {' and '.join(shown) or 'no limit'} censored"
@@ -94,6 +97,13 @@ class NoiseSettings(Settings, ABC):
         """The likelihood without limits and outliers."""
 
     def _limits(self, frame: Observation) -> tuple[float, float]:
+        """The limits (low, high); infinite where there is none.
+
+        Raises
+        ------
+        SettingsError
+            If they leave hardly anything between them.
+        """
         known = frame.y[frame.observed]
         low, high = self.floor, self.ceiling
         if high is None:
@@ -102,6 +112,12 @@ class NoiseSettings(Settings, ABC):
             high = shared if saturation is None else min(saturation, shared)
         if low is None:
             low = float(known.min()) if _is_shared(known, known.min()) else -np.inf
+        between = np.count_nonzero((known > low) & (known < high))
+        if between < 0.1 * known.size:
+            raise SettingsError(
+                f"the limits {low:.6g} and {high:.6g} censor all but {between:,} of {known.size:,}"
+                " pixels: give noise.floor and noise.ceiling, or switch noise.censored off"
+            )
         return low, high
 
     def _flat_field(self, frame: Observation) -> Floats:
@@ -120,16 +136,19 @@ class _Censored(Likelihood):
            (1958) 24, doi:10.2307/1907382
     """
 
-    def __init__(self, inner: Likelihood, low: Flags, high: Flags) -> None:
+    def __init__(self, inner: Likelihood, y: Floats, low: float, high: float) -> None:
         self.sigma, self.origin = inner.sigma, inner.origin
         self._inner = inner
-        self._low, self._high = torch.from_numpy(low), torch.from_numpy(high)
+        under, over = y <= low, y >= high
+        self.censored = under | over
+        limit = np.where(under, low, np.where(over, high, 0)).astype(np.float32)
+        self._one_sided = torch.from_numpy(self.censored)
+        self._direction = torch.from_numpy(np.where(under, -1, 1).astype(np.float32))
+        self._limit = torch.from_numpy(limit)
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        beyond = (mean - y) / self.deviation(y)
-        beyond = torch.where(self._low, -beyond, beyond)
-        one_sided = -torch.special.log_ndtr(beyond)
-        return torch.where(self._low | self._high, one_sided, self._inner.nll(mean, y))
+        beyond = self._direction * (mean - self._limit) / self.deviation(self._limit)
+        return torch.where(self._one_sided, -_log_cdf(beyond), self._inner.nll(mean, y))
 
     def deviation(self, mean: torch.Tensor) -> torch.Tensor:
         return self._inner.deviation(mean)
@@ -148,7 +167,7 @@ class _Robust(Likelihood):
     """
 
     def __init__(self, inner: Likelihood, rejected: Flags) -> None:
-        self.sigma = inner.sigma
+        self.sigma, self.censored = inner.sigma, inner.censored
         if rejected.mean() > MANY:
             told = f"{rejected.mean():.1%} of it is too sharp for optics: undersampled, nothing rejected"
         else:
@@ -210,6 +229,13 @@ def huber(nll: torch.Tensor, threshold: float = 3.0) -> torch.Tensor:
     """Half squares of residuals, in proportion to the residual beyond `threshold` sigmas."""
     sigmas = torch.sqrt(2 * nll.clamp(min=threshold**2 / 2))
     return torch.where(nll <= threshold**2 / 2, nll, threshold * sigmas - threshold**2 / 2)
+
+
+def _log_cdf(x: torch.Tensor) -> torch.Tensor:
+    """The logarithm of the standard normal distribution function; torch's own is not for every GPU."""
+    below, above = x.clamp(max=0) / 2**0.5, x.clamp(min=0) / 2**0.5
+    tail = torch.log(torch.special.erfcx(-below) / 2) - below**2
+    return torch.where(x < 0, tail, torch.log1p(-torch.special.erfc(above) / 2))
 
 
 def _is_shared(values: Floats, value: np.float32) -> bool:

@@ -103,7 +103,8 @@ class _PhotonLikelihood(Likelihood):
         least = self._least
         inside = m.clamp(min=least)
         top = torch.maximum(k, least)
-        deviance = (inside - top) - k * torch.log(inside / top)
+        excess = inside - top
+        deviance = excess - k * torch.log1p(excess / top)  # no difference of two large numbers
         below = m - inside  # 0 or negative
         dark = (least - k).clamp(min=0)
         return deviance + below * (1 - k / least) + 0.5 * (below**2 + dark**2) / least

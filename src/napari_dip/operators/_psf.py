@@ -30,10 +30,17 @@ def kernels(
     ObservationError
         If the companion cannot be a PSF.
     """
+    sides = frame.y.shape[-2:]
     if shape == "auto" and "psf" in frame.extras:
-        return [_centred(psf, frame) for psf in frame.extras["psf"].astype(float).mean(axis=(1, 2))]
+        given = frame.extras["psf"].astype(float)
+        if given.shape[1] * given.shape[2] > 1:
+            raise ObservationError(
+                f"the PSF has {given.shape[1]} channels and {given.shape[2]} planes: give one picture,"
+                " or one for each frame along T"
+            )
+        return [_within(_centred(psf), sides) for psf in given[:, 0, 0]]
     shape = absent if shape == "auto" else shape
-    return [model(shape, fwhm, beta)]
+    return [_within(model(shape, fwhm, beta), sides)]
 
 
 def model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
@@ -52,25 +59,62 @@ def model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
         profile = AiryDisk2D(1, 0, 0, fwhm * 1.21967 / 1.02899)  # its first zero, in FWHM
     half = max(1, int(np.ceil(_REACH[shape] * fwhm)))
     span = (-half, half + 1)
-    psf = discretize_model(profile, span, span, mode="oversample", factor=11)
+    finer = 2 * max(1, round(16 / fwhm)) + 1  # steps a pixel, such that narrow ones are exact
+    psf = discretize_model(profile, span, span, mode="oversample", factor=finer)
     return np.asarray(psf / psf.sum())
 
 
-def _centred(psf: NDArray[np.float64], frame: Observation) -> NDArray[np.float64]:
-    """`psf` about its centroid, to the nearest pixel; even background taken off, sum 1."""
+def _centred(psf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`psf` about its centroid, with odd sides and sum 1, freed of background and noise.
+
+    The noise is that of the border's second differences: a smooth PSF that reaches its border has
+    none, and is taken as it is.
+    """
+    from scipy.ndimage import label
+    from scipy.ndimage import shift as shifted
+
     psf = np.nan_to_num(psf)
-    border = np.concatenate([psf[0], psf[-1], psf[1:-1, 0], psf[1:-1, -1]])
-    psf = psf - np.median(border)
-    if not psf.sum() > 0:
-        raise ObservationError(
-            "the PSF is not brighter than its border: give the picture of one star or bead, alone"
-        )
+    if min(psf.shape) >= 5:
+        ring = np.concatenate([psf[0], psf[1:, -1], psf[-1, -2::-1], psf[-2:0:-1, 0]])
+        noise = 1.4826 * float(np.median(np.abs(np.diff(ring, 2)))) / np.sqrt(6)
+        level = float(np.median(ring))
+        even = float(np.median(np.abs(ring - level))) <= 3 * noise + 1e-6 * psf.max()
+        if even and psf.max() - level > 10 * noise + 1e-6 * psf.max():
+            psf = psf - level
+            blobs, _ = label(psf > max(3 * noise, 1e-4 * psf.max()))
+            psf = np.where(blobs == blobs[np.unravel_index(psf.argmax(), psf.shape)], psf, 0)
     psf = np.clip(psf, 0, None)
-    psf[psf < 1e-4 * psf.max()] = 0
+    if not psf.sum() > 0:
+        raise ObservationError("the PSF holds no light: give the picture of one star or bead, alone")
     rows, columns = np.nonzero(psf)
     weights = psf[rows, columns]
-    row, column = (round(float(np.average(at, weights=weights))) for at in (rows, columns))
-    half = int(max(np.abs(rows - row).max(), np.abs(columns - column).max()))
-    half = min(half, min(frame.y.shape[-2:]) // 2 - 1)
-    padded = np.pad(psf, half)[row : row + 2 * half + 1, column : column + 2 * half + 1]
+    centre = np.array([np.average(at, weights=weights) for at in (rows, columns)])
+    whole = np.round(centre).astype(int)
+    half = 1 + int(max(np.abs(rows - whole[0]).max(), np.abs(columns - whole[1]).max()))
+    padded = np.pad(psf, half)[tuple(slice(at, at + 2 * half + 1) for at in whole)]
+    off = whole - centre
+    if np.abs(off).max() > 0.02:  # an even number of pixels, or a star between two of them
+        padded = np.clip(shifted(padded, off, order=3), 0, None)
+    elif half > 1:
+        padded = padded[1:-1, 1:-1]
     return np.asarray(padded / padded.sum())
+
+
+def _within(psf: NDArray[np.float64], sides: tuple[int, ...]) -> NDArray[np.float64]:
+    """`psf`, cut to the frame: what it says beyond, the data cannot show.
+
+    Raises
+    ------
+    ObservationError
+        If that would leave out a tenth of its light.
+    """
+    half, most = len(psf) // 2, min(sides) // 2 - 1
+    if half <= most:
+        return psf
+    inner = psf[half - most : half + most + 1, half - most : half + most + 1]
+    if inner.sum() < 0.9:
+        raise ObservationError(
+            f"the PSF is wider than the image, which is {sides[1]} x {sides[0]} pixels: cut it out, or"
+            " give a narrower one"
+        )
+    return np.asarray(inner / inner.sum())

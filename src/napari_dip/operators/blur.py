@@ -32,7 +32,14 @@ class Blur(OperatorSettings):
     def build(self, frame: Observation) -> Operator:
         _, channels, _, height, width = frame.y.shape
         (psf,) = kernels(frame, self.psf, self.fwhm, self.beta, absent="gaussian")[:1]
-        return BlurOperator((channels, height, width), psf)
+        operator = BlurOperator((channels, height, width), psf)
+        if self.psf == "auto" and "psf" in frame.extras:
+            operator.remark = "PSF as given"
+        else:
+            assumed = ", for none was given" if self.psf == "auto" else ""
+            shape = "gaussian" if self.psf == "auto" else self.psf
+            operator.remark = f"PSF: {shape}, {self.fwhm:g} pixels wide{assumed}"
+        return operator
 
     def example(self, seed: int) -> Observation:
         """Stars and a disc through a Gaussian of 3 pixels, under noise."""

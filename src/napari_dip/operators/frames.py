@@ -14,6 +14,7 @@ from napari_dip.operators._psf import Beta, Fwhm, Shape, kernels
 from napari_dip.operators._resampling import Kernel, flux_gain, resampling_matrix
 from napari_dip.operators.base import Operator, OperatorSettings
 from napari_dip.operators.blur import convolved, transfer_function
+from napari_dip.registration import edges, shift_between
 from napari_dip.torch_import import torch
 
 REACH = 3  # pixels of a frame that a Lanczos filter looks beyond its edge
@@ -54,6 +55,11 @@ class Frames(OperatorSettings):
 
     def build(self, frame: Observation) -> Operator:
         y = frame.y[:, :, 0]
+        if len(y) == 1:
+            raise ObservationError(
+                "there is one exposure only, and nothing to combine it with: give several files, or an"
+                " image with a time axis (T)"
+            )
         shifts = self._shifts(y)
         scales, backgrounds = self._matched(y, shifts)
         height, width = y.shape[-2:]
@@ -104,11 +110,17 @@ class Frames(OperatorSettings):
                     f"operator.shifts gives {len(self.shifts)} shifts for {len(y)} frames: give one for"
                     " each, the first (0, 0)"
                 )
+            if any(self.shifts[0]):
+                raise SettingsError(
+                    f"operator.shifts begins with {self.shifts[0]}: the first frame is the one that the"
+                    " others are brought onto, give it (0, 0)"
+                )
             shifts = np.array(self.shifts, float)
-        elif self.registration == "none" or len(y) == 1:
+        elif self.registration == "none":
             shifts = np.zeros((len(y), 2))
         else:
-            shifts = _found_shifts(y)
+            strengths = [edges(frame) for frame in y]
+            shifts = np.array([shift_between(strengths[0], one) for one in strengths])
         for number, shift in enumerate(shifts):
             if np.any(np.abs(shift) > 0.5 * np.array(y.shape[-2:])):
                 raise ObservationError(
@@ -123,12 +135,13 @@ class Frames(OperatorSettings):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Each frame's scale (T,) and background (T, C, 1, 1); 1 and 0 for the first."""
         scales = np.ones(len(y))
-        levels = np.nanmedian(y, axis=(2, 3)).astype(float)
+        levels = _levels(y)
         if self.match == "none":
             return scales, np.zeros((*levels.shape, 1, 1))
         if self.match == "scale and background":
             scales = np.array([_scale(frame, y[0], s) for frame, s in zip(y, shifts, strict=True)])
-        return scales, (levels - scales[:, None] * levels[0])[..., None, None]
+        offsets = levels - scales[:, None] * levels[0]
+        return scales, np.nan_to_num(offsets)[..., None, None]  # 0 for a channel that is missing
 
 
 class FramesOperator(Operator):
@@ -161,22 +174,6 @@ class FramesOperator(Operator):
         return seen.sum(dim=0)
 
 
-def _found_shifts(y: Floats) -> NDArray[np.float64]:
-    from scipy.ndimage import median_filter
-    from skimage.registration import phase_cross_correlation
-
-    flat = []
-    for frame in y:
-        known = [np.where(np.isfinite(c), c, np.nanmedian(c)) for c in frame]
-        # Hot pixels stay where they are while the scene drifts.
-        flat.append(sum(median_filter(c - np.median(c), 3) for c in known))
-    found = [
-        phase_cross_correlation(flat[0], one, upsample_factor=50, normalization=None)[0]
-        for one in flat[1:]
-    ]
-    return np.array([np.zeros(2), *found])
-
-
 def _scale(frame: Floats, first: Floats, shift: NDArray[np.float64]) -> float:
     """How much brighter `frame` is than `first`, both (C, Y, X), by what stands out in both."""
     from scipy.ndimage import gaussian_filter
@@ -184,9 +181,15 @@ def _scale(frame: Floats, first: Floats, shift: NDArray[np.float64]) -> float:
 
     pair = []
     for image, move in ((first, np.zeros(2)), (frame, shift)):
-        level = np.nanmedian(image)
-        known = np.nan_to_num(image - level).mean(axis=0)
+        known = np.nan_to_num(image - _levels(image)[:, None, None]).mean(axis=0)
         pair.append(gaussian_filter(shifted(known, move, order=1), 2))
     a, b = pair
-    bright = (a > np.quantile(a, 0.98)) & (b > np.quantile(b, 0.95))
+    bright = (a > max(0, np.quantile(a, 0.98))) & (b > max(0, np.quantile(b, 0.95)))
     return float(np.median(b[bright] / a[bright])) if bright.sum() > 20 else 1.0
+
+
+def _levels(y: Floats) -> NDArray[np.float64]:
+    """The median of each plane, NaN where nothing of it is known."""
+    planes = y.reshape(-1, *y.shape[-2:])
+    levels = [np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in planes]
+    return np.array(levels, float).reshape(y.shape[:-2])

@@ -32,7 +32,7 @@ from superqt import QCollapsible
 from napari_dip.errors import ObservationError, RestoreError
 from napari_dip.plugin.form import ACRONYMS, SettingsForm
 from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import axes_of, companions_of
+from napari_dip.plugin.layers import axes_of, companions_of, is_companion
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.session import Session, State
 from napari_dip.recipe import Recipe, every_extra, presets
@@ -72,6 +72,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
+        self._calm = _CalmWheel(self)
         self.task = QComboBox()
         for name in presets():
             self.task.addItem(Recipe.preset(name).title, name)
@@ -174,14 +175,16 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         chosen = [
             other
             for other in self._viewer.layers
-            if isinstance(other, Image) and other in self._viewer.layers.selection and other != layer
+            if isinstance(other, Image)
+            and other in self._viewer.layers.selection
+            and not is_companion(other)
         ]
-        if not chosen:
+        if layer not in chosen or len(chosen) == 1:
             raise ObservationError(
                 f"'{layer.name}' is one exposure: select the layers of the others too (Ctrl-click in the"
                 " layer list), or choose a layer with a time axis"
             )
-        return chosen
+        return [other for other in chosen if other != layer]
 
     def _make_forms(self) -> None:
         """The forms of the recipe as it is: the operator in sight where it is what the task is about."""
@@ -191,7 +194,10 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.advanced = SettingsForm(Recipe, self._recipe, only=advanced)
 
     def _choose_task(self) -> None:
-        self._recipe = Recipe.preset(self.task.currentData())
+        entered = {**self.common.values(), **self.advanced.values()}
+        kept = {f"compute.{name}": value for name, value in entered["compute"].items()}
+        kept["seed"] = entered["seed"]  # what is the person's and not the task's
+        self._recipe = Recipe.preset(self.task.currentData()).override(kept)
         for form in (self.common, self.advanced):
             form.native.setParent(None)
             form.native.deleteLater()
@@ -204,13 +210,12 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._form_place.addWidget(self.common.native)
         self._fold.addWidget(self.advanced.native)
         self.task.setToolTip(self._recipe.summary)
-        calm = _CalmWheel(self)
         for form in (self.common, self.advanced):
             form.changed.connect(self._show_extras)
             for kind in (QComboBox, QAbstractSpinBox):
                 for entry in form.native.findChildren(kind):
                     entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-                    entry.installEventFilter(calm)
+                    entry.installEventFilter(self._calm)
         self._show_extras()
         self.updateGeometry()
 
@@ -272,10 +277,9 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.setWidget(body)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        calm = _CalmWheel(self)
         for entry in body.findChildren(QComboBox):
             entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            entry.installEventFilter(calm)
+            entry.installEventFilter(self._calm)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:

@@ -79,29 +79,68 @@ def observation_of(
 
 
 def observation_of_frames(
-    layers: Sequence[Image], others: Iterable[Layer], *, extras: Mapping[str, Layer] | None = None
+    layers: Sequence[Image],
+    others: Iterable[Layer],
+    *,
+    holes: Labels | None = None,
+    sigma: Image | None = None,
+    extras: Mapping[str, Layer] | None = None,
 ) -> Observation:
-    """Several layers as exposures of one scene along T, each with the holes and noise of its file.
+    """Several layers as exposures of one scene along T.
+
+    `holes` and `sigma` are the first one's; the others have those of their own file.
 
     Raises
     ------
     ObservationError
-        If they differ in shape, or there is nothing to restore.
+        If they differ in shape or in scale, or there is nothing to restore.
     """
     images = []
     others = list(others)
-    for layer in layers:
+    for number, layer in enumerate(layers):
+        _check_pixels_alike(layer, layers[0])
+        found = [holes, sigma] if number == 0 else []
+        found = found or [companions_of(layer, others, role) for role in ("holes", "noise")]
         pixels, axes = _pixels(layer), axes_of(layer)
-        companions = [companions_of(layer, others, role) for role in ("holes", "noise")]
-        flagged, sigma = (None if one is None else _pixels(one) for one in companions)
+        flagged, deviation = (
+            None if one is None else _spread(_pixels(one), pixels.shape, axes) for one in found
+        )
         header = replace(_header(layer), path=layer.name)
-        images.append(FileImage(pixels, axes, flagged=flagged, sigma=sigma, header=header))
+        image = FileImage(pixels, axes, flagged=flagged, sigma=deviation, header=header)
+        images.append(image)
     try:
         stacked = FileImage.stacked(images)
     except ReadError as error:
         raise ObservationError(str(error)) from error
     observation = replace(stacked, header=_header(layers[0])).observe()
     return _accompanied(observation, extras)
+
+
+def _spread(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
+    """`companion`, shared by all channels where it has none, as large as an image of `shape`.
+
+    Raises
+    ------
+    ObservationError
+        If it does not fit.
+    """
+    if companion.ndim < len(shape) and axes.endswith("C"):
+        companion = companion[..., None]
+    try:
+        return np.broadcast_to(companion, shape)
+    except ValueError as error:
+        raise ObservationError(
+            f"a holes or noise layer of shape {companion.shape} does not fit an image of {shape}"
+        ) from error
+
+
+def _check_pixels_alike(layer: Image, first: Image) -> None:
+    """Refuse exposures whose pixels are not of one size: only shifts between them are found."""
+    if layer.ndim == first.ndim and not np.allclose(layer.scale, first.scale):
+        raise ObservationError(
+            f"the pixels of '{layer.name}' are not as large as those of '{first.name}': bring them to"
+            " one scale before they are combined"
+        )
 
 
 def _accompanied(observation: Observation, extras: Mapping[str, Layer] | None) -> Observation:

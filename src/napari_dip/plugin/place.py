@@ -80,13 +80,11 @@ class Place:
             "scale": (np.asarray(self.spatial["scale"]) / factors)[kept],
             "translate": np.asarray(moved)[kept],
             "rotate": np.asarray(self.spatial["rotate"])[np.ix_(kept, kept)],
-            "shear": self.spatial["shear"],
+            "shear": _shear_matrix(self.spatial["shear"], count)[np.ix_(kept, kept)],
             "affine": np.asarray(self.spatial["affine"])[np.ix_(corner, corner)],
             "units": tuple(self.spatial["units"][i] for i in kept),
             "axis_labels": tuple(self.spatial["axis_labels"][i] for i in kept),
         }
-        if len(kept) < count:
-            spatial["shear"] = np.zeros(len(kept) * (len(kept) - 1) // 2)
         return replace(self, axes=axes, spatial=spatial)
 
     def image_options(self, suffix: str, **ours: Any) -> dict[str, Any]:
@@ -105,15 +103,9 @@ class Place:
     def stacked(self, label: str, every: float) -> dict[str, Any]:
         """Arguments of `add_image` for a stack of such layers, `every` apart, the first at `every`."""
         ndim = len(self.spatial["scale"])
-        matrices = {}
-        for name in ("rotate", "shear"):
-            matrix = np.eye(ndim + 1)
-            given = np.asarray(self.spatial[name])
-            if given.shape == (ndim, ndim):
-                matrix[1:, 1:] = given
-            elif name == "shear":  # the upper triangle's entries, row by row
-                matrix[1:, 1:][np.triu_indices(ndim, 1)] = given
-            matrices[name] = matrix
+        rotate, shear = np.eye(ndim + 1), np.eye(ndim + 1)
+        rotate[1:, 1:] = self.spatial["rotate"]
+        shear[1:, 1:] = _shear_matrix(self.spatial["shear"], ndim)
         affine = np.eye(ndim + 2)
         affine[1:, 1:] = np.asarray(self.spatial["affine"])
         return {
@@ -122,12 +114,23 @@ class Place:
             "units": ("pixel", *self.spatial["units"]),
             "axis_labels": (label, *self.spatial["axis_labels"]),
             "affine": affine,
-            **matrices,
+            "rotate": rotate,
+            "shear": shear,
         }
 
     def shown(self, image: Floats) -> NDArray[Any]:
         """`image` as a layer shows it: colours need 0 to 1 for floats."""
         return np.clip(image / self.white, 0, 1) if self.rgb else image
+
+
+def _shear_matrix(shear: Any, ndim: int) -> NDArray[Any]:
+    """A layer's shear as a matrix; napari also has the upper triangle's entries, row by row."""
+    given = np.asarray(shear)
+    if given.shape == (ndim, ndim):
+        return given
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, 1)] = given
+    return matrix
 
 
 def _white(layer: Image) -> float:

@@ -107,7 +107,9 @@ class Session:
             return
         if frames:
             exposures = [layer, *frames]
-            observation = observation_of_frames(exposures, self._viewer.layers, extras=extras)
+            observation = observation_of_frames(
+                exposures, self._viewer.layers, holes=holes, sigma=sigma, extras=extras
+            )
         else:
             observation = observation_of(layer, holes=holes, sigma=sigma, extras=extras)
         jointly = recipe.operator.joint
@@ -178,7 +180,7 @@ class Session:
             preview = run.preview if run.preview in self._viewer.layers else None
             if outcome.result is not None:
                 self._show_result(run, outcome.result, preview)
-                sentence = _verdict(outcome.result)
+                sentence = f"Done: {outcome.result.verdict}."
             elif preview is not None:
                 self._viewer.layers.remove(preview)
         except Exception as error:
@@ -238,7 +240,8 @@ class Session:
             residual = residual.mean(axis=-1)
         known = residual[np.isfinite(residual)]
         spread = (4 * float(known.std()) if known.size else 0) or 1.0
-        options = run.place.image_options("residual", header=_aside(result.header, "residual"))
+        source = run.observation.header
+        options = run.place.image_options("residual", header=_aside(source, "residual"))
         options |= {"rgb": False, "contrast_limits": (-spread, spread), "colormap": "PiYG"}
         options["metadata"]["napari-dip"]["axes"] = result.residual_axes[: residual.ndim]
         self._add_image(residual, options | {"visible": False, "gamma": 1})
@@ -273,15 +276,3 @@ def _aside(header: Header, what: str) -> Header:
     note = f"HISTORY The {what} of a restoration by napari-dip: no image of the sky."
     cards = f"{header.cards}\n{note.ljust(80)}" if header.cards else ""
     return replace(header, path="", hdu=0, name=what, cards=cards, description="")
-
-
-def _verdict(result: Result) -> str:
-    chosen = [history.chosen for history in result.history]
-    at = f"step {chosen[0]}" if len(chosen) == 1 else f"{len(chosen)} frames, {result.steps} steps"
-    filled = int(result.filled.sum())
-    operator = result.provenance["operator"]
-    added = f" {filled:,} pixels filled." if filled else ""
-    remark = f" {operator['remark'].capitalize()}." if operator["remark"] else ""
-    if result.zoom != (1.0, 1.0):
-        remark += f" It predicts the input to {min(operator['consistency_db']):.1f} dB."
-    return f"Done: took {at}; {result.reason}.{added}{remark}"
