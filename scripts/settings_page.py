@@ -21,7 +21,7 @@ def page() -> str:
         "Written by `python scripts/settings_page.py` from the code; change the sentences there.",
         "",
         "Change one on the command line with `--set NAME=VALUE`, in Python with"
-        ' `recipe.override({"NAME": value})`, in the dock under *Advanced*.',
+        ' `recipe.override({"NAME": value})`, in the dock above the buttons or under *Advanced*.',
         "",
         "## Presets",
         "",

@@ -238,5 +238,3 @@ def test_every_preset_runs(call, tmp_path, preset):
     sources = [source, source] if recipe.operator.joint else [source]
     status, _, told = call("run", preset, *sources, out, *slim, *companions)
     assert status == 0, told
-    assert recipe.title
-    assert recipe.summary.endswith(".")

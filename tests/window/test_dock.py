@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
+from napari_dip import Recipe
 from napari_dip.plugin.session import State
 
 QUICK = {"channels": 8, "depth": 3}
@@ -223,11 +224,36 @@ def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer,
     assert dock.recipe().noise.sigma is None
 
 
-def test_the_docks_are_in_the_menus(viewer):
-    from napari._app_model import get_app_model
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [
+        ("Denoise", "denoise"),
+        ("Inpaint", "inpaint"),
+        ("Super-resolution", "super-resolution"),
+        ("Deconvolve", "deconvolve"),
+        ("Combine exposures", "combine"),
+        ("Restore with a guide", "guided"),
+    ],
+)
+def test_each_dock_opens_on_its_task(viewer, name, preset):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
+    assert dock.task.currentText() == Recipe.preset(preset).title
+    assert as_told(dock) == Recipe.preset(preset)
 
-    commands = {command for command, _ in get_app_model().commands.__dict__["_commands"].items()}
-    assert {"napari-dip.denoise", "napari-dip.inpaint"} <= commands
+
+def test_every_task_s_form_gives_back_its_preset_and_keeps_what_is_the_person_s(viewer):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    dock.common.entry("seed").value = 7
+    for row in range(dock.task.count()):
+        dock.task.setCurrentIndex(row)
+        told = as_told(dock)
+        assert told == Recipe.preset(dock.task.currentData()).override({"seed": told.seed})
+    assert told.seed == 7
+
+
+def as_told(dock):
+    """The dock's recipe, but for the core that it leaves to the window."""
+    return dock.recipe().override({"compute.threads": None})
 
 
 def test_choosing_a_task_brings_its_settings_and_asks_for_its_layers(viewer, open_dock, picture, qtbot):

@@ -139,5 +139,11 @@ def test_a_guide_guides_and_an_unregistered_one_is_refused_in_a_sentence(
     sentence, failed = session.sentences[-1]
     assert failed
     assert sentence.startswith("the guide is shifted by -")
+    told = guided.override({"code.registration": "shift"})
+    session.run(told, layer, extras={"guide": shifted})
+    assert not session.sentences[-1][1], session.sentences
+    flat = model.add_image(np.ones(noisy.shape), name="f")
+    session.run(guided, layer, extras={"guide": flat})
+    assert "the same everywhere" in session.sentences[-1][0]
     session.run(guided, layer)
     assert "there is no guide" in session.sentences[-1][0]

@@ -46,14 +46,12 @@ class Guide(CodeSettings):
                 f"the guide is {guide.shape[-1]} x {guide.shape[-2]} pixels and the restored image"
                 f" {size[1]} x {size[0]}: crop or resample the guide to the image's grid"
             )
+        if not np.nanmax(guide) > np.nanmin(guide):
+            raise ObservationError("the guide is the same everywhere: choose one that shows the scene")
         if self.registration != "trust":
             guide = self._registered(guide, canvas.frame.y[0, :, 0])
         guide = _filled(guide)
         mean, spread = guide.mean((1, 2))[:, None, None], guide.std((1, 2))[:, None, None]
-        if not (spread > 0).any():
-            raise ObservationError(
-                "the guide is the same everywhere: choose a picture that shows something"
-            )
         z = 0.1 * (guide - mean) / np.where(spread > 0, spread, 1)
         rows, columns = canvas.window
         height, width = (side * canvas.shrink for side in canvas.shape)

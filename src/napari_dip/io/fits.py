@@ -87,6 +87,7 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         hdus[index] = image
         if not picture.header.cards:
             _describe_pixels(image.header, picture)
+        _name_time(image.header, picture)
         if provenance:
             _record(image.header, picture, provenance)
         if provenance and picture.flagged is not None and picture.flagged.any():
@@ -296,6 +297,15 @@ def _describe_pixels(header: fits.Header, picture: FileImage) -> None:
             size, unit = picture.header.pixel_size[letter]
             header[f"CDELT{number}"] = size
             header[f"CUNIT{number}"] = unit
+
+
+def _name_time(header: fits.Header, picture: FileImage) -> None:
+    """Say which axis is time where nobody did: a reader would take a few frames for colours."""
+    for number, letter in enumerate(reversed(picture.axes), start=1):
+        if letter == "T" and number == header["NAXIS"] and f"CTYPE{number}" not in header:
+            if header.get("WCSAXES", number) < number:
+                header["WCSAXES"] = number
+            header[f"CTYPE{number}"] = "TIME"
 
 
 def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, Any]) -> None:
