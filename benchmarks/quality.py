@@ -1,6 +1,6 @@
-"""How good the automatic stop and the defaults are, on images of known truth; prints the tables.
+"""How good the automatic stop of *Denoise* is, on images of known truth; prints the table.
 
-Run as ``python benchmarks/quality.py [denoise] [inpaint] [--seeds 3] [--threads 2]``. Truth is used
+Run as ``python benchmarks/quality.py [--seeds 3] [--threads 2]``. Truth is used
 to score only: it chooses no iteration and no setting. The settings were chosen on other images
 (astronaut, snail, camera, simulated star fields).
 """
@@ -9,7 +9,6 @@ import argparse
 import statistics
 
 import numpy as np
-from skimage.restoration import inpaint_biharmonic
 
 from common import centre, conditions, curve, halved, header, natural, psnr, row
 from napari_dip import Observation, Recipe
@@ -44,48 +43,17 @@ def denoise(seeds: int) -> None:
         )
 
 
-def inpaint(seeds: int) -> None:
-    """Barbara with half of its pixels missing, kate with text written over it."""
-    barbara = centre(natural("barbara.png"))
-    kate = centre(natural("kate.png"))
-    text = centre(natural("kate_mask.png")) < 128
-    header("image", "seed", "missing", "biharmonic", "stopped", "at step", "of", "own best", "gap", "s")
-    for seed in range(seeds):
-        half = np.random.default_rng(seed).random(barbara.shape) < 0.5
-        cases = {
-            "barbara, 50 %": (barbara, half, "YX"),
-            "kate, text": (kate, text, "YXC"),
-        }
-        for name, (truth, holes, axes) in cases.items():
-            given = np.where(holes if truth.ndim == 2 else holes[..., None], 0, truth)
-            channel_axis = -1 if truth.ndim == 3 else None
-            classical = inpaint_biharmonic(given / 255, holes, channel_axis=channel_axis) * 255
-            observation = Observation.from_array(given, axes=axes, holes=holes)
-            recipe = Recipe.preset("inpaint").override({"seed": seed})
-            result, (best, _) = curve(recipe, observation, truth)
-            reached = psnr(truth, result.image)
-            row(
-                name, seed, f"{holes.mean():.0%}", f"{psnr(truth, classical):.2f}", f"{reached:.2f}",
-                result.history[0].chosen, result.steps, f"{best:.2f}", f"{best - reached:.2f}",
-                round(result.provenance["seconds"]),
-            )  # fmt: skip
-    print()
-
-
 def main() -> None:
     """Run what was asked for."""
     import torch
 
-    jobs = {"denoise": denoise, "inpaint": inpaint}
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("jobs", nargs="*", help=f"of {', '.join(jobs)}; all where none is named")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     print(f"{conditions(asked.threads)}; PSNR in dB\n")
-    for job in asked.jobs or jobs:
-        jobs[job](asked.seeds)
+    denoise(asked.seeds)
 
 
 if __name__ == "__main__":
