@@ -13,6 +13,8 @@ from napari_dip.operators import Operator, OperatorSettings
 from napari_dip.regularisers import Regularisers
 from napari_dip.torch_import import torch
 
+ENOUGH = 200  # held-out data whose mean can be trusted
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -152,12 +154,15 @@ class Problem:
         return float(20 * torch.log10((y.max() - y.min()).cpu().double() / error.clamp(min=1e-30)))
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:
-        """This problem without a random `fraction` of its data, and with those data alone."""
+        """This problem without a random `fraction` of its data, and with those data alone.
+
+        Of small problems more, up to a tenth: a few dozen pixels could not tell one step from the next.
+        """
         # The pixels with the least random numbers: at least one, and never all of them.
         draw = torch.rand(self.y.shape, generator=generator)
         draw[~self.observed.cpu()] = torch.inf
         known = int(self.observed.sum())
-        number = min(max(round(fraction * known), 1), known - 1)
+        number = min(max(round(fraction * known), min(ENOUGH, known // 10), 1), known - 1)
         drawn = torch.zeros(draw.numel(), dtype=torch.bool)
         drawn[draw.flatten().argsort()[:number]] = True
         drawn = drawn.reshape(draw.shape).to(self.y.device)

@@ -48,3 +48,11 @@ def test_held_out_and_fitted_pixels_share_out_the_observed_ones():
     assert not (fitted.observed & held_out.observed).any()
     assert torch.equal(fitted.observed | held_out.observed, problem.observed)
     assert 0.04 < held_out.observed.sum() / problem.observed.sum() < 0.06
+
+
+def test_of_few_pixels_more_are_held_out(observation):
+    problem = problem_of(observation)
+    fitted, held_out = problem.hold_out(0.02, torch.Generator().manual_seed(0))
+    known = int(problem.observed.sum())
+    assert int(held_out.observed.sum()) == 200 < known // 10 + 1
+    assert int(fitted.observed.sum()) == known - 200
