@@ -33,7 +33,6 @@ from common import (
     row,
 )
 from napari_dip import Observation, Recipe, RestoreError, drain, read, restore, write
-from napari_dip.noise import estimate_sigma
 from napari_dip.operators._psf import model
 
 SIDE = 128  # of the crops that the reference configuration has to manage on a processor
@@ -297,48 +296,55 @@ def deconvolve(asked):
 
 
 def frames(asked):
-    """Three drifting exposures of M13."""
+    """Three drifting exposures of M13: two are combined, and the third, independent, judges."""
     from photutils.detection import DAOStarFinder
 
     paths = [DATA / "astronomy" / f"M13_blue_000{number}.fits" for number in (1, 2, 3)]
-    window = np.s_[..., 420:612, 560:752]
-    stack = np.stack([read(path).y[0, 0, 0][window[1:]] for path in paths])
     recipe = Recipe.preset("combine")
-    whole = recipe.operator._shifts(stack[:, None])
-    print("shifts (y, x):", whole.round(2).tolist())
-    aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, whole, strict=True)])
-    pair = drain(
-        restore(
-            recipe.override({"operator.shifts": whole[:2].tolist()}),
-            Observation.from_array(stack[:2], axes="TYX"),
+    whole = [read(path).y[0, 0, 0] for path in paths]
+    shifts = recipe.operator._shifts(np.stack(whole)[:, None])
+    print("shifts (y, x) of the whole frames:", shifts.round(2).tolist())
+    stack = np.stack(whole)[:, 420:612, 560:752]
+    aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, shifts, strict=True)])
+    told = recipe.override({"operator.shifts": shifts[:2].tolist()})
+    pair = drain(restore(told, Observation.from_array(stack[:2], axes="TYX")))
+    print(pair.verdict)
+    inside = np.s_[16:-16, 16:-48]  # where all three frames are
+    third = aligned[2][inside]
+    third = third - np.median(third)
+    noise = mad_std(np.diff(aligned[0] - aligned[2], axis=0)[inside]) / 2
+    sky = third < np.percentile(third, 70)
+
+    def stars(image, level):
+        found = DAOStarFinder(level, 3.5)(image)
+        return (
+            np.empty((0, 2))
+            if found is None
+            else np.transpose([found["y_centroid"], found["x_centroid"]])
         )
+
+    weak = stars(third, 0.7 * noise)
+    header(
+        "picture of frames 1 and 2",
+        "noise, by frame 3",
+        "stars",
+        "not in frame 3",
+        "of the mean's, lost",
     )
-    mean = aligned[:2].mean(axis=0)
-    third, inside = aligned[2], np.s_[8:-8, 8:-40]
-    noise = estimate_sigma(stack[2])
-    header("picture of frames 1 and 2", "noise against frame 3", "stars", "not in frame 3", "lost")
-    sky = third[inside] < np.nanpercentile(third[inside], 60)
-    found = {}
-    for name, image in (("aligned mean", mean), ("combine", pair.image)):
-        spread = mad_std((image - third)[inside][sky])
-        own = np.sqrt(max(spread**2 - noise**2, 0))
-        level = 2 * noise / np.sqrt(2)  # of the smoothed image, whose noise is a third of that
-        stars = DAOStarFinder(level, 3.5)(image[inside] - np.nanmedian(image[inside]))
-        positions = np.transpose([stars["y_centroid"], stars["x_centroid"]])
-        found[name] = positions
-        smooth = third[inside] - np.nanmedian(third[inside])
-        weak = DAOStarFinder(1.5 * noise, 3.5)(smooth)
-        weak = np.transpose([weak["y_centroid"], weak["x_centroid"]])
-        made = sum(np.hypot(*(weak - at).T).min() > 2 for at in positions)
-        lost = sum(np.hypot(*(positions - at).T).min() > 2 for at in found["aligned mean"])
-        row(name, f"{own:.2f} of {noise:.2f} adu", len(positions), made, lost)
-    observation = Observation.from_array(stack, axes="TYX")
-    result = drain(restore(recipe, observation))
-    print(result.provenance["operator"]["remark"])
-    low, high = np.percentile(stack[0], (5, 99))
+    reference_stars = None
+    for name, image in (("aligned mean", aligned[:2].mean(axis=0)), ("combine", pair.image)):
+        image = image[inside] - np.median(image[inside])
+        own = np.sqrt(max(mad_std((image - third)[sky]) ** 2 - mad_std(third[sky]) ** 2, 0))
+        found = stars(image, 1.5 * noise)
+        reference_stars = found if reference_stars is None else reference_stars
+        made = sum(np.hypot(*(weak - at).T).min() > 2.5 for at in found)
+        lost = sum(np.hypot(*(found - at).T).min() > 2.5 for at in reference_stars)
+        row(name, f"{own:.1f} adu of {noise:.1f} in a frame", len(found), made, lost)
+    everything = recipe.override({"operator.shifts": shifts.tolist()})
+    result = drain(restore(everything, Observation.from_array(stack, axes="TYX")))
     picture(
         "frames_m13", ("one exposure", stack[0]), ("aligned mean of 3", np.nanmean(aligned, axis=0)),
-        ("combined", result.image), limits=(low, high),
+        ("combined", result.image), limits=tuple(np.percentile(stack[0], (5, 99.7))),
     )  # fmt: skip
 
 
