@@ -94,6 +94,6 @@ def picture(name: str, *panels, limits=None, columns: int | None = None) -> None
         axis.set_title(title, fontsize=9)
     figure.tight_layout()
     PICTURES.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURES / f"{name}.png", dpi=90)
+    figure.savefig(PICTURES / f"{name}.png", dpi=90, bbox_inches="tight")
     pyplot.close(figure)
     print(f"picture: docs/images/{name}.png", flush=True)

@@ -15,8 +15,10 @@ from astropy.io import fits
 from astropy.stats import mad_std
 from astropy.wcs import WCS
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as shifted
 from skimage import data
+from skimage.feature import peak_local_max
 from skimage.restoration import inpaint_biharmonic, richardson_lucy, wiener
 
 import reference
@@ -297,8 +299,6 @@ def deconvolve(asked):
 
 def frames(asked):
     """Three drifting exposures of M13: two are combined, and the third, independent, judges."""
-    from photutils.detection import DAOStarFinder
-
     paths = [DATA / "astronomy" / f"M13_blue_000{number}.fits" for number in (1, 2, 3)]
     recipe = Recipe.preset("combine")
     whole = [read(path).y[0, 0, 0] for path in paths]
@@ -309,36 +309,28 @@ def frames(asked):
     told = recipe.override({"operator.shifts": shifts[:2].tolist()})
     pair = drain(restore(told, Observation.from_array(stack[:2], axes="TYX")))
     print(pair.verdict)
-    inside = np.s_[16:-16, 16:-48]  # where all three frames are
+    inside = np.s_[16:-16, 48:-16]  # where all three frames are
     third = aligned[2][inside]
     third = third - np.median(third)
     noise = mad_std(np.diff(aligned[0] - aligned[2], axis=0)[inside]) / 2
     sky = third < np.percentile(third, 70)
 
-    def stars(image, level):
-        found = DAOStarFinder(level, 3.5)(image)
-        return (
-            np.empty((0, 2))
-            if found is None
-            else np.transpose([found["y_centroid"], found["x_centroid"]])
-        )
+    width = 2.5  # of the seeing, in pixels
+    smooth = noise / (2 * np.sqrt(np.pi) * width)  # the noise of a frame that is smoothed by it
 
-    weak = stars(third, 0.7 * noise)
-    header(
-        "picture of frames 1 and 2",
-        "noise, by frame 3",
-        "stars",
-        "not in frame 3",
-        "of the mean's, lost",
-    )
-    reference_stars = None
+    def stars(image, level):
+        return peak_local_max(gaussian_filter(image, width), min_distance=3, threshold_abs=level)
+
+    weak = stars(third, 2 * smooth)
+    header("frames 1 and 2", "noise, by frame 3", "stars", "not in frame 3", "of the mean's, lost")
+    bright = None
     for name, image in (("aligned mean", aligned[:2].mean(axis=0)), ("combine", pair.image)):
         image = image[inside] - np.median(image[inside])
         own = np.sqrt(max(mad_std((image - third)[sky]) ** 2 - mad_std(third[sky]) ** 2, 0))
-        found = stars(image, 1.5 * noise)
-        reference_stars = found if reference_stars is None else reference_stars
-        made = sum(np.hypot(*(weak - at).T).min() > 2.5 for at in found)
-        lost = sum(np.hypot(*(found - at).T).min() > 2.5 for at in reference_stars)
+        found = stars(image, 5 * smooth / np.sqrt(2))
+        bright = found if bright is None else bright
+        made = sum(np.hypot(*(weak - at).T).min() > 4 for at in found)
+        lost = sum(np.hypot(*(found - at).T).min() > 4 for at in bright)
         row(name, f"{own:.1f} adu of {noise:.1f} in a frame", len(found), made, lost)
     everything = recipe.override({"operator.shifts": shifts.tolist()})
     result = drain(restore(everything, Observation.from_array(stack, axes="TYX")))
