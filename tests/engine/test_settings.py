@@ -15,7 +15,7 @@ def test_every_setting_has_a_sentence():
 
 
 def test_presets_are_recipes_that_survive_json():
-    assert set(presets()) == {"denoise", "inpaint"}
+    assert {"denoise", "inpaint", "super-resolution", "deconvolve", "combine"} <= set(presets())
     for name in presets():
         recipe = Recipe.preset(name)
         assert Recipe.from_json(recipe.to_json()) == recipe

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
 
 from napari_dip.observation import Header
 
@@ -43,7 +44,11 @@ def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
         letter: (size / {"Y": zoom[0], "X": zoom[1]}.get(letter, 1.0), unit)
         for letter, (size, unit) in header.pixel_size.items()
     }
-    return replace(header, pixel_size=sizes, cards=_scaled(header.cards, zoom) if header.cards else "")
+    with warnings.catch_warnings():
+        # Cards that astropy finds odd, and a WCS that it completes: nothing for the person to do.
+        warnings.simplefilter("ignore", AstropyWarning)
+        cards = _scaled(header.cards, zoom) if header.cards else ""
+    return replace(header, pixel_size=sizes, cards=cards)
 
 
 def _scaled(text: str, zoom: tuple[float, float]) -> str:
@@ -114,9 +119,7 @@ def _without_plate(cards: fits.Header) -> None:
     plate = [keyword for keyword in cards if _PLATE.fullmatch(keyword)]
     if not any(keyword.startswith("AMDX") for keyword in plate):
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        solved = WCS(cards).to_header(relax=True)
+    solved = WCS(cards).to_header(relax=True)
     for keyword in plate:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
     for keyword in [k for k in cards if re.fullmatch(r"CD\d_\d|PC\d_\d|CDELT\d|CROTA\d", k)]:
