@@ -9,6 +9,8 @@ The settings of the presets come from measurements on chelsea and coffee; none i
 """
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -208,10 +210,11 @@ def super_resolution(asked):
 
 def sky(asked):
     """A survey's cutout at four times its resolution, with its coordinates, beside Hubble's."""
-    source, target = DATA / "astronomy" / "cosmos_hsc_grizy_50.fits", "/tmp/cosmos_x4.fits"
+    source = DATA / "astronomy" / "cosmos_hsc_grizy_50.fits"
+    target = Path(tempfile.mkdtemp()) / "cosmos_x4.fits"
     observation = read(source)
     result = drain(restore(Recipe.preset("super-resolution"), observation))
-    write(target, result, overwrite=True)
+    write(target, result)
     before, after = WCS(fits.getheader(source)).celestial, WCS(fits.getheader(target)).celestial
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-0.5, 49.5, (2, 200))
