@@ -37,3 +37,51 @@ def no_worker_left():
     left = list(WorkerBase._worker_set)
     WorkerBase._worker_set.clear()
     assert not left
+
+
+def at_once(job, on_iterate, on_outcome):
+    """Drive `job` to its end here and now."""
+    try:
+        while True:
+            on_iterate(next(job))
+    except StopIteration as end:
+        on_outcome(end.value)
+
+
+class Script:
+    """A driver that does something after each sign of life."""
+
+    def __init__(self):
+        self.after = lambda iterate: None
+
+    def __call__(self, job, on_iterate, on_outcome):
+        def note(iterate):
+            on_iterate(iterate)
+            self.after(iterate)
+
+        at_once(job, note, on_outcome)
+
+
+@pytest.fixture
+def script():
+    """The driver of `session`."""
+    return Script()
+
+
+@pytest.fixture
+def model():
+    """A viewer without a window."""
+    from napari.components import ViewerModel
+
+    return ViewerModel()
+
+
+@pytest.fixture
+def session(model, script):
+    """A session on it that runs at once; what it says is in `sentences`."""
+    from napari_dip.plugin.session import Session
+
+    session = Session(model, start=script)
+    session.sentences = []
+    session.said.connect(lambda sentence, error: session.sentences.append((sentence, error)))
+    return session

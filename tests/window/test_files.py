@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from napari.components import ViewerModel
-from test_session import at_once
 
 from napari_dip.io import images
 from napari_dip.plugin.files import (
@@ -14,13 +12,7 @@ from napari_dip.plugin.files import (
     star_field_sample,
     write_layer,
 )
-from napari_dip.plugin.session import Session
 from napari_dip.samples import star_field
-
-
-@pytest.fixture
-def model():
-    return ViewerModel()
 
 
 def add(model, layers):
@@ -59,9 +51,11 @@ def test_every_image_of_the_folder_opens_as_layers(model, data_folder):
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".ome.tif"])
-def test_a_restored_layer_is_saved_with_header_and_recipe(model, frame, tmp_path, quick, suffix):
+def test_a_restored_layer_is_saved_with_header_and_recipe(
+    model, session, frame, tmp_path, quick, suffix
+):
     add(model, read_layers(str(frame)))
-    Session(model, start=at_once).run(quick, model.layers[0], holes=model.layers[1])
+    session.run(quick, model.layers[0], holes=model.layers[1])
     restored = next(layer for layer in model.layers if layer.name.endswith("restored"))
     data, attributes, _ = restored.as_layer_data_tuple()
     out = str(tmp_path / f"out{suffix}")
@@ -104,10 +98,10 @@ def test_a_frame_that_is_all_flagged_opens(model, tmp_path):
 
 
 def test_a_residual_keeps_its_place_on_the_sky_but_not_its_sources_extensions(
-    model, frame, tmp_path, quick
+    model, session, frame, tmp_path, quick
 ):
     add(model, read_layers(str(frame)))
-    Session(model, start=at_once).run(quick, model.layers[0])
+    session.run(quick, model.layers[0])
     residual = next(layer for layer in model.layers if layer.name.endswith("residual"))
     data, attributes, _ = residual.as_layer_data_tuple()
     write_layer(str(tmp_path / "r.fits"), data, attributes)

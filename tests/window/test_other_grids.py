@@ -2,31 +2,9 @@
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
 from napari_dip.errors import ObservationError
-from napari_dip.plugin.session import Session, State
-
-
-def at_once(job, on_iterate, on_outcome):
-    try:
-        while True:
-            on_iterate(next(job))
-    except StopIteration as end:
-        on_outcome(end.value)
-
-
-@pytest.fixture
-def model():
-    return ViewerModel()
-
-
-@pytest.fixture
-def session(model):
-    session = Session(model, start=at_once)
-    session.sentences = []
-    session.said.connect(lambda sentence, error: session.sentences.append((sentence, error)))
-    return session
+from napari_dip.plugin.session import State
 
 
 @pytest.fixture

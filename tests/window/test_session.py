@@ -2,53 +2,11 @@
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
 from napari_dip import Recipe
 from napari_dip.errors import ObservationError
 from napari_dip.plugin.layers import axes_of
 from napari_dip.plugin.session import Session, State
-
-
-def at_once(job, on_iterate, on_outcome):
-    """Drive `job` to its end here and now."""
-    try:
-        while True:
-            on_iterate(next(job))
-    except StopIteration as end:
-        on_outcome(end.value)
-
-
-class Script:
-    """A driver that does something after each sign of life."""
-
-    def __init__(self):
-        self.after = lambda iterate: None
-
-    def __call__(self, job, on_iterate, on_outcome):
-        def note(iterate):
-            on_iterate(iterate)
-            self.after(iterate)
-
-        at_once(job, note, on_outcome)
-
-
-@pytest.fixture
-def script():
-    return Script()
-
-
-@pytest.fixture
-def model():
-    return ViewerModel()
-
-
-@pytest.fixture
-def session(model, script):
-    session = Session(model, start=script)
-    session.sentences = []
-    session.said.connect(lambda sentence, error: session.sentences.append((sentence, error)))
-    return session
 
 
 @pytest.fixture

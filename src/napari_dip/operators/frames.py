@@ -65,9 +65,7 @@ class Frames(OperatorSettings):
         height, width = y.shape[-2:]
         fine = [round(side * self.factor) for side in (height, width)]
         zoom = (fine[0] / height, fine[1] / width)
-        gain, remark = flux_gain(self.flux, frame.header, zoom)
-        if self.factor == 1:
-            gain, remark = 1.0, ""
+        gain, flux = flux_gain(self.flux, frame.header, zoom)
         psfs = kernels(frame, self.psf, self.fwhm, self.beta, absent="none")
         reach = max(len(psf) // 2 for psf in psfs)
         sides, windows, matrices = [], [], []
@@ -88,7 +86,9 @@ class Frames(OperatorSettings):
         operator.window, operator.zoom, operator.gain = (windows[0], windows[1]), zoom, gain
         operator.background = torch.from_numpy(backgrounds.astype(np.float32))
         found = ", ".join(f"({x:+.2f}, {y:+.2f})" for y, x in shifts)
-        operator.remark = "; ".join(filter(None, (f"shifts (x, y) in pixels: {found}", remark)))
+        operator.remark = f"shifts (x, y) in pixels: {found}"
+        if zoom != (1.0, 1.0):
+            operator.remark += f"; {flux}"
         return operator
 
     def example(self, seed: int) -> Observation:

@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.layers import Image, Labels
 from napari.utils import progress
@@ -60,12 +60,14 @@ class _CalmWheel(QObject):  # type: ignore[misc]
 
 
 class RestoreDock(QScrollArea):  # type: ignore[misc]
-    """One task's dock, opened on the preset `preset`."""
+    """One task's dock, opened on its preset; it can do all tasks."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, preset: str) -> None:
+    preset: ClassVar[str]
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        viewer = self._viewer = napari_viewer  # napari gives the viewer to an argument of this name
         self.session = Session(viewer)
-        self._viewer = viewer
-        self._recipe = Recipe.preset(preset)
+        self._recipe = Recipe.preset(self.preset)
         self._activity: Any = None
         self._docked = False
         self._quiet_until = self._next_preview = 0.0
@@ -76,7 +78,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.task = QComboBox()
         for name in presets():
             self.task.addItem(Recipe.preset(name).title, name)
-        self.task.setCurrentIndex(self.task.findData(preset))
+        self.task.setCurrentIndex(self.task.findData(self.preset))
         self.image = LayerPicker(viewer, Image)
         self.holes = LayerPicker(viewer, Labels, none="none painted")
         self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
@@ -381,43 +383,37 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
 class DenoiseDock(RestoreDock):
     """*Plugins > napari-dip > Denoise*."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, "denoise")
+    preset = "denoise"
 
 
 class InpaintDock(RestoreDock):
     """*Plugins > napari-dip > Inpaint*."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, "inpaint")
+    preset = "inpaint"
 
 
 class SuperResolutionDock(RestoreDock):
     """*Plugins > napari-dip > Super-resolution*."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, "super-resolution")
+    preset = "super-resolution"
 
 
 class DeconvolveDock(RestoreDock):
     """*Plugins > napari-dip > Deconvolve*."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, "deconvolve")
+    preset = "deconvolve"
 
 
 class CombineDock(RestoreDock):
     """*Plugins > napari-dip > Combine exposures*."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, "combine")
+    preset = "combine"
 
 
 class GuidedDock(RestoreDock):
     """*Plugins > napari-dip > Guided*."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, "guided")
+    preset = "guided"
 
 
 def _closing(session: Session) -> Callable[[], None]:
