@@ -11,7 +11,8 @@ from pydantic import Field
 from napari_dip.codes import Canvas, CodeSettings
 from napari_dip.networks import NetworkSettings
 from napari_dip.observation import Observation
-from napari_dip.problem import Problem
+from napari_dip.problem import Problem, interpolated
+from napari_dip.recorruption import Halves, Recorruption
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
@@ -53,6 +54,7 @@ class Prior:
         network: NetworkSettings,
         code: CodeSettings,
         output: Output,
+        recorruption: Recorruption,
         *,
         precision: torch.dtype,
         generator: torch.Generator,
@@ -76,9 +78,13 @@ class Prior:
             frame=frame,
             noise_level=self._noise_level(noise),
         )
+        self._problem = problem
         self._code = code.build(canvas, generator).to(device)
+        self._splitter = recorruption.splitter(problem, network.shrink, generator)
+        self._margins = (left, padded[1] - width - left, top, padded[0] - height - top)
+        inputs = self._code.channels + (channels + 1 if self._splitter else 0)
         with torch.device("meta"):
-            module = network.build(self._code.channels, channels)
+            module = network.build(inputs, channels)
         module = module.to_empty(device="cpu")
         _initialise(module, generator)
         self.network = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -88,12 +94,44 @@ class Prior:
         scale = self._stretch.softening if self._stretch else 1.0
         return float((noise / scale / self.span).median())
 
-    def __call__(self) -> torch.Tensor:
-        """The image for the next step's code: (C, H, W) float32 in data units."""
-        z = self._code()
+    def __call__(self, x: torch.Tensor | None = None) -> tuple[torch.Tensor, Problem]:
+        """The image for the next step's code, and the problem that it has to solve.
+
+        `x` is the scene as far as it is known, (C, H, W): it says how strong the noise is.
+
+        Returns
+        -------
+        image : (C, H, W) float32
+            In data units.
+        asked : Problem
+            The problem itself, or what is left of it where the code holds a part of the data.
+        """
+        z, asked = self._code(), self._problem
+        if self._splitter:
+            halves = self._splitter(x)
+            asked = halves.asked
+            z = torch.cat((z, self._picture(halves)), dim=1)
+            z = z.contiguous(memory_format=torch.channels_last)
         half = self._precision != torch.float32
         with torch.autocast(z.device.type, dtype=self._precision, enabled=half):
             image: torch.Tensor = self.network(z)[0]
+        return self._in_data_units(image), asked
+
+    def _picture(self, halves: Halves) -> torch.Tensor:
+        """What the network is given of the data: (1, C + 1, Y, X), the last where they are known."""
+        given, operator = halves.given, self._problem.operator
+        shown = given.observed.float()
+        weights, whole = operator.adjoint(shown), operator.adjoint(torch.ones_like(shown))
+        known = weights > 0.5 * whole.median()
+        if operator.copies:
+            scene = interpolated(shown[0] * (given.y[0] - self.low), weights, known) + self.low
+        else:
+            scene = given.linear_estimate()
+        flat = self._stretch.forward(scene) if self._stretch else scene
+        picture = torch.cat(((flat - self.low) / self.span, known.float().mean(0, keepdim=True)))
+        return torch.nn.functional.pad(picture[None], self._margins, mode="replicate")
+
+    def _in_data_units(self, image: torch.Tensor) -> torch.Tensor:
         x = self.low + self.span * image
         x = self._stretch.inverse(x) if self._stretch else x
         if self._smoothing is not None:

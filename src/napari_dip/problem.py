@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,11 +110,7 @@ class Problem:
         That is x + A^H u, with M A A^H u = M (y - A x) and M the observed pixels.
 
         For the identity these are the observed pixels themselves; for downsampling it is the
-        back-projection. Solved by conjugate gradients.
-
-        References
-        ----------
-        .. [1] Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
+        back-projection.
         """
         told = self.observed if self.one_sided is None else self.observed & ~self.one_sided
         if self.operator.copies:
@@ -123,22 +120,33 @@ class Problem:
             return told * self.operator(self.operator.adjoint(u))
 
         left = told * (self.y - self.predicted(x))
-        scale = left.abs().max()
-        if not scale > 0:
-            return x
-        left = left / scale  # data of 1e-20 squared would vanish in float32
-        u, direction, power = torch.zeros_like(left), left, (left**2).sum()
-        enough = 1e-10 * power
-        for _ in range(steps):
-            image = through(direction)
-            length = power / (direction * image).sum()
-            u = u + length * direction
-            left = left - length * image
-            power, before = (left**2).sum(), power
-            if not power > enough:
-                break
-            direction = left + power / before * direction
-        return x + scale * self.operator.adjoint(u)
+        return x + self.operator.adjoint(_conjugate_gradients(through, left, steps))
+
+    def linear_estimate(self) -> torch.Tensor:
+        """The linear estimate of the scene with the least error, where it has no structure; (C, H, W).
+
+        That is m + A^H u with (M A A^H M + r) u = M (y - A m), m the mean of each channel and r the
+        ratio of the noise's variance to the scene's: a Wiener filter, with holes.
+
+        References
+        ----------
+        .. [1] Kay, "Fundamentals of statistical signal processing: estimation theory", theorem 11.1.
+        """
+        values, observed = self.scene_values()
+        number = observed.sum(dim=1).clamp(min=1)
+        mean = torch.where(observed, values, 0.0).sum(dim=1) / number
+        centred = torch.where(observed, values - mean[:, None], 0.0)
+        noise = self.noise_in_scene / self.noise_in_scene.max()
+        scale = self.noise_in_scene.max()
+        spread = ((centred / scale) ** 2).sum(dim=1)[:, None, None] / number[:, None, None]
+        ratio = self.operator.gain**2 * noise**2 / (spread - noise**2).clamp(min=1e-3 * spread)
+        flat = mean[:, None, None].expand(self.operator.scene_shape)
+
+        def through(u: torch.Tensor) -> torch.Tensor:
+            return self.observed * self.operator(self.operator.adjoint(u)) + ratio * u
+
+        left = torch.where(self.observed, self.y - self.predicted(flat), 0.0)
+        return flat + self.operator.adjoint(_conjugate_gradients(through, left, 12))
 
     def filled(self) -> Flags:
         """Pixels of the scene that no observed datum shows well: the prior makes them up; (C, H, W)."""
@@ -152,6 +160,31 @@ class Problem:
         left, y = self.residual(x)[self.observed], self.y[self.observed]
         error = torch.sqrt((left.cpu().double() ** 2).mean())
         return float(20 * torch.log10((y.max() - y.min()).cpu().double() / error.clamp(min=1e-30)))
+
+    def split(
+        self, x: torch.Tensor | None, strength: float, generator: torch.Generator
+    ) -> tuple[Problem, Problem]:
+        """Two problems of one scene whose data have independent noise: the first has little more.
+
+        `x` (C, H, W) is the scene as far as it is known: it says how strong the noise is.
+        """
+        mean = self.predicted(x) if x is not None else self._smoothed()
+        first, second = self.likelihood.split(self.y, mean, strength, generator)
+        return (
+            replace(self, y=first, likelihood=self.likelihood.of_given(strength)),
+            replace(self, y=second),
+        )
+
+    def generator(self, seeds: torch.Generator) -> torch.Generator:
+        """A generator on the data's device, seeded by another one."""
+        seed = int(torch.randint(2**31, (), generator=seeds))
+        return torch.Generator(self.y.device).manual_seed(seed)
+
+    def _smoothed(self) -> torch.Tensor:
+        """The data over some pixels, from those that are observed."""
+        level = self.y[self.observed].mean()
+        centred = torch.where(self.observed, self.y - level, 0.0)
+        return level + interpolated(centred, self.observed.float(), torch.zeros_like(self.observed))
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:
         """This problem without a random `fraction` of its data, and with those data alone.
@@ -179,3 +212,41 @@ def _channel_noise(likelihood: Likelihood, gain: float) -> torch.Tensor:
     every = np.median(planes[known])
     noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
     return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(gain))
+
+
+def interpolated(values: torch.Tensor, weights: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """`values` / `weights` (..., Y, X) where `known`, else over 5 x 5 pixels; 0 far from any weight."""
+    line = values.new_tensor([1, 4, 6, 4, 1]) / 16
+    planes = torch.stack((values, weights)).reshape(-1, 1, *values.shape[-2:])
+    planes = torch.nn.functional.conv2d(planes, line[None, None, :, None], padding=(2, 0))
+    planes = torch.nn.functional.conv2d(planes, line[None, None, None, :], padding=(0, 2))
+    light, weight = planes.reshape(2, *values.shape)
+    around = light / weight.clamp(min=1e-3 * float(weights.max()))
+    return torch.where(known, values / torch.where(known, weights, 1.0), around)
+
+
+def _conjugate_gradients(
+    through: Callable[[torch.Tensor], torch.Tensor], wanted: torch.Tensor, steps: int
+) -> torch.Tensor:
+    """U with `through` u = `wanted`; `through` is linear, symmetric and not negative.
+
+    References
+    ----------
+    .. [1] Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
+    """
+    scale = wanted.abs().max()
+    if not scale > 0:
+        return wanted
+    left = wanted / scale  # data of 1e-20 squared would vanish in float32
+    u, direction, power = torch.zeros_like(left), left, (left**2).sum()
+    enough = 1e-10 * power
+    for _ in range(steps):
+        image = through(direction)
+        length = power / (direction * image).sum()
+        u = u + length * direction
+        left = left - length * image
+        power, before = (left**2).sum(), power
+        if not power > enough:
+            break
+        direction = left + power / before * direction
+    return scale * u

@@ -22,10 +22,11 @@ from napari_dip.noise.gaussian import Gaussian
 from napari_dip.operators import AnyOperator
 from napari_dip.operators.identity import Identity
 from napari_dip.prior import Output
+from napari_dip.recorruption import Recorruption
 from napari_dip.regularisers import Regularisers
 from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
-from napari_dip.stopping import AnyStopping, HeldOut
+from napari_dip.stopping import AnyStopping, Fission
 
 
 class Recipe(Settings):
@@ -55,11 +56,13 @@ class Recipe(Settings):
     """The untrained network whose shape is the prior."""
     code: AnyCode = UniformNoise()
     """What the network is given."""
+    recorruption: Recorruption = Recorruption()
+    """What the network is given of the observation itself, beside its code."""
     output: Output = Output()
     """How the network's numbers become data units."""
     solver: Solver = Solver()
     """Optimiser and running average."""
-    stopping: AnyStopping = HeldOut()
+    stopping: AnyStopping = Fission()
     """When to stop."""
     compute: Compute = Compute()
     """Device and precision."""

@@ -132,6 +132,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "recipe": recipe.model_dump(mode="json"),
             "input": {"path": observation.header.path, "sha256": observation.digest()},
             "noise": {"sigma": sigmas, "origin": noise_origin},
+            "split": recipe.recorruption.chosen(recipe.network.shrink),
             "operator": {
                 "remark": "; ".join(dict.fromkeys(remarks)),
                 "zoom": zoom,
@@ -179,6 +180,7 @@ def _begin(
         recipe.network,
         recipe.code,
         recipe.output,
+        recipe.recorruption,
         precision=recipe.compute.resolve_precision(device),
         generator=generator,
     )

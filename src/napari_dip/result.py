@@ -137,9 +137,11 @@ class Result:
         at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
         noise, operator = self.provenance["noise"], self.provenance["operator"]
         sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
+        splits = {"noise": "data split by their noise", "pixels": "data split by pixels"}
         said = [
             f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",
             f"noise {sigma:.4g} ({noise['origin']})",
+            splits.get(self.provenance["split"], ""),
             f"{int(self.filled.sum()):,} pixels filled",
             operator["remark"],
         ]

@@ -21,6 +21,7 @@ from napari_dip.torch_import import torch
 
 TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
 CHECK = 10  # steps between two looks at the stopping statistic, so that no step waits for the host
+SETTLED = 100  # steps after which the running average shows the scene
 
 
 class Solver(Settings):
@@ -85,14 +86,14 @@ def solve(
         prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
     )
     losses, statistics = torch.zeros((2, solver.max_steps), device=problem.y.device)
-    running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
+    average = running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
     best, least = running, torch.full_like(losses[0], torch.inf)
     reason, wish, last_tick = "", Wish(), time.monotonic()
     step = 0
     while not reason:
         step += 1
-        x = prior()
-        loss = problem.loss(x)
+        x, asked = prior(average if step > SETTLED else None)
+        loss = asked.loss(x)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,9 +26,8 @@ class Watch(ABC):
     keeps_least: bool
     """Whether the step with the least statistic is the result, or else the last step."""
 
-    @abstractmethod
-    def statistic(self, average: torch.Tensor) -> torch.Tensor:
-        """The statistic of the running average, a scalar on its device."""
+    statistic: Callable[[torch.Tensor], torch.Tensor]
+    """The statistic of the running average (C, H, W), a scalar on its device."""
 
     @abstractmethod
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
@@ -44,7 +44,16 @@ class StoppingSettings(Settings, ABC):
         """The rule at work on `problem`."""
 
 
-class HeldOut(StoppingSettings):
+class _Judged(StoppingSettings):
+    """Stop when the error of data that were not fitted no longer falls."""
+
+    patience: Annotated[int, Field(ge=10, le=10_000)] = 150
+    """Steps without improvement that end the run, at least. [step]"""
+    relative_patience: Annotated[float, Field(ge=0, le=10)] = 0.35
+    """The same as a part of the steps up to the best one, where that is more."""
+
+
+class HeldOut(_Judged):
     """Leave a few pixels out of the fit and stop when their error no longer falls.
 
     Noise that is independent from pixel to pixel cannot be predicted, so the error of pixels that
@@ -59,24 +68,40 @@ class HeldOut(StoppingSettings):
     kind: Literal["held-out"] = "held-out"
     fraction: Annotated[float, Field(gt=0, le=0.2)] = 0.02
     """Part of the observed pixels that is left out of the fit."""
-    patience: Annotated[int, Field(ge=10, le=10_000)] = 150
-    """Steps without improvement that end the run, at least. [step]"""
-    relative_patience: Annotated[float, Field(ge=0, le=10)] = 0.35
-    """The same as a part of the steps up to the best one, where that is more."""
 
     def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        return _HeldOutWatch(self, *problem.hold_out(self.fraction, generator))
+        fitted, judge = problem.hold_out(self.fraction, generator)
+        return _JudgedWatch(self, fitted, judge.robust_loss, "the held-out pixels")
+
+
+class Fission(_Judged):
+    """Split the noise of every pixel in two, fit the one half and stop when the other's error is least.
+
+    No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
+    has to be known, and independent from pixel to pixel.
+
+    References
+    ----------
+    .. [1] Rasines, Young, "Splitting strategies for post-selection inference", Biometrika 110 (2023)
+           597, doi:10.1093/biomet/asac070
+    """
+
+    kind: Literal["fission"] = "fission"
+    strength: Annotated[float, Field(ge=0.05, le=1)] = 0.25
+    """Noise added to the half that is fitted, in proportion to the data's own."""
+
+    def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        fitted, judge = problem.split(None, self.strength, problem.generator(generator))
+        return _JudgedWatch(self, fitted, judge.loss, "the half that was not fitted")
 
 
 @dataclass
-class _HeldOutWatch(Watch):
-    settings: HeldOut
+class _JudgedWatch(Watch):
+    settings: _Judged
     fitted: Problem
-    held_out: Problem
+    statistic: Callable[[torch.Tensor], torch.Tensor]
+    judge: str
     keeps_least: bool = True
-
-    def statistic(self, average: torch.Tensor) -> torch.Tensor:
-        return self.held_out.robust_loss(average)
 
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
         best = int(np.argmin(statistics)) + 1
@@ -84,7 +109,7 @@ class _HeldOutWatch(Watch):
         patience = max(self.settings.patience, self.settings.relative_patience * best)
         if waited < patience:
             return None
-        return f"the error of the held-out pixels was least at step {best} and did not fall again"
+        return f"the error of {self.judge} was least at step {best} and did not fall again"
 
 
 class FixedSteps(StoppingSettings):
@@ -93,16 +118,14 @@ class FixedSteps(StoppingSettings):
     kind: Literal["fixed"] = "fixed"
 
     def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        return _FixedWatch(problem)
+        return _FixedWatch(problem, problem.loss)
 
 
 @dataclass
 class _FixedWatch(Watch):
     fitted: Problem
+    statistic: Callable[[torch.Tensor], torch.Tensor]
     keeps_least: bool = False
-
-    def statistic(self, average: torch.Tensor) -> torch.Tensor:
-        return self.fitted.loss(average)
 
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
         return None

@@ -4,7 +4,7 @@ import torch
 
 from napari_dip import Recipe, drain, restore
 from napari_dip.problem import Problem
-from napari_dip.stopping import FixedSteps, HeldOut
+from napari_dip.stopping import Fission, FixedSteps, HeldOut
 
 
 @pytest.fixture
@@ -34,6 +34,20 @@ def test_the_statistic_is_the_error_of_pixels_that_were_never_fitted(watch):
     before = watch.statistic(x)
     x[watch.fitted.observed] += 1000
     assert torch.equal(watch.statistic(x), before)
+
+
+def test_fission_judges_by_the_half_that_is_not_fitted(observation):
+    recipe = Recipe()
+    problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+    assert torch.equal(watch.fitted.observed, problem.observed)
+    known = problem.observed
+    fitted, data = watch.fitted.y[known], problem.y[known]
+    # What learnt the noise of the fitted half looks no better than what learnt nothing.
+    learnt = watch.statistic(torch.where(known, watch.fitted.y, 0)[0])
+    scene = watch.statistic(torch.where(known, problem.y, 0)[0])
+    assert learnt > scene
+    assert 0.1 < float((fitted - data).std() / 8) < 0.4
 
 
 def test_the_image_is_the_one_of_the_chosen_step(quick, observation):

@@ -15,15 +15,14 @@ if TYPE_CHECKING:
 class Hourglass(NetworkSettings):
     """The encoder-decoder of the original method, narrower: a fifteenth of its arithmetic.
 
-    With 128 channels, bilinear upsampling and strided downsampling it is the original's, but for
-    its padding and its last layer. Skips decide how soon fine detail is fitted: wide ones for small
-    holes, none for large ones.
+    With 128 channels it is the original's, but for its padding and its last layer. Skips decide how
+    soon fine detail is fitted: wide ones for small holes, none for large ones.
 
     References
     ----------
     .. [1] Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", IJCV 128 (2020) 1867, fig. 21,
-           doi:10.1007/s11263-020-01303-4. Differs: 32 channels for 128, nearest for bilinear
-           upsampling, zero for reflection padding, no sigmoid at the end.
+           doi:10.1007/s11263-020-01303-4. Differs: 32 channels for 128, zero for
+           reflection padding, no sigmoid at the end.
     """
 
     kind: Literal["hourglass"] = "hourglass"
@@ -40,7 +39,7 @@ class Hourglass(NetworkSettings):
     """How many of the deepest scales have skip connections; automatic: all. [scale]"""
     downsampling: Literal["strided", "average"] = "strided"
     """How the encoder halves the size: a convolution of stride 2 is faster, averaging smoother."""
-    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    upsampling: Literal["nearest", "bilinear"] = "bilinear"
     """How the decoder doubles the size: nearest is faster, bilinear smoother."""
 
     @property

@@ -45,6 +45,29 @@ class Likelihood(ABC):
     def deviation(self, mean: torch.Tensor) -> torch.Tensor:
         """Standard deviation of the noise about `mean`, pixel by pixel, in data units."""
 
+    def random(self, mean: torch.Tensor) -> torch.Tensor:
+        """The same, of the noise alone that is new in every exposure: no error of flat fields."""
+        return self.deviation(mean)
+
+    def split(
+        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Two versions of the data `y` with independent noise, both of the expectation `mean`.
+
+        They are y + a e and y - e / a, with a the `strength` and e drawn as the data's own noise.
+
+        References
+        ----------
+        .. [1] Pang et al., "Recorrupted-to-Recorrupted", CVPR 2021, eq. (6).
+        """
+        normal = torch.randn(y.shape, generator=generator, device=y.device)
+        extra = self.random(mean) * normal
+        return y + strength * extra, y - extra / strength
+
+    @abstractmethod
+    def of_given(self, strength: float) -> Self:
+        """The likelihood of the first of the two versions that `split` makes."""
+
     def to(self, device: torch.device) -> Self:
         """The same likelihood on `device`."""
         moved = copy.copy(self)
@@ -127,7 +150,24 @@ class NoiseSettings(Settings, ABC):
         return (self.relative * signal).astype(np.float32)
 
 
-class _Censored(Likelihood):
+class _Outer(Likelihood):
+    """A likelihood that changes what another one says."""
+
+    _inner: Likelihood
+
+    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._inner.deviation(mean)
+
+    def random(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._inner.random(mean)
+
+    def of_given(self, strength: float) -> Self:
+        changed = copy.copy(self)
+        changed._inner = self._inner.of_given(strength)
+        return changed
+
+
+class _Censored(_Outer):
     """At the limits only the side is known: -log of the probability of being beyond.
 
     References
@@ -150,11 +190,15 @@ class _Censored(Likelihood):
         beyond = self._direction * (mean - self._limit) / self.deviation(self._limit)
         return torch.where(self._one_sided, -_log_cdf(beyond), self._inner.nll(mean, y))
 
-    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._inner.deviation(mean)
+    def split(
+        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        given, asked = self._inner.split(y, mean, strength, generator)
+        # The limit itself has no noise to split.
+        return torch.where(self._one_sided, y, given), torch.where(self._one_sided, y, asked)
 
 
-class _Robust(Likelihood):
+class _Robust(_Outer):
     """Sharp outliers are rejected, and residuals beyond three sigmas count in proportion.
 
     The second is the same as fitting y = x + outliers + noise with a price on the outliers' absolute
@@ -179,8 +223,10 @@ class _Robust(Likelihood):
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return huber(self._inner.nll(mean, y))
 
-    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._inner.deviation(mean)
+    def split(
+        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._inner.split(y, mean, strength, generator)
 
 
 def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:

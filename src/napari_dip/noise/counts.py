@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import copy
+import math
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -50,19 +52,34 @@ class _Counts(NoiseSettings):
             total = np.hypot(measured, self._flat_field(frame)).astype(np.float32)
             return GaussianLikelihood(measured.astype(np.float32), origin, total)
         origin = f"{'given' if self.gain else 'header'}: {said}; {compared}"
-        spread = np.hypot(read_noise, gain * self._flat_field(frame))
         # At least one read-out of rounding: pixels without any photon would be known exactly.
         sigma = np.maximum(expected, 0.3 / gain).astype(np.float32)
-        return _PhotonLikelihood(sigma, origin, gain, offset, spread.astype(np.float32))
+        return _PhotonLikelihood(
+            sigma,
+            origin,
+            gain,
+            offset,
+            read_noise,
+            self._flat_field(frame),
+            counted=self._counted(frame, gain, offset),
+        )
 
     def _read_noise(self, sensor: Sensor) -> float:
         return 0.0
+
+    def _counted(self, frame: Observation, gain: float, offset: float) -> bool:
+        """Whether the data are counts of single photons."""
+        return False
 
 
 class Poisson(_Counts):
     """Photon noise alone: counting detectors, electron-multiplying cameras, confocal microscopes."""
 
     kind: Literal["poisson"] = "poisson"
+
+    def _counted(self, frame: Observation, gain: float, offset: float) -> bool:
+        photons = (frame.y[frame.observed] - offset) * gain
+        return bool(photons.min() > -0.01 and np.abs(photons - np.rint(photons)).max() < 0.01)
 
 
 class PoissonGaussian(_Counts):
@@ -90,10 +107,22 @@ class _PhotonLikelihood(Likelihood):
            J. Opt. Soc. Am. A 12 (1995) 272, doi:10.1364/JOSAA.12.000272
     """
 
-    def __init__(self, sigma: Floats, origin: str, gain: float, offset: float, spread: Floats) -> None:
+    def __init__(
+        self,
+        sigma: Floats,
+        origin: str,
+        gain: float,
+        offset: float,
+        read_noise: float,
+        flat_field: Floats,
+        *,
+        counted: bool,
+    ) -> None:
         self.sigma, self.origin = sigma, origin
-        self._gain, self._offset = gain, offset
-        self._variance = torch.from_numpy(spread**2)
+        self._gain, self._offset, self._read_noise = gain, offset, read_noise
+        self._counted = counted
+        spread = np.hypot(read_noise, gain * flat_field)
+        self._variance = torch.from_numpy((spread**2).astype(np.float32))
         # Below this the noise is Gaussian, of this variance: a mean may be negative on its way.
         self._least = self._variance.clamp(min=0.1)
 
@@ -112,3 +141,32 @@ class _PhotonLikelihood(Likelihood):
     def deviation(self, mean: torch.Tensor) -> torch.Tensor:
         light = (mean - self._offset) * self._gain
         return torch.sqrt(light.clamp(min=0) + self._least) / self._gain
+
+    def random(self, mean: torch.Tensor) -> torch.Tensor:
+        light = (mean - self._offset) * self._gain
+        return torch.sqrt(light.clamp(min=0) + self._read_noise**2) / self._gain
+
+    def of_given(self, strength: float) -> Self:
+        changed = copy.copy(self)
+        share = 1 / (1 + strength**2)
+        changed.sigma = self.sigma / math.sqrt(share)
+        changed._gain, changed._read_noise = share * self._gain, math.sqrt(share) * self._read_noise
+        # What is not new in every exposure stays as it is, in data units.
+        flat = self._variance - self._read_noise**2
+        changed._variance = share**2 * flat + changed._read_noise**2
+        changed._least = changed._variance.clamp(min=0.1)
+        return changed
+
+    def split(
+        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Single photons are dealt out, each to one half: exact however few there are."""
+        if not self._counted:
+            return super().split(y, mean, strength, generator)
+        share = 1 / (1 + strength**2)
+        photons = ((y - self._offset) * self._gain).round().clamp(min=0)
+        dealt = torch.binomial(photons, torch.full_like(photons, share), generator)
+        return (
+            dealt / share / self._gain + self._offset,
+            (photons - dealt) / (1 - share) / self._gain + self._offset,
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import copy
+import math
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -44,6 +46,7 @@ class GaussianLikelihood(Likelihood):
     def __init__(self, sigma: Floats, origin: str, total: Floats) -> None:
         self.sigma, self.origin = sigma, origin
         self._total = torch.from_numpy(total)
+        self._random = torch.from_numpy(np.nan_to_num(sigma))
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         # Divide before squaring: data of 1e-20 squared would vanish in float32.
@@ -51,3 +54,13 @@ class GaussianLikelihood(Likelihood):
 
     def deviation(self, mean: torch.Tensor) -> torch.Tensor:
         return self._total
+
+    def random(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._random
+
+    def of_given(self, strength: float) -> Self:
+        changed = copy.copy(self)
+        wider = math.sqrt(1 + strength**2)
+        changed.sigma, changed._random = wider * self.sigma, wider * self._random
+        changed._total = torch.hypot(self._total, strength * self._random)
+        return changed
