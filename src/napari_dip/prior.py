@@ -121,15 +121,18 @@ class Prior:
         """What the network is given of the data: (1, C + 1, Y, X), the last where they are known."""
         given, operator = halves.given, self._problem.operator
         shown = given.observed.float()
-        weights, whole = operator.adjoint(shown), operator.adjoint(torch.ones_like(shown))
-        known = weights > 0.5 * whole.median()
         if operator.copies:
-            scene = interpolated(shown[0] * (given.y[0] - self.low), weights, known) + self.low
+            known = given.observed[0]
+            picture = interpolated(shown[0] * self._flat(given.y[0]), shown[0], known)
         else:
-            scene = given.linear_estimate()
-        flat = self._stretch.forward(scene) if self._stretch else scene
-        picture = torch.cat(((flat - self.low) / self.span, known.float().mean(0, keepdim=True)))
+            known = operator.adjoint(shown) > 0.5 * operator.adjoint(torch.ones_like(shown)).median()
+            picture = self._flat(given.linear_estimate())
+        picture = torch.cat((picture, known.float().mean(dim=0, keepdim=True)))
         return torch.nn.functional.pad(picture[None], self._margins, mode="replicate")
+
+    def _flat(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` (C, Y, X) from data units to the network's."""
+        return ((self._stretch.forward(x) if self._stretch else x) - self.low) / self.span
 
     def _in_data_units(self, image: torch.Tensor) -> torch.Tensor:
         x = self.low + self.span * image
