@@ -13,6 +13,8 @@ from napari_dip.problem import Problem
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
+FEW = 0.25  # part of all pixels: of fewer, none can be spared
+
 
 class Recorruption(Settings):
     """What the network is given of the observation itself, beside its code.
@@ -31,14 +33,17 @@ class Recorruption(Settings):
 
     kind: Literal["auto", "noise", "pixels", "none"] = "auto"
     """How the data are split: by more of their own noise, which has to be known; by pixels, where
-    it is not or there is hardly any; or not at all, the plain prior. Automatic: by noise."""
+    it is not or there is hardly any (but not where three of four are missing); or not at all, the
+    plain prior. Automatic: by noise."""
     strength: Annotated[float, Field(ge=0.1, le=3)] = 0.5
     """Split by noise: how much the network is given, in proportion to the data's own noise."""
     kept: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
     """Split by pixels: the part of them that the network is given."""
 
-    def chosen(self, shrink: int) -> Literal["noise", "pixels", "none"]:
-        """How the data are split; `shrink` is how many pixels of the image one of the code becomes.
+    def chosen(self, problem: Problem, shrink: int) -> Literal["noise", "pixels", "none"]:
+        """How the data of `problem` are split.
+
+        `shrink` is how many pixels of the image one of the code becomes.
 
         Raises
         ------
@@ -52,11 +57,13 @@ class Recorruption(Settings):
                 f"recorruption.kind '{self.kind}' needs a network whose code is as large as the image:"
                 " choose another network.kind, or recorruption.kind none"
             )
+        if self.kind == "pixels" and float(problem.observed.float().mean()) < FEW:
+            return "none"
         return self.kind
 
     def splitter(self, problem: Problem, shrink: int, generator: torch.Generator) -> Splitter | None:
         """What splits the data of `problem` at every step; None for the plain prior."""
-        match self.chosen(shrink):
+        match self.chosen(problem, shrink):
             case "noise":
                 return _ByNoise(problem, self.strength, generator)
             case "pixels":

@@ -67,7 +67,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     sigmas: list[list[float | None]] = []
     remarks: list[str] = []
     consistency: list[float] = []
-    noise_origin, zoom = "", (1.0, 1.0)
+    noise_origin, split, zoom = "", "none", (1.0, 1.0)
     finished = False
 
     if recipe.compute.threads is not None:
@@ -80,7 +80,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 histories.append(History(empty, empty, 0, "not restored: the run was finished before"))
                 continue
             here = np.s_[times.start, :, z]
-            problem, fit = _begin(recipe, frame, device, snapshot_every)
+            problem, split, fit = _begin(recipe, frame, device, snapshot_every)
             marked = problem.filled()[_shown(problem)]
             if number == 0:
                 length = 1 if jointly else len(observation.y)
@@ -132,7 +132,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "recipe": recipe.model_dump(mode="json"),
             "input": {"path": observation.header.path, "sha256": observation.digest()},
             "noise": {"sigma": sigmas, "origin": noise_origin},
-            "split": recipe.recorruption.chosen(recipe.network.shrink),
+            "split": split,
             "operator": {
                 "remark": "; ".join(dict.fromkeys(remarks)),
                 "zoom": zoom,
@@ -169,8 +169,8 @@ def drain(run: Run) -> Result:
 
 def _begin(
     recipe: Recipe, frame: Observation, device: torch.device, snapshot_every: int | None
-) -> tuple[Problem, Generator[Tick, Wish | None, Solution]]:
-    """The problem of one frame, or of several of one scene, and the fit that solves it."""
+) -> tuple[Problem, str, Generator[Tick, Wish | None, Solution]]:
+    """The problem of one frame, or of several of one scene, how it is split, and the fit."""
     generator = torch.Generator().manual_seed(recipe.seed)
     problem = Problem.of(frame, recipe.operator, recipe.noise, recipe.regularisers, device=device)
     watch = recipe.stopping.watch(problem, generator)
@@ -184,7 +184,8 @@ def _begin(
         precision=recipe.compute.resolve_precision(device),
         generator=generator,
     )
-    return problem, solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
+    split = recipe.recorruption.chosen(problem, recipe.network.shrink)
+    return problem, split, solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
 
 
 def _kept(recipe: Recipe, problem: Problem, x: torch.Tensor) -> torch.Tensor:

@@ -110,6 +110,11 @@ class TestSplitting:
         assert not (halves.given.observed & halves.asked.observed).any()
         assert torch.equal(halves.given.observed | halves.asked.observed, problem.observed)
 
+    def test_of_few_pixels_none_is_spared(self):
+        problem, _ = problem_of(RNG.normal(100, 10, (64, 64)), holes=RNG.random((64, 64)) < 0.8)
+        splitting = Recorruption(kind="pixels")
+        assert splitting.splitter(problem, 1, torch.Generator().manual_seed(0)) is None
+
     def test_holes_are_hidden_once_more_elsewhere_and_asked_there(self):
         holes = np.zeros((64, 64), bool)
         holes[20:25, 30:40] = True
