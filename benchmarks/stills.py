@@ -17,7 +17,7 @@ from astropy.io import fits
 from astropy.stats import mad_std
 from astropy.wcs import WCS
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_laplace
 from scipy.ndimage import shift as shifted
 from skimage import data
 from skimage.feature import peak_local_max
@@ -308,33 +308,38 @@ def frames(asked):
     shifts = recipe.operator._shifts(np.stack(whole)[:, None])
     print("shifts (y, x) of the whole frames:", shifts.round(2).tolist())
     stack = np.stack(whole)[:, 420:612, 560:752]
-    aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, shifts, strict=True)])
+    aligned = np.array(
+        [shifted(f, s, order=3, mode="nearest") for f, s in zip(stack, shifts, strict=True)]
+    )
     told = recipe.override({"operator.shifts": shifts[:2].tolist()})
     pair = drain(restore(told, Observation.from_array(stack[:2], axes="TYX")))
     print(pair.verdict)
     inside = np.s_[16:-16, 48:-16]  # where all three frames are
-    third = aligned[2][inside]
-    third = third - np.median(third)
-    noise = mad_std(np.diff(aligned[0] - aligned[2], axis=0)[inside]) / 2
-    sky = third < np.percentile(third, 70)
 
-    width = 2.5  # of the seeing, in pixels
-    smooth = noise / (2 * np.sqrt(np.pi) * width)  # the noise of a frame that is smoothed by it
+    def blobs(image):
+        """How much a place outshines its surroundings, at the size of a star."""
+        return -gaussian_laplace(image - np.median(image), 3)[inside]
 
-    def stars(image, level):
-        return peak_local_max(gaussian_filter(image, width), min_distance=3, threshold_abs=level)
+    noise = mad_std(blobs(aligned[0] - aligned[2])) / np.sqrt(2)
+    mean, third = aligned[:2].mean(axis=0), blobs(aligned[2])
+    every = blobs(aligned.mean(axis=0))
 
-    weak = stars(third, 2 * smooth)
-    header("frames 1 and 2", "noise, by frame 3", "stars", "not in frame 3", "of the mean's, lost")
-    bright = None
-    for name, image in (("aligned mean", aligned[:2].mean(axis=0)), ("combine", pair.image)):
-        image = image[inside] - np.median(image[inside])
-        own = np.sqrt(max(mad_std((image - third)[sky]) ** 2 - mad_std(third[sky]) ** 2, 0))
-        found = stars(image, 5 * smooth / np.sqrt(2))
-        bright = found if bright is None else bright
-        made = sum(np.hypot(*(weak - at).T).min() > 4 for at in found)
-        lost = sum(np.hypot(*(found - at).T).min() > 4 for at in bright)
-        row(name, f"{own:.1f} adu of {noise:.1f} in a frame", len(found), made, lost)
+    def stars(image):
+        return peak_local_max(blobs(image), min_distance=4, threshold_abs=4 * noise / np.sqrt(2))
+
+    seen = stars(mean)
+    true = seen[third[tuple(seen.T)] > 1.5 * noise]
+    print(f"peaks of the mean of frames 1 and 2: {len(seen)}, also in frame 3: {len(true)}")
+    header("frames 1 and 2", "r.m.s. to frame 3", "light of the stars, of frame 3's", "lost", "made")
+    smooth = {f"mean, smoothed by {width} px": gaussian_filter(mean, width) for width in (1, 2, 3)}
+    for name, image in {"aligned mean": mean, **smooth, "combine": pair.image}.items():
+        light, found = blobs(image)[tuple(true.T)], stars(image)
+        row(
+            name, f"{np.std((image - aligned[2])[inside]):.2f} adu",
+            f"{light.sum() / third[tuple(true.T)].sum():.2f}",
+            int(np.sum(light < 0.5 * every[tuple(true.T)])),
+            int(np.sum(third[tuple(found.T)] < 1.5 * noise)),
+        )  # fmt: skip
     everything = recipe.override({"operator.shifts": shifts.tolist()})
     result = drain(restore(everything, Observation.from_array(stack, axes="TYX")))
     picture(
