@@ -38,7 +38,7 @@ def psnr(truth: np.ndarray, image: np.ndarray, span: float = 255) -> float:
     return peak_signal_noise_ratio(truth, image, data_range=span)
 
 
-def curve(recipe: Recipe, observation: Observation, truth: np.ndarray):
+def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: float = 255):
     """The result, and the best PSNR of the running average on its way, looked at every 10 steps."""
     best = (0.0, 0)
     run = restore(recipe, observation, snapshot_every=10)
@@ -48,7 +48,7 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray):
         except StopIteration as end:
             return end.value, best
         if iterate.image is not None:
-            best = max(best, (psnr(truth, iterate.image), iterate.step))
+            best = max(best, (psnr(truth, iterate.image, span), iterate.step))
 
 
 def row(*cells) -> None:

@@ -78,9 +78,12 @@ class Problem:
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """Mean negative log-likelihood of the observed data given the scene `x`, plus R(x)."""
-        nll = self.likelihood.nll(self.predicted(x), self.y)
-        misfit = torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
-        return misfit + self.regularisers(x, self.noise_in_scene)
+        return self.misfit(self.predicted(x)) + self.regularisers(x, self.noise_in_scene)
+
+    def misfit(self, predicted: torch.Tensor) -> torch.Tensor:
+        """Mean negative log-likelihood of the observed data about `predicted` ones, (T, C, Y, X)."""
+        nll = self.likelihood.nll(predicted, self.y)
+        return torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
         """The misfit with residuals beyond three sigmas counted in proportion (Huber's loss).

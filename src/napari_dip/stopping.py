@@ -92,7 +92,13 @@ class Fission(_Judged):
 
     def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
-        return _JudgedWatch(self, fitted, judge.loss, "the half that was not fitted")
+        # The noise that was added to both is no error of the image.
+        added = judge.misfit(problem.y)
+
+        def error(x: torch.Tensor) -> torch.Tensor:
+            return judge.misfit(judge.predicted(x)) - added
+
+        return _JudgedWatch(self, fitted, error, "the half that was not fitted")
 
 
 @dataclass
