@@ -26,7 +26,7 @@ from napari_dip.recorruption import Recorruption
 from napari_dip.regularisers import Regularisers
 from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
-from napari_dip.stopping import AnyStopping, Fission
+from napari_dip.stopping import AnyStopping, Automatic
 
 
 class Recipe(Settings):
@@ -62,7 +62,7 @@ class Recipe(Settings):
     """How the network's numbers become data units."""
     solver: Solver = Solver()
     """Optimiser and running average."""
-    stopping: AnyStopping = Fission()
+    stopping: AnyStopping = Automatic()
     """When to stop."""
     compute: Compute = Compute()
     """Device and precision."""

@@ -9,10 +9,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_dip.errors import SettingsError
+from napari_dip.noise import Character
 from napari_dip.problem import Problem
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
+Split = Literal["noise", "pixels", "none"]
+
+_FITTING: dict[Character, Split] = {
+    "white": "noise",
+    "long tails": "pixels",
+    "correlated": "none",
+}
 FEW = 0.25  # part of all pixels: of fewer, none can be spared
 
 
@@ -34,13 +42,14 @@ class Recorruption(Settings):
     kind: Literal["auto", "noise", "pixels", "none"] = "auto"
     """How the data are split: by more of their own noise, which has to be known; by pixels, where
     it is not or there is hardly any (but not where three of four are missing); or not at all, the
-    plain prior. Automatic: by noise."""
+    plain prior. Automatic: by noise where it is independent and Gaussian, or as its model says; by
+    pixels where it has longer tails; not at all where neighbouring pixels share it."""
     strength: Annotated[float, Field(ge=0.1, le=3)] = 0.5
     """Split by noise: how much the network is given, in proportion to the data's own noise."""
     kept: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
     """Split by pixels: the part of them that the network is given."""
 
-    def chosen(self, problem: Problem, shrink: int) -> Literal["noise", "pixels", "none"]:
+    def chosen(self, problem: Problem, shrink: int) -> Split:
         """How the data of `problem` are split.
 
         `shrink` is how many pixels of the image one of the code becomes.
@@ -51,7 +60,9 @@ class Recorruption(Settings):
             If the code is smaller than the image: it has no place for the observation.
         """
         if self.kind == "auto":
-            return "noise" if shrink == 1 else "none"
+            if shrink > 1:
+                return "none"
+            return _FITTING[problem.likelihood.character]
         if self.kind != "none" and shrink > 1:
             raise SettingsError(
                 f"recorruption.kind '{self.kind}' needs a network whose code is as large as the image:"

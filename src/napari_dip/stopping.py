@@ -118,6 +118,17 @@ class _JudgedWatch(Watch):
         return f"the error of {self.judge} was least at step {best} and did not fall again"
 
 
+class Automatic(_Judged):
+    """Noise fission where the noise is as its model says and independent; else held-out pixels."""
+
+    kind: Literal["auto"] = "auto"
+
+    def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        rule = Fission if problem.likelihood.character == "white" else HeldOut
+        patience = {"patience": self.patience, "relative_patience": self.relative_patience}
+        return rule.model_validate(patience).watch(problem, generator)
+
+
 class FixedSteps(StoppingSettings):
     """Go on to the last step and take the running average there."""
 

@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
+from skimage.io import imread
 
-from napari_dip import Observation
+from napari_dip import Observation, Recipe
 from napari_dip.noise import estimate_sigma
+from napari_dip.noise.counts import Poisson
 from napari_dip.noise.gaussian import Gaussian
+from napari_dip.problem import Problem
 
 
 def likelihood_of(settings, observation):
@@ -72,3 +76,56 @@ def test_relative_noise_is_felt_by_bright_pixels_only():
     total = found.deviation(torch.from_numpy(observation.y[:, :, 0].copy()))[0, 0].numpy()
     assert total[30, 30] == pytest.approx(999, rel=1e-3)
     assert np.delete(total.ravel(), 30 * 64 + 30).max() < 1.001
+
+
+class TestTheCharacterOfTheNoise:
+    def character(self, noise, settings=None):
+        y, x = np.mgrid[:128, :128]
+        scene = 100 + 30.0 * (np.hypot(y - 60, x - 50) < 30)
+        observation = Observation.from_array(scene + noise, axes="YX")
+        return likelihood_of(settings or Gaussian(), observation)
+
+    def test_independent_gaussian_noise_is_white(self):
+        found = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
+        assert found.character == "white"
+        assert found.origin == "estimated"
+
+    def test_resampled_noise_is_correlated(self):
+        noise = gaussian_filter(np.random.default_rng(0).normal(0, 15, (128, 128)), 0.6)
+        found = self.character(noise)
+        assert found.character == "correlated"
+        assert "neighbouring pixels share it" in found.origin
+
+    def test_noise_with_outliers_has_long_tails(self):
+        found = self.character(np.random.default_rng(0).standard_t(4, (128, 128)))
+        assert found.character == "long tails"
+
+    @pytest.mark.parametrize("light", [3, 30])
+    def test_photon_noise_is_what_its_model_says(self, light):
+        rng = np.random.default_rng(0)
+        y, x = np.mgrid[:128, :128]
+        scene = light * (1 + (np.hypot(y - 60, x - 50) < 30))
+        observation = Observation.from_array(rng.poisson(scene).astype(float), axes="YX")
+        assert likelihood_of(Poisson(gain=1.0), observation).character == "white"
+
+    def test_it_decides_how_the_data_are_split(self):
+        rng = np.random.default_rng(0)
+        tails, white = rng.standard_t(4, (128, 128)), rng.normal(0, 1, (128, 128))
+        found = {}
+        for noise in (white, tails, gaussian_filter(white, 0.6)):
+            frame = Observation.from_array(100 + noise, axes="YX")
+            recipe = Recipe()
+            problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+            split = recipe.recorruption.chosen(problem, 1)
+            watch = recipe.stopping.watch(problem, torch.Generator().manual_seed(0))
+            found[split] = torch.equal(watch.fitted.observed, problem.observed)
+        assert found == {"noise": True, "pixels": False, "none": False}
+
+
+@pytest.mark.parametrize("sigma", [15.0, 25.0, 50.0])
+@pytest.mark.parametrize("name", ["barbara", "F16_GT"])
+def test_texture_is_not_taken_for_noise(data_folder, name, sigma):
+    image = imread(data_folder / "natural" / f"{name}.png").astype(float)
+    image = (image[..., 1] if image.ndim == 3 else image)[128:384, 128:384]
+    noisy = image + np.random.default_rng(1).normal(0, sigma, image.shape)
+    assert estimate_sigma(noisy) == pytest.approx(sigma, rel=0.03)

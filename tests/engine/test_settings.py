@@ -73,5 +73,10 @@ def test_settings_are_frozen():
 
 def test_members_of_a_union_are_found():
     kinds = members(Recipe.model_fields["stopping"].annotation)
-    assert {kind.model_fields["kind"].default for kind in kinds} == {"fission", "fixed", "held-out"}
+    assert {kind.model_fields["kind"].default for kind in kinds} == {
+        "auto",
+        "fission",
+        "fixed",
+        "held-out",
+    }
     assert all(issubclass(kind, Settings) for kind in kinds)

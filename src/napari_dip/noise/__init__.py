@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_dip.noise._estimate import estimate_sigma
+from napari_dip.noise._estimate import Character, estimate_sigma
 from napari_dip.noise.base import Likelihood, NoiseSettings
 from napari_dip.settings import tagged_union
 
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 else:
     AnyNoise = tagged_union(NoiseSettings, __name__)
 
-__all__ = ["AnyNoise", "Likelihood", "NoiseSettings", "estimate_sigma"]
+__all__ = ["AnyNoise", "Character", "Likelihood", "NoiseSettings", "estimate_sigma"]

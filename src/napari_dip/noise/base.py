@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.errors import SettingsError
-from napari_dip.noise._estimate import backgrounds
+from napari_dip.noise._estimate import Character, backgrounds, character_of
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings
@@ -29,6 +29,8 @@ class Likelihood(ABC):
     """Standard deviation of the noise at the background, (T, C, 1, 1) or (T, C, Y, X); data units."""
     origin: str
     """Where the numbers came from, for the person to read."""
+    character: Character = "white"
+    """Whether the noise is independent from pixel to pixel and Gaussian or as the model says."""
     rejected: Flags | None = None
     """Data that say nothing of the scene, (T, C, Y, X): they count as missing."""
     censored: Flags | None = None
@@ -48,6 +50,10 @@ class Likelihood(ABC):
     def random(self, mean: torch.Tensor) -> torch.Tensor:
         """The same, of the noise alone that is new in every exposure: no error of flat fields."""
         return self.deviation(mean)
+
+    def steadied(self, y: Floats) -> Floats:
+        """The data `y` (T, C, Y, X) on a scale on which their noise is as strong everywhere."""
+        return y
 
     def split(
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
@@ -113,6 +119,13 @@ class NoiseSettings(Settings, ABC):
             found.origin += f"; {' and '.join(shown) or 'no limit'} censored"
         if self.outliers:
             found = _Robust(found, sharper_than_optics(frame.y[:, :, 0], found))
+        known = np.where(frame.observed[:, :, 0], found.steadied(frame.y[:, :, 0]), np.nan)
+        found.character = character_of(known)
+        found.origin += {
+            "white": "",
+            "correlated": "; neighbouring pixels share it",
+            "long tails": "; it has long tails",
+        }[found.character]
         return found
 
     @abstractmethod
@@ -160,6 +173,9 @@ class _Outer(Likelihood):
 
     def random(self, mean: torch.Tensor) -> torch.Tensor:
         return self._inner.random(mean)
+
+    def steadied(self, y: Floats) -> Floats:
+        return self._inner.steadied(y)
 
     def of_given(self, strength: float) -> Self:
         changed = copy.copy(self)
@@ -241,7 +257,7 @@ def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:
            doi:10.1086/323894; as in the package astroscrappy.
     """
     from astroscrappy import detect_cosmics
-    from scipy.ndimage import gaussian_filter, median_filter
+    from scipy.ndimage import gaussian_filter, label, mean, median_filter
 
     found = np.zeros(y.shape, bool)
     variances = noise.deviation(torch.from_numpy(np.nan_to_num(y))).double().numpy() ** 2
@@ -267,7 +283,11 @@ def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:
             for part in (np.where(around, signal, 0), around.astype(np.float32))
         )
         foretold = light / np.maximum(weight, 1e-6)
-        found[t, c] = sharp & known & (foretold < FORETOLD * signal)
+        alone = sharp & known & (foretold < FORETOLD * signal)
+        # The ends of a track lie beside light that is not marked: it goes or stays as a whole.
+        pieces, number = label(sharp & known, np.ones((3, 3)))
+        part = mean(alone, pieces, np.arange(number + 1))
+        found[t, c] = alone | ((part > 0.5)[pieces] & (pieces > 0))
     return found
 
 

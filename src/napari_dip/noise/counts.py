@@ -146,6 +146,16 @@ class _PhotonLikelihood(Likelihood):
         light = (mean - self._offset) * self._gain
         return torch.sqrt(light.clamp(min=0) + self._read_noise**2) / self._gain
 
+    def steadied(self, y: Floats) -> Floats:
+        """The generalised Anscombe transform: 2 sqrt(k + 3/8 + s^2).
+
+        References
+        ----------
+        .. [1] Starck, Murtagh, Bijaoui, "Image processing and data analysis", Cambridge 1998.
+        """
+        k = (y - self._offset) * self._gain
+        return np.asarray(2 * np.sqrt(np.maximum(k + 3 / 8 + self._read_noise**2, 0)), np.float32)
+
     def of_given(self, strength: float) -> Self:
         changed = copy.copy(self)
         share = 1 / (1 + strength**2)
