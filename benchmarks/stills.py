@@ -308,9 +308,7 @@ def frames(asked):
     shifts = recipe.operator._shifts(np.stack(whole)[:, None])
     print("shifts (y, x) of the whole frames:", shifts.round(2).tolist())
     stack = np.stack(whole)[:, 420:612, 560:752]
-    aligned = np.array(
-        [shifted(f, s, order=3, mode="nearest") for f, s in zip(stack, shifts, strict=True)]
-    )
+    aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, shifts, strict=True)])
     told = recipe.override({"operator.shifts": shifts[:2].tolist()})
     pair = drain(restore(told, Observation.from_array(stack[:2], axes="TYX")))
     print(pair.verdict)
@@ -318,7 +316,7 @@ def frames(asked):
 
     def blobs(image):
         """How much a place outshines its surroundings, at the size of a star."""
-        return -gaussian_laplace(image - np.median(image), 3)[inside]
+        return -gaussian_laplace(image - np.nanmedian(image), 3)[inside]
 
     noise = mad_std(blobs(aligned[0] - aligned[2])) / np.sqrt(2)
     mean, third = aligned[:2].mean(axis=0), blobs(aligned[2])

@@ -39,7 +39,7 @@ class Recorruption(Settings):
            doi:10.1109/CVPR42600.2020.00196 (pixels)
     """
 
-    kind: Literal["auto", "noise", "pixels", "none"] = "auto"
+    split: Literal["auto", "noise", "pixels", "none"] = "auto"
     """How the data are split: by more of their own noise, which has to be known; by pixels, where
     it is not or there is hardly any (but not where three of four are missing); or not at all, the
     plain prior. Automatic: by noise where it is independent and Gaussian, or as its model says; by
@@ -59,18 +59,18 @@ class Recorruption(Settings):
         SettingsError
             If the code is smaller than the image: it has no place for the observation.
         """
-        if self.kind == "auto":
+        if self.split == "auto":
             if shrink > 1:
                 return "none"
             return _FITTING[problem.likelihood.character]
-        if self.kind != "none" and shrink > 1:
+        if self.split != "none" and shrink > 1:
             raise SettingsError(
-                f"recorruption.kind '{self.kind}' needs a network whose code is as large as the image:"
-                " choose another network.kind, or recorruption.kind none"
+                f"recorruption.split '{self.split}' needs a network whose code is as large as the image:"
+                " choose another network.kind, or recorruption.split none"
             )
-        if self.kind == "pixels" and float(problem.observed.float().mean()) < FEW:
+        if self.split == "pixels" and float(problem.observed.float().mean()) < FEW:
             return "none"
-        return self.kind
+        return self.split
 
     def splitter(self, problem: Problem, shrink: int, generator: torch.Generator) -> Splitter | None:
         """What splits the data of `problem` at every step; None for the plain prior."""

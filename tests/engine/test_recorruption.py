@@ -102,7 +102,7 @@ class TestSplitting:
     def halves(self, kind, holes):
         y = RNG.normal(100, 10, (64, 64))
         problem, _ = problem_of(y, holes=holes)
-        splitter = Recorruption(kind=kind).splitter(problem, 1, torch.Generator().manual_seed(0))
+        splitter = Recorruption(split=kind).splitter(problem, 1, torch.Generator().manual_seed(0))
         return problem, splitter(None)
 
     def test_pixels_are_either_given_or_asked(self):
@@ -112,7 +112,7 @@ class TestSplitting:
 
     def test_of_few_pixels_none_is_spared(self):
         problem, _ = problem_of(RNG.normal(100, 10, (64, 64)), holes=RNG.random((64, 64)) < 0.8)
-        splitting = Recorruption(kind="pixels")
+        splitting = Recorruption(split="pixels")
         assert splitting.splitter(problem, 1, torch.Generator().manual_seed(0)) is None
 
     def test_holes_are_hidden_once_more_elsewhere_and_asked_there(self):
@@ -131,8 +131,8 @@ class TestSplitting:
         problem, _ = problem_of(RNG.normal(100, 10, (64, 64)))
         generator = torch.Generator().manual_seed(0)
         assert Recorruption().splitter(problem, 32, generator) is None
-        with pytest.raises(SettingsError, match=r"recorruption\.kind"):
-            Recorruption(kind="noise").splitter(problem, 32, generator)
+        with pytest.raises(SettingsError, match=r"recorruption\.split"):
+            Recorruption(split="noise").splitter(problem, 32, generator)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_network_sees_the_observation_in_its_place(operator):
     problem, frame = problem_of(scene, operator=operator, noise={"kind": "gaussian", "sigma": 0.1})
     recipe = Recipe()
     prior = Prior(
-        problem, frame, recipe.network, recipe.code, recipe.output, Recorruption(kind="noise"),
+        problem, frame, recipe.network, recipe.code, recipe.output, Recorruption(split="noise"),
         precision=torch.float32, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     seen = {}
@@ -164,7 +164,7 @@ def test_it_denoises_better_than_the_plain_prior(scene, noisy):
     small = {"network.channels": 16, "network.depth": 3, "solver.max_steps": 600}
     errors = {}
     for kind in ("none", "noise"):
-        recipe = Recipe().override({**small, "recorruption.kind": kind})
+        recipe = Recipe().override({**small, "recorruption.split": kind})
         result = drain(restore(recipe, observation))
         errors[kind] = np.sqrt(np.mean((result.image - scene) ** 2))
         assert result.provenance["split"] == kind

@@ -86,7 +86,7 @@ def test_run_preview_pause_resume_finish_then_cancel(viewer, open_dock, picture,
     begun = time.monotonic()
     click(dock.cancel_button, qtbot)
     wait(lambda: dock.session.state == State.IDLE)
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 5
     assert names(viewer) == before
     assert dock.run_button.isEnabled()
 

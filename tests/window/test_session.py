@@ -191,17 +191,17 @@ def test_an_error_in_the_middle_is_one_sentence_and_run_works_again(
 ):
     layer = model.add_image(noisy, name="a")
     with monkeypatch.context() as patch:
-        from napari_dip.stopping import _FixedWatch
+        from napari_dip.problem import Problem
 
-        original, calls = _FixedWatch.statistic, []
+        original, calls = Problem.loss, []
 
-        def fail(self, average):
+        def fail(self, x):
             calls.append(1)
             if len(calls) == 30:
                 raise failure
-            return original(self, average)
+            return original(self, x)
 
-        patch.setattr(_FixedWatch, "statistic", fail)
+        patch.setattr(Problem, "loss", fail)
         session.run(recipe, layer)
     ((sentence, error),) = session.sentences
     assert error
