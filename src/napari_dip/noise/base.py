@@ -17,6 +17,7 @@ from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
 SHARP = 5.0  # sigmas of sharpness that make an outlier
+EDGE = 5  # pixels at the edge that L.A.Cosmic does not judge, or not well
 NARROW = 0.85  # pixels: standard deviation of the narrowest star, of FWHM 2
 MANY = 0.02  # part of all pixels: so many are no outliers
 FORETOLD = 0.3  # part of a pixel's light that a star's wings foretell at the least
@@ -269,13 +270,13 @@ def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:
         variance = np.where(known, variances[t, c], np.median(variances[t, c][known]))
         unit = float(np.sqrt(np.median(variance)))  # data of 1e-20 squared would vanish in float32
         signal = np.where(known, (y[t, c] - level) / unit, 0).astype(np.float32)
-        sharp, _ = detect_cosmics(
-            signal,
-            inmask=~known,
-            invar=(variance / unit**2).astype(np.float32),
-            satlevel=np.inf,
-            sigclip=SHARP,
+        # Mirrored beyond the frame, for L.A.Cosmic marks nothing at its edge.
+        wide, unknown, weights = (
+            np.pad(plane, EDGE, mode="reflect")
+            for plane in (signal, ~known, (variance / unit**2).astype(np.float32))
         )
+        sharp, _ = detect_cosmics(wide, inmask=unknown, invar=weights, satlevel=np.inf, sigclip=SHARP)
+        sharp = sharp[EDGE:-EDGE, EDGE:-EDGE]
         signal -= median_filter(signal, 15)
         around = known & ~sharp
         light, weight = (
