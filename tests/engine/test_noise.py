@@ -129,3 +129,14 @@ def test_texture_is_not_taken_for_noise(data_folder, name, sigma):
     image = (image[..., 1] if image.ndim == 3 else image)[128:384, 128:384]
     noisy = image + np.random.default_rng(1).normal(0, sigma, image.shape)
     assert estimate_sigma(noisy) == pytest.approx(sigma, rel=0.03)
+
+
+def test_a_track_is_found_up_to_the_frame_s_edge():
+    frame = np.random.default_rng(0).normal(100, 5, (96, 96))
+    track = np.zeros(frame.shape, bool)
+    for row in range(80, 96):
+        track[row, 30 + row // 4] = True
+    frame[track] += 400
+    found = likelihood_of(Gaussian(outliers=True), Observation.from_array(frame, axes="YX"))
+    assert found.rejected[0, 0][track].all()
+    assert found.rejected.sum() <= track.sum() + 2

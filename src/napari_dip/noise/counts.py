@@ -171,7 +171,7 @@ class _PhotonLikelihood(Likelihood):
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Single photons are dealt out, each to one half: exact however few there are."""
-        if not self._counted:
+        if not self._counted or y.device.type == "mps":  # Apple's GPUs draw no binomial numbers
             return super().split(y, mean, strength, generator)
         share = 1 / (1 + strength**2)
         photons = ((y - self._offset) * self._gain).round().clamp(min=0)
