@@ -34,9 +34,9 @@ class Recorruption(Settings):
     References
     ----------
     .. [1] Pang, Zheng, Quan, Ji, "Recorrupted-to-Recorrupted: unsupervised deep learning for image
-           denoising", CVPR 2021, doi:10.1109/CVPR46437.2021.00208 (noise)
-    .. [2] Quan, Chen, Pang, Ji, "Self2Self with dropout", CVPR 2020,
-           doi:10.1109/CVPR42600.2020.00196 (pixels)
+           denoising", CVPR 2021 (noise).
+    .. [2] Quan, Chen, Pang, Ji, "Self2Self with dropout: learning self-supervised denoising from
+           single image", CVPR 2020 (pixels).
     """
 
     split: Literal["auto", "noise", "pixels", "none"] = "auto"
@@ -45,7 +45,7 @@ class Recorruption(Settings):
     plain prior. Automatic: by noise where it is independent and Gaussian, or as its model says; by
     pixels where it has longer tails; not at all where neighbouring pixels share it."""
     strength: Annotated[float, Field(ge=0.1, le=3)] = 0.5
-    """Split by noise: how much the network is given, in proportion to the data's own noise."""
+    """Split by noise: how much more of it the network's half gets, in proportion to the data's own."""
     kept: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
     """Split by pixels: the part of them that the network is given."""
 
