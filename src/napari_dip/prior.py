@@ -81,6 +81,7 @@ class Prior:
         self._problem = problem
         self._code = code.build(canvas, generator).to(device)
         self._splitter = recorruption.splitter(problem, network.shrink, generator)
+        self._half_seen = 0.5 * problem.operator.adjoint(torch.ones_like(problem.y)).median()
         self._margins = (left, padded[1] - width - left, top, padded[0] - height - top)
         inputs = self._code.channels + (channels + 1 if self._splitter else 0)
         with torch.device("meta"):
@@ -125,7 +126,7 @@ class Prior:
             known = given.observed[0]
             picture = interpolated(shown[0] * self._flat(given.y[0]), shown[0], known)
         else:
-            known = operator.adjoint(shown) > 0.5 * operator.adjoint(torch.ones_like(shown)).median()
+            known = operator.adjoint(shown) > self._half_seen
             picture = self._flat(given.linear_estimate())
         picture = torch.cat((picture, known.float().mean(dim=0, keepdim=True)))
         return torch.nn.functional.pad(picture[None], self._margins, mode="replicate")
