@@ -98,6 +98,10 @@ class Problem:
         """Y - A x in data units, NaN where nothing is observed; (T, C, Y, X)."""
         return torch.where(self.observed, self.y - self.predicted(x), torch.nan)
 
+    def noise_variance(self, x: torch.Tensor) -> torch.Tensor:
+        """Variance of the noise of each datum of the scene `x`, (T, C, Y, X), in data units squared."""
+        return self.likelihood.random(self.predicted(x)).expand_as(self.y) ** 2
+
     def scene_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed."""
         values = (self.y - self.operator.background) / self.operator.gain

@@ -14,6 +14,7 @@ from pydantic import Field
 from napari_dip.codes import AnyCode
 from napari_dip.codes.uniform_noise import UniformNoise
 from napari_dip.compute import Compute
+from napari_dip.ensemble import Ensemble
 from napari_dip.errors import SettingsError
 from napari_dip.networks import AnyNetwork
 from napari_dip.networks.hourglass import Hourglass
@@ -23,6 +24,7 @@ from napari_dip.operators import AnyOperator
 from napari_dip.operators.identity import Identity
 from napari_dip.prior import Output
 from napari_dip.recorruption import Recorruption
+from napari_dip.refinement.settings import Refinement
 from napari_dip.regularisers import Regularisers
 from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
@@ -64,6 +66,10 @@ class Recipe(Settings):
     """Optimiser and running average."""
     stopping: AnyStopping = Automatic()
     """When to stop."""
+    refinement: Refinement = Refinement()
+    """The second look at the data, after the fit."""
+    ensemble: Ensemble = Ensemble()
+    """How many fits are averaged."""
     compute: Compute = Compute()
     """Device and precision."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_dip.compute import memory_errors_explained
+from napari_dip.ensemble import Members
 from napari_dip.io.grid import on_finer_grid
-from napari_dip.observation import Floats, Observation
+from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.prior import Prior
 from napari_dip.problem import Problem
 from napari_dip.recipe import Recipe
 from napari_dip.result import History, Iterate, Result, Wish, blank
-from napari_dip.solve import Solution, Tick, solve
+from napari_dip.solve import TICK, Solution, Tick, solve
+from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
 
 Run = Generator[Iterate, Wish | None, Result]
@@ -26,8 +30,9 @@ Run = Generator[Iterate, Wish | None, Result]
 def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None) -> Run:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
-    Channels are restored jointly, frames (T and Z) one after another with the same seed; an operator
-    that combines exposures takes all T at once.
+    Channels are restored jointly, frames (T and Z) one after another with the same seeds; an operator
+    that combines exposures takes all T at once. With several members in the ensemble each frame is
+    fitted as often, and the mean is the result.
 
     Parameters
     ----------
@@ -62,12 +67,11 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     blocks = list(observation.frames(jointly=jointly))
     axes = observation.axes.replace("T", "") if jointly else observation.axes
     residual = blank(observation.y.shape)
-    image, filled = blank(()), np.zeros((), bool)  # their size is known with the first operator
+    image = uncertainty = blank(())  # their size is known with the first operator
+    filled = np.zeros((), bool)
     histories: list[History] = []
-    sigmas: list[list[float | None]] = []
-    remarks: list[str] = []
-    consistency: list[float] = []
-    noise_origin, split, zoom = "", "none", (1.0, 1.0)
+    scenes: list[Mapping[str, Any]] = []
+    zoom = (1.0, 1.0)
     finished = False
 
     if recipe.compute.threads is not None:
@@ -80,63 +84,63 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 histories.append(History(empty, empty, 0, "not restored: the run was finished before"))
                 continue
             here = np.s_[times.start, :, z]
-            problem, split, fit = _begin(recipe, frame, device, snapshot_every)
-            marked = problem.filled()[_shown(problem)]
+            scene = _Scene(recipe, frame, device)
+            marked = scene.shown(scene.problem.filled())
             if number == 0:
                 length = 1 if jointly else len(observation.y)
                 shape = (length, len(marked), observation.y.shape[2], *marked.shape[1:])
-                image, filled, zoom = blank(shape), np.zeros(shape, bool), problem.operator.zoom
+                image, filled, zoom = blank(shape), np.zeros(shape, bool), scene.problem.operator.zoom
+                uncertainty = blank(shape)
             filled[here] = marked
+            fits = scene.fits(snapshot_every)
             wish: Wish | None = None
-            while True:
-                try:
-                    tick = fit.send(wish)
-                except StopIteration as end:
-                    solution: Solution = end.value
-                    break
+            while (tick := _next(fits, wish)) is not None:
                 preview = None
                 if tick.image is not None:
-                    image[here] = _kept(recipe, problem, tick.image)[_shown(problem)].cpu().numpy()
+                    image[here] = scene.shown(scene.preview(tick.image))
                     preview = observation.as_input(image, axes)
                 wish = yield Iterate(
                     step=tick.step,
                     steps=recipe.solver.max_steps,
                     frame=number,
                     frames=len(blocks),
+                    member=scene.members.number,
+                    members=recipe.ensemble.members,
                     loss=tick.loss,
                     statistic=tick.statistic,
                     seconds=time.monotonic() - started,
                     image=preview,
                 )
                 finished = finished or bool(wish and wish.finish)
-            x = _kept(recipe, problem, solution.x)
-            image[here] = x[_shown(problem)].cpu().numpy()
-            residual[times, :, z] = problem.residual(x).cpu().numpy()
-            consistency.append(round(problem.consistency(x), 2))
-            noise_origin = problem.likelihood.origin
-            sigmas.append([_number(plane) for t in problem.likelihood.sigma for plane in t])
-            remarks.append(problem.operator.remark)
-            histories.append(
-                History(solution.loss, solution.statistic, solution.chosen, solution.reason)
-            )
-            del fit, solution, problem
+            x = scene.kept(scene.members.mean)
+            deviation, calibration = scene.uncertainty()
+            image[here], uncertainty[here] = scene.shown(x), scene.shown(deviation)
+            residual[times, :, z] = scene.problem.residual(x).cpu().numpy()
+            histories += scene.histories
+            scenes.append(scene.described(x) | {"calibration": calibration})
+            del fits, scene
 
     return Result(
         image=observation.as_input(image, axes),
         filled=observation.as_input(filled, axes),
         residual=observation.as_input(residual),
+        uncertainty=observation.as_input(uncertainty, axes) if recipe.ensemble.members > 1 else None,
         axes=axes,
         residual_axes=observation.axes,
         history=tuple(histories),
         provenance={
             "recipe": recipe.model_dump(mode="json"),
             "input": {"path": observation.header.path, "sha256": observation.digest()},
-            "noise": {"sigma": sigmas, "origin": noise_origin},
-            "split": split,
+            "noise": {"sigma": [s["sigma"] for s in scenes], "origin": scenes[-1]["origin"]},
+            "split": scenes[-1]["split"],
             "operator": {
-                "remark": "; ".join(dict.fromkeys(remarks)),
+                "remark": "; ".join(dict.fromkeys(s["remark"] for s in scenes)),
                 "zoom": zoom,
-                "consistency_db": consistency,
+                "consistency_db": [s["consistency"] for s in scenes],
+            },
+            "ensemble": {
+                "members": recipe.ensemble.members,
+                "calibration": [s["calibration"] for s in scenes],
             },
             "chosen": [history.chosen for history in histories],
             "reason": histories[-1].reason,
@@ -167,35 +171,101 @@ def drain(run: Run) -> Result:
             return result
 
 
-def _begin(
-    recipe: Recipe, frame: Observation, device: torch.device, snapshot_every: int | None
-) -> tuple[Problem, str, Generator[Tick, Wish | None, Solution]]:
-    """The problem of one frame, or of several of one scene, how it is split, and the fit."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    problem = Problem.of(frame, recipe.operator, recipe.noise, recipe.regularisers, device=device)
-    watch = recipe.stopping.watch(problem, generator)
-    prior = Prior(
-        watch.fitted,
-        frame,
-        recipe.network,
-        recipe.code,
-        recipe.output,
-        recipe.recorruption,
-        precision=recipe.compute.resolve_precision(device),
-        generator=generator,
-    )
-    split = recipe.recorruption.chosen(problem, recipe.network.shrink)
-    return problem, split, solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
+class _Scene:
+    """One frame, or several of one scene: its problem, and the fits to it."""
+
+    def __init__(self, recipe: Recipe, frame: Observation, device: torch.device) -> None:
+        self._recipe, self._frame, self._device = recipe, frame, device
+        self.problem = Problem.of(
+            frame, recipe.operator, recipe.noise, recipe.regularisers, device=device
+        )
+        self.members = Members(self.problem)
+        self.histories: list[History] = []
+
+    def fits(self, snapshot_every: int | None) -> Generator[Tick, Wish | None, None]:
+        """One fit after another, each with random numbers of its own."""
+        recipe, problem = self._recipe, self.problem
+        for seed in recipe.ensemble.seeds(recipe.seed):
+            generator = torch.Generator().manual_seed(seed)
+            watch = recipe.stopping.watch(problem, generator)
+            prior = Prior(
+                watch.fitted,
+                self._frame,
+                recipe.network,
+                recipe.code,
+                recipe.output,
+                recipe.recorruption,
+                precision=recipe.compute.resolve_precision(self._device),
+                generator=generator,
+            )
+            found = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
+            # Of several fits each keeps to its own half of the data, which calibrates their mean.
+            data = problem if recipe.ensemble.members == 1 else watch.fitted
+            x, finish = yield from self._second_look(found, data, watch)
+            self.members.add(x, watch)
+            self.histories.append(History(found.loss, found.statistic, found.chosen, found.reason))
+            if finish:
+                return
+
+    def _second_look(
+        self, found: Solution, data: Problem, watch: Watch
+    ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
+        """The scene that was found, refined where the recipe says so, and whether that shall be all."""
+        if self._recipe.keep_observed:
+            return found.x, found.wish.finish
+        work = self._recipe.refinement.refined(found.x, data, self.problem, watch)
+        step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
+        wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value, finish
+            if wish.image or time.monotonic() - last_tick >= TICK:
+                last_tick = time.monotonic()
+                image = found.x if wish.image else None
+                wish = (yield Tick(step, loss, statistic, image)) or Wish()
+                finish = finish or wish.finish
+
+    def preview(self, x: torch.Tensor) -> torch.Tensor:
+        """The mean with the fit that is under way, which stands at `x`."""
+        return self.kept(self.members.mean_with(x))
+
+    def kept(self, x: torch.Tensor) -> torch.Tensor:
+        """`x`, or where the recipe says so the nearest scene that explains the observed data exactly."""
+        return self.problem.agreeing(x) if self._recipe.keep_observed else x
+
+    def uncertainty(self) -> tuple[torch.Tensor, float | None]:
+        """One standard deviation of the result's error, (C, H, W), and how it was calibrated."""
+        deviation, calibration = self.members.uncertainty()
+        if self._recipe.keep_observed and self.problem.operator.copies:
+            noise = self.problem.noise_variance(self.members.mean)[0].sqrt()
+            deviation = torch.where(self.problem.observed[0], noise, deviation)
+        return deviation, calibration
+
+    def shown(self, x: torch.Tensor | Flags) -> NDArray[Any]:
+        """The part of `x` (C, H, W) where the result lies."""
+        inside = x[:, *self.problem.operator.window]
+        return inside if isinstance(inside, np.ndarray) else np.asarray(inside.cpu())
+
+    def described(self, x: torch.Tensor) -> dict[str, Any]:
+        """What the provenance says of this scene, restored as `x`."""
+        problem, recipe = self.problem, self._recipe
+        return {
+            "sigma": [_number(plane) for t in problem.likelihood.sigma for plane in t],
+            "origin": problem.likelihood.origin,
+            "split": recipe.recorruption.chosen(problem, recipe.network.shrink),
+            "remark": problem.operator.remark,
+            "consistency": round(problem.consistency(x), 2),
+        }
 
 
-def _kept(recipe: Recipe, problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """`x`, or where the recipe says so the nearest scene that explains the observed data exactly."""
-    return problem.agreeing(x) if recipe.keep_observed else x
-
-
-def _shown(problem: Problem) -> tuple[slice, slice, slice]:
-    """Where in the scene the result lies."""
-    return (slice(None), *problem.operator.window)
+def _next(fits: Generator[Tick, Wish | None, None], wish: Wish | None) -> Tick | None:
+    """The next tick, None after the last."""
+    try:
+        return fits.send(wish)
+    except StopIteration:
+        return None
 
 
 def _number(sigma: Floats) -> float | None:

@@ -38,18 +38,23 @@ class Iterate:
         Steps taken on this frame, and the most that may be taken.
     frame, frames : int
         Which frame, counted from 0, of how many.
+    member, members : int
+        Which fit to this frame, counted from 0, of how many.
     loss, statistic : float
         The loss of the step; the stopping statistic of the running average.
     seconds : float
         Time since the run began.
     image : float32 array with the result's axes, or None
-        The running average where somebody asked for it; frames not yet reached are NaN.
+        The running average where somebody asked for it, in the mean with the fits before; frames not
+        yet reached are NaN.
     """
 
     step: int
     steps: int
     frame: int
     frames: int
+    member: int
+    members: int
     loss: float
     statistic: float
     seconds: float
@@ -58,12 +63,13 @@ class Iterate:
     @property
     def done(self) -> float:
         """Part of the whole run that is done at the latest, from 0 to 1."""
-        return (self.frame + self.step / self.steps) / self.frames
+        fits = self.frame * self.members + self.member + self.step / self.steps
+        return fits / (self.frames * self.members)
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The course of one frame's fit: one entry for each step.
+    """The course of one fit: one entry for each step.
 
     Attributes
     ----------
@@ -95,10 +101,12 @@ class Result:
         Pixels that no observed datum shows: the prior made them up.
     residual : float32 array of the input's shape
         y - A x where observed, NaN elsewhere.
+    uncertainty : float32 array of the image's shape, or None
+        One standard deviation of the image's error, in data units; None where there was one fit only.
     axes, residual_axes : str
         The axes of image and filled, and of the residual.
     history : tuple of History
-        One for each frame.
+        One for each fit, frame by frame.
     provenance : mapping of str to JSON values
         The whole recipe, versions, device, digest of the input, noise level.
     header : Header
@@ -110,6 +118,7 @@ class Result:
     image: Floats
     filled: Flags
     residual: Floats
+    uncertainty: Floats | None
     axes: str
     residual_axes: str
     history: tuple[History, ...]
@@ -119,11 +128,9 @@ class Result:
 
     @property
     def reason(self) -> str:
-        """Why the run stopped, as a sentence; with several frames, why the last of them did."""
+        """Why the run stopped, as a sentence; with several fits, why the last of them did."""
         reasons = [history.reason for history in self.history]
-        if len(reasons) == 1:
-            return reasons[0]
-        return f"frame by frame; the last: {reasons[-1]}"
+        return reasons[0] if len(reasons) == 1 else f"{len(reasons)} fits; the last: {reasons[-1]}"
 
     @property
     def steps(self) -> int:
@@ -144,10 +151,21 @@ class Result:
             splits.get(self.provenance["split"], ""),
             f"{int(self.filled.sum()):,} pixels filled",
             operator["remark"],
+            _trust(self.provenance["ensemble"]),
         ]
         if self.zoom != (1.0, 1.0):
             said.append(f"it predicts the input to {min(operator['consistency_db']):.1f} dB")
         return "; ".join(filter(None, said))
+
+
+def _trust(ensemble: Mapping[str, Any]) -> str:
+    """How the uncertainty came about, where there is one."""
+    if ensemble["members"] == 1:
+        return ""
+    factors = [factor for factor in ensemble["calibration"] if factor is not None]
+    if not factors:
+        return "uncertainty: what the fits disagree, not calibrated"
+    return f"uncertainty: {np.median(factors):.1f} times what the fits disagree, by data not fitted"
 
 
 def blank(shape: tuple[int, ...]) -> NDArray[np.float32]:

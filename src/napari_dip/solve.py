@@ -54,6 +54,8 @@ class Solution:
     statistic: Floats
     chosen: int
     reason: str
+    wish: Wish
+    """What the reader of the run asked for last."""
 
 
 def solve(
@@ -128,4 +130,4 @@ def solve(
                 reason = f"finished by hand after {step} steps"
     course = statistics[:step].cpu().numpy()
     chosen = int(np.nanargmin(course)) + 1 if watch.keeps_least else step
-    return Solution(best, losses[:step].cpu().numpy(), course, chosen, reason)
+    return Solution(best, losses[:step].cpu().numpy(), course, chosen, reason, wish)

@@ -33,6 +33,12 @@ class Watch(ABC):
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
         """A sentence once the statistics of all steps so far show that it is time, else None."""
 
+    judged: torch.Tensor | None = None
+    """Data that can judge the fitted x, (T, C, Y, X), or None: their noise is not in it, but for what
+    the `probe` tells."""
+    probe: torch.Tensor | None = None
+    """Numbers in data units whose covariance with x is that of the data's own noise; None for none."""
+
 
 class StoppingSettings(Settings, ABC):
     """Settings of one stopping rule."""
@@ -71,7 +77,7 @@ class HeldOut(_Judged):
 
     def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.hold_out(self.fraction, generator)
-        return _JudgedWatch(self, fitted, judge.robust_loss, "the held-out pixels")
+        return _JudgedWatch(self, fitted, judge.robust_loss, "the held-out pixels", judge.observed)
 
 
 class Fission(_Judged):
@@ -98,7 +104,8 @@ class Fission(_Judged):
         def error(x: torch.Tensor) -> torch.Tensor:
             return judge.misfit(judge.predicted(x)) - added
 
-        return _JudgedWatch(self, fitted, error, "the half that was not fitted")
+        half = "the half that was not fitted"
+        return _JudgedWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
 
 
 @dataclass
@@ -107,6 +114,8 @@ class _JudgedWatch(Watch):
     fitted: Problem
     statistic: Callable[[torch.Tensor], torch.Tensor]
     judge: str
+    judged: torch.Tensor
+    probe: torch.Tensor | None = None
     keeps_least: bool = True
 
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:

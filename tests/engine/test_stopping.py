@@ -51,7 +51,9 @@ def test_fission_judges_by_the_half_that_is_not_fitted(observation):
 
 
 def test_the_image_is_the_one_of_the_chosen_step(quick, observation):
-    recipe = quick.override({"solver.max_steps": 300, "stopping.patience": 40})
+    recipe = quick.override(
+        {"solver.max_steps": 300, "stopping.patience": 40, "refinement.patches": "off"}
+    )
     images = {}
     run = restore(recipe, observation, snapshot_every=1)
     while True:

@@ -116,7 +116,8 @@ def write(path: str | os.PathLike[str], result: Result, *, overwrite: bool = Fal
     """Write a result as float32, with all that its input's file said and the recipe that made it.
 
     The file appears whole or not at all. FITS keeps the input's other HDUs and every card that is
-    still true; TIFF is OME-TIFF. Filled pixels are marked in an image of their own, FILLED.
+    still true; TIFF is OME-TIFF. Filled pixels are marked in an image of their own, FILLED, and
+    the uncertainty, where there is one, is in UNCERT.
 
     Raises
     ------
@@ -124,7 +125,9 @@ def write(path: str | os.PathLike[str], result: Result, *, overwrite: bool = Fal
         If the folder, the suffix or the disk does not allow it, or the file exists and may not be
         replaced.
     """
-    picture = FileImage(result.image, result.axes, flagged=result.filled, header=result.header)
+    picture = FileImage(
+        result.image, result.axes, flagged=result.filled, sigma=result.uncertainty, header=result.header
+    )
     save(path, picture, result.provenance, overwrite=overwrite)
 
 

@@ -82,7 +82,7 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
         header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
         image = kind(_storable(picture.array.reshape(shape)), header)
-        for old in [hdu for hdu in hdus[index + 1 :] if _name(hdu) == "FILLED" and _marks(hdu, image)]:
+        for old in [hdu for hdu in hdus[index + 1 :] if _marks(hdu, image)]:
             hdus.remove(old)
         hdus[index] = image
         if not picture.header.cards:
@@ -90,16 +90,27 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         _name_time(image.header, picture)
         if provenance:
             _record(image.header, picture, provenance)
-        if provenance and picture.flagged is not None and picture.flagged.any():
-            filled = picture.flagged.reshape(shape).astype(np.uint8)
-            mark = fits.ImageHDU(filled, name="FILLED")
-            mark.header["DIPOF"] = (_name(image), "name of the image that this is about")
-            mark.header["DIPOFVER"] = (image.ver, "its EXTVER")
-            mark.header["COMMENT"] = "1: not observed, made up by the deep image prior"
-            hdus.append(mark)
+            for name, (plane, comment) in _by_products(picture).items():
+                aside = fits.ImageHDU(plane.reshape(shape), name=name)
+                aside.header["DIPOF"] = (_name(image), "name of the image that this is about")
+                aside.header["DIPOFVER"] = (image.ver, "its EXTVER")
+                aside.header["COMMENT"] = comment
+                hdus.append(aside)
         with replacing(path) as unfinished, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="silentfix+ignore")
+
+
+def _by_products(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
+    """What a restoration says about its pixels: extensions by name, each with a comment."""
+    found: dict[str, tuple[NDArray[Any], str]] = {}
+    if picture.flagged is not None and picture.flagged.any():
+        comment = "1: not observed, made up by the deep image prior"
+        found["FILLED"] = (picture.flagged.astype(np.uint8), comment)
+    if picture.sigma is not None:
+        comment = "one standard deviation of the restored image's error, in its unit"
+        found["UNCERT"] = (picture.sigma, comment)
+    return found
 
 
 @contextmanager
@@ -154,6 +165,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     hdu = hdus[index]
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
     companions = [other for other in hdus if _belongs_to(other, hdu)]
+    companions.sort(key=lambda other: not _marks(other, hdu))  # ours is of this very image
     array, axes = _without_single_axes(_native(hdu.data), stored_header, path)
     sigma = next((_native_sigma(c) for c in companions if _name(c) in _SIGMAS), None)
     if sigma is not None and not np.any(sigma > 0):
@@ -182,14 +194,14 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
 def _belongs_to(other: Any, hdu: Any) -> bool:
     if other is hdu or not _is_image(other) or other.shape != hdu.shape:
         return False
-    if _name(other) == "FILLED":
+    if "DIPOF" in other.header:
         return _marks(other, hdu)
     return _name(other) in _COMPANIONS and bool(other.ver == hdu.ver)
 
 
-def _marks(filled: Any, hdu: Any) -> bool:
-    """Whether the FILLED extension `filled` is about `hdu`."""
-    about = (filled.header.get("DIPOF", ""), filled.header.get("DIPOFVER", 1))
+def _marks(other: Any, hdu: Any) -> bool:
+    """Whether `other` is a by-product of the restoration of `hdu`."""
+    about = (other.header.get("DIPOF"), other.header.get("DIPOFVER", 1))
     return bool(about == (_name(hdu), hdu.ver))
 
 

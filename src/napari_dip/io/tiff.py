@@ -26,16 +26,20 @@ _UNITS = {"nm", "mm", "cm", "m", "s", "ms", "min", "h"}
 
 
 def tiff_images(path: Path) -> Iterator[FileImage]:
-    """The series of a TIFF file, pyramids at full resolution; FILLED marks the one before it."""
+    """The series of a TIFF file, pyramids at full resolution; FILLED and UNCERT are about the last."""
     with _opened(path) as tiff:
-        series = list(tiff.series)
-        for number, one in enumerate(series):
-            if number and one.name == "FILLED":
-                continue
-            image = _image(path, tiff, number, one)
-            after = series[number + 1] if number + 1 < len(series) else None
-            if after is not None and after.name == "FILLED" and after.shape == one.shape:
-                image = replace(image, flagged=after.asarray() != 0)
+        image: FileImage | None = None
+        for number, one in enumerate(tiff.series):
+            same_size = image is not None and image.array.shape == one.shape
+            if image is not None and one.name == "FILLED":
+                image = replace(image, flagged=one.asarray() != 0) if same_size else image
+            elif image is not None and one.name == "UNCERT":
+                image = replace(image, sigma=one.asarray()) if same_size else image
+            else:
+                if image is not None:
+                    yield image
+                image = _image(path, tiff, number, one)
+        if image is not None:
             yield image
 
 
@@ -49,7 +53,7 @@ def tiff_recipe(path: Path) -> str:
 
 
 def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
-    """Write `picture` as OME-TIFF, with FILLED as a second image where pixels were filled."""
+    """Write `picture` as OME-TIFF, with FILLED and UNCERT as further images where it has them."""
     header = picture.header
     colour = picture.rgb and picture.array.dtype == np.uint8
     order = [letter for letter in picture.axes if letter not in "YX" and not (colour and letter == "C")]
@@ -78,6 +82,9 @@ def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         if provenance and picture.flagged is not None and picture.flagged.any():
             filled = picture.flagged.transpose(positions).astype(np.uint8)
             tiff.write(filled, metadata={"axes": axes, "Name": "FILLED"}, **options)
+        if provenance and picture.sigma is not None:
+            sigma = picture.sigma.transpose(positions)
+            tiff.write(sigma, metadata={"axes": axes, "Name": "UNCERT"}, **options)
 
 
 def _notes(header: Header, provenance: Mapping[str, Any]) -> dict[str, str]:

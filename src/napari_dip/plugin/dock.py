@@ -336,9 +336,13 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         done = int(1000 * iterate.done)
         self.bar.setValue(done)
         if self.session.state == State.RUNNING:
-            frame = f"frame {iterate.frame + 1} of {iterate.frames}, " if iterate.frames > 1 else ""
+            counts = (
+                ("frame", iterate.frame, iterate.frames),
+                ("fit", iterate.member, iterate.members),
+            )
+            where = "".join(f"{what} {at + 1} of {n}, " for what, at, n in counts if n > 1)
             self._say(
-                f"Running: {frame}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
+                f"Running: {where}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
                 f" at step {iterate.steps} at the latest.",
                 error=False,
             )

@@ -219,7 +219,8 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     # Colours are shown from 0 to 1; as long as nobody painted in them, what was restored is saved.
     untouched = rgb and np.array_equal(pixels, np.clip(result.image / ours["white"], 0, 1))
     image = result.image if untouched else _unscaled(pixels, ours, rgb=rgb)
-    return FileImage(image, axes, flagged=result.filled, header=header), result.provenance
+    picture = FileImage(image, axes, flagged=result.filled, sigma=result.uncertainty, header=header)
+    return picture, result.provenance
 
 
 def _pixels(layer: Layer) -> NDArray[Any]:

@@ -53,21 +53,22 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
         """Forget the run before."""
         self._steps: list[int] = []
         self._values: list[tuple[float, float]] = []
-        self._frame = 0
+        self._fit = (0, 0)
         self._chosen.hide()
         self._draw(np.zeros(0), np.zeros((0, 2)))
 
     def add(self, iterate: Iterate) -> None:
-        """One more point; a new frame begins a new course."""
-        if iterate.frame != self._frame:
+        """One more point; a new fit begins a new course."""
+        fit = iterate.frame, iterate.member
+        if fit != self._fit:
             self.clear_course()
-            self._frame = iterate.frame
+            self._fit = fit
         self._steps.append(iterate.step)
         self._values.append((iterate.loss, iterate.statistic))
         self._draw(np.array(self._steps), np.array(self._values))
 
     def show_result(self, result: Result) -> None:
-        """Every step of the last frame, and which was taken."""
+        """Every step of the last fit, and which was taken."""
         course = result.history[-1]
         if course.chosen:
             steps = np.arange(1, len(course.loss) + 1)

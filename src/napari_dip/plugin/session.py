@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from psygnal import Signal
@@ -167,7 +167,7 @@ class Session:
             return
         if iterate.image is not None:
             self._show_preview(run, iterate.image)
-            if iterate.frames == 1 and iterate.step % run.every == 0:
+            if iterate.frames == 1 and not iterate.member and iterate.step % run.every == 0:
                 self._keep_snapshot(run, iterate.step, iterate.image)
         self.advanced.emit(iterate)
 
@@ -218,7 +218,9 @@ class Session:
             restored.data = place.shown(result.image)
             restored.name, restored.metadata = options["name"], options["metadata"]
         self._add_snapshots(run, result)
-        self._add_residual(run, result)
+        self._add_aside(run, result, "residual")
+        if result.uncertainty is not None:
+            self._add_aside(run, result, "uncertainty")
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if result.filled.any():
             self._add_filled(run, result)
@@ -234,17 +236,21 @@ class Session:
         options["metadata"].pop("napari-dip")  # its axes are no image's
         self._add_image(stack, options | place.stacked("iteration", run.every) | {"visible": False})
 
-    def _add_residual(self, run: _Run, result: Result) -> None:
-        residual = result.residual
-        if run.place.rgb:  # differences have no colour: show their mean over the channels
-            residual = residual.mean(axis=-1)
-        known = residual[np.isfinite(residual)]
-        spread = (4 * float(known.std()) if known.size else 0) or 1.0
-        source = run.observation.header
-        options = run.place.image_options("residual", header=_aside(source, "residual"))
-        options |= {"rgb": False, "contrast_limits": (-spread, spread), "colormap": "PiYG"}
-        options["metadata"]["napari-dip"]["axes"] = result.residual_axes[: residual.ndim]
-        self._add_image(residual, options | {"visible": False, "gamma": 1})
+    def _add_aside(self, run: _Run, result: Result, what: Literal["residual", "uncertainty"]) -> None:
+        values: Floats = getattr(result, what)
+        if what == "residual":
+            place, axes, header = run.place, result.residual_axes, run.observation.header
+        else:
+            place, axes, header = run.place_of(result.image), result.axes, result.header
+        if run.place.rgb:  # differences and deviations have no colour: show their mean
+            values = values.mean(axis=-1)
+        options = place.image_options(what, header=_aside(header, what))
+        options["metadata"]["napari-dip"]["axes"] = axes[: values.ndim]
+        known = values[np.isfinite(values)]
+        most = 4 * float(np.sqrt(np.mean(known**2))) if known.any() else 1.0
+        limits = (-most, most) if what == "residual" else (0, most)
+        options |= {"contrast_limits": limits, "rgb": False, "visible": False, "gamma": 1}
+        self._add_image(values, options | {"colormap": "PiYG" if what == "residual" else "magma"})
 
     def _add_filled(self, run: _Run, result: Result) -> None:
         filled = result.filled.any(axis=-1) if run.place.rgb else result.filled

@@ -1,0 +1,126 @@
+"""Nonlocal Bayes: alike patches are estimated together, with the prior's picture as the pilot."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from napari_dip.problem import Problem
+from napari_dip.torch_import import torch
+
+SEARCH = 10  # pixels around a patch in which others like it are looked for
+STEP = 2  # pixels between two such patches
+BATCH = 512  # groups of patches at a time
+STRIP = 2**15  # patches whose distances are held at a time
+
+
+def nonlocal_bayes(
+    pilot: torch.Tensor, problem: Problem, *, side: int, alike: int
+) -> Generator[None, None, torch.Tensor]:
+    """Estimate patches of the scene that the `pilot` (C, H, W) shows alike together, from the data.
+
+    Each group gets the linear estimate with the least error, with the covariance of the pilot's
+    patches, the noise as it is there, and the pilot's mean moved to that of the data where these
+    differ by more than noise. Yields between two steps of the work.
+
+    Parameters
+    ----------
+    pilot : (C, H, W) tensor
+        The scene as far as it is known, with little noise.
+    problem : Problem
+        The data, through an operator that copies.
+    side : int
+        Of a patch. [pixel]
+    alike : int
+        Patches in a group.
+
+    References
+    ----------
+    .. [1] Lebrun, Buades, Morel, "A nonlocal Bayesian image denoising algorithm", SIAM J. Imaging
+           Sci. 6 (2013) 1665, doi:10.1137/120874989, eq. (12); there the pilot is a first estimate of
+           the same kind.
+    """
+    channels, height, width = pilot.shape
+    grid = _Grid(height - side + 1, width - side + 1)
+    told = problem.observed if problem.one_sided is None else problem.observed & ~problem.one_sided
+    # What is not known is the picture's: a patch with a hole is estimated from the rest of it.
+    data = torch.where(told[0], problem.y[0], pilot).flatten()
+    deviation = problem.likelihood.deviation(problem.predicted(pilot))[0]
+    usual = deviation[deviation.isfinite()].median()
+    deviation = torch.where(deviation.isfinite(), deviation, usual).expand_as(pilot).flatten()
+    flat = pilot.flatten()
+    inside = torch.arange(side, device=pilot.device)
+    planes = torch.arange(channels, device=pilot.device)[:, None, None] * height * width
+    offsets = (planes + inside[:, None] * width + inside).flatten()
+    light, weight = torch.zeros((2, flat.numel()), device=pilot.device, dtype=flat.dtype)
+    for corners in grid.groups(pilot / usual, side, alike):
+        where = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        noise = deviation[where].square().mean(dim=1, keepdim=True).sqrt()
+        picture = (flat[where] / noise).double()
+        mean = picture.mean(dim=1, keepdim=True)
+        centred = picture - mean
+        covariance = centred.mT @ centred / (alike - 1)
+        seen = (data[where] / noise).double()
+        mean = picture.mean(dim=1, keepdim=True)
+        centred = picture - mean
+        covariance = centred.mT @ centred / (alike - 1)
+        mean = mean + _beyond_noise(seen.mean(dim=1, keepdim=True) - mean, alike)
+        total = covariance + torch.eye(len(offsets), device=pilot.device, dtype=torch.double)
+        estimate = mean + (seen - mean) @ torch.linalg.solve(total, covariance)
+        light.index_add_(0, where.flatten(), (estimate * noise).to(flat.dtype).flatten())
+        weight.index_add_(0, where.flatten(), torch.ones_like(light[:1]).expand(where.numel()))
+        yield
+    refined: torch.Tensor = (light / weight).reshape(pilot.shape)
+    return refined
+
+
+def _beyond_noise(difference: torch.Tensor, number: int) -> torch.Tensor:
+    """What of the `difference` (..., d) of two means is more than the noise of `number` data in each.
+
+    References
+    ----------
+    .. [1] James, Stein, "Estimation with quadratic loss", Proc. Fourth Berkeley Symp. 1 (1961) 361,
+           eq. (6); its positive part.
+    """
+    expected = (difference.shape[-1] - 2) / number
+    found = (difference**2).sum(dim=-1, keepdim=True)
+    return (1 - expected / found.clamp(min=1e-12)).clamp(min=0) * difference
+
+
+class _Grid:
+    """The places of all patches of a picture, and a coarser grid of those that find their like."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._shape = height, width
+        self._reach = tuple(min(SEARCH, size - 1) for size in self._shape)
+
+    def groups(self, pilot: torch.Tensor, side: int, alike: int) -> Iterator[torch.Tensor]:
+        """Rows and columns of the corners of alike patches, (B, alike, 2), some groups at a time."""
+        rows, columns = (
+            torch.unique(torch.tensor([*range(0, size, STEP), size - 1])) for size in self._shape
+        )
+        shifts = torch.cartesian_prod(*(torch.arange(-r, r + 1) for r in self._reach)).to(pilot.device)
+        for some in torch.split(rows, max(STRIP // len(columns), 1)):
+            places = torch.cartesian_prod(some, columns).to(pilot.device)
+            nearest = self._distances(pilot, side, places, shifts).topk(alike, largest=False).indices
+            yield from torch.split(places[:, None] + shifts[nearest], BATCH)
+
+    def _distances(
+        self, pilot: torch.Tensor, side: int, places: torch.Tensor, shifts: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean squares of the differences of the patches at `places` and those shifted; (N, shifts)."""
+        first, last = int(places[0, 0]), int(places[-1, 0])
+        top, left = self._reach
+        wide = torch.nn.functional.pad(pilot[None], (left, left, top, top), mode="replicate")[0]
+        here = pilot[:, first : last + side]
+        found = torch.empty((len(places), len(shifts)), device=pilot.device)
+        limits = torch.tensor(self._shape, device=pilot.device)
+        for number, (down, right) in enumerate(shifts.tolist()):
+            rows = slice(first + top + down, last + side + top + down)
+            there = wide[:, rows, left + right : left + right + pilot.shape[2]]
+            squares = ((there - here) ** 2).sum(dim=0)
+            means = torch.nn.functional.avg_pool2d(squares[None, None], side, 1)[0, 0]
+            target = places + shifts[number]
+            outside = ((target < 0) | (target >= limits)).any(dim=1)
+            at_places = means[places[:, 0] - first, places[:, 1]]
+            found[:, number] = torch.where(outside, torch.inf, at_places)
+        return found

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from napari_dip import Observation, Recipe, drain, restore
+from napari_dip.problem import Problem
+from napari_dip.refinement import nonlocal_bayes as patches
+from napari_dip.refinement.settings import Refinement
+from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk
+from napari_dip.stopping import Fission
+
+
+def problem_of(array, *, holes=None, psf=None, axes="YX", **told):
+    recipe = Recipe().override({"noise.relative": 0, **told})
+    observation = Observation.from_array(array, axes=axes, holes=holes)
+    if psf is not None:
+        observation = observation.with_extra("psf", psf)
+    return Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+
+
+def refined(pilot, problem, *, side=5, alike=20):
+    work = patches.nonlocal_bayes(torch.from_numpy(pilot).float(), problem, side=side, alike=alike)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value.numpy()
+
+
+def error(x, truth):
+    return np.sqrt(np.mean((x - truth) ** 2))
+
+
+@pytest.fixture
+def stripes():
+    """(1, 48, 56) float: stripes that a smooth pilot has lost for a good part, and such a pilot."""
+    y, x = np.mgrid[:48, :56]
+    truth = 100 + 20 * np.sin(0.9 * x + 0.3 * y)
+    return truth[None], gaussian_filter(truth, 1)[None]
+
+
+def test_what_the_pilot_has_lost_comes_back_from_the_data(stripes):
+    truth, pilot = stripes
+    noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
+    found = refined(pilot, problem_of(noisy, **{"noise.sigma": 8.0}))
+    assert error(found, truth) < 0.5 * error(pilot, truth)
+    assert error(found, truth) < 0.5 * error(noisy, truth)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e9])
+def test_what_stands_in_a_hole_changes_nothing(stripes, value):
+    truth, pilot = stripes
+    noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
+    holes = np.zeros(noisy.shape, bool)
+    holes[20:24, 20:30] = True
+    before = refined(pilot, problem_of(noisy, holes=holes, **{"noise.sigma": 8.0}))
+    noisy[holes] = value
+    after = refined(pilot, problem_of(noisy, holes=holes, **{"noise.sigma": 8.0}))
+    np.testing.assert_array_equal(before, after)
+    assert np.isfinite(before).all()
+
+
+def test_strips_and_batches_leave_no_seam(stripes, monkeypatch):
+    truth, pilot = stripes
+    noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
+    problem = problem_of(noisy, **{"noise.sigma": 8.0})
+    whole = refined(pilot, problem)
+    monkeypatch.setattr(patches, "STRIP", 30)
+    monkeypatch.setattr(patches, "BATCH", 7)
+    np.testing.assert_allclose(refined(pilot, problem), whole, rtol=1e-5)
+
+
+def test_a_star_that_the_pilot_has_too_faint_is_put_right():
+    y, x = np.mgrid[:64, :64]
+    places = np.random.default_rng(0).uniform(6, 58, (12, 2))
+    peaks = np.random.default_rng(1).uniform(200, 4000, 12)
+    stars = sum(
+        p * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 4.5) for p, (r, c) in zip(peaks, places, strict=True)
+    )
+    truth = 100 + stars
+    seen = np.random.default_rng(2).poisson(truth).astype(float)
+    pilot = (100 + 0.9 * stars)[None]
+    problem = problem_of(seen, **{"noise.kind": "poisson", "noise.gain": 1.0})
+    found = refined(pilot, problem, side=7, alike=40)
+    core = stars > 0.5 * stars.max()
+    assert abs((found[0] - truth)[core].mean()) < 0.2 * abs((pilot[0] - truth)[core].mean())
+    sky = stars < 1
+    assert error(found[0][sky], truth[sky]) < 0.3 * error(seen[sky], truth[sky])
+
+
+def test_the_smallest_image_and_the_largest_groups():
+    array = np.random.default_rng(0).normal(100, 5, (32, 32))
+    found = refined(array[None], problem_of(array, **{"noise.sigma": 5.0}), side=12, alike=100)
+    assert np.isfinite(found).all()
+
+
+def test_it_is_left_out_where_the_noise_is_shared_or_pixels_are_kept(quick, scene, noisy):
+    off = quick.override({"refinement.patches": "off"})
+    white = Observation.from_array(noisy, axes="YX")
+    large = np.kron(scene, np.ones((3, 3)))
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 20, large.shape), 0.8)
+    shared = Observation.from_array(large + noise, axes="YX")
+    kept = {"keep_observed": True}
+    for recipe, observation, same in (
+        (quick, white, False),
+        (quick, shared, True),
+        (quick.override(kept), white, True),
+    ):
+        plain = drain(restore(recipe.override({"refinement.patches": "off"}), observation)).image
+        image = drain(restore(recipe, observation)).image
+        assert np.array_equal(image, plain) == same
+    forced = drain(restore(quick.override({"refinement.patches": "on"}), shared)).image
+    assert not np.array_equal(forced, drain(restore(off, shared)).image)
+
+
+@pytest.fixture
+def blurred():
+    """A smooth scene seen through a PSF, its problem, and a picture of it with noise in its detail."""
+    rng = np.random.default_rng(0)
+    scene = 100 + 2000 * gaussian_filter(rng.normal(size=(96, 96)), 8)
+    psf = np.zeros((9, 9))
+    psf[4, 4] = 1
+    psf = gaussian_filter(psf, 1.5)
+    from scipy.signal import fftconvolve
+
+    data = fftconvolve(scene, psf, mode="valid") + rng.normal(0, 2, (88, 88))
+    problem = problem_of(data, psf=psf, **{"noise.sigma": 2.0, "operator.kind": "blur"})
+    return scene[4:-4, 4:-4], problem
+
+
+def test_frequencies_that_are_noise_are_taken_out(blurred):
+    truth, problem = blurred
+    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+    # A picture that learnt the noise of the half that it was fitted to.
+    x = watch.fitted.linear_estimate() + 0.5 * problem.operator.adjoint(
+        watch.fitted.y - watch.fitted.predicted(watch.fitted.linear_estimate())
+    )
+    found = spectrally_shrunk(x, problem, watch.probe)
+    inside = (slice(None), *problem.operator.window)
+    before, after = (error(image[inside][0].numpy(), truth) for image in (x, found))
+    assert after < 0.8 * before
+    np.testing.assert_allclose(found.mean(), x.mean(), rtol=1e-5)
+
+
+def test_a_picture_without_noise_stays_as_it_is(blurred):
+    truth, problem = blurred
+    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+    x = problem.operator.adjoint(torch.zeros_like(problem.y))
+    inside = (slice(None), *problem.operator.window)
+    wide = np.pad(
+        truth, [(s.start, x.shape[1 + i] - s.stop) for i, s in enumerate(inside[1:])], mode="reflect"
+    )
+    x = torch.from_numpy(wide)[None].float()
+    found = spectrally_shrunk(x, problem, watch.probe)
+    assert error(found[inside][0].numpy(), truth) < 0.1 * truth.std()
+
+
+def test_it_is_for_blurs_and_can_be_switched_off(quick, blurred):
+    _, problem = blurred
+    told = {"operator.kind": "blur", "operator.psf": "gaussian", "operator.fwhm": 3.0}
+    recipe = quick.override(told | {"stopping.kind": "fission", "solver.max_steps": 100})
+    observation = Observation.from_array(problem.y[0, 0].numpy(), axes="YX")
+    on, off = (
+        drain(restore(recipe.override({"refinement.spectrum": kind}), observation)).image
+        for kind in ("auto", "off")
+    )
+    assert not np.array_equal(on, off)
+    assert Refinement().spectrum == "auto"
