@@ -28,7 +28,6 @@ from common import (
     DATA,
     centre,
     conditions,
-    curve,
     halved,
     header,
     natural,
@@ -55,7 +54,7 @@ def oracle(observed, forward, truth, settings, steps):
 
 def inpaint(asked):
     """Random pixels missing."""
-    header("image", "missing", "biharmonic", "reference, oracle", "ours, stopped", "at step", "own best")
+    header("image", "missing", "biharmonic", "reference, oracle", "ours, stopped", "at step")
     for missing, steps in ((0.5, 4000), (0.9, 3000)):
         for name in ("barbara", "camera"):
             truth = centre(natural(f"{name}.png"), SIDE)
@@ -66,11 +65,10 @@ def inpaint(asked):
                 bar = oracle(observed, lambda x: x, truth, reference.RANDOM_PIXELS, steps)
             classical = inpaint_biharmonic(np.where(holes, 0, truth) / 255, holes) * 255
             observation = Observation.from_array(truth, axes="YX", holes=holes)
-            result, (best, _) = curve(Recipe.preset("inpaint-random"), observation, truth)
+            result = drain(restore(Recipe.preset("inpaint-random"), observation))
             row(
                 name, f"{missing:.0%}", f"{psnr(truth, classical):.2f}", bar,
                 f"{psnr(truth, result.image):.2f}", f"{result.history[0].chosen} of {result.steps}",
-                f"{best:.2f}",
             )  # fmt: skip
 
 
@@ -95,13 +93,13 @@ def holes(asked):
         )  # fmt: skip
     kate = centre(natural("kate.png"), 192)
     text = centre(natural("kate_mask.png"), 192) < 128
-    result, (best, _) = curve(
-        Recipe.preset("inpaint"), Observation.from_array(kate, axes="YXC", holes=text), kate
+    result = drain(
+        restore(Recipe.preset("inpaint"), Observation.from_array(kate, axes="YXC", holes=text))
     )
     classical = inpaint_biharmonic(np.where(text[..., None], 0, kate) / 255, text, channel_axis=-1) * 255
     print(
         f"kate, text: {psnr(kate, result.image):.2f} dB at {result.history[0].chosen} of {result.steps}"
-        f" (own best {best:.2f}), biharmonic {psnr(kate, classical):.2f}"
+        f", biharmonic {psnr(kate, classical):.2f}"
     )
     picture(
         "text_kate", ("given", np.where(text[..., None], 255, kate)), ("biharmonic", classical),
@@ -195,7 +193,7 @@ def super_resolution(asked):
                 given = channels_first(low)
                 bar = oracle(given, lanczos2_forward(4), truth, reference.SUPER_RESOLUTION, 2000)
             recipe = Recipe.preset("super-resolution").override({"operator.factor": factor})
-            result, _ = curve(recipe, Observation.from_array(low, axes="YXC"), truth)
+            result = drain(restore(recipe, Observation.from_array(low, axes="YXC")))
             row(
                 name, factor, f"{psnr(truth, cubic):.2f}", bar, f"{psnr(truth, result.image):.2f}",
                 f"{result.history[0].chosen} of {result.steps}",
@@ -286,7 +284,7 @@ def deconvolve(asked):
         span = truth.max() - truth.min()
         lucy, inverse = best_classical(seen, psf, truth, truth.min(), span)
         observation = Observation.from_array(seen, axes="YX").with_extra("psf", psf)
-        result, _ = curve(Recipe.preset("deconvolve"), observation, truth)
+        result = drain(restore(Recipe.preset("deconvolve"), observation))
         row(
             name, f"{psnr(truth, seen, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
             f"{psnr(truth, result.image, span):.2f}", f"{result.history[0].chosen} of {result.steps}",

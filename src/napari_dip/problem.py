@@ -72,6 +72,11 @@ class Problem:
             one_sided=None if censored is None else torch.from_numpy(censored).to(device),
         )
 
+    @property
+    def told(self) -> torch.Tensor:
+        """The observed data that tell a value, and not 'at least' or 'at most', (T, C, Y, X)."""
+        return self.observed if self.one_sided is None else self.observed & ~self.one_sided
+
     def predicted(self, x: torch.Tensor) -> torch.Tensor:
         """The noise-free data of the scene `x`, (T, C, Y, X)."""
         return self.operator(x) + self.operator.background
@@ -119,7 +124,7 @@ class Problem:
         For the identity these are the observed pixels themselves; for downsampling it is the
         back-projection.
         """
-        told = self.observed if self.one_sided is None else self.observed & ~self.one_sided
+        told = self.told
         if self.operator.copies:
             return torch.where(told[0], self.y[0], x)
 
@@ -154,6 +159,23 @@ class Problem:
 
         left = torch.where(self.observed, self.y - self.predicted(flat), 0.0)
         return flat + self.operator.adjoint(_conjugate_gradients(through, left, 12))
+
+    def made_up(self, x: torch.Tensor) -> float:
+        """How far the scene `x` is from a linear estimate where that is one, r.m.s.; in data units."""
+        if not self.operator.copies:
+            return float((x - self.linear_estimate()).square().mean().sqrt())
+        missing = ~self.observed[0]
+        return float((x - self._smoothed()[0])[missing].square().mean().sqrt())
+
+    def scene_and_noise(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The data as a noisy scene, `x` itself where they tell nothing, and their noise; (C, H, W).
+
+        For operators that copy.
+        """
+        deviation = self.likelihood.deviation(self.predicted(x))[0].expand_as(x)
+        usual = deviation[deviation.isfinite()].median()
+        noise = torch.where(deviation.isfinite(), deviation, usual)
+        return torch.where(self.told[0], self.y[0], x), noise
 
     def filled(self) -> Flags:
         """Pixels of the scene that no observed datum shows well: the prior makes them up; (C, H, W)."""

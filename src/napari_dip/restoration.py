@@ -211,9 +211,9 @@ class _Scene:
         self, found: Solution, data: Problem, watch: Watch
     ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
         """The scene that was found, refined where the recipe says so, and whether that shall be all."""
-        if self._recipe.keep_observed:
-            return found.x, found.wish.finish
-        work = self._recipe.refinement.refined(found.x, data, self.problem, watch)
+        work = self._recipe.refinement.refined(
+            found.x, data, self.problem, watch, keep_observed=self._recipe.keep_observed
+        )
         step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
         wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
         while True:

@@ -20,7 +20,8 @@ def problem_of(array, *, holes=None, psf=None, axes="YX", **told):
 
 
 def refined(pilot, problem, *, side=5, alike=20):
-    work = patches.nonlocal_bayes(torch.from_numpy(pilot).float(), problem, side=side, alike=alike)
+    x = torch.from_numpy(pilot).float()
+    work = patches.nonlocal_bayes(x, *problem.scene_and_noise(x), side=side, alike=alike)
     while True:
         try:
             next(work)

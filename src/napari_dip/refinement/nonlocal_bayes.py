@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from napari_dip.problem import Problem
 from napari_dip.torch_import import torch
 
 SEARCH = 10  # pixels around a patch in which others like it are looked for
@@ -14,9 +13,9 @@ STRIP = 2**15  # patches whose distances are held at a time
 
 
 def nonlocal_bayes(
-    pilot: torch.Tensor, problem: Problem, *, side: int, alike: int
+    pilot: torch.Tensor, data: torch.Tensor, deviation: torch.Tensor, *, side: int, alike: int
 ) -> Generator[None, None, torch.Tensor]:
-    """Estimate patches of the scene that the `pilot` (C, H, W) shows alike together, from the data.
+    """Estimate patches of the scene that the `pilot` shows alike together, from the data.
 
     Each group gets the linear estimate with the least error, with the covariance of the pilot's
     patches, the noise as it is there, and the pilot's mean moved to that of the data where these
@@ -26,8 +25,10 @@ def nonlocal_bayes(
     ----------
     pilot : (C, H, W) tensor
         The scene as far as it is known, with little noise.
-    problem : Problem
-        The data, through an operator that copies.
+    data : (C, H, W) tensor
+        The scene under noise.
+    deviation : (C, H, W) tensor
+        Standard deviation of the noise, finite and above 0.
     side : int
         Of a patch. [pixel]
     alike : int
@@ -41,12 +42,8 @@ def nonlocal_bayes(
     """
     channels, height, width = pilot.shape
     grid = _Grid(height - side + 1, width - side + 1)
-    told = problem.observed if problem.one_sided is None else problem.observed & ~problem.one_sided
-    # What is not known is the picture's: a patch with a hole is estimated from the rest of it.
-    data = torch.where(told[0], problem.y[0], pilot).flatten()
-    deviation = problem.likelihood.deviation(problem.predicted(pilot))[0]
-    usual = deviation[deviation.isfinite()].median()
-    deviation = torch.where(deviation.isfinite(), deviation, usual).expand_as(pilot).flatten()
+    usual = deviation.median()
+    deviation, data = deviation.flatten(), data.flatten()
     flat = pilot.flatten()
     inside = torch.arange(side, device=pilot.device)
     planes = torch.arange(channels, device=pilot.device)[:, None, None] * height * width

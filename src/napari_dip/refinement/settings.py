@@ -14,6 +14,8 @@ from napari_dip.settings import Settings
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
 
+MADE_UP = 1.5  # noise of a picture that agrees with the data, by what it has beyond a linear one
+
 
 class Refinement(Settings):
     """A second look at the data, with the picture that was fitted to tell what to look for.
@@ -25,20 +27,21 @@ class Refinement(Settings):
 
     patches: Literal["auto", "on", "off"] = "auto"
     """Estimate patches that are alike together (nonlocal Bayes). Automatic: where the data show the
-    scene as it is, under noise that is independent and as its model says; never where another grid
-    or a blur lies between."""
-    passes: Annotated[int, Field(ge=1, le=5)] = 2
-    """How often; each pass has the picture of the one before."""
+    scene as it is, under noise that is independent and as its model says, or where the result has
+    to agree with them; never behind a blur."""
+    passes: Annotated[int, Field(ge=1, le=5)] | None = None
+    """How often, each time with the picture of the time before; automatic: 2, and 3 where the result
+    has to agree with the data."""
     side: Annotated[int, Field(ge=2, le=12)] | None = None
     """Side of a patch; automatic: 7 where there is one channel, 5 where there are more. [pixel]"""
     alike: Annotated[int, Field(ge=8, le=100)] = 30
     """Patches in a group."""
     spectrum: Literal["auto", "off"] = "auto"
-    """Take out the frequencies that are noise. Automatic: where a blur or another grid lies between,
-    and the run stopped by noise fission."""
+    """Take out the frequencies that are noise. Automatic: behind a blur, where the run stopped by
+    noise fission."""
 
     def refined(
-        self, x: torch.Tensor, data: Problem, problem: Problem, watch: Watch
+        self, x: torch.Tensor, data: Problem, problem: Problem, watch: Watch, *, keep_observed: bool
     ) -> Generator[None, None, torch.Tensor]:
         """The scene `x` (C, H, W), which was fitted under `watch`, after a second look.
 
@@ -54,12 +57,23 @@ class Refinement(Settings):
             All of the data.
         watch : Watch
             What knows how much of the noise is in `x`.
+        keep_observed : bool
+            Whether the result has to agree with the data.
         """
-        white = problem.likelihood.character == "white"
-        if problem.operator.copies and (self.patches == "on" or (self.patches == "auto" and white)):
-            side = self.side or (7 if len(x) == 1 else 5)
-            for _ in range(self.passes):
-                x = yield from nonlocal_bayes(x, data, side=side, alike=self.alike)
-        if not problem.operator.copies and self.spectrum == "auto" and watch.probe is not None:
+        side = self.side or (7 if len(x) == 1 else 5)
+        white = data.likelihood.character == "white"
+        if keep_observed and self.patches != "off":
+            if data.operator.copies and data.observed.all():
+                return x
+            x = data.agreeing(x)
+            deviation = torch.full_like(x, MADE_UP * data.made_up(x))
+            for _ in range(self.passes or 3):
+                x = yield from nonlocal_bayes(x, x, deviation, side=side, alike=self.alike)
+                x = data.agreeing(x)
+        elif data.operator.copies and (self.patches == "on" or (self.patches == "auto" and white)):
+            for _ in range(self.passes or 2):
+                seen, deviation = data.scene_and_noise(x)
+                x = yield from nonlocal_bayes(x, seen, deviation, side=side, alike=self.alike)
+        elif not data.operator.copies and self.spectrum == "auto" and watch.probe is not None:
             x = spectrally_shrunk(x, problem, watch.probe)
         return x
