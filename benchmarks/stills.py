@@ -192,7 +192,9 @@ def super_resolution(asked):
             if asked.reference and factor == 4:
                 given = channels_first(low)
                 bar = oracle(given, lanczos2_forward(4), truth, reference.SUPER_RESOLUTION, 2000)
-            recipe = Recipe.preset("super-resolution").override({"operator.factor": factor})
+            recipe = Recipe.preset("super-resolution").override(
+                {"operator.factor": factor, "ensemble.members": asked.members}
+            )
             result = drain(restore(recipe, Observation.from_array(low, axes="YXC")))
             row(
                 name, factor, f"{psnr(truth, cubic):.2f}", bar, f"{psnr(truth, result.image):.2f}",
@@ -211,7 +213,9 @@ def sky(asked):
     source = DATA / "astronomy" / "cosmos_hsc_grizy_50.fits"
     target = Path(tempfile.mkdtemp()) / "cosmos_x4.fits"
     observation = read(source)
-    result = drain(restore(Recipe.preset("super-resolution"), observation))
+    recipe = Recipe.preset("super-resolution").override({"ensemble.members": asked.members})
+    result = drain(restore(recipe, observation))
+    print(result.verdict)
     write(target, result)
     before, after = WCS(fits.getheader(source)).celestial, WCS(fits.getheader(target)).celestial
     rng = np.random.default_rng(0)
@@ -503,6 +507,7 @@ def main() -> None:
     parser.add_argument("jobs", nargs="*", help=f"of {', '.join(JOBS)}; all where none is named")
     parser.add_argument("--reference", action="store_true", help="run the original's settings too")
     parser.add_argument("--factors", type=int, nargs="*", default=(2, 4, 8), help="of super-resolution")
+    parser.add_argument("--members", type=int, default=3, help="fits, of super-resolution")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)

@@ -14,7 +14,8 @@ from napari_dip.torch_import import torch
 if TYPE_CHECKING:
     from napari_dip.stopping import Watch
 
-SMOOTHING = 2.0  # pixels over which the spread of a few members is averaged: alone it is too uncertain
+SMOOTHING = 1.0  # pixels over which the spread of a few members is averaged: alone it is too uncertain
+JUDGING = 1.0  # pixels over which data are averaged to judge: there the error stands out of the noise
 
 
 class Ensemble(Settings):
@@ -37,24 +38,35 @@ class Members:
         self.number = 0
         self._problem = problem
         self._scene, self._data = _Spread(), _Spread()
-        # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then,
-        # and the probes alone and times the predicted data.
+        # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then less
+        # the noise's, and the probes alone and times the predicted data; all in units of the noise.
         self._judged, self._squares, self._probes, self._answers = torch.zeros(
             (4, *problem.y.shape), device=problem.y.device
         )
 
     def add(self, x: torch.Tensor, watch: Watch) -> None:
         """One more scene `x` (C, H, W), and the rule that stopped its fit."""
-        predicted = self._problem.predicted(x)
         self.number += 1
         self._scene.add(x)
-        self._data.add(predicted)
-        if watch.judged is not None:
-            self._judged += watch.judged
-            self._squares += watch.judged * (self._problem.y - predicted) ** 2
-        if watch.probe is not None:
-            self._probes += watch.probe
-            self._answers += watch.probe * predicted
+        if watch.judged is None:
+            return
+        predicted, judged, probe = self._problem.predicted(x), watch.judged, watch.probe
+        if self.number == 1:
+            self._first, self._noise = predicted, self._problem.noise_variance(x).sqrt()
+
+        def told(data: torch.Tensor) -> torch.Tensor:
+            plain = torch.where(judged, data / self._noise, 0.0)
+            # Single pixels that were held out have nothing to be averaged with.
+            return plain if probe is None else _smoothed(plain, JUDGING)
+
+        own = judged.float() if probe is None else _smoothed(judged.float(), JUDGING, squared=True)
+        self._judged += judged
+        self._squares += told(self._problem.y - predicted) ** 2 - own
+        beside = predicted - self._first  # small numbers, which float32 can take sums of
+        self._data.add(beside / self._noise if probe is None else told(beside))
+        if probe is not None:
+            self._probes += told(probe)
+            self._answers += told(probe) * told(beside)
 
     @property
     def mean(self) -> torch.Tensor:
@@ -72,33 +84,34 @@ class Members:
         they share the data and their noise. So their spread is multiplied by the number that makes
         it right for the data that were not fitted; None where there are none.
         """
-        spread = _smoothed(self._scene.variance)
+        spread = _smoothed(self._scene.variance, SMOOTHING)
         known = self._judged > 0
         if not known.any():
             return spread.sqrt(), None
-        noise = self._problem.noise_variance(self.mean)
-        error = (self._squared_error() / noise)[known]
-        foretold = (_smoothed(self._data.variance) / noise)[known]
-        factor = float((error * foretold).sum() / (foretold**2).sum())
-        factor = max(factor, 1.0) ** 0.5
+        error, foretold = (found[known].sum() for found in (self._squared_error(), self._foretold()))
+        factor = max(float(error / foretold.clamp(min=1e-30)), 1.0) ** 0.5
         return factor * spread.sqrt(), factor
 
-    def _squared_error(self) -> torch.Tensor:
-        """An unbiased estimate of the squared error of the mean's predicted data, (T, C, Y, X).
+    def _foretold(self) -> torch.Tensor:
+        """The members' variance about their mean, in the data that judge, (T, C, Y, X)."""
+        return _smoothed(self._data.variance, SMOOTHING)
 
-        That of the members, (y - A x)^2 - sigma^2 + 2 cov(A x, noise), less their variance about the
-        mean. The covariance is measured with the probes, and about the mean of the other members,
-        which know nothing of a member's own probe.
+    def _squared_error(self) -> torch.Tensor:
+        """An unbiased estimate of the squared error of the mean's data, (T, C, Y, X).
+
+        In units of the noise, of the data averaged over a pixel or so, where errors stand out of the
+        noise. That of the members, (y - A x)^2 - 1 + 2 cov(A x, noise), less their variance about
+        the mean. The covariance is measured with the probes, and about the mean of the other
+        members, which know nothing of a member's own probe.
 
         References
         ----------
         .. [1] Efron, "The estimation of prediction error: covariance penalties and
                cross-validation", J. Am. Stat. Assoc. 99 (2004) 619, eq. (2.8).
         """
-        squares = self._squares / self._judged - self._problem.noise_variance(self.mean)
         others = max(self.number - 1, 1)
         covariance = (self._answers - self._data.mean * self._probes) / others
-        error: torch.Tensor = squares + 2 * covariance - _smoothed(self._data.variance)
+        error: torch.Tensor = self._squares / self._judged + 2 * covariance - self._foretold()
         return error
 
 
@@ -124,14 +137,15 @@ class _Spread:
     @property
     def variance(self) -> torch.Tensor:
         """The mean square about the mean."""
-        return self._squares / self._number
+        return self._squares / max(self._number, 1)
 
 
-def _smoothed(planes: torch.Tensor) -> torch.Tensor:
-    """Planes (..., Y, X) averaged over some pixels."""
-    half = round(3 * SMOOTHING)
-    line = torch.exp(-0.5 * (torch.arange(-half, half + 1, device=planes.device) / SMOOTHING) ** 2)
+def _smoothed(planes: torch.Tensor, width: float, *, squared: bool = False) -> torch.Tensor:
+    """Planes (..., Y, X) convolved with a Gaussian of a standard deviation of `width`, or its square."""
+    half = round(3 * width)
+    line = torch.exp(-0.5 * (torch.arange(-half, half + 1, device=planes.device) / width) ** 2)
     line /= line.sum()
+    line = line**2 if squared else line
     flat = planes.reshape(-1, 1, *planes.shape[-2:])
     flat = torch.nn.functional.pad(flat, 4 * (half,), mode="replicate")
     flat = torch.nn.functional.conv2d(flat, line[None, None, :, None])

@@ -125,3 +125,27 @@ def test_a_guide_guides_and_an_unregistered_one_is_refused_in_a_sentence(
     assert "the same everywhere" in session.sentences[-1][0]
     session.run(guided, layer)
     assert "there is no guide" in session.sentences[-1][0]
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_several_fits_bring_an_uncertainty(model, session, quick, noisy, rgb):
+    picture = np.stack([noisy / 255] * 3, axis=-1) if rgb else noisy
+    layer = model.add_image(picture, name="a", rgb=rgb, scale=(2, 3), units=("um", "um"))
+    session.run(quick.override({"ensemble.members": 2}), layer)
+    assert not session.sentences[-1][1], session.sentences
+    assert "uncertainty" in session.sentences[-1][0]
+    uncertainty = model.layers["a - uncertainty"]
+    assert uncertainty.data.shape == noisy.shape
+    assert (uncertainty.data > 0).all()
+    assert not uncertainty.rgb
+    assert not uncertainty.visible
+    np.testing.assert_allclose(uncertainty.scale, layer.scale)
+    assert uncertainty.contrast_limits[0] == 0
+    steps = model.layers["a - iterations"].metadata["steps"] if "a - iterations" in model.layers else []
+    assert len(steps) == len(set(steps))
+
+
+def test_one_fit_brings_none(model, session, quick, noisy):
+    session.run(quick, model.add_image(noisy, name="a"))
+    assert "a - restored" in model.layers
+    assert "a - uncertainty" not in model.layers

@@ -14,7 +14,9 @@ from napari_dip.settings import Settings
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
 
-MADE_UP = 1.5  # noise of a picture that agrees with the data, by what it has beyond a linear one
+# Noise of a picture that agrees with the data, by what it has beyond a linear one: where pixels are
+# missing, and where all are finer than the data's.
+MISSING, FINER = 1.5, 2.5
 
 
 class Refinement(Settings):
@@ -30,8 +32,8 @@ class Refinement(Settings):
     scene as it is, under noise that is independent and as its model says, or where the result has
     to agree with them; never behind a blur."""
     passes: Annotated[int, Field(ge=1, le=5)] | None = None
-    """How often, each time with the picture of the time before; automatic: 2, and 3 where the result
-    has to agree with the data."""
+    """How often, each time with the picture of the time before; automatic: 2, and where the result has
+    to agree with the data 3, or 5 on a finer grid."""
     side: Annotated[int, Field(ge=2, le=12)] | None = None
     """Side of a patch; automatic: 7 where there is one channel, 5 where there are more. [pixel]"""
     alike: Annotated[int, Field(ge=8, le=100)] = 30
@@ -66,8 +68,9 @@ class Refinement(Settings):
             if data.operator.copies and data.observed.all():
                 return x
             x = data.agreeing(x)
-            deviation = torch.full_like(x, MADE_UP * data.made_up(x))
-            for _ in range(self.passes or 3):
+            made_up = (MISSING if data.operator.copies else FINER) * data.made_up(x)
+            deviation = torch.full_like(x, made_up)
+            for _ in range(self.passes or (3 if data.operator.copies else 5)):
                 x = yield from nonlocal_bayes(x, x, deviation, side=side, alike=self.alike)
                 x = data.agreeing(x)
         elif data.operator.copies and (self.patches == "on" or (self.patches == "auto" and white)):
