@@ -212,7 +212,8 @@ def sky(asked):
     """A survey's cutout at four times its resolution, with its coordinates, beside Hubble's."""
     source = DATA / "astronomy" / "cosmos_hsc_grizy_50.fits"
     target = Path(tempfile.mkdtemp()) / "cosmos_x4.fits"
-    observation = read(source)
+    cube = read(source)  # nothing in the file says that its third axis are bands
+    observation = Observation.from_array(cube.y[:, 0, 0], axes="CYX", header=cube.header)
     recipe = Recipe.preset("super-resolution").override({"ensemble.members": asked.members})
     result = drain(restore(recipe, observation))
     print(result.verdict)
@@ -225,7 +226,7 @@ def sky(asked):
         f"largest error of the written coordinates: {np.abs(np.array(back) - (x, y)).max():.2e} input px"
     )
     # Inside, away from edges that a Lanczos filter sees in part.
-    flux_in = np.nansum(observation.y[0, :, 0, 5:-5, 5:-5], axis=(1, 2))
+    flux_in = np.nansum(cube.y[:, 0, 0, 5:-5, 5:-5], axis=(1, 2))
     flux_out = result.image[:, 20:-20, 20:-20].sum(axis=(1, 2))
     gain = 16 if "kept" in result.provenance["operator"]["remark"].split(":")[-1] else 1
     unit = observation.header.unit or "none"
@@ -234,7 +235,7 @@ def sky(asked):
     print("sum of the result over that of the input, by band:", np.round(ratio, 5))
     hubble = fits.getdata(DATA / "astronomy" / "cosmos_hst_f814w_250.fits")
     band = 2
-    seen = np.arcsinh(observation.y[0, band, 0] / 0.1)
+    seen = np.arcsinh(cube.y[band, 0, 0] / 0.1)
     fine = np.arcsinh(result.image[band] / 0.1)
     sharp = np.arcsinh(hubble / (3 * mad_std(hubble)))
     picture("sky_cosmos", ("HSC i, given", seen), ("deep image prior x4", fine))

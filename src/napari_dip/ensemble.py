@@ -37,6 +37,7 @@ class Members:
     def __init__(self, problem: Problem) -> None:
         self.number = 0
         self._problem = problem
+        self._unit = problem.noise_in_scene.max()  # data of 1e-20 squared would vanish in float32
         self._scene, self._data = _Spread(), _Spread()
         # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then less
         # the noise's, and the probes alone and times the predicted data; all in units of the noise.
@@ -47,12 +48,12 @@ class Members:
     def add(self, x: torch.Tensor, watch: Watch) -> None:
         """One more scene `x` (C, H, W), and the rule that stopped its fit."""
         self.number += 1
-        self._scene.add(x)
+        self._scene.add(x / self._unit)
         if watch.judged is None:
             return
         predicted, judged, probe = self._problem.predicted(x), watch.judged, watch.probe
         if self.number == 1:
-            self._first, self._noise = predicted, self._problem.noise_variance(x).sqrt()
+            self._first, self._noise = predicted, self._problem.noise(x)
 
         def told(data: torch.Tensor) -> torch.Tensor:
             plain = torch.where(judged, data / self._noise, 0.0)
@@ -71,11 +72,11 @@ class Members:
     @property
     def mean(self) -> torch.Tensor:
         """The mean scene, (C, H, W)."""
-        return self._scene.mean
+        return self._scene.mean * self._unit
 
     def mean_with(self, x: torch.Tensor) -> torch.Tensor:
         """The mean scene, (C, H, W), were `x` one of the members."""
-        return (x + self.number * self.mean.to(x)) / (self.number + 1)
+        return (x + self.number * self.mean) / (self.number + 1)
 
     def uncertainty(self) -> tuple[torch.Tensor, float | None]:
         """One standard deviation of the mean scene's error, (C, H, W), and by what it was calibrated.
@@ -84,13 +85,13 @@ class Members:
         they share the data and their noise. So their spread is multiplied by the number that makes
         it right for the data that were not fitted; None where there are none.
         """
-        spread = _smoothed(self._scene.variance, SMOOTHING)
+        spread = _smoothed(self._scene.variance, SMOOTHING).sqrt() * self._unit
         known = self._judged > 0
         if not known.any():
-            return spread.sqrt(), None
+            return spread, None
         error, foretold = (found[known].sum() for found in (self._squared_error(), self._foretold()))
         factor = max(float(error / foretold.clamp(min=1e-30)), 1.0) ** 0.5
-        return factor * spread.sqrt(), factor
+        return factor * spread, factor
 
     def _foretold(self) -> torch.Tensor:
         """The members' variance about their mean, in the data that judge, (T, C, Y, X)."""

@@ -103,9 +103,9 @@ class Problem:
         """Y - A x in data units, NaN where nothing is observed; (T, C, Y, X)."""
         return torch.where(self.observed, self.y - self.predicted(x), torch.nan)
 
-    def noise_variance(self, x: torch.Tensor) -> torch.Tensor:
-        """Variance of the noise of each datum of the scene `x`, (T, C, Y, X), in data units squared."""
-        return self.likelihood.random(self.predicted(x)).expand_as(self.y) ** 2
+    def noise(self, x: torch.Tensor) -> torch.Tensor:
+        """Standard deviation of the noise in each datum of the scene `x`, (T, C, Y, X)."""
+        return self.likelihood.random(self.predicted(x)).expand_as(self.y)
 
     def scene_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed."""
@@ -162,10 +162,11 @@ class Problem:
 
     def made_up(self, x: torch.Tensor) -> float:
         """How far the scene `x` is from a linear estimate where that is one, r.m.s.; in data units."""
-        if not self.operator.copies:
-            return float((x - self.linear_estimate()).square().mean().sqrt())
-        missing = ~self.observed[0]
-        return float((x - self._smoothed()[0])[missing].square().mean().sqrt())
+        if self.operator.copies:
+            beyond = (x - self._smoothed()[0])[~self.observed[0]]
+        else:
+            beyond = x - self.linear_estimate()
+        return float(beyond.cpu().double().square().mean().sqrt())
 
     def scene_and_noise(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The data as a noisy scene, `x` itself where they tell nothing, and their noise; (C, H, W).

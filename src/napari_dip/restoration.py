@@ -239,7 +239,7 @@ class _Scene:
         """One standard deviation of the result's error, (C, H, W), and how it was calibrated."""
         deviation, calibration = self.members.uncertainty()
         if self._recipe.keep_observed and self.problem.operator.copies:
-            noise = self.problem.noise_variance(self.members.mean)[0].sqrt()
+            noise = self.problem.noise(self.members.mean)[0]
             deviation = torch.where(self.problem.observed[0], noise, deviation)
         return deviation, calibration
 

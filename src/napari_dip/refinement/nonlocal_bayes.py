@@ -42,31 +42,26 @@ def nonlocal_bayes(
     """
     channels, height, width = pilot.shape
     grid = _Grid(height - side + 1, width - side + 1)
-    usual = deviation.median()
-    deviation, data = deviation.flatten(), data.flatten()
-    flat = pilot.flatten()
+    usual = deviation.median()  # data of 1e-20 squared would vanish in float32
+    picture, data, deviation = ((image / usual).flatten() for image in (pilot, data, deviation))
     inside = torch.arange(side, device=pilot.device)
     planes = torch.arange(channels, device=pilot.device)[:, None, None] * height * width
     offsets = (planes + inside[:, None] * width + inside).flatten()
-    light, weight = torch.zeros((2, flat.numel()), device=pilot.device, dtype=flat.dtype)
-    for corners in grid.groups(pilot / usual, side, alike):
+    light, weight = torch.zeros((2, picture.numel()), device=pilot.device)
+    for corners in grid.groups(picture.reshape(pilot.shape), side, alike):
         where = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
         noise = deviation[where].square().mean(dim=1, keepdim=True).sqrt()
-        picture = (flat[where] / noise).double()
-        mean = picture.mean(dim=1, keepdim=True)
-        centred = picture - mean
-        covariance = centred.mT @ centred / (alike - 1)
-        seen = (data[where] / noise).double()
-        mean = picture.mean(dim=1, keepdim=True)
-        centred = picture - mean
+        shown, seen = ((image[where] / noise).double() for image in (picture, data))
+        mean = shown.mean(dim=1, keepdim=True)
+        centred = shown - mean
         covariance = centred.mT @ centred / (alike - 1)
         mean = mean + _beyond_noise(seen.mean(dim=1, keepdim=True) - mean, alike)
         total = covariance + torch.eye(len(offsets), device=pilot.device, dtype=torch.double)
         estimate = mean + (seen - mean) @ torch.linalg.solve(total, covariance)
-        light.index_add_(0, where.flatten(), (estimate * noise).to(flat.dtype).flatten())
+        light.index_add_(0, where.flatten(), (estimate * noise).float().flatten())
         weight.index_add_(0, where.flatten(), torch.ones_like(light[:1]).expand(where.numel()))
         yield
-    refined: torch.Tensor = (light / weight).reshape(pilot.shape)
+    refined: torch.Tensor = usual * (light / weight).reshape(pilot.shape)
     return refined
 
 

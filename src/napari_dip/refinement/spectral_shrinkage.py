@@ -38,7 +38,7 @@ def spectrally_shrunk(x: torch.Tensor, problem: Problem, probe: torch.Tensor) ->
            (2007) 2778, doi:10.1109/TIP.2007.906002.
     """
     predicted = problem.predicted(x)
-    noise = problem.noise_variance(x).sqrt()
+    noise = problem.noise(x)
     # What can be said of A x without the probe: about it the covariance is less uncertain.
     linear = problem.predicted(problem.linear_estimate())
 
