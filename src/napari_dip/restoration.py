@@ -19,6 +19,7 @@ from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.prior import Prior
 from napari_dip.problem import Problem
 from napari_dip.recipe import Recipe
+from napari_dip.refinement.settings import Look
 from napari_dip.result import History, Iterate, Result, Wish, blank
 from napari_dip.solve import TICK, Solution, Tick, solve
 from napari_dip.stopping import Watch
@@ -133,6 +134,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "input": {"path": observation.header.path, "sha256": observation.digest()},
             "noise": {"sigma": [s["sigma"] for s in scenes], "origin": scenes[-1]["origin"]},
             "split": scenes[-1]["split"],
+            "refinement": scenes[-1]["refinement"],
             "operator": {
                 "remark": "; ".join(dict.fromkeys(s["remark"] for s in scenes)),
                 "zoom": zoom,
@@ -181,6 +183,7 @@ class _Scene:
         )
         self.members = Members(self.problem)
         self.histories: list[History] = []
+        self._look: Look = "none"
 
     def fits(self, snapshot_every: int | None) -> Generator[Tick, Wish | None, None]:
         """One fit after another, each with random numbers of its own."""
@@ -211,9 +214,9 @@ class _Scene:
         self, found: Solution, data: Problem, watch: Watch
     ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
         """The scene that was found, refined where the recipe says so, and whether that shall be all."""
-        work = self._recipe.refinement.refined(
-            found.x, data, self.problem, watch, keep_observed=self._recipe.keep_observed
-        )
+        refinement, kept = self._recipe.refinement, self._recipe.keep_observed
+        self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
+        work = refinement.refined(found.x, data, self.problem, watch, keep_observed=kept)
         step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
         wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
         while True:
@@ -255,6 +258,7 @@ class _Scene:
             "sigma": [_number(plane) for t in problem.likelihood.sigma for plane in t],
             "origin": problem.likelihood.origin,
             "split": recipe.recorruption.chosen(problem, recipe.network.shrink),
+            "refinement": self._look,
             "remark": problem.operator.remark,
             "consistency": round(problem.consistency(x), 2),
         }

@@ -145,10 +145,15 @@ class Result:
         noise, operator = self.provenance["noise"], self.provenance["operator"]
         sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
         splits = {"noise": "data split by their noise", "pixels": "data split by pixels"}
+        looks = {
+            "patches": "alike patches estimated together",
+            "spectrum": "frequencies of noise taken out",
+        }
         said = [
             f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",
             f"noise {sigma:.4g} ({noise['origin']})",
             splits.get(self.provenance["split"], ""),
+            looks.get(self.provenance["refinement"], ""),
             f"{int(self.filled.sum()):,} pixels filled",
             operator["remark"],
             _trust(self.provenance["ensemble"]),

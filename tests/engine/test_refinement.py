@@ -109,8 +109,10 @@ def test_it_is_left_out_where_the_noise_is_shared_or_pixels_are_kept(quick, scen
         (quick.override(kept), white, True),
     ):
         plain = drain(restore(recipe.override({"refinement.patches": "off"}), observation)).image
-        image = drain(restore(recipe, observation)).image
-        assert np.array_equal(image, plain) == same
+        result = drain(restore(recipe, observation))
+        assert np.array_equal(result.image, plain) == same
+        assert result.provenance["refinement"] == ("none" if same else "patches")
+        assert ("alike patches" in result.verdict) != same
     forced = drain(restore(quick.override({"refinement.patches": "on"}), shared)).image
     assert not np.array_equal(forced, drain(restore(off, shared)).image)
 

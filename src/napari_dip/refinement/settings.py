@@ -14,6 +14,8 @@ from napari_dip.settings import Settings
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
 
+Look = Literal["patches", "spectrum", "none"]
+
 # Noise of a picture that agrees with the data, by what it has beyond a linear one: where pixels are
 # missing, and where all are finer than the data's.
 MISSING, FINER = 1.5, 2.5
@@ -42,6 +44,17 @@ class Refinement(Settings):
     """Take out the frequencies that are noise. Automatic: behind a blur, where the run stopped by
     noise fission."""
 
+    def chosen(self, problem: Problem, watch: Watch, *, keep_observed: bool) -> Look:
+        """What is done to a picture that was fitted to `problem` under `watch`."""
+        copies, likelihood = problem.operator.copies, problem.likelihood
+        if keep_observed:
+            whole = copies and bool(problem.observed.all())
+            return "none" if whole or self.patches == "off" else "patches"
+        if not copies:
+            return "spectrum" if self.spectrum == "auto" and watch.probe is not None else "none"
+        known = self.patches == "auto" and likelihood.character == "white"
+        return "patches" if known or self.patches == "on" else "none"
+
     def refined(
         self, x: torch.Tensor, data: Problem, problem: Problem, watch: Watch, *, keep_observed: bool
     ) -> Generator[None, None, torch.Tensor]:
@@ -62,21 +75,17 @@ class Refinement(Settings):
         keep_observed : bool
             Whether the result has to agree with the data.
         """
-        side = self.side or (7 if len(x) == 1 else 5)
-        white = data.likelihood.character == "white"
-        if keep_observed and self.patches != "off":
-            if data.operator.copies and data.observed.all():
-                return x
+        look = self.chosen(problem, watch, keep_observed=keep_observed)
+        if look == "spectrum" and watch.probe is not None:
+            return spectrally_shrunk(x, problem, watch.probe)
+        if look == "none":
+            return x
+        copies, side = data.operator.copies, self.side or (7 if len(x) == 1 else 5)
+        if keep_observed:
             x = data.agreeing(x)
-            made_up = (MISSING if data.operator.copies else FINER) * data.made_up(x)
-            deviation = torch.full_like(x, made_up)
-            for _ in range(self.passes or (3 if data.operator.copies else 5)):
-                x = yield from nonlocal_bayes(x, x, deviation, side=side, alike=self.alike)
-                x = data.agreeing(x)
-        elif data.operator.copies and (self.patches == "on" or (self.patches == "auto" and white)):
-            for _ in range(self.passes or 2):
-                seen, deviation = data.scene_and_noise(x)
-                x = yield from nonlocal_bayes(x, seen, deviation, side=side, alike=self.alike)
-        elif not data.operator.copies and self.spectrum == "auto" and watch.probe is not None:
-            x = spectrally_shrunk(x, problem, watch.probe)
+            made_up = torch.full_like(x, (MISSING if copies else FINER) * data.made_up(x))
+        for _ in range(self.passes or (2 if not keep_observed else 3 if copies else 5)):
+            seen, noise = (x, made_up) if keep_observed else data.scene_and_noise(x)
+            x = yield from nonlocal_bayes(x, seen, noise, side=side, alike=self.alike)
+            x = data.agreeing(x) if keep_observed else x
         return x
