@@ -57,6 +57,11 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: 
     return result, max(scores.values()) - scores[stopped]
 
 
+def taken(result) -> str:
+    """The step that each fit took, of how many."""
+    return ", ".join(f"{course.chosen} of {len(course.loss)}" for course in result.history)
+
+
 def row(*cells) -> None:
     """A row of a Markdown table."""
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)

@@ -34,6 +34,7 @@ from common import (
     picture,
     psnr,
     row,
+    taken,
 )
 from napari_dip import Observation, Recipe, RestoreError, drain, read, restore, write
 from napari_dip.operators._psf import model
@@ -68,7 +69,7 @@ def inpaint(asked):
             result = drain(restore(Recipe.preset("inpaint-random"), observation))
             row(
                 name, f"{missing:.0%}", f"{psnr(truth, classical):.2f}", bar,
-                f"{psnr(truth, result.image):.2f}", f"{result.history[0].chosen} of {result.steps}",
+                f"{psnr(truth, result.image):.2f}", taken(result),
             )  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def holes(asked):
     )
     classical = inpaint_biharmonic(np.where(text[..., None], 0, kate) / 255, text, channel_axis=-1) * 255
     print(
-        f"kate, text: {psnr(kate, result.image):.2f} dB at {result.history[0].chosen} of {result.steps}"
+        f"kate, text: {psnr(kate, result.image):.2f} dB at {taken(result)}"
         f", biharmonic {psnr(kate, classical):.2f}"
     )
     picture(
@@ -198,7 +199,7 @@ def super_resolution(asked):
             result = drain(restore(recipe, Observation.from_array(low, axes="YXC")))
             row(
                 name, factor, f"{psnr(truth, cubic):.2f}", bar, f"{psnr(truth, result.image):.2f}",
-                f"{result.history[0].chosen} of {result.steps}",
+                taken(result),
                 f"{result.provenance['operator']['consistency_db'][0]:.1f} dB",
             )  # fmt: skip
             if factor == 4:
@@ -238,8 +239,11 @@ def sky(asked):
     seen = np.arcsinh(cube.y[band, 0, 0] / 0.1)
     fine = np.arcsinh(result.image[band] / 0.1)
     sharp = np.arcsinh(hubble / (3 * mad_std(hubble)))
-    picture("sky_cosmos", ("HSC i, given", seen), ("deep image prior x4", fine))
-    picture("sky_cosmos_hubble", ("Hubble F814W, the same sky", sharp))
+    sharp = np.interp(sharp, np.percentile(sharp, (1, 99.5)), np.percentile(seen, (1, 99.5)))
+    picture(
+        "sky_cosmos", ("HSC i, given", seen), ("deep image prior x4", fine),
+        ("Hubble F814W, the same sky", sharp),
+    )  # fmt: skip
 
 
 def blurred(scene, psf):
@@ -292,7 +296,7 @@ def deconvolve(asked):
         result = drain(restore(Recipe.preset("deconvolve"), observation))
         row(
             name, f"{psnr(truth, seen, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
-            f"{psnr(truth, result.image, span):.2f}", f"{result.history[0].chosen} of {result.steps}",
+            f"{psnr(truth, result.image, span):.2f}", taken(result),
         )  # fmt: skip
         low = truth.min()
         picture(
