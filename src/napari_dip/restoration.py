@@ -202,21 +202,19 @@ class _Scene:
                 generator=generator,
             )
             found = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
-            # Of several fits each keeps to its own half of the data, which calibrates their mean.
-            data = problem if recipe.ensemble.members == 1 else watch.fitted
-            x, finish = yield from self._second_look(found, data, watch)
+            x, finish = yield from self._second_look(found, watch)
             self.members.add(x, watch)
             self.histories.append(History(found.loss, found.statistic, found.chosen, found.reason))
             if finish:
                 return
 
     def _second_look(
-        self, found: Solution, data: Problem, watch: Watch
+        self, found: Solution, watch: Watch
     ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
         """The scene that was found, refined where the recipe says so, and whether that shall be all."""
         refinement, kept = self._recipe.refinement, self._recipe.keep_observed
         self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
-        work = refinement.refined(found.x, data, self.problem, watch, keep_observed=kept)
+        work = refinement.refined(found.x, self.problem, watch, keep_observed=kept)
         step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
         wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
         while True:

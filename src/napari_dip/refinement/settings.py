@@ -56,7 +56,7 @@ class Refinement(Settings):
         return "patches" if known or self.patches == "on" else "none"
 
     def refined(
-        self, x: torch.Tensor, data: Problem, problem: Problem, watch: Watch, *, keep_observed: bool
+        self, x: torch.Tensor, problem: Problem, watch: Watch, *, keep_observed: bool
     ) -> Generator[None, None, torch.Tensor]:
         """The scene `x` (C, H, W), which was fitted under `watch`, after a second look.
 
@@ -66,10 +66,8 @@ class Refinement(Settings):
         ----------
         x : (C, H, W) tensor
             The picture.
-        data : Problem
-            What may be looked at again.
         problem : Problem
-            All of the data.
+            All of the data. Only what was fitted is looked at; the rest judges.
         watch : Watch
             What knows how much of the noise is in `x`.
         keep_observed : bool
@@ -80,12 +78,36 @@ class Refinement(Settings):
             return spectrally_shrunk(x, problem, watch.probe)
         if look == "none":
             return x
+        data = watch.fitted
         copies, side = data.operator.copies, self.side or (7 if len(x) == 1 else 5)
         if keep_observed:
             x = data.agreeing(x)
             made_up = torch.full_like(x, (MISSING if copies else FINER) * data.made_up(x))
+        found = x
         for _ in range(self.passes or (2 if not keep_observed else 3 if copies else 5)):
-            seen, noise = (x, made_up) if keep_observed else data.scene_and_noise(x)
-            x = yield from nonlocal_bayes(x, seen, noise, side=side, alike=self.alike)
-            x = data.agreeing(x) if keep_observed else x
-        return x
+            seen, noise = (found, made_up) if keep_observed else data.scene_and_noise(found)
+            found = yield from nonlocal_bayes(found, seen, noise, side=side, alike=self.alike)
+            found = data.agreeing(found) if keep_observed else found
+        return x + _share(x, found, problem, watch) * (found - x)
+
+
+def _share(x: torch.Tensor, found: torch.Tensor, problem: Problem, watch: Watch) -> float:
+    """How much of the step from one scene to another is worth taking, from 0 to 1.
+
+    That with the least expected error of the data, by what was not fitted; all of it where nothing
+    was kept for judging.
+
+    References
+    ----------
+    .. [1] Efron, "The estimation of prediction error: covariance penalties and cross-validation",
+           J. Am. Stat. Assoc. 99 (2004) 619, eq. (2.8).
+    """
+    if watch.judged is None:
+        return 1.0
+    noise, predicted = problem.noise(x), problem.predicted(x)
+    step = (problem.predicted(found) - predicted) / noise
+    left = problem.y - predicted if watch.probe is None else problem.y - predicted - watch.probe
+    worth, length = (
+        torch.where(watch.judged, product, 0.0).sum() for product in (left / noise * step, step**2)
+    )
+    return float((worth / length.clamp(min=1e-30)).clamp(0, 1))
