@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -37,7 +38,8 @@ class Members:
     def __init__(self, problem: Problem) -> None:
         self.number = 0
         self._problem = problem
-        self._unit = problem.noise_in_scene.max()  # data of 1e-20 squared would vanish in float32
+        # Data of 1e-20 squared would vanish in float32; a power of two changes no digit of them.
+        self._unit = 2.0 ** math.frexp(float(problem.noise_in_scene.max()))[1]
         self._scene, self._data = _Spread(), _Spread()
         # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then less
         # the noise's, and the probes alone and times the predicted data; all in units of the noise.
