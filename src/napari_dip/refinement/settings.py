@@ -94,20 +94,20 @@ class Refinement(Settings):
 def _share(x: torch.Tensor, found: torch.Tensor, problem: Problem, watch: Watch) -> float:
     """How much of the step from one scene to another is worth taking, from 0 to 1.
 
-    That with the least expected error of the data, by what was not fitted; all of it where nothing
-    was kept for judging.
+    That with the least expected error of the data, by the half that was not fitted; all of it where
+    there is none: some held-out pixels are too few to tell.
 
     References
     ----------
     .. [1] Efron, "The estimation of prediction error: covariance penalties and cross-validation",
            J. Am. Stat. Assoc. 99 (2004) 619, eq. (2.8).
     """
-    if watch.judged is None:
+    if watch.probe is None:
         return 1.0
     noise, predicted = problem.noise(x), problem.predicted(x)
     step = (problem.predicted(found) - predicted) / noise
-    left = problem.y - predicted if watch.probe is None else problem.y - predicted - watch.probe
+    left = (problem.y - watch.probe - predicted) / noise
     worth, length = (
-        torch.where(watch.judged, product, 0.0).sum() for product in (left / noise * step, step**2)
+        torch.where(problem.observed, product, 0.0).sum() for product in (left * step, step**2)
     )
     return float((worth / length.clamp(min=1e-30)).clamp(0, 1))
