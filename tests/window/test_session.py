@@ -55,7 +55,7 @@ def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes
 
 def test_snapshots_are_a_stack_over_iterations(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a", scale=(2, 3), units=("um", "um"))
-    session.run(recipe, layer)
+    session.run(recipe.override({"refinement.patches": "off"}), layer)
     stack = model.layers["a - iterations"]
     assert stack.data.shape == (2, *noisy.shape)
     assert stack.axis_labels[0] == "iteration"
@@ -95,7 +95,7 @@ def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, 
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(Session, "_add_residual", fail)
+    monkeypatch.setattr(Session, "_add_aside", fail)
     session.run(recipe, model.add_image(noisy, name="a"))
     assert session.state == State.IDLE
     assert session.sentences[-1][1]
