@@ -17,6 +17,7 @@ from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
 LARGE_RANGE = 1000  # noise sigmas between background and brightest pixel
+LARGE_GROWTH = 3  # times the noise of the background, in the brightest pixel
 SOFTENING = 10  # noise sigmas; at 10 a stretch biases nothing that matters
 
 
@@ -25,7 +26,8 @@ class Output(Settings):
 
     scale: Literal["auto", "linear", "sinh"] = "auto"
     """Linear, or sinh for frames whose stars outshine the sky by far; automatic: sinh where the
-    brightest pixel is a thousand times the noise above the background."""
+    brightest pixel is a thousand times the noise above the background, or its own photons have
+    more than three times the background's noise."""
     resolution: Annotated[float, Field(ge=0, le=50)] = 0.0
     """Full width at half maximum of the smallest thing that the result may show; the network's picture
     is smoothed to it. 0 for no limit. [pixel of the result]"""
@@ -63,7 +65,7 @@ class Prior:
         channels, height, width = problem.operator.scene_shape
         values, observed = problem.scene_values()
         noise = problem.noise_in_scene
-        self._stretch = _stretch(values, observed, noise, output)
+        self._stretch = _stretch(values, observed, noise, output, _growth(problem))
         flat = self._stretch.forward(values[:, None])[:, 0] if self._stretch else values
         self.low, self.span = _location_and_scale(flat, observed)
         padded = _multiple(height, network.divisor), _multiple(width, network.divisor)
@@ -161,10 +163,17 @@ class _Sinh:
         return self.background + self.softening * torch.sinh(x.clamp(-25, 25))
 
 
+def _growth(problem: Problem) -> float:
+    """How much more noise there is in the brightest datum than usual."""
+    known = problem.observed
+    noise = problem.likelihood.random(problem.y).expand_as(problem.y)[known]
+    return float(noise[problem.y[known].argmax()] / noise.median())
+
+
 def _stretch(
-    values: torch.Tensor, observed: torch.Tensor, noise: torch.Tensor, output: Output
+    values: torch.Tensor, observed: torch.Tensor, noise: torch.Tensor, output: Output, growth: float
 ) -> _Sinh | None:
-    """The sinh scale where it was asked for, or where the data (C, N) need it."""
+    """The sinh scale where it was asked for, or where the data (C, N), or their noise, need it."""
     values, observed = values.cpu(), observed.cpu()
     shared = values[observed].median()
     background, brightest = [], 0.0
@@ -172,7 +181,8 @@ def _stretch(
         background.append(channel[known].median() if known.any() else shared)
         if known.any():
             brightest = max(brightest, float((channel[known] - background[-1]).abs().max()) / sigma)
-    if output.scale == "linear" or (output.scale == "auto" and brightest < LARGE_RANGE):
+    large = brightest >= LARGE_RANGE or growth > LARGE_GROWTH
+    if output.scale == "linear" or (output.scale == "auto" and not large):
         return None
     return _Sinh(torch.stack(background)[:, None, None].to(noise.device), SOFTENING * noise)
 

@@ -214,7 +214,8 @@ class _Scene:
         """The scene that was found, refined where the recipe says so, and whether that shall be all."""
         refinement, kept = self._recipe.refinement, self._recipe.keep_observed
         self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
-        work = refinement.refined(found.x, self.problem, watch, keep_observed=kept)
+        alone = self._recipe.ensemble.members == 1
+        work = refinement.refined(found.x, self.problem, watch, keep_observed=kept, alone=alone)
         step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
         wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
         while True:

@@ -118,7 +118,7 @@ def test_it_is_left_out_where_the_noise_is_shared_or_pixels_are_kept(quick, scen
 
 
 def second_look(x, problem, watch):
-    work = Refinement(patches="on").refined(x, problem, watch, keep_observed=False)
+    work = Refinement(patches="on").refined(x, problem, watch, keep_observed=False, alone=False)
     while True:
         try:
             next(work)

@@ -18,6 +18,7 @@ from napari_dip.sensor import Sensor
 from napari_dip.torch_import import torch
 
 TRUST = 0.15  # part by which a header's noise may differ from the measured one
+ROUNDING = 0.3  # electrons of noise at the least: pixels without any photon would be known exactly
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -52,8 +53,7 @@ class _Counts(NoiseSettings):
             total = np.hypot(measured, self._flat_field(frame)).astype(np.float32)
             return GaussianLikelihood(measured.astype(np.float32), origin, total)
         origin = f"{'given' if self.gain else 'header'}: {said}; {compared}"
-        # At least one read-out of rounding: pixels without any photon would be known exactly.
-        sigma = np.maximum(expected, 0.3 / gain).astype(np.float32)
+        sigma = np.maximum(expected, ROUNDING / gain).astype(np.float32)
         return _PhotonLikelihood(
             sigma,
             origin,
@@ -124,7 +124,7 @@ class _PhotonLikelihood(Likelihood):
         spread = np.hypot(read_noise, gain * flat_field)
         self._variance = torch.from_numpy((spread**2).astype(np.float32))
         # Below this the noise is Gaussian, of this variance: a mean may be negative on its way.
-        self._least = self._variance.clamp(min=0.1)
+        self._least = self._variance.clamp(min=ROUNDING**2)
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         k = (y - self._offset) * self._gain + self._variance
@@ -144,7 +144,8 @@ class _PhotonLikelihood(Likelihood):
 
     def random(self, mean: torch.Tensor) -> torch.Tensor:
         light = (mean - self._offset) * self._gain
-        return torch.sqrt(light.clamp(min=0) + self._read_noise**2) / self._gain
+        variance = (light.clamp(min=0) + self._read_noise**2).clamp(min=ROUNDING**2)
+        return torch.sqrt(variance) / self._gain
 
     def steadied(self, y: Floats) -> Floats:
         """The generalised Anscombe transform: 2 sqrt(k + 3/8 + s^2).
@@ -164,7 +165,7 @@ class _PhotonLikelihood(Likelihood):
         # What is not new in every exposure stays as it is, in data units.
         flat = self._variance - self._read_noise**2
         changed._variance = share**2 * flat + changed._read_noise**2
-        changed._least = changed._variance.clamp(min=0.1)
+        changed._least = changed._variance.clamp(min=ROUNDING**2)
         return changed
 
     def split(

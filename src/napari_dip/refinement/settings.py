@@ -21,6 +21,12 @@ Look = Literal["patches", "spectrum", "none"]
 MISSING, FINER = 1.5, 2.5
 
 
+# Shares of a step that are worth taking, where it is small and where it is large beside the noise,
+# and how far they are from it in one image or another (photographs and star fields).
+LARGE = 0.5  # noise sigmas
+USUAL, SPREAD = (0.8, 0.9), 0.25
+
+
 class Refinement(Settings):
     """A second look at the data, with the picture that was fitted to tell what to look for.
 
@@ -56,7 +62,7 @@ class Refinement(Settings):
         return "patches" if known or self.patches == "on" else "none"
 
     def refined(
-        self, x: torch.Tensor, problem: Problem, watch: Watch, *, keep_observed: bool
+        self, x: torch.Tensor, problem: Problem, watch: Watch, *, keep_observed: bool, alone: bool
     ) -> Generator[None, None, torch.Tensor]:
         """The scene `x` (C, H, W), which was fitted under `watch`, after a second look.
 
@@ -67,47 +73,83 @@ class Refinement(Settings):
         x : (C, H, W) tensor
             The picture.
         problem : Problem
-            All of the data. Only what was fitted is looked at; the rest judges.
+            All of the data.
         watch : Watch
             What knows how much of the noise is in `x`.
         keep_observed : bool
             Whether the result has to agree with the data.
+        alone : bool
+            Whether this is the only fit. Among several only what was fitted is looked at, and the
+            rest goes on to judge; of one the result is not judged, and it may see all of the data.
         """
         look = self.chosen(problem, watch, keep_observed=keep_observed)
         if look == "spectrum" and watch.probe is not None:
             return spectrally_shrunk(x, problem, watch.probe)
         if look == "none":
             return x
-        data = watch.fitted
-        copies, side = data.operator.copies, self.side or (7 if len(x) == 1 else 5)
         if keep_observed:
+            return (yield from self._agreeing(x, watch.fitted))
+        found = yield from self._denoised(x, watch.fitted)
+        if watch.probe is None:
+            return found
+        noise = problem.noise(x)[0]
+        shares = _shares_worth_taking((found - x) / noise, x, problem, watch.probe)
+        if alone:
+            found = yield from self._denoised(x, problem)
+        parts = _small_and_large((found - x) / noise)
+        return x + noise * (shares[:, None, None, None] * parts).sum(dim=0)
+
+    def _denoised(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
+        """Alike patches of the data, with `x` to tell which they are."""
+        for _ in range(self.passes or 2):
+            x = yield from self._look(x, *data.scene_and_noise(x))
+        return x
+
+    def _agreeing(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
+        """Alike patches of `x` where the data tell nothing, which is taken to have noise there."""
+        copies = data.operator.copies
+        x = data.agreeing(x)
+        made_up = torch.full_like(x, (MISSING if copies else FINER) * data.made_up(x))
+        for _ in range(self.passes or (3 if copies else 5)):
+            x = yield from self._look(x, x, made_up)
             x = data.agreeing(x)
-            made_up = torch.full_like(x, (MISSING if copies else FINER) * data.made_up(x))
-        found = x
-        for _ in range(self.passes or (2 if not keep_observed else 3 if copies else 5)):
-            seen, noise = (found, made_up) if keep_observed else data.scene_and_noise(found)
-            found = yield from nonlocal_bayes(found, seen, noise, side=side, alike=self.alike)
-            found = data.agreeing(found) if keep_observed else found
-        return x + _share(x, found, problem, watch) * (found - x)
+        return x
+
+    def _look(
+        self, pilot: torch.Tensor, seen: torch.Tensor, noise: torch.Tensor
+    ) -> Generator[None, None, torch.Tensor]:
+        side = self.side or (7 if len(pilot) == 1 else 5)
+        return nonlocal_bayes(pilot, seen, noise, side=side, alike=self.alike)
 
 
-def _share(x: torch.Tensor, found: torch.Tensor, problem: Problem, watch: Watch) -> float:
-    """How much of the step from one scene to another is worth taking, from 0 to 1.
+def _small_and_large(step: torch.Tensor) -> torch.Tensor:
+    """The parts of a step (C, H, W), in units of the noise, that are small and large; (2, C, H, W)."""
+    small = torch.exp(-0.5 * (step / LARGE) ** 2)
+    return torch.stack((small * step, (1 - small) * step))
 
-    That with the least expected error of the data, by the half that was not fitted; all of it where
-    there is none: some held-out pixels are too few to tell.
+
+def _shares_worth_taking(
+    step: torch.Tensor, x: torch.Tensor, problem: Problem, probe: torch.Tensor
+) -> torch.Tensor:
+    """How much of the small and of the large part of a `step` from `x` lessens the error; (2,), 0 to 1.
+
+    Where a step is large beside the noise, the fit has missed something; where it is small, it takes
+    noise away or brings it. The half of the data that was not fitted tells; it has much noise, so
+    the shares are drawn to what they usually are.
 
     References
     ----------
-    .. [1] Efron, "The estimation of prediction error: covariance penalties and cross-validation",
-           J. Am. Stat. Assoc. 99 (2004) 619, eq. (2.8).
+    .. [1] Luisier, Blu, Unser, "A new SURE approach to image denoising: interscale orthonormal wavelet
+           thresholding", IEEE Trans. Image Process. 16 (2007) 593, eq. (10), (15); here the covariance
+           with the noise is measured by the probe.
     """
-    if watch.probe is None:
-        return 1.0
-    noise, predicted = problem.noise(x), problem.predicted(x)
-    step = (problem.predicted(found) - predicted) / noise
-    left = (problem.y - watch.probe - predicted) / noise
-    worth, length = (
-        torch.where(problem.observed, product, 0.0).sum() for product in (left * step, step**2)
+    known, noise = problem.observed[0], problem.noise(x)[0]
+    parts = _small_and_large(step)[:, known]
+    probe = (probe[0] / noise)[known]
+    left = ((problem.y[0] - x) / noise)[known] - probe
+    variance = 1 + probe.square().mean()
+    shares: torch.Tensor = torch.linalg.solve(
+        parts @ parts.T / variance + torch.eye(2, device=step.device) / SPREAD**2,
+        parts @ left / variance + step.new_tensor(USUAL) / SPREAD**2,
     )
-    return float((worth / length.clamp(min=1e-30)).clamp(0, 1))
+    return shares.clamp(0, 1)
