@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe
 
@@ -49,3 +50,11 @@ def observation(noisy) -> Observation:
     holes = np.zeros(noisy.shape, bool)
     holes[10:14, 20:26] = True
     return Observation.from_array(noisy, axes="YX", holes=holes)
+
+
+@pytest.fixture
+def unequal() -> np.ndarray:
+    """(128, 128) float: smooth noise that is stronger at some places than at others."""
+    rng = np.random.default_rng(0)
+    smooth = gaussian_filter(rng.normal(0, 10, (128, 128)), 0.6)
+    return smooth * np.kron(rng.lognormal(size=(16, 16)), np.ones((8, 8)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -62,7 +63,9 @@ class Members:
             # Single pixels that were held out have nothing to be averaged with.
             return plain if probe is None else _smoothed(plain, JUDGING)
 
-        own = judged.float() if probe is None else _smoothed(judged.float(), JUDGING, squared=True)
+        own = judged.float()
+        if probe is not None:
+            own = self._noise_left * _smoothed(own, JUDGING, squared=True)
         self._judged += judged
         self._squares += told(self._problem.y - predicted) ** 2 - own
         beside = predicted - self._first  # small numbers, which float32 can take sums of
@@ -70,6 +73,15 @@ class Members:
         if probe is not None:
             self._probes += told(probe)
             self._answers += told(probe) * told(beside)
+
+    @cached_property
+    def _noise_left(self) -> float:
+        """How much more of the noise's variance is left by averaging than of white noise's."""
+        point = torch.zeros((33, 33))
+        point[16, 16] = 1
+        grain = self._problem.likelihood.correlated(point)
+        left, white = (_smoothed(kernel, JUDGING).square().sum() for kernel in (grain, point))
+        return float(left / white / grain.square().sum())
 
     @property
     def mean(self) -> torch.Tensor:

@@ -18,8 +18,9 @@ Split = Literal["noise", "pixels", "none"]
 
 _FITTING: dict[Character, Split] = {
     "white": "noise",
+    "correlated": "noise",
     "long tails": "pixels",
-    "correlated": "none",
+    "structured": "none",
 }
 FEW = 0.25  # part of all pixels: of fewer, none can be spared
 
@@ -42,8 +43,9 @@ class Recorruption(Settings):
     split: Literal["auto", "noise", "pixels", "none"] = "auto"
     """How the data are split: by more of their own noise, which has to be known; by pixels, where
     it is not or there is hardly any (but not where three of four are missing); or not at all, the
-    plain prior. Automatic: by noise where it is independent and Gaussian, or as its model says; by
-    pixels where it has longer tails; not at all where neighbouring pixels share it."""
+    plain prior. Automatic: by noise where it is Gaussian, or as its model says, and the same
+    everywhere; by pixels where it has longer tails; not at all where neighbouring pixels share it
+    and it differs from place to place."""
     strength: Annotated[float, Field(ge=0.1, le=3)] = 0.5
     """Split by noise: how much more of it the network's half gets, in proportion to the data's own."""
     kept: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7

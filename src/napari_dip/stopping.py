@@ -84,7 +84,7 @@ class Fission(_Judged):
     """Split the noise of every pixel in two, fit the one half and stop when the other's error is least.
 
     No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
-    has to be known, and independent from pixel to pixel.
+    has to be known, and how much of it neighbouring pixels share.
 
     References
     ----------
@@ -128,12 +128,12 @@ class _JudgedWatch(Watch):
 
 
 class Automatic(_Judged):
-    """Noise fission where the noise is as its model says and independent; else held-out pixels."""
+    """Noise fission where noise like the data's own can be drawn; else held-out pixels."""
 
     kind: Literal["auto"] = "auto"
 
     def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        rule = Fission if problem.likelihood.character == "white" else HeldOut
+        rule = Fission if problem.likelihood.is_known else HeldOut
         patience = {"patience": self.patience, "relative_patience": self.relative_patience}
         return rule.model_validate(patience).watch(problem, generator)
 

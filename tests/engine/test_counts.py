@@ -240,3 +240,17 @@ def test_the_real_frame_s_header_agrees_with_its_noise(data_folder):
         float(noise.origin.split(word)[1].split(",")[0]) for word in ("expected ", "measured ")
     )
     assert expected == pytest.approx(measured, rel=0.1)
+
+
+def test_a_dark_frame_of_few_photons_is_restored(quick):
+    y, x = np.mgrid[:64, :64]
+    star = 40 * np.exp(-((y - 30) ** 2 + (x - 34) ** 2) / 8)
+    counts = np.random.default_rng(0).poisson(star).astype(float)
+    assert (counts == 0).mean() > 0.9
+    recipe = quick.override({"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patches": "on"})
+    assert np.isfinite(drain(restore(recipe, Observation.from_array(counts, axes="YX"))).image).all()
+    several = drain(
+        restore(recipe.override({"ensemble.members": 2}), Observation.from_array(counts, axes="YX"))
+    )
+    assert np.isfinite(several.image).all()
+    assert np.isfinite(several.uncertainty).all()

@@ -7,6 +7,7 @@ from skimage.io import imread
 
 from napari_dip import Observation, Recipe
 from napari_dip.noise import estimate_sigma
+from napari_dip.noise.correlation import autocorrelation
 from napari_dip.noise.counts import Poisson
 from napari_dip.noise.gaussian import Gaussian
 from napari_dip.problem import Problem
@@ -80,7 +81,7 @@ def test_relative_noise_is_felt_by_bright_pixels_only():
 
 class TestTheCharacterOfTheNoise:
     def character(self, noise, settings=None):
-        y, x = np.mgrid[:128, :128]
+        y, x = np.indices(noise.shape)
         scene = 100 + 30.0 * (np.hypot(y - 60, x - 50) < 30)
         observation = Observation.from_array(scene + noise, axes="YX")
         return likelihood_of(settings or Gaussian(), observation)
@@ -90,17 +91,44 @@ class TestTheCharacterOfTheNoise:
         assert found.character == "white"
         assert found.origin == "estimated"
 
-    def test_resampled_noise_is_correlated(self):
-        noise = gaussian_filter(np.random.default_rng(0).normal(0, 15, (128, 128)), 0.6)
-        found = self.character(noise)
+    @pytest.mark.parametrize("width", [0.7, 1.0])
+    def test_resampled_noise_is_correlated_and_measured(self, width):
+        noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), width)
+        found = self.character(15 * noise / noise.std())
         assert found.character == "correlated"
         assert "neighbouring pixels share it" in found.origin
+        assert found.width == pytest.approx(width, abs=0.1)
+        assert found.sigma.item() == pytest.approx(15, rel=0.1)
+
+    def test_faint_details_that_differ_from_place_to_place_are_structure(self, unequal):
+        found = self.character(unequal)
+        assert found.character == "structured"
+        assert found.width == 0
+
+    def test_noise_is_drawn_as_neighbours_share_it(self):
+        likelihood = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
+        likelihood.width = 0.7
+        drawn = likelihood.correlated(torch.randn(300, 400, generator=torch.Generator().manual_seed(0)))
+        assert drawn.std().item() == pytest.approx(1, abs=0.02)
+        for away, shared in enumerate(autocorrelation(4, 0.7)[1:], start=1):
+            found = (drawn[:, away:] * drawn[:, :-away]).mean().item()
+            assert found == pytest.approx(np.exp(-((away / 1.4) ** 2)), abs=0.02)
+            assert found == pytest.approx(shared, abs=0.02)
+
+    def test_both_versions_of_correlated_data_have_independent_noise(self):
+        noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.7)
+        likelihood = self.character(15 * noise / noise.std())
+        y = torch.from_numpy(15 * noise / noise.std()).float()[None, None]
+        first, second = likelihood.split(y, y, 0.5, torch.Generator().manual_seed(0))
+        for down, right in ((0, 0), (0, 1), (1, 1)):
+            together = (first * second.roll((down, right), (-2, -1))).mean().item()
+            assert abs(together) < 0.12 * 15**2
 
     def test_noise_with_outliers_has_long_tails(self):
         found = self.character(np.random.default_rng(0).standard_t(4, (128, 128)))
         assert found.character == "long tails"
 
-    @pytest.mark.parametrize("light", [3, 30])
+    @pytest.mark.parametrize("light", [0.2, 3, 30])
     def test_photon_noise_is_what_its_model_says(self, light):
         rng = np.random.default_rng(0)
         y, x = np.mgrid[:128, :128]
@@ -108,18 +136,19 @@ class TestTheCharacterOfTheNoise:
         observation = Observation.from_array(rng.poisson(scene).astype(float), axes="YX")
         assert likelihood_of(Poisson(gain=1.0), observation).character == "white"
 
-    def test_it_decides_how_the_data_are_split(self):
+    def test_it_decides_how_the_data_are_split(self, unequal):
         rng = np.random.default_rng(0)
         tails, white = rng.standard_t(4, (128, 128)), rng.normal(0, 1, (128, 128))
-        found = {}
-        for noise in (white, tails, gaussian_filter(white, 0.6)):
+        shared = gaussian_filter(white, 0.6)
+        found = []
+        for noise in (white, shared, tails, unequal):
             frame = Observation.from_array(100 + noise, axes="YX")
             recipe = Recipe()
             problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
             split = recipe.recorruption.chosen(problem, 1)
             watch = recipe.stopping.watch(problem, torch.Generator().manual_seed(0))
-            found[split] = torch.equal(watch.fitted.observed, problem.observed)
-        assert found == {"noise": True, "pixels": False, "none": False}
+            found.append((split, torch.equal(watch.fitted.observed, problem.observed)))
+        assert found == [("noise", True), ("noise", True), ("pixels", False), ("none", False)]
 
 
 @pytest.mark.parametrize("sigma", [15.0, 25.0, 50.0])

@@ -21,7 +21,9 @@ def problem_of(array, *, holes=None, psf=None, axes="YX", **told):
 
 def refined(pilot, problem, *, side=5, alike=20):
     x = torch.from_numpy(pilot).float()
-    work = patches.nonlocal_bayes(x, *problem.scene_and_noise(x), side=side, alike=alike)
+    work = patches.nonlocal_bayes(
+        x, *problem.scene_and_noise(x), problem.likelihood.width, side=side, alike=alike
+    )
     while True:
         try:
             next(work)
@@ -90,18 +92,34 @@ def test_a_star_that_the_pilot_has_too_faint_is_put_right():
     assert error(found[0][sky], truth[sky]) < 0.3 * error(seen[sky], truth[sky])
 
 
+def test_noise_that_neighbours_share_is_told_from_what_patches_share():
+    y, x = np.mgrid[:48, :56]
+    truth = (100 + 20 * np.sin(0.3 * x + 0.1 * y))[None]
+    pilot = gaussian_filter(truth, (0, 1, 1))
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (48, 56)), 0.7)
+    problem = problem_of(truth[0] + 8 * noise / noise.std(), **{"noise.sigma": 8.0})
+    problem.likelihood.width = 0.0
+    taken_for_white = refined(pilot, problem)
+    problem.likelihood.width = 0.7
+    assert error(refined(pilot, problem), truth) < 0.8 * error(taken_for_white, truth)
+
+
+def test_a_picture_without_any_detail_is_covered_everywhere():
+    noisy = np.random.default_rng(0).normal(100, 8, (48, 56))
+    found = refined(np.full((1, 48, 56), 100.0), problem_of(noisy, **{"noise.sigma": 8.0}))
+    assert error(found, 100) < 4
+
+
 def test_the_smallest_image_and_the_largest_groups():
     array = np.random.default_rng(0).normal(100, 5, (32, 32))
     found = refined(array[None], problem_of(array, **{"noise.sigma": 5.0}), side=12, alike=100)
     assert np.isfinite(found).all()
 
 
-def test_it_is_left_out_where_the_noise_is_shared_or_pixels_are_kept(quick, scene, noisy):
+def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(quick, noisy, unequal):
     off = quick.override({"refinement.patches": "off"})
     white = Observation.from_array(noisy, axes="YX")
-    large = np.kron(scene, np.ones((3, 3)))
-    noise = gaussian_filter(np.random.default_rng(0).normal(0, 20, large.shape), 0.8)
-    shared = Observation.from_array(large + noise, axes="YX")
+    shared = Observation.from_array(100 + unequal, axes="YX")
     kept = {"keep_observed": True}
     for recipe, observation, same in (
         (quick, white, False),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.noise.correlation import transfer
 from napari_dip.observation import Floats
 
-Character = Literal["white", "correlated", "long tails"]
+Character = Literal["white", "correlated", "structured", "long tails"]
 
 SIDE = 12  # pixels of a block
 FEWEST = 8  # blocks that say something of the noise
 CORRELATED = 0.12  # part of the variance that neighbours share
+UNEQUAL = 0.2  # of blocks' logarithmic strengths: noise is as strong everywhere, structure is not
+WIDTHS = np.arange(0.2, 1.6, 0.1)  # pixels
 LONG_TAILS = 4.5  # kurtosis
 
 # The decomposition high-pass filters of Daubechies' wavelets with one and two vanishing moments.
@@ -48,8 +52,11 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
         if whole.size >= 500:
             sigma = float(mad_std(whole))
             quiet = quiet_blocks(image)
-            if quiet is not None and character([quiet]) == "white":
+            kind = "structured" if quiet is None else character([quiet])
+            if quiet is not None and kind == "white":
                 sigma = min(sigma, float(np.median(quiet.std(axis=(1, 2)))))
+            elif quiet is not None and kind == "correlated":
+                sigma = float(quiet.std()) / _width_and_strength([quiet])[1]
             return max(sigma, 1e-3 * spread)
     return spread  # hardly two neighbours are known: nothing better can be said
 
@@ -83,17 +90,59 @@ def character(planes: Sequence[NDArray[np.float64]]) -> Character:
     """How the noise in the `quiet_blocks` of some planes differs from independent Gaussian noise.
 
     Correlated where neighbours along an axis have more than an eighth of their variance in common
-    (resampled, drizzled, debayered, compressed images); with long tails where the kurtosis exceeds 4.5
-    (three is a Gaussian's).
+    (resampled, drizzled, debayered images), or structured where besides some blocks have much more
+    of it than others, or it is wider than any resampling makes it: compressed images, and those whose
+    faintest details cannot be told from noise. With long tails where the kurtosis exceeds 4.5 (three
+    is a Gaussian's).
     """
     blocks = np.concatenate([plane / plane.std() for plane in planes])
     variance = np.mean(blocks**2, axis=(1, 2))
-    along_x = np.mean(blocks[:, :, 1:] * blocks[:, :, :-1], axis=(1, 2)) / variance
-    along_y = np.mean(blocks[:, 1:] * blocks[:, :-1], axis=(1, 2)) / variance
-    if (np.median(along_x) + np.median(along_y)) / 2 > CORRELATED:
-        return "correlated"
+    if _shared(blocks) > CORRELATED:
+        unequal = float(np.log(variance).std()) / 2
+        narrow = _width_and_strength(planes)[0] < WIDTHS[-1]
+        return "correlated" if narrow and unequal < UNEQUAL else "structured"
     kurtosis = np.mean(blocks**4, axis=(1, 2)) / variance**2
     return "long tails" if np.median(kurtosis) > LONG_TAILS else "white"
+
+
+def correlation_width(y: Floats) -> float:
+    """How wide the noise in y (T, C, Y, X) is: white noise smoothed by such a Gaussian. [pixel]"""
+    planes = [quiet_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])]
+    return _width_and_strength([plane for plane in planes if plane is not None])[0]
+
+
+def _shared(blocks: NDArray[np.float64]) -> float:
+    """The part of the variance that neighbours along an axis have in common, in most blocks."""
+    variance = np.mean(blocks**2, axis=(1, 2))
+    along_x = np.mean(blocks[:, :, 1:] * blocks[:, :, :-1], axis=(1, 2)) / variance
+    along_y = np.mean(blocks[:, 1:] * blocks[:, :-1], axis=(1, 2)) / variance
+    return float((np.median(along_x) + np.median(along_y)) / 2)
+
+
+def _width_and_strength(planes: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """The width of noise that has such `quiet_blocks`, and how strong these are beside it.
+
+    Choosing the quietest blocks and taking surfaces out of them takes a part of smooth noise; how large
+    a part is found by doing the same to noise that is known.
+    """
+    shared, strength = _of_smoothed_noise()
+    found = _shared(np.concatenate([plane / plane.std() for plane in planes]))
+    return float(np.interp(found, shared, WIDTHS)), float(np.interp(found, shared, strength))
+
+
+@cache
+def _of_smoothed_noise() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What neighbours share in the `quiet_blocks` of noise of all `WIDTHS`, and how strong these are."""
+    waves = np.fft.fft2(np.random.default_rng(0).normal(size=(512, 512)))
+    told = []
+    for width in WIDTHS:
+        line = transfer(len(waves), width)
+        noise = np.fft.ifft2(np.outer(line, line) * waves).real
+        quiet = quiet_blocks(noise / noise.std())
+        assert quiet is not None
+        told.append((_shared(quiet), quiet.std()))
+    shared, strength = np.array(told).T
+    return shared, strength
 
 
 def estimates(y: Floats) -> NDArray[np.float64]:

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.errors import SettingsError
-from napari_dip.noise._estimate import Character, backgrounds, character_of
+from napari_dip.noise._estimate import Character, backgrounds, character_of, correlation_width
+from napari_dip.noise.correlation import transfer
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings
@@ -32,6 +33,10 @@ class Likelihood(ABC):
     """Where the numbers came from, for the person to read."""
     character: Character = "white"
     """Whether the noise is independent from pixel to pixel and Gaussian or as the model says."""
+    width: float = 0.0
+    """Where neighbours share it: the noise is white noise smoothed by such a Gaussian. [pixel]"""
+    is_exact: bool = False
+    """Whether the data are counts of single photons, which leave no doubt about the noise's tails."""
     rejected: Flags | None = None
     """Data that say nothing of the scene, (T, C, Y, X): they count as missing."""
     censored: Flags | None = None
@@ -68,8 +73,22 @@ class Likelihood(ABC):
         .. [1] Pang et al., "Recorrupted-to-Recorrupted", CVPR 2021, eq. (6).
         """
         normal = torch.randn(y.shape, generator=generator, device=y.device)
-        extra = self.random(mean) * normal
+        extra = self.random(mean) * self.correlated(normal)
         return y + strength * extra, y - extra / strength
+
+    @property
+    def is_known(self) -> bool:
+        """Whether noise like the data's own can be drawn."""
+        return self.character in ("white", "correlated")
+
+    def correlated(self, white: torch.Tensor) -> torch.Tensor:
+        """White noise (..., Y, X) as the data's noise, of the same strength; around the edges."""
+        if not self.width:
+            return white
+        rows, columns = (transfer(n, self.width) for n in white.shape[-2:])
+        passed = torch.from_numpy(np.outer(rows, columns).astype(np.float32)).to(white.device)
+        smooth: torch.Tensor = torch.fft.ifft2(passed * torch.fft.fft2(white)).real
+        return smooth / passed.square().mean().sqrt()
 
     @abstractmethod
     def of_given(self, strength: float) -> Self:
@@ -122,9 +141,14 @@ class NoiseSettings(Settings, ABC):
             found = _Robust(found, sharper_than_optics(frame.y[:, :, 0], found))
         known = np.where(frame.observed[:, :, 0], found.steadied(frame.y[:, :, 0]), np.nan)
         found.character = character_of(known)
+        if found.character == "long tails" and found.is_exact:
+            found.character = "white"  # few photons have long tails on any scale
+        if found.character == "correlated":
+            found.width = correlation_width(known)
         found.origin += {
             "white": "",
-            "correlated": "; neighbouring pixels share it",
+            "correlated": f"; neighbouring pixels share it (as if smoothed by {found.width:.1f} pixels)",
+            "structured": "; neighbouring pixels share it, and it is not the same everywhere",
             "long tails": "; it has long tails",
         }[found.character]
         return found
@@ -194,7 +218,7 @@ class _Censored(_Outer):
     """
 
     def __init__(self, inner: Likelihood, y: Floats, low: float, high: float) -> None:
-        self.sigma, self.origin = inner.sigma, inner.origin
+        self.sigma, self.origin, self.is_exact = inner.sigma, inner.origin, inner.is_exact
         self._inner = inner
         under, over = y <= low, y >= high
         self.censored = under | over
@@ -228,7 +252,7 @@ class _Robust(_Outer):
     """
 
     def __init__(self, inner: Likelihood, rejected: Flags) -> None:
-        self.sigma, self.censored = inner.sigma, inner.censored
+        self.sigma, self.censored, self.is_exact = inner.sigma, inner.censored, inner.is_exact
         if rejected.mean() > MANY:
             told = f"{rejected.mean():.1%} of it is too sharp for optics: undersampled, nothing rejected"
         else:

@@ -120,7 +120,7 @@ class _PhotonLikelihood(Likelihood):
     ) -> None:
         self.sigma, self.origin = sigma, origin
         self._gain, self._offset, self._read_noise = gain, offset, read_noise
-        self._counted = counted
+        self.is_exact = counted
         spread = np.hypot(read_noise, gain * flat_field)
         self._variance = torch.from_numpy((spread**2).astype(np.float32))
         # Below this the noise is Gaussian, of this variance: a mean may be negative on its way.
@@ -172,7 +172,7 @@ class _PhotonLikelihood(Likelihood):
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Single photons are dealt out, each to one half: exact however few there are."""
-        if not self._counted or y.device.type == "mps":  # Apple's GPUs draw no binomial numbers
+        if not self.is_exact or y.device.type == "mps":  # Apple's GPUs draw no binomial numbers
             return super().split(y, mean, strength, generator)
         share = 1 / (1 + strength**2)
         photons = ((y - self._offset) * self._gain).round().clamp(min=0)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+from scipy.linalg import toeplitz
+
+from napari_dip.noise.correlation import autocorrelation
 from napari_dip.torch_import import torch
 
 SEARCH = 10  # pixels around a patch in which others like it are looked for
 STEP = 2  # pixels between two such patches
 BATCH = 512  # groups of patches at a time
+WHITE = 0.02  # part of smooth noise that is taken to be white
 STRIP = 2**15  # patches whose distances are held at a time
 
 
 def nonlocal_bayes(
-    pilot: torch.Tensor, data: torch.Tensor, deviation: torch.Tensor, *, side: int, alike: int
+    pilot: torch.Tensor,
+    data: torch.Tensor,
+    deviation: torch.Tensor,
+    width: float = 0.0,
+    *,
+    side: int,
+    alike: int,
 ) -> Generator[None, None, torch.Tensor]:
     """Estimate patches of the scene that the `pilot` shows alike together, from the data.
 
@@ -29,6 +39,9 @@ def nonlocal_bayes(
         The scene under noise.
     deviation : (C, H, W) tensor
         Standard deviation of the noise, finite and above 0.
+    width : float
+        That of a Gaussian with which white noise would be smoothed to be as this one; 0 for white
+        noise. [pixel]
     side : int
         Of a patch. [pixel]
     alike : int
@@ -40,24 +53,29 @@ def nonlocal_bayes(
            Sci. 6 (2013) 1665, doi:10.1137/120874989, eq. (12); there the pilot is a first estimate of
            the same kind.
     """
-    channels, height, width = pilot.shape
-    grid = _Grid(height - side + 1, width - side + 1)
+    if pilot.device.type == "mps":  # Apple's GPUs know no double precision
+        there = pilot.device
+        pilot, data, deviation = pilot.cpu(), data.cpu(), deviation.cpu()
+        found = yield from nonlocal_bayes(pilot, data, deviation, width, side=side, alike=alike)
+        return found.to(there)
+    channels, rows, columns = pilot.shape
+    grid = _Grid(rows - side + 1, columns - side + 1)
     usual = deviation.median()  # data of 1e-20 squared would vanish in float32
     picture, data, deviation = ((image / usual).flatten() for image in (pilot, data, deviation))
     inside = torch.arange(side, device=pilot.device)
-    planes = torch.arange(channels, device=pilot.device)[:, None, None] * height * width
-    offsets = (planes + inside[:, None] * width + inside).flatten()
+    planes = torch.arange(channels, device=pilot.device)[:, None, None] * rows * columns
+    offsets = (planes + inside[:, None] * columns + inside).flatten()
+    grain = torch.kron(torch.eye(channels), _noise_covariance(side, width)).to(pilot.device)
     light, weight = torch.zeros((2, picture.numel()), device=pilot.device)
     for corners in grid.groups(picture.reshape(pilot.shape), side, alike):
-        where = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        where = (corners[..., 0] * columns + corners[..., 1])[..., None] + offsets  # (B, K, d)
         noise = deviation[where].square().mean(dim=1, keepdim=True).sqrt()
         shown, seen = ((image[where] / noise).double() for image in (picture, data))
         mean = shown.mean(dim=1, keepdim=True)
         centred = shown - mean
         covariance = centred.mT @ centred / (alike - 1)
-        mean = mean + _beyond_noise(seen.mean(dim=1, keepdim=True) - mean, alike)
-        total = covariance + torch.eye(len(offsets), device=pilot.device, dtype=torch.double)
-        estimate = mean + (seen - mean) @ torch.linalg.solve(total, covariance)
+        mean = mean + _beyond_noise(seen.mean(dim=1, keepdim=True) - mean, grain, alike)
+        estimate = mean + (seen - mean) @ torch.linalg.solve(covariance + grain, covariance)
         light.index_add_(0, where.flatten(), (estimate * noise).float().flatten())
         weight.index_add_(0, where.flatten(), torch.ones_like(light[:1]).expand(where.numel()))
         yield
@@ -65,8 +83,20 @@ def nonlocal_bayes(
     return refined
 
 
-def _beyond_noise(difference: torch.Tensor, number: int) -> torch.Tensor:
+def _noise_covariance(side: int, width: float) -> torch.Tensor:
+    """Of the pixels of a patch, (side^2, side^2): white noise smoothed by a Gaussian, of variance 1."""
+    if not width:
+        return torch.eye(side**2, dtype=torch.double)
+    along = torch.from_numpy(toeplitz(autocorrelation(side, width)))
+    # The matrix of a wide Gaussian has no inverse to speak of.
+    smooth: torch.Tensor = torch.kron(along, along)
+    return (1 - WHITE) * smooth + WHITE * torch.eye(side**2, dtype=torch.double)
+
+
+def _beyond_noise(difference: torch.Tensor, covariance: torch.Tensor, number: int) -> torch.Tensor:
     """What of the `difference` (..., d) of two means is more than the noise of `number` data in each.
+
+    The `covariance` (d, d) is that of one datum's noise.
 
     References
     ----------
@@ -74,8 +104,9 @@ def _beyond_noise(difference: torch.Tensor, number: int) -> torch.Tensor:
            eq. (6); its positive part.
     """
     expected = (difference.shape[-1] - 2) / number
-    found = (difference**2).sum(dim=-1, keepdim=True)
-    return (1 - expected / found.clamp(min=1e-12)).clamp(min=0) * difference
+    found = (difference @ torch.linalg.inv(covariance) * difference).sum(dim=-1, keepdim=True)
+    beyond: torch.Tensor = (1 - expected / found.clamp(min=1e-12)).clamp(min=0) * difference
+    return beyond
 
 
 class _Grid:
@@ -115,4 +146,5 @@ class _Grid:
             outside = ((target < 0) | (target >= limits)).any(dim=1)
             at_places = means[places[:, 0] - first, places[:, 1]]
             found[:, number] = torch.where(outside, torch.inf, at_places)
+        found[:, (shifts == 0).all(dim=1)] = -1  # itself, even where all are the same
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Annotated, Literal
 
@@ -37,8 +38,8 @@ class Refinement(Settings):
 
     patches: Literal["auto", "on", "off"] = "auto"
     """Estimate patches that are alike together (nonlocal Bayes). Automatic: where the data show the
-    scene as it is, under noise that is independent and as its model says, or where the result has
-    to agree with them; never behind a blur."""
+    scene as it is, under noise that is as its model says and the same everywhere, or where the
+    result has to agree with them; never behind a blur."""
     passes: Annotated[int, Field(ge=1, le=5)] | None = None
     """How often, each time with the picture of the time before; automatic: 2, and where the result has
     to agree with the data 3, or 5 on a finer grid."""
@@ -58,7 +59,7 @@ class Refinement(Settings):
             return "none" if whole or self.patches == "off" else "patches"
         if not copies:
             return "spectrum" if self.spectrum == "auto" and watch.probe is not None else "none"
-        known = self.patches == "auto" and likelihood.character == "white"
+        known = self.patches == "auto" and likelihood.is_known
         return "patches" if known or self.patches == "on" else "none"
 
     def refined(
@@ -102,7 +103,7 @@ class Refinement(Settings):
     def _denoised(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
         """Alike patches of the data, with `x` to tell which they are."""
         for _ in range(self.passes or 2):
-            x = yield from self._look(x, *data.scene_and_noise(x))
+            x = yield from self._look(x, *data.scene_and_noise(x), data.likelihood.width)
         return x
 
     def _agreeing(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
@@ -116,10 +117,10 @@ class Refinement(Settings):
         return x
 
     def _look(
-        self, pilot: torch.Tensor, seen: torch.Tensor, noise: torch.Tensor
+        self, pilot: torch.Tensor, seen: torch.Tensor, noise: torch.Tensor, width: float = 0.0
     ) -> Generator[None, None, torch.Tensor]:
         side = self.side or (7 if len(pilot) == 1 else 5)
-        return nonlocal_bayes(pilot, seen, noise, side=side, alike=self.alike)
+        return nonlocal_bayes(pilot, seen, noise, width, side=side, alike=self.alike)
 
 
 def _small_and_large(step: torch.Tensor) -> torch.Tensor:
@@ -147,7 +148,8 @@ def _shares_worth_taking(
     parts = _small_and_large(step)[:, known]
     probe = (probe[0] / noise)[known]
     left = ((problem.y[0] - x) / noise)[known] - probe
-    variance = 1 + probe.square().mean()
+    # Noise that neighbours share is as uncertain as that of fewer pixels.
+    variance = (1 + probe.square().mean()) * max(1.0, 4 * math.pi * problem.likelihood.width**2)
     shares: torch.Tensor = torch.linalg.solve(
         parts @ parts.T / variance + torch.eye(2, device=step.device) / SPREAD**2,
         parts @ left / variance + step.new_tensor(USUAL) / SPREAD**2,
