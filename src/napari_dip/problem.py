@@ -191,6 +191,11 @@ class Problem:
         error = torch.sqrt((left.cpu().double() ** 2).mean())
         return float(20 * torch.log10((y.max() - y.min()).cpu().double() / error.clamp(min=1e-30)))
 
+    def residual_in_noise(self, x: torch.Tensor) -> torch.Tensor:
+        """The r.m.s. residual of the scene `x` in standard deviations of the noise, a scalar."""
+        left = ((self.y - self.predicted(x)) / self.noise(x))[self.told]
+        return left.square().mean().sqrt()
+
     def split(
         self, x: torch.Tensor | None, strength: float, generator: torch.Generator
     ) -> tuple[Problem, Problem]:

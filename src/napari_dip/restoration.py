@@ -132,7 +132,11 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         provenance={
             "recipe": recipe.model_dump(mode="json"),
             "input": {"path": observation.header.path, "sha256": observation.digest()},
-            "noise": {"sigma": [s["sigma"] for s in scenes], "origin": scenes[-1]["origin"]},
+            "noise": {
+                "sigma": [s["sigma"] for s in scenes],
+                "origin": scenes[-1]["origin"],
+                "residual": [s["residual"] for s in scenes],
+            },
             "split": scenes[-1]["split"],
             "refinement": scenes[-1]["refinement"],
             "operator": {
@@ -256,6 +260,7 @@ class _Scene:
         return {
             "sigma": [_number(plane) for t in problem.likelihood.sigma for plane in t],
             "origin": problem.likelihood.origin,
+            "residual": round(float(problem.residual_in_noise(x)), 3),
             "split": recipe.recorruption.chosen(problem, recipe.network.shrink),
             "refinement": self._look,
             "remark": problem.operator.remark,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,6 +152,7 @@ class Result:
         said = [
             f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",
             f"noise {sigma:.4g} ({noise['origin']})",
+            _left_over(noise["residual"]),
             splits.get(self.provenance["split"], ""),
             looks.get(self.provenance["refinement"], ""),
             f"{int(self.filled.sum()):,} pixels filled",
@@ -161,6 +162,12 @@ class Result:
         if self.zoom != (1.0, 1.0):
             said.append(f"it predicts the input to {min(operator['consistency_db']):.1f} dB")
         return "; ".join(filter(None, said))
+
+
+def _left_over(residuals: Sequence[float]) -> str:
+    """What the result leaves of the data: as much as the noise, where all is well."""
+    ratio = np.median(residuals)
+    return f"residual {ratio:.2f} times that" if ratio > 0.005 else ""
 
 
 def _trust(ensemble: Mapping[str, Any]) -> str:

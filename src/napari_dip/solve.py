@@ -102,7 +102,7 @@ def solve(
         with torch.no_grad():
             running.lerp_(x, 1 - solver.averaging)
             average = running / (1 - solver.averaging**step)
-            statistic = watch.statistic(average)
+            statistic = watch.statistic(average, x)
             losses[step - 1], statistics[step - 1] = loss.detach(), statistic
             better = statistic < least if watch.keeps_least else torch.ones_like(statistic).bool()
             best = torch.where(better, average, best)

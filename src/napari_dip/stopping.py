@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from napari_dip.noise import Character
 from napari_dip.problem import Problem
 from napari_dip.settings import Settings, tagged_union
+from napari_dip.torch_import import torch
 
-if TYPE_CHECKING:
-    import torch
+PIXELS = 2**13  # of the images of a window, that are compared
 
 
 class Watch(ABC):
@@ -26,8 +28,9 @@ class Watch(ABC):
     keeps_least: bool
     """Whether the step with the least statistic is the result, or else the last step."""
 
-    statistic: Callable[[torch.Tensor], torch.Tensor]
-    """The statistic of the running average (C, H, W), a scalar on its device."""
+    statistic: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """The statistic of a step, a scalar on its device, of the running average and of the step's own
+    image, (C, H, W) each."""
 
     @abstractmethod
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
@@ -44,14 +47,47 @@ class StoppingSettings(Settings, ABC):
     """Settings of one stopping rule."""
 
     kind: str
+    discrepancy: Annotated[float, Field(gt=0, le=10)] | None = None
+    """End in any case where the mean square of the residuals is no more than so many times the noise's
+    variance, with the best step so far (Morozov's principle; 1 is as good as the noise lets it be)."""
 
-    @abstractmethod
     def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         """The rule at work on `problem`."""
+        watch = self._watch(problem, generator)
+        return watch if self.discrepancy is None else _Bounded(watch, self.discrepancy)
+
+    @abstractmethod
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        """The rule without the bound."""
 
 
-class _Judged(StoppingSettings):
-    """Stop when the error of data that were not fitted no longer falls."""
+class _Bounded(Watch):
+    """A rule that ends besides where the residuals are as small as the noise.
+
+    References
+    ----------
+    .. [1] Morozov, "On the solution of functional equations by the method of regularization", Soviet
+           Math. Dokl. 7 (1966) 414.
+    """
+
+    def __init__(self, rule: Watch, bound: float) -> None:
+        self._rule, self._bound = rule, bound
+        self._square = torch.full((), torch.inf)
+        self.fitted, self.keeps_least = rule.fitted, rule.keeps_least
+        self.judged, self.probe = rule.judged, rule.probe
+
+    def statistic(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        self._square = self.fitted.residual_in_noise(average) ** 2
+        return self._rule.statistic(average, x)
+
+    def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
+        if self._square <= self._bound:
+            return f"the residuals were as small as {self._bound:.3g} times the noise's variance"
+        return self._rule.reason_to_stop(statistics)
+
+
+class _Patient(StoppingSettings):
+    """Stop when a statistic no longer falls."""
 
     patience: Annotated[int, Field(ge=10, le=10_000)] = 150
     """Steps without improvement that end the run, at least. [step]"""
@@ -59,7 +95,7 @@ class _Judged(StoppingSettings):
     """The same as a part of the steps up to the best one, where that is more."""
 
 
-class HeldOut(_Judged):
+class HeldOut(_Patient):
     """Leave a few pixels out of the fit and stop when their error no longer falls.
 
     Noise that is independent from pixel to pixel cannot be predicted, so the error of pixels that
@@ -75,12 +111,16 @@ class HeldOut(_Judged):
     fraction: Annotated[float, Field(gt=0, le=0.2)] = 0.02
     """Part of the observed pixels that is left out of the fit."""
 
-    def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.hold_out(self.fraction, generator)
-        return _JudgedWatch(self, fitted, judge.robust_loss, "the held-out pixels", judge.observed)
+
+        def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return judge.robust_loss(average)
+
+        return _PatientWatch(self, fitted, error, "error of the held-out pixels", judge.observed)
 
 
-class Fission(_Judged):
+class Fission(_Patient):
     """Split the noise of every pixel in two, fit the one half and stop when the other's error is least.
 
     No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
@@ -96,25 +136,87 @@ class Fission(_Judged):
     strength: Annotated[float, Field(ge=0.05, le=1)] = 0.25
     """Noise added to the half that is fitted, in proportion to the data's own."""
 
-    def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
         # The noise that was added to both is no error of the image.
         added = judge.misfit(problem.y)
 
-        def error(x: torch.Tensor) -> torch.Tensor:
-            return judge.misfit(judge.predicted(x)) - added
+        def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return judge.misfit(judge.predicted(average)) - added
 
-        half = "the half that was not fitted"
-        return _JudgedWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
+        half = "error of the half that was not fitted"
+        return _PatientWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
+
+
+class Variance(_Patient):
+    """Stop when the images of many steps differ least: the scene is learnt, and no noise yet.
+
+    It knows nothing of the noise, and needs no pixel of its own: for noise that neighbours share in
+    ways that nobody knows.
+
+    References
+    ----------
+    .. [1] Wang, Li, Zhuang, Chen, Liang, Sun, "Early stopping for deep image prior", TMLR 2023; both
+           its windowed and its exponential variance.
+    """
+
+    kind: Literal["variance"] = "variance"
+    window: Annotated[int, Field(ge=10, le=1000)] = 250
+    """Steps that are compared. [step]"""
+    weights: Literal["equal", "exponential"] = "equal"
+    """All steps of the window alike, or the more the later."""
+
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        values, observed = problem.scene_values()
+        start = values[observed].var()  # before anything is learnt
+        if self.weights == "exponential":
+            return _PatientWatch(self, problem, _Fading(self.window, start), "variance of the images")
+        some = torch.randint(math.prod(problem.operator.scene_shape), (PIXELS,), generator=generator)
+        spread = _Window(self.window, start, some.to(problem.y.device))
+        return _PatientWatch(self, problem, spread, "variance of the images")
+
+
+class _Window:
+    """The variance of the last images, at some of their pixels."""
+
+    def __init__(self, length: int, start: torch.Tensor, pixels: torch.Tensor) -> None:
+        self._start, self._pixels = start, pixels
+        self._images = torch.zeros((length, len(pixels)), device=pixels.device)
+        self._number = 0
+
+    def __call__(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        length = len(self._images)
+        self._images[self._number % length] = x.detach().flatten()[self._pixels]
+        self._number += 1
+        seen = min(self._number, length)
+        # Until the window is full the rest of it counts as if nothing had been learnt.
+        spread = self._images[:seen].var(dim=0, correction=0).mean()
+        return spread + (1 - seen / length) * self._start
+
+
+class _Fading:
+    """The variance of all images, the earlier the less."""
+
+    def __init__(self, length: int, start: torch.Tensor) -> None:
+        self._kept, self._variance = 1 - 1 / length, start
+        self._mean: torch.Tensor | None = None
+
+    def __call__(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        x = x.detach()
+        self._mean = x if self._mean is None else self._mean
+        away = x - self._mean
+        self._variance = self._kept * (self._variance + (1 - self._kept) * (away**2).mean())
+        self._mean = self._mean + (1 - self._kept) * away
+        return self._variance
 
 
 @dataclass
-class _JudgedWatch(Watch):
-    settings: _Judged
+class _PatientWatch(Watch):
+    settings: _Patient
     fitted: Problem
-    statistic: Callable[[torch.Tensor], torch.Tensor]
-    judge: str
-    judged: torch.Tensor
+    statistic: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    what: str
+    judged: torch.Tensor | None = None
     probe: torch.Tensor | None = None
     keeps_least: bool = True
 
@@ -124,16 +226,22 @@ class _JudgedWatch(Watch):
         patience = max(self.settings.patience, self.settings.relative_patience * best)
         if waited < patience:
             return None
-        return f"the error of {self.judge} was least at step {best} and did not fall again"
+        return f"the {self.what} was least at step {best} and did not fall again"
 
 
-class Automatic(_Judged):
-    """Noise fission where noise like the data's own can be drawn; else held-out pixels."""
+class Automatic(_Patient):
+    """By what is known of the noise.
+
+    Noise fission where it is independent from pixel to pixel and as its model says. The variance of the
+    images where neighbours share it: how they do is measured, but compression, say, does it in its own
+    way. Held-out pixels where it has long tails, and where it cannot be told from structure.
+    """
 
     kind: Literal["auto"] = "auto"
 
-    def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        rule = Fission if problem.likelihood.is_known else HeldOut
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        rules: dict[Character, type[_Patient]] = {"white": Fission, "correlated": Variance}
+        rule = rules.get(problem.likelihood.character, HeldOut)
         patience = {"patience": self.patience, "relative_patience": self.relative_patience}
         return rule.model_validate(patience).watch(problem, generator)
 
@@ -143,14 +251,14 @@ class FixedSteps(StoppingSettings):
 
     kind: Literal["fixed"] = "fixed"
 
-    def watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        return _FixedWatch(problem, problem.loss)
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        return _FixedWatch(problem, lambda average, x: problem.loss(average))
 
 
 @dataclass
 class _FixedWatch(Watch):
     fitted: Problem
-    statistic: Callable[[torch.Tensor], torch.Tensor]
+    statistic: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     keeps_least: bool = False
 
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:

@@ -8,7 +8,7 @@ from skimage.io import imread
 from napari_dip import Observation, Recipe
 from napari_dip.noise import estimate_sigma
 from napari_dip.noise.correlation import autocorrelation
-from napari_dip.noise.counts import Poisson
+from napari_dip.noise.counts import Poisson, PoissonGaussian
 from napari_dip.noise.gaussian import Gaussian
 from napari_dip.problem import Problem
 
@@ -105,6 +105,12 @@ class TestTheCharacterOfTheNoise:
         assert found.character == "structured"
         assert found.width == 0
 
+    @pytest.mark.parametrize("period", [6, 8, 12])
+    def test_a_lattice_is_no_noise(self, period):
+        y, x = 2 * np.pi * np.indices((128, 128)) / period
+        noise = np.random.default_rng(0).normal(0, 10, (128, 128))
+        assert self.character(20 * np.cos(y) * np.cos(x) + noise).character == "structured"
+
     def test_noise_is_drawn_as_neighbours_share_it(self):
         likelihood = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
         likelihood.width = 0.7
@@ -114,6 +120,31 @@ class TestTheCharacterOfTheNoise:
             found = (drawn[:, away:] * drawn[:, :-away]).mean().item()
             assert found == pytest.approx(np.exp(-((away / 1.4) ** 2)), abs=0.02)
             assert found == pytest.approx(shared, abs=0.02)
+
+    @pytest.mark.parametrize("told", [0.75, 1.25])
+    def test_a_wrong_number_is_noticed_and_corrected(self, told):
+        noise = np.random.default_rng(0).normal(0, 20, (128, 128))
+        for settings in (Gaussian(sigma=20 * told), PoissonGaussian(gain=1.0, read_noise=17 * told)):
+            found = self.character(noise, settings)
+            assert found.sigma.item() == pytest.approx(20, rel=0.1)
+            assert "measured and taken to be" in found.origin
+            split = found.scaled(2.0)
+            assert split.sigma.item() == pytest.approx(40, rel=0.1)
+            mean = torch.full((1, 1, 128, 128), 100.0)
+            np.testing.assert_allclose(split.random(mean), 2 * found.random(mean), rtol=1e-5)
+        honest = self.character(noise, Gaussian(sigma=21.0))
+        assert honest.sigma.item() == 21
+        assert honest.origin == "given"
+
+    def test_faint_structure_does_not_make_the_noise_stronger_than_told(self, unequal):
+        weak = 0.2 * float(unequal.std())
+        assert self.character(unequal, Gaussian(sigma=weak)).sigma.item() == pytest.approx(weak)
+
+    def test_noise_that_was_cut_off_corrects_nothing(self):
+        noise = np.random.default_rng(0).normal(0, 40, (128, 128))
+        y = np.clip(np.where(np.arange(128) < 64, 20, 235) + noise, 0, 255)
+        found = likelihood_of(Gaussian(sigma=40.0), Observation.from_array(y, axes="YX"))
+        assert found.origin == "given"
 
     def test_both_versions_of_correlated_data_have_independent_noise(self):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.7)
@@ -147,8 +178,14 @@ class TestTheCharacterOfTheNoise:
             problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
             split = recipe.recorruption.chosen(problem, 1)
             watch = recipe.stopping.watch(problem, torch.Generator().manual_seed(0))
-            found.append((split, torch.equal(watch.fitted.observed, problem.observed)))
-        assert found == [("noise", True), ("noise", True), ("pixels", False), ("none", False)]
+            all_fitted = torch.equal(watch.fitted.observed, problem.observed)
+            found.append((split, all_fitted, watch.probe is not None))
+        assert found == [
+            ("noise", True, True),
+            ("noise", True, False),
+            ("pixels", False, False),
+            ("none", False, False),
+        ]
 
 
 @pytest.mark.parametrize("sigma", [15.0, 25.0, 50.0])

@@ -4,7 +4,7 @@ import torch
 
 from napari_dip import Recipe, drain, restore
 from napari_dip.problem import Problem
-from napari_dip.stopping import Fission, FixedSteps, HeldOut
+from napari_dip.stopping import Fission, FixedSteps, HeldOut, Variance
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def test_it_stops_after_its_patience_and_says_where_the_best_was(watch, best, st
 
 def test_the_statistic_is_the_error_of_pixels_that_were_never_fitted(watch):
     x = torch.zeros(watch.fitted.y.shape)
-    before = watch.statistic(x)
+    before = watch.statistic(x, x)
     x[watch.fitted.observed] += 1000
-    assert torch.equal(watch.statistic(x), before)
+    assert torch.equal(watch.statistic(x, x), before)
 
 
 def test_fission_judges_by_the_half_that_is_not_fitted(observation):
@@ -44,10 +44,66 @@ def test_fission_judges_by_the_half_that_is_not_fitted(observation):
     known = problem.observed
     fitted, data = watch.fitted.y[known], problem.y[known]
     # What learnt the noise of the fitted half looks no better than what learnt nothing.
-    learnt = watch.statistic(torch.where(known, watch.fitted.y, 0)[0])
-    scene = watch.statistic(torch.where(known, problem.y, 0)[0])
+    learnt, scene = (watch.statistic(y, y) for y in (watch.fitted.y[0], problem.y[0]))
     assert learnt > scene
     assert 0.1 < float((fitted - data).std() / 8) < 0.4
+
+
+def variances(problem, images, **told):
+    watch = Variance(**told).watch(problem, torch.Generator().manual_seed(0))
+    return np.array([float(watch.statistic(x, x)) for x in images])
+
+
+def pictures_of_noise(number, problem):
+    shape = (number, *problem.operator.scene_shape)
+    return 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def problem(observation):
+    recipe = Recipe()
+    return Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+
+
+def test_the_windowed_variance_is_the_variance_of_the_window(problem):
+    images = pictures_of_noise(40, problem) + 100
+    found = variances(problem, images, weights="equal", window=12)
+    for last in (11, 20, 39):
+        window = images[last - 11 : last + 1].numpy()
+        # At some pixels, drawn at random.
+        assert found[last] == pytest.approx(window.var(axis=0).mean(), rel=0.03)
+
+
+def test_the_fading_variance_forgets_and_settles_at_the_variance(problem):
+    images = pictures_of_noise(900, problem)
+    images[:100] *= 10
+    found = variances(problem, images, window=50)
+    assert found[-300:].mean() == pytest.approx(25, rel=0.1)
+    assert found[100] > 10 * found[-1]
+
+
+@pytest.mark.parametrize(("weights", "window"), [("equal", 250), ("exponential", 60)])
+def test_the_variance_is_least_where_the_scene_is_learnt_and_no_noise_yet(problem, weights, window):
+    generator = torch.Generator().manual_seed(0)
+    scene, noise = torch.randn(2, *problem.operator.scene_shape, generator=generator)
+    steps = torch.arange(1000.0)
+    learnt, taken = 1 - torch.exp(-steps / 60), 0.5 * torch.sigmoid((steps - 700) / 40)
+    images = learnt[:, None, None, None] * 50 * scene + taken[:, None, None, None] * 20 * noise
+    found = variances(problem, images, weights=weights, window=window)
+    assert 300 < found.argmin() < 750
+    assert found[0] > found.min()
+
+
+def test_residuals_as_small_as_the_noise_end_the_run(quick, observation, problem):
+    watch = FixedSteps(discrepancy=1.0).watch(problem, torch.Generator())
+    for factor, ends in ((1.3, False), (0.8, True)):
+        x = (problem.y + factor * problem.noise(problem.y[0]) * torch.sign(problem.y - 100))[0]
+        watch.statistic(x, x)
+        assert (watch.reason_to_stop(np.ones(10, np.float32)) is not None) == ends
+    recipe = quick.override({"solver.max_steps": 400, "stopping.discrepancy": 1.5})
+    result = drain(restore(recipe, observation))
+    assert result.reason == "the residuals were as small as 1.5 times the noise's variance"
+    assert len(result.history[0].loss) < 400
 
 
 def test_the_image_is_the_one_of_the_chosen_step(quick, observation):

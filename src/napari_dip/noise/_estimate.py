@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
@@ -18,6 +17,8 @@ SIDE = 12  # pixels of a block
 FEWEST = 8  # blocks that say something of the noise
 CORRELATED = 0.12  # part of the variance that neighbours share
 UNEQUAL = 0.2  # of blocks' logarithmic strengths: noise is as strong everywhere, structure is not
+UNLIKE = 0.22  # part of the variance by which patterns differ from smoothed noise
+LAGS = 6  # pixels
 WIDTHS = np.arange(0.2, 1.6, 0.1)  # pixels
 LONG_TAILS = 4.5  # kurtosis
 
@@ -52,11 +53,11 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
         if whole.size >= 500:
             sigma = float(mad_std(whole))
             quiet = quiet_blocks(image)
-            kind = "structured" if quiet is None else character([quiet])
+            kind = "structured" if quiet is None else character(quiet)
             if quiet is not None and kind == "white":
                 sigma = min(sigma, float(np.median(quiet.std(axis=(1, 2)))))
             elif quiet is not None and kind == "correlated":
-                sigma = float(quiet.std()) / _width_and_strength([quiet])[1]
+                sigma = float(quiet.std()) / _smoothed_noise_like(_shared(quiet))[1]
             return max(sigma, 1e-3 * spread)
     return spread  # hardly two neighbours are known: nothing better can be said
 
@@ -86,63 +87,95 @@ def quiet_blocks(image: NDArray[np.floating]) -> NDArray[np.float64] | None:
     return found
 
 
-def character(planes: Sequence[NDArray[np.float64]]) -> Character:
-    """How the noise in the `quiet_blocks` of some planes differs from independent Gaussian noise.
+def character(blocks: NDArray[np.float64]) -> Character:
+    """How the noise in `quiet_blocks` (N, SIDE, SIDE) differs from independent Gaussian noise.
 
-    Correlated where neighbours along an axis have more than an eighth of their variance in common
-    (resampled, drizzled, debayered images), or structured where besides some blocks have much more
-    of it than others, or it is wider than any resampling makes it: compressed images, and those whose
-    faintest details cannot be told from noise. With long tails where the kurtosis exceeds 4.5 (three
-    is a Gaussian's).
+    Correlated where neighbours along an axis have more than an eighth of their variance in common,
+    as smoothed noise has (resampled, drizzled, debayered images). Structured where they have that and
+    some blocks are much stronger than others, or what pixels share at greater distances is no
+    smoothed noise's: compressed images, patterns, details that cannot be told from noise. With long
+    tails where the kurtosis exceeds 4.5 (three is a Gaussian's).
     """
-    blocks = np.concatenate([plane / plane.std() for plane in planes])
     variance = np.mean(blocks**2, axis=(1, 2))
-    if _shared(blocks) > CORRELATED:
-        unequal = float(np.log(variance).std()) / 2
-        narrow = _width_and_strength(planes)[0] < WIDTHS[-1]
-        return "correlated" if narrow and unequal < UNEQUAL else "structured"
+    shared = _shared(blocks)
+    if shared[0].mean() > CORRELATED:
+        width, _, expected = _smoothed_noise_like(shared)
+        alike = np.abs(shared - expected[:, None]).max() < UNLIKE
+        is_noise = width < WIDTHS[-1] and alike and _are_equal(blocks)
+        return "correlated" if is_noise else "structured"
     kurtosis = np.mean(blocks**4, axis=(1, 2)) / variance**2
     return "long tails" if np.median(kurtosis) > LONG_TAILS else "white"
 
 
 def correlation_width(y: Floats) -> float:
     """How wide the noise in y (T, C, Y, X) is: white noise smoothed by such a Gaussian. [pixel]"""
-    planes = [quiet_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])]
-    return _width_and_strength([plane for plane in planes if plane is not None])[0]
+    return _smoothed_noise_like(_shared(_blocks_of(y)))[0]
 
 
-def _shared(blocks: NDArray[np.float64]) -> float:
-    """The part of the variance that neighbours along an axis have in common, in most blocks."""
+def strength(y: Floats) -> float | None:
+    """How strong the noise of y (T, C, Y, X) is, in most planes; None where that cannot be told.
+
+    Where some quiet blocks are much stronger than others they hold more than noise, and tell how
+    strong it is at most: that counts where it is less than 1.
+    """
+    found = []
+    for plane in y.reshape(-1, *y.shape[-2:]):
+        quiet = quiet_blocks(plane)
+        if quiet is None:
+            continue
+        sigma = estimate_sigma(plane)
+        if sigma < 1 or _are_equal(quiet):
+            found.append(sigma)
+    return float(np.median(found)) if found else None
+
+
+def _are_equal(blocks: NDArray[np.float64]) -> bool:
+    """Whether blocks (N, SIDE, SIDE) are as strong as each other, as those of noise are."""
+    return bool(np.log(np.mean(blocks**2, axis=(1, 2))).std() / 2 < UNEQUAL)
+
+
+def _shared(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of the variance that pixels 1 to LAGS apart have in common in most blocks; (LAGS, 2)."""
     variance = np.mean(blocks**2, axis=(1, 2))
-    along_x = np.mean(blocks[:, :, 1:] * blocks[:, :, :-1], axis=(1, 2)) / variance
-    along_y = np.mean(blocks[:, 1:] * blocks[:, :-1], axis=(1, 2)) / variance
-    return float((np.median(along_x) + np.median(along_y)) / 2)
+    return np.array(
+        [
+            [
+                np.median(np.mean(x[:, :, away:] * x[:, :, :-away], axis=(1, 2)) / variance)
+                for x in (blocks, blocks.swapaxes(1, 2))
+            ]
+            for away in range(1, LAGS + 1)
+        ]
+    )
 
 
-def _width_and_strength(planes: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """The width of noise that has such `quiet_blocks`, and how strong these are beside it.
+def _smoothed_noise_like(shared: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
+    """The smoothed noise whose quiet blocks have as much in common between neighbours.
 
+    Its width, how strong its quiet blocks are beside it, and what they have in common at all distances.
     Choosing the quietest blocks and taking surfaces out of them takes a part of smooth noise; how large
     a part is found by doing the same to noise that is known.
     """
-    shared, strength = _of_smoothed_noise()
-    found = _shared(np.concatenate([plane / plane.std() for plane in planes]))
-    return float(np.interp(found, shared, WIDTHS)), float(np.interp(found, shared, strength))
+    profiles, strengths = _of_smoothed_noise()
+    nearest = shared[0].mean()
+    width, strong, *profile = (
+        float(np.interp(nearest, profiles[:, 0], known)) for known in (WIDTHS, strengths, *profiles.T)
+    )
+    return width, strong, np.array(profile)
 
 
 @cache
 def _of_smoothed_noise() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What neighbours share in the `quiet_blocks` of noise of all `WIDTHS`, and how strong these are."""
+    """What the quiet blocks of noise of all WIDTHS share, (WIDTHS, LAGS), and how strong they are."""
     waves = np.fft.fft2(np.random.default_rng(0).normal(size=(512, 512)))
-    told = []
+    profiles, strengths = [], []
     for width in WIDTHS:
         line = transfer(len(waves), width)
         noise = np.fft.ifft2(np.outer(line, line) * waves).real
         quiet = quiet_blocks(noise / noise.std())
         assert quiet is not None
-        told.append((_shared(quiet), quiet.std()))
-    shared, strength = np.array(told).T
-    return shared, strength
+        profiles.append(_shared(quiet).mean(axis=1))
+        strengths.append(quiet.std())
+    return np.array(profiles), np.array(strengths)
 
 
 def estimates(y: Floats) -> NDArray[np.float64]:
@@ -163,6 +196,12 @@ def backgrounds(y: Floats) -> NDArray[np.float64]:
 
 def character_of(y: Floats) -> Character:
     """The `character` of all planes of y (T, C, Y, X); white where there is too little to tell."""
+    blocks = _blocks_of(y)
+    return character(blocks) if len(blocks) else "white"
+
+
+def _blocks_of(y: Floats) -> NDArray[np.float64]:
+    """The `quiet_blocks` of all planes, each plane's as strong as the others'."""
     planes = [quiet_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])]
-    told = [plane for plane in planes if plane is not None]
-    return character(told) if told else "white"
+    told = [plane / plane.std() for plane in planes if plane is not None]
+    return np.concatenate(told) if told else np.zeros((0, SIDE, SIDE))

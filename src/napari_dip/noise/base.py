@@ -10,13 +10,21 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.errors import SettingsError
-from napari_dip.noise._estimate import Character, backgrounds, character_of, correlation_width
+from napari_dip.noise._estimate import (
+    Character,
+    backgrounds,
+    character_of,
+    correlation_width,
+    strength,
+)
 from napari_dip.noise.correlation import transfer
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
+TRUST = 0.15  # part by which the noise may differ from what is said of it
+LEAST = 0.05  # times the noise that was told: an image without any has at least so much
 SHARP = 5.0  # sigmas of sharpness that make an outlier
 EDGE = 5  # pixels at the edge that L.A.Cosmic does not judge, or not well
 NARROW = 0.85  # pixels: standard deviation of the narrowest star, of FWHM 2
@@ -57,9 +65,13 @@ class Likelihood(ABC):
         """The same, of the noise alone that is new in every exposure: no error of flat fields."""
         return self.deviation(mean)
 
+    @abstractmethod
     def steadied(self, y: Floats) -> Floats:
-        """The data `y` (T, C, Y, X) on a scale on which their noise is as strong everywhere."""
-        return y
+        """The data `y` (T, C, Y, X) on a scale on which their noise is 1 everywhere."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> Self:
+        """The same with `factor` times as much noise."""
 
     def split(
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
@@ -129,7 +141,7 @@ class NoiseSettings(Settings, ABC):
         SettingsError
             If a number is neither given nor to be found.
         """
-        found = self._uncensored(frame)
+        found = self._checked(self._uncensored(frame), frame)
         y = frame.y[:, :, 0]
         if self.censored:
             low, high = self._limits(frame)
@@ -156,6 +168,21 @@ class NoiseSettings(Settings, ABC):
     @abstractmethod
     def _uncensored(self, frame: Observation) -> Likelihood:
         """The likelihood without limits and outliers."""
+
+    def _checked(self, told: Likelihood, frame: Observation) -> Likelihood:
+        """What was `told` of the noise, corrected where the image shows another strength of it."""
+        if told.is_exact:
+            return told
+        y, inside = frame.y[:, :, 0], frame.observed[:, :, 0].copy()
+        for limit in (y[inside].min(), y[inside].max()):
+            if _is_shared(y[inside], limit):
+                inside &= y != limit  # noise that is cut off is no measure of it
+        found = strength(np.where(inside, told.steadied(y), np.nan)) if inside.any() else None
+        if found is None or abs(np.log(found)) < np.log(1 + TRUST):
+            return told
+        corrected = told.scaled(max(found, LEAST))
+        corrected.origin = f"{told.origin}, but measured and taken to be {found:.2g} times that"
+        return corrected
 
     def _limits(self, frame: Observation) -> tuple[float, float]:
         """The limits (low, high); infinite where there is none.
@@ -201,6 +228,11 @@ class _Outer(Likelihood):
 
     def steadied(self, y: Floats) -> Floats:
         return self._inner.steadied(y)
+
+    def scaled(self, factor: float) -> Self:
+        changed = copy.copy(self)
+        changed._inner = self._inner.scaled(factor)
+        return changed
 
     def of_given(self, strength: float) -> Self:
         changed = copy.copy(self)

@@ -11,13 +11,12 @@ from pydantic import Field
 
 from napari_dip.errors import SettingsError
 from napari_dip.noise._estimate import backgrounds, estimates
-from napari_dip.noise.base import Likelihood, NoiseSettings
+from napari_dip.noise.base import TRUST, Likelihood, NoiseSettings
 from napari_dip.noise.gaussian import GaussianLikelihood
 from napari_dip.observation import Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.torch_import import torch
 
-TRUST = 0.15  # part by which a header's noise may differ from the measured one
 ROUNDING = 0.3  # electrons of noise at the least: pixels without any photon would be known exactly
 
 Positive = Annotated[float, Field(gt=0)]
@@ -157,16 +156,19 @@ class _PhotonLikelihood(Likelihood):
         k = (y - self._offset) * self._gain
         return np.asarray(2 * np.sqrt(np.maximum(k + 3 / 8 + self._read_noise**2, 0)), np.float32)
 
-    def of_given(self, strength: float) -> Self:
+    def scaled(self, factor: float) -> Self:
+        # The same light in fewer electrons; what is not new in every exposure stays as it is.
         changed = copy.copy(self)
-        share = 1 / (1 + strength**2)
-        changed.sigma = self.sigma / math.sqrt(share)
+        share = 1 / factor**2
+        changed.sigma = factor * self.sigma
         changed._gain, changed._read_noise = share * self._gain, math.sqrt(share) * self._read_noise
-        # What is not new in every exposure stays as it is, in data units.
         flat = self._variance - self._read_noise**2
         changed._variance = share**2 * flat + changed._read_noise**2
         changed._least = changed._variance.clamp(min=ROUNDING**2)
         return changed
+
+    def of_given(self, strength: float) -> Self:
+        return self.scaled(math.sqrt(1 + strength**2))
 
     def split(
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator

@@ -58,9 +58,19 @@ class GaussianLikelihood(Likelihood):
     def random(self, mean: torch.Tensor) -> torch.Tensor:
         return self._random
 
-    def of_given(self, strength: float) -> Self:
+    def steadied(self, y: Floats) -> Floats:
+        return np.divide(y, self.sigma, out=np.full_like(y, np.nan), where=self.sigma > 0)
+
+    def scaled(self, factor: float) -> Self:
         changed = copy.copy(self)
-        wider = math.sqrt(1 + strength**2)
-        changed.sigma, changed._random = wider * self.sigma, wider * self._random
-        changed._total = torch.hypot(self._total, strength * self._random)
+        changed.sigma, changed._random = factor * self.sigma, factor * self._random
+        # Roots before products: data of 1e-20 squared would vanish in float32.
+        change = math.sqrt(abs(factor**2 - 1)) * self._random
+        if factor > 1:
+            changed._total = torch.hypot(self._total, change)
+        else:
+            changed._total = torch.sqrt(self._total - change) * torch.sqrt(self._total + change)
         return changed
+
+    def of_given(self, strength: float) -> Self:
+        return self.scaled(math.sqrt(1 + strength**2))
