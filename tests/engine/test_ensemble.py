@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, Wish, drain, read, restore, write
-from napari_dip.ensemble import JUDGING, Ensemble, Members
+from napari_dip.ensemble import JUDGING, Ensemble, Members, _smoothed
 from napari_dip.problem import Problem
 from napari_dip.stopping import Fission, FixedSteps, HeldOut
 
@@ -53,6 +53,14 @@ def test_the_result_is_the_mean_of_its_members(quick, noisy):
     assert (result.uncertainty > 0).all()
     assert "uncertainty" in result.verdict
     assert "uncertainty" not in alone[0].verdict
+
+
+def test_averaging_leaves_more_of_noise_that_neighbours_share(truth):
+    problem = problem_of(truth, 5.0)
+    white = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
+    problem.likelihood.width = 0.7
+    left, usual = (_smoothed(n, JUDGING).var() for n in (problem.likelihood.correlated(white), white))
+    assert Members(problem)._noise_left == pytest.approx(float(left / usual), rel=0.03)
 
 
 def test_members_of_one_seed_are_no_members_of_the_next():

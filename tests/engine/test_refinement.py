@@ -135,6 +135,17 @@ def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(quick, n
     assert not np.array_equal(forced, drain(restore(off, shared)).image)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_holes_in_the_image_and_in_its_error_layer_are_filled(quick, noisy, members):
+    holes = np.zeros(noisy.shape, bool)
+    holes[20:23, 10:30] = True
+    errors = np.where(holes, np.nan, 8.0)
+    observation = Observation.from_array(noisy, axes="YX", holes=holes).with_extra("sigma", errors)
+    result = drain(restore(quick.override({"ensemble.members": members}), observation))
+    assert result.provenance["refinement"] == "patches"
+    assert np.isfinite(result.image).all()
+
+
 def second_look(x, problem, watch):
     work = Refinement(patches="on").refined(x, problem, watch, keep_observed=False, alone=False)
     while True:

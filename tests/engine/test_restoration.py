@@ -85,6 +85,31 @@ def test_the_unit_does_not_matter(quick, noisy, factor):
     np.testing.assert_allclose(scaled, one, rtol=1e-5)
 
 
+def test_stars_whose_photons_are_noisy_are_curved_and_photographs_are_not(quick, scene):
+    y, x = np.mgrid[:48, :56]
+    stars = 3 + 400 * np.exp(-((y - 20) ** 2 + (x - 25) ** 2) / 6)
+    told = {"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patches": "off"}
+    for light, scale in ((stars, "sinh"), (scene, "linear")):
+        observation = Observation.from_array(
+            np.random.default_rng(0).poisson(light).astype(float), axes="YX"
+        )
+        images = {
+            kind: drain(restore(quick.override({**told, "output.scale": kind}), observation)).image
+            for kind in ("auto", "linear", "sinh")
+        }
+        assert not np.array_equal(images["linear"], images["sinh"])
+        np.testing.assert_array_equal(images["auto"], images[scale])
+
+
+def test_the_verdict_tells_the_residual_in_units_of_the_noise(quick, noisy):
+    observation = Observation.from_array(noisy, axes="YX")
+    result = drain(restore(quick.override({"noise.sigma": 4.0}), observation))
+    found = np.sqrt(np.mean((result.residual / 4) ** 2))
+    (told,) = result.provenance["noise"]["residual"]
+    assert told == pytest.approx(found, abs=1e-3)
+    assert f"residual {told:.2f} times that" in result.verdict
+
+
 def test_finishing_keeps_the_best_so_far(quick, observation):
     recipe = quick.override({"solver.max_steps": 100_000, "stopping.kind": "fixed"})
     run = restore(recipe, observation)

@@ -94,7 +94,7 @@ class Likelihood(ABC):
         return self.character in ("white", "correlated")
 
     def correlated(self, white: torch.Tensor) -> torch.Tensor:
-        """White noise (..., Y, X) as the data's noise, of the same strength; around the edges."""
+        """White noise (..., Y, X) made to be shared as the data's is; opposite edges are neighbours."""
         if not self.width:
             return white
         rows, columns = (transfer(n, self.width) for n in white.shape[-2:])
@@ -160,7 +160,7 @@ class NoiseSettings(Settings, ABC):
         found.origin += {
             "white": "",
             "correlated": f"; neighbouring pixels share it (as if smoothed by {found.width:.1f} pixels)",
-            "structured": "; neighbouring pixels share it, and it is not the same everywhere",
+            "structured": "; neighbouring pixels share it, as structure does",
             "long tails": "; it has long tails",
         }[found.character]
         return found

@@ -93,7 +93,7 @@ class Refinement(Settings):
         found = yield from self._denoised(x, watch.fitted)
         if watch.probe is None:
             return found
-        noise = problem.noise(x)[0]
+        noise = _noise_everywhere(problem, x)
         shares = _shares_worth_taking((found - x) / noise, x, problem, watch.probe)
         if alone:
             found = yield from self._denoised(x, problem)
@@ -123,6 +123,12 @@ class Refinement(Settings):
         return nonlocal_bayes(pilot, seen, noise, width, side=side, alike=self.alike)
 
 
+def _noise_everywhere(problem: Problem, x: torch.Tensor) -> torch.Tensor:
+    """The noise of each pixel of the scene `x`, (C, H, W), and the usual one where nothing tells it."""
+    noise = problem.noise(x)[0]
+    return torch.where(noise > 0, noise, noise[problem.observed[0]].median())
+
+
 def _small_and_large(step: torch.Tensor) -> torch.Tensor:
     """The parts of a step (C, H, W), in units of the noise, that are small and large; (2, C, H, W)."""
     small = torch.exp(-0.5 * (step / LARGE) ** 2)
@@ -144,7 +150,7 @@ def _shares_worth_taking(
            thresholding", IEEE Trans. Image Process. 16 (2007) 593, eq. (10), (15); here the covariance
            with the noise is measured by the probe.
     """
-    known, noise = problem.observed[0], problem.noise(x)[0]
+    known, noise = problem.observed[0], _noise_everywhere(problem, x)
     parts = _small_and_large(step)[:, known]
     probe = (probe[0] / noise)[known]
     left = ((problem.y[0] - x) / noise)[known] - probe
