@@ -115,13 +115,13 @@ def correlation_width(y: Floats) -> float:
 def strength(y: Floats) -> float | None:
     """How strong the noise of y (T, C, Y, X) is, in most planes; None where that cannot be told.
 
-    Where some quiet blocks are much stronger than others they hold more than noise, and tell how
-    strong it is at most: that counts where it is less than 1.
+    It can where the noise is white or correlated. Where some quiet blocks are much stronger than others
+    they hold more than noise, and tell how strong it is at most: that counts where it is less than 1.
     """
     found = []
     for plane in y.reshape(-1, *y.shape[-2:]):
         quiet = quiet_blocks(plane)
-        if quiet is None:
+        if quiet is None or character(quiet) not in ("white", "correlated"):
             continue
         sigma = estimate_sigma(plane)
         if sigma < 1 or _are_equal(quiet):
