@@ -6,8 +6,8 @@ from scipy.stats import norm
 from skimage.io import imread
 
 from napari_dip import Observation, Recipe
+from napari_dip.correlation import autocorrelation
 from napari_dip.noise import estimate_sigma
-from napari_dip.noise.correlation import autocorrelation
 from napari_dip.noise.counts import Poisson, PoissonGaussian
 from napari_dip.noise.gaussian import Gaussian
 from napari_dip.problem import Problem

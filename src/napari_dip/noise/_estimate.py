@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.noise.correlation import transfer
+from napari_dip.correlation import transfer
 from napari_dip.observation import Floats
 
 Character = Literal["white", "correlated", "structured", "long tails"]

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
+from napari_dip.correlation import transfer
 from napari_dip.errors import SettingsError
 from napari_dip.noise._estimate import (
     Character,
@@ -17,7 +18,6 @@ from napari_dip.noise._estimate import (
     correlation_width,
     strength,
 )
-from napari_dip.noise.correlation import transfer
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 from scipy.linalg import toeplitz
 
-from napari_dip.noise.correlation import autocorrelation
+from napari_dip.correlation import autocorrelation
 from napari_dip.torch_import import torch
 
 SEARCH = 10  # pixels around a patch in which others like it are looked for
