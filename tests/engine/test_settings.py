@@ -78,5 +78,6 @@ def test_members_of_a_union_are_found():
         "fission",
         "fixed",
         "held-out",
+        "variance",
     }
     assert all(issubclass(kind, Settings) for kind in kinds)

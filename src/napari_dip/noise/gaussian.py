@@ -59,7 +59,10 @@ class GaussianLikelihood(Likelihood):
         return self._random
 
     def steadied(self, y: Floats) -> Floats:
-        return np.divide(y, self.sigma, out=np.full_like(y, np.nan), where=self.sigma > 0)
+        # In double precision: float32 would overflow where somebody tells a noise of 1e-30.
+        steady: Floats = np.full(y.shape, np.nan)
+        np.divide(y, self.sigma, out=steady, where=self.sigma > 0, dtype=float)
+        return steady
 
     def scaled(self, factor: float) -> Self:
         changed = copy.copy(self)
