@@ -147,6 +147,14 @@ class TestTheCharacterOfTheNoise:
         found = likelihood_of(Gaussian(sigma=40.0), Observation.from_array(y, axes="YX"))
         assert found.origin == "given"
 
+    def test_clipped_noise_is_measured_where_it_is_not_clipped(self):
+        light = np.linspace(10, 245, 192)
+        y = np.clip(light + np.random.default_rng(0).normal(0, 30, (192, 192)), 0, 255)
+        observation = Observation.from_array(y, axes="YX")
+        found = likelihood_of(Gaussian(censored=True), observation).sigma.item()
+        assert found == pytest.approx(30, rel=0.08)
+        assert likelihood_of(Gaussian(), observation).sigma.item() < 27
+
     def test_both_versions_of_correlated_data_have_independent_noise(self):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.7)
         likelihood = self.character(15 * noise / noise.std())

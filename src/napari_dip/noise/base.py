@@ -176,7 +176,7 @@ class NoiseSettings(Settings, ABC):
         y, inside = frame.y[:, :, 0], frame.observed[:, :, 0].copy()
         for limit in (y[inside].min(), y[inside].max()):
             if _is_shared(y[inside], limit):
-                inside &= y != limit  # noise that is cut off is no measure of it
+                inside &= y != limit
         found = strength(np.where(inside, told.steadied(y), np.nan)) if inside.any() else None
         if found is None or abs(np.log(found)) < np.log(1 + TRUST):
             return told
@@ -207,6 +207,14 @@ class NoiseSettings(Settings, ABC):
                 " pixels: give noise.floor and noise.ceiling, or switch noise.censored off"
             )
         return low, high
+
+    def _within_limits(self, frame: Observation) -> Floats:
+        """The data (T, C, Y, X) but those at the limits: noise that is cut off is no measure of it."""
+        y = frame.y[:, :, 0]
+        if not self.censored:
+            return y
+        low, high = self._limits(frame)
+        return np.where((y > low) & (y < high), y, np.nan).astype(np.float32)
 
     def _flat_field(self, frame: Observation) -> Floats:
         """The part of the noise that grows with the signal, (T, C, Y, X)."""

@@ -35,7 +35,7 @@ class Gaussian(NoiseSettings):
         elif "sigma" in frame.extras:
             sigma, origin = np.where(observed, frame.extras["sigma"][:, :, 0], np.nan), "error layer"
         else:
-            sigma, origin = estimates(y), "estimated"
+            sigma, origin = estimates(self._within_limits(frame)), "estimated"
         total = np.hypot(np.where(observed, sigma, np.inf), self._flat_field(frame))
         return GaussianLikelihood(np.asarray(sigma, np.float32), origin, total.astype(np.float32))
 
