@@ -20,6 +20,7 @@ _FITTING: dict[Character, Split] = {
     "white": "noise",
     "correlated": "noise",
     "long tails": "pixels",
+    "clipped": "pixels",
     "structured": "none",
 }
 FEW = 0.25  # part of all pixels: of fewer, none can be spared
@@ -44,8 +45,8 @@ class Recorruption(Settings):
     """How the data are split: by more of their own noise, which has to be known; by pixels, where
     it is not or there is hardly any (but not where three of four are missing); or not at all, the
     plain prior. Automatic: by noise where it is Gaussian, or as its model says, and the same
-    everywhere; by pixels where it has longer tails; not at all where neighbouring pixels share it
-    and it differs from place to place."""
+    everywhere; by pixels where it has longer tails, or is cut off at the limits of censored data;
+    not at all where neighbouring pixels share it and it differs from place to place."""
     strength: Annotated[float, Field(ge=0.1, le=3)] = 0.5
     """Split by noise: how much more of it the network's half gets, in proportion to the data's own."""
     kept: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7

@@ -155,6 +155,19 @@ class TestTheCharacterOfTheNoise:
         assert found == pytest.approx(30, rel=0.08)
         assert likelihood_of(Gaussian(), observation).sigma.item() < 27
 
+    def test_noise_that_limits_cut_off_is_not_split_but_light_that_they_cut_off_may_be(self):
+        rng = np.random.default_rng(0)
+        y, x = np.indices((128, 128))
+        star = 100 + 3000 * np.exp(-((y - 60) ** 2 + (x - 50) ** 2) / 200)
+        for light, sigma, limits, character in (
+            (np.where(x < 64, 20, 235), 40, (0, 255), "clipped"),
+            (star, 10, (-np.inf, 900), "white"),
+        ):
+            seen = np.clip(light + rng.normal(0, sigma, light.shape), *limits)
+            observation = Observation.from_array(seen, axes="YX")
+            settings = Gaussian(sigma=sigma, censored=True)
+            assert likelihood_of(settings, observation).character == character
+
     def test_both_versions_of_correlated_data_have_independent_noise(self):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.7)
         likelihood = self.character(15 * noise / noise.std())

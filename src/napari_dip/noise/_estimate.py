@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_dip.correlation import transfer
 from napari_dip.observation import Floats
 
-Character = Literal["white", "correlated", "structured", "long tails"]
+Character = Literal["white", "correlated", "structured", "long tails", "clipped"]
 
 SIDE = 12  # pixels of a block
 FEWEST = 8  # blocks that say something of the noise

@@ -24,6 +24,7 @@ from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
 TRUST = 0.15  # part by which the noise may differ from what is said of it
+CLIPPED = 0.02  # part of all pixels, so near to a limit that noise might have carried them beyond
 LEAST = 0.05  # times the noise that was told: an image without any has at least so much
 SHARP = 5.0  # sigmas of sharpness that make an outlier
 EDGE = 5  # pixels at the edge that L.A.Cosmic does not judge, or not well
@@ -155,6 +156,8 @@ class NoiseSettings(Settings, ABC):
         found.character = character_of(known)
         if found.character == "long tails" and found.is_exact:
             found.character = "white"  # few photons have long tails on any scale
+        if self.censored and _is_clipped(y[frame.observed[:, :, 0]], (low, high), found):
+            found.character = "clipped"
         if found.character == "correlated":
             found.width = correlation_width(known)
         found.origin += {
@@ -162,6 +165,7 @@ class NoiseSettings(Settings, ABC):
             "correlated": f"; neighbouring pixels share it (as if smoothed by {found.width:.1f} pixels)",
             "structured": "; neighbouring pixels share it, as structure does",
             "long tails": "; it has long tails",
+            "clipped": "; it is cut off at the limits",
         }[found.character]
         return found
 
@@ -367,6 +371,13 @@ def _log_cdf(x: torch.Tensor) -> torch.Tensor:
     below, above = x.clamp(max=0) / 2**0.5, x.clamp(min=0) / 2**0.5
     tail = torch.log(torch.special.erfcx(-below) / 2) - below**2
     return torch.where(x < 0, tail, torch.log1p(-torch.special.erfc(above) / 2))
+
+
+def _is_clipped(values: Floats, limits: tuple[float, float], noise: Likelihood) -> bool:
+    """Whether noise, and not light alone, decides in many pixels on which side of a limit they are."""
+    sigma = np.nanmedian(noise.sigma)
+    near = [(values != limit) & (np.abs(values - limit) < sigma) for limit in limits]
+    return float(np.mean(near[0] | near[1])) > CLIPPED
 
 
 def _is_shared(values: Floats, value: np.float32) -> bool:
