@@ -18,7 +18,7 @@ LOSS, STATISTIC = "#56B4E9", "#E69F00"
 
 
 class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
-    """Loss (of the fitted data) and stopping statistic (of the others) against the step."""
+    """Loss and stopping statistic against the step."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
         item.setDownsampling(auto=True, mode="peak")
         self._legend = item.addLegend(offset=(-5, 5))
         self._loss = self.plot(pen=pg.mkPen(LOSS, width=1), name="loss")
-        self._statistic = self.plot(pen=pg.mkPen(STATISTIC, width=2), name="error of data not fitted")
+        self._statistic = self.plot(pen=pg.mkPen(STATISTIC, width=2), name="stopping statistic")
         self._chosen = pg.InfiniteLine(pen=pg.mkPen(STATISTIC, width=1, style=pg.QtCore.Qt.DashLine))
         self._chosen.hide()
         self.addItem(self._chosen)
