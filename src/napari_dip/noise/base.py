@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from typing import Annotated, Self
 
@@ -103,9 +104,9 @@ class Likelihood(ABC):
         smooth: torch.Tensor = torch.fft.ifft2(passed * torch.fft.fft2(white)).real
         return smooth / passed.square().mean().sqrt()
 
-    @abstractmethod
     def of_given(self, strength: float) -> Self:
         """The likelihood of the first of the two versions that `split` makes."""
+        return self.scaled(math.sqrt(1 + strength**2))
 
     def to(self, device: torch.device) -> Self:
         """The same likelihood on `device`."""
@@ -244,11 +245,6 @@ class _Outer(Likelihood):
     def scaled(self, factor: float) -> Self:
         changed = copy.copy(self)
         changed._inner = self._inner.scaled(factor)
-        return changed
-
-    def of_given(self, strength: float) -> Self:
-        changed = copy.copy(self)
-        changed._inner = self._inner.of_given(strength)
         return changed
 
 

@@ -167,9 +167,6 @@ class _PhotonLikelihood(Likelihood):
         changed._least = changed._variance.clamp(min=ROUNDING**2)
         return changed
 
-    def of_given(self, strength: float) -> Self:
-        return self.scaled(math.sqrt(1 + strength**2))
-
     def split(
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -74,6 +74,3 @@ class GaussianLikelihood(Likelihood):
         else:
             changed._total = torch.sqrt(self._total - change) * torch.sqrt(self._total + change)
         return changed
-
-    def of_given(self, strength: float) -> Self:
-        return self.scaled(math.sqrt(1 + strength**2))
