@@ -153,6 +153,16 @@ class TestOutliers:
         assert rejected[~rays].mean() < 0.002
         assert "outliers rejected" in found.origin
 
+    def test_the_faint_rim_of_a_track_goes_with_it(self, field):
+        image, _ = field
+        rows, columns = np.arange(5, 35), np.full(30, 80)
+        image[rows, columns] += 2000
+        image[rows, columns + 1] += 60
+        found = Gaussian(outliers=True).likelihood(Observation.from_array(image, axes="YX"))
+        # A star stands beside some of it, whose light tells nothing of the rim.
+        assert found.rejected[0, 0, rows, columns + 1].mean() > 0.7
+        assert found.rejected[0, 0, rows, columns + 2].mean() < 0.2
+
     def test_they_are_missing_from_the_fit_and_marked_as_filled(self, field, quick):
         image, rays = field
         result = drain(

@@ -19,6 +19,7 @@ from napari_dip.noise._estimate import (
     correlation_width,
     strength,
 )
+from napari_dip.noise._outliers import sharper_than_optics
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings
@@ -27,11 +28,7 @@ from napari_dip.torch_import import torch
 TRUST = 0.15  # part by which the noise may differ from what is said of it
 CLIPPED = 0.02  # part of all pixels, so near to a limit that noise might have carried them beyond
 LEAST = 0.05  # times the noise that was told: an image without any has at least so much
-SHARP = 5.0  # sigmas of sharpness that make an outlier
-EDGE = 5  # pixels at the edge that L.A.Cosmic does not judge, or not well
-NARROW = 0.85  # pixels: standard deviation of the narrowest star, of FWHM 2
-MANY = 0.02  # part of all pixels: so many are no outliers
-FORETOLD = 0.3  # part of a pixel's light that a star's wings foretell at the least
+MANY = 0.03  # part of all pixels: so many are no outliers
 
 
 class Likelihood(ABC):
@@ -152,7 +149,8 @@ class NoiseSettings(Settings, ABC):
             shown = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
             found.origin += f"; {' and '.join(shown) or 'no limit'} censored"
         if self.outliers:
-            found = _Robust(found, sharper_than_optics(frame.y[:, :, 0], found))
+            noise = found.deviation(torch.from_numpy(np.nan_to_num(y))).numpy()
+            found = _Robust(found, sharper_than_optics(y, noise))
         known = np.where(frame.observed[:, :, 0], found.steadied(frame.y[:, :, 0]), np.nan)
         found.character = character_of(known)
         if found.character == "long tails" and found.is_exact:
@@ -308,52 +306,6 @@ class _Robust(_Outer):
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return self._inner.split(y, mean, strength, generator)
-
-
-def sharper_than_optics(y: Floats, noise: Likelihood) -> Flags:
-    """Data (T, C, Y, X) that no light through the optics can make: hot pixels and cosmic rays.
-
-    L.A.Cosmic finds what has sharper edges than a star, and the cores of narrow stars as well.
-    Those are given back: their wings foretell a good part of them, and a cosmic ray has none.
-
-    References
-    ----------
-    .. [1] van Dokkum, "Cosmic-ray rejection by Laplacian edge detection", PASP 113 (2001) 1420,
-           doi:10.1086/323894; as in the package astroscrappy.
-    """
-    from astroscrappy import detect_cosmics
-    from scipy.ndimage import gaussian_filter, label, mean, median_filter
-
-    found = np.zeros(y.shape, bool)
-    variances = noise.deviation(torch.from_numpy(np.nan_to_num(y))).double().numpy() ** 2
-    for t, c in np.ndindex(*y.shape[:2]):
-        known = np.isfinite(y[t, c])
-        if not known.any():
-            continue
-        level = float(np.median(y[t, c][known]))
-        variance = np.where(known, variances[t, c], np.median(variances[t, c][known]))
-        unit = float(np.sqrt(np.median(variance)))  # data of 1e-20 squared would vanish in float32
-        signal = np.where(known, (y[t, c] - level) / unit, 0).astype(np.float32)
-        # Mirrored beyond the frame, for L.A.Cosmic marks nothing at its edge.
-        wide, unknown, weights = (
-            np.pad(plane, EDGE, mode="reflect")
-            for plane in (signal, ~known, (variance / unit**2).astype(np.float32))
-        )
-        sharp, _ = detect_cosmics(wide, inmask=unknown, invar=weights, satlevel=np.inf, sigclip=SHARP)
-        sharp = sharp[EDGE:-EDGE, EDGE:-EDGE]
-        signal -= median_filter(signal, 15)
-        around = known & ~sharp
-        light, weight = (
-            gaussian_filter(part, NARROW)
-            for part in (np.where(around, signal, 0), around.astype(np.float32))
-        )
-        foretold = light / np.maximum(weight, 1e-6)
-        alone = sharp & known & (foretold < FORETOLD * signal)
-        # The ends of a track lie beside light that is not marked: it goes or stays as a whole.
-        pieces, number = label(sharp & known, np.ones((3, 3)))
-        part = mean(alone, pieces, np.arange(number + 1))
-        found[t, c] = alone | ((part > 0.5)[pieces] & (pieces > 0))
-    return found
 
 
 def huber(nll: torch.Tensor, threshold: float = 3.0) -> torch.Tensor:
