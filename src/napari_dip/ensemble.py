@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from napari_dip.stopping import Watch
 
 SMOOTHING = 1.0  # pixels over which the spread of a few members is averaged: alone it is too uncertain
-JUDGING = 1.0  # pixels over which data are averaged to judge: there the error stands out of the noise
+JUDGING = 1.0  # pixels over which data are averaged to judge: there most errors stand out of the noise
+EVENLY = 5.0  # pixels over which the spread is averaged to weigh: narrower, and the noise has its say
 
 
 class Ensemble(Settings):
@@ -41,12 +42,8 @@ class Members:
         self._problem = problem
         # Data of 1e-20 squared would vanish in float32; a power of two changes no digit of them.
         self._unit = 2.0 ** math.frexp(float(problem.noise_in_scene.max()))[1]
-        self._scene, self._data = _Spread(), _Spread()
-        # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then less
-        # the noise's, and the probes alone and times the predicted data; all in units of the noise.
-        self._judged, self._squares, self._probes, self._answers = torch.zeros(
-            (4, *problem.y.shape), device=problem.y.device
-        )
+        self._scene = _Spread()
+        self.averaged, self.plain = Evidence(problem, JUDGING), Evidence(problem, 0.0)
 
     def add(self, x: torch.Tensor, watch: Watch) -> None:
         """One more scene `x` (C, H, W), and the rule that stopped its fit."""
@@ -54,34 +51,12 @@ class Members:
         self._scene.add(x / self._unit)
         if watch.judged is None:
             return
-        predicted, judged, probe = self._problem.predicted(x), watch.judged, watch.probe
+        predicted = self._problem.predicted(x)
         if self.number == 1:
-            self._first, self._noise = predicted, self._problem.noise(x)
-
-        def told(data: torch.Tensor) -> torch.Tensor:
-            plain = torch.where(judged, data / self._noise, 0.0)
-            # Single pixels that were held out have nothing to be averaged with.
-            return plain if probe is None else _smoothed(plain, JUDGING)
-
-        own = judged.float()
-        if probe is not None:
-            own = self._noise_left * _smoothed(own, JUDGING, squared=True)
-        self._judged += judged
-        self._squares += told(self._problem.y - predicted) ** 2 - own
-        beside = predicted - self._first  # small numbers, which float32 can take sums of
-        self._data.add(beside / self._noise if probe is None else told(beside))
-        if probe is not None:
-            self._probes += told(probe)
-            self._answers += told(probe) * told(beside)
-
-    @cached_property
-    def _noise_left(self) -> float:
-        """How much more of the noise's variance is left by averaging than of white noise's."""
-        point = torch.zeros((33, 33))
-        point[16, 16] = 1
-        grain = self._problem.likelihood.correlated(point)
-        left, white = (_smoothed(kernel, JUDGING).square().sum() for kernel in (grain, point))
-        return float(left / white / grain.square().sum())
+            self._noise = self._problem.noise(x)
+        self.plain.add(predicted, self._noise, watch.judged, watch.probe)
+        if watch.probe is not None:  # single pixels that were held out have nothing to be averaged with
+            self.averaged.add(predicted, self._noise, watch.judged, watch.probe)
 
     @property
     def mean(self) -> torch.Tensor:
@@ -93,31 +68,93 @@ class Members:
         return (x + self.number * self.mean) / (self.number + 1)
 
     def uncertainty(self) -> tuple[torch.Tensor, float | None]:
-        """One standard deviation of the mean scene's error, (C, H, W), and by what it was calibrated.
+        """One standard deviation of the mean scene's error, (C, H, W), and how many spreads that is.
 
         The members disagree where the data leave them free, but not by as much as they are wrong:
-        they share the data and their noise. So their spread is multiplied by the number that makes
-        it right for the data that were not fitted; None where there are none.
+        they share the data and their noise. So their variance is multiplied by the number that makes
+        it right for the data that were not fitted; None where there are none. If the data show more
+        error than that, pixel by pixel and beyond chance, it is in what no member has, like the grain
+        of a photograph, and the same part of the noise everywhere.
         """
-        spread = _smoothed(self._scene.variance, SMOOTHING).sqrt() * self._unit
-        known = self._judged > 0
-        if not known.any():
-            return spread, None
-        error, foretold = (found[known].sum() for found in (self._squared_error(), self._foretold()))
-        factor = max(float(error / foretold.clamp(min=1e-30)), 1.0) ** 0.5
-        return factor * spread, factor
+        variance = _smoothed(self._scene.variance, SMOOTHING)
+        evidence = self.averaged if self.averaged.number else self.plain
+        if not evidence.number:
+            return variance.sqrt() * self._unit, None
+        factor = evidence.factor()
+        calibrated = factor * variance
+        if self.averaged.number and self._problem.operator.copies:
+            calibrated = calibrated + self.plain.rest(factor) * (self._noise[0] / self._unit) ** 2
+        ratio = float((calibrated.mean() / variance.mean().clamp(min=1e-30)).sqrt())
+        return calibrated.sqrt() * self._unit, ratio
 
-    def _foretold(self) -> torch.Tensor:
+
+class Evidence:
+    """What the data that were not fitted say of the members' errors, averaged over `width` pixels."""
+
+    def __init__(self, problem: Problem, width: float) -> None:
+        self.number = 0
+        self._problem, self._width = problem, width
+        self._data = _Spread()
+        # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then less
+        # the noise's, and the probes alone and times the predicted data; all in units of the noise.
+        self._judged, self._squares, self._probes, self._answers = torch.zeros(
+            (4, *problem.y.shape), device=problem.y.device
+        )
+
+    def add(
+        self,
+        predicted: torch.Tensor,
+        noise: torch.Tensor,
+        judged: torch.Tensor,
+        probe: torch.Tensor | None,
+    ) -> None:
+        """One more member's data; which of the given ones judge it; all (T, C, Y, X)."""
+        self.number += 1
+        if self.number == 1:
+            self._first = predicted
+
+        def told(data: torch.Tensor) -> torch.Tensor:
+            return self._average(torch.where(judged, data / noise, 0.0))
+
+        beside = told(predicted - self._first)  # small numbers, which float32 can take sums of
+        self._judged += judged
+        self._squares += told(self._problem.y - predicted) ** 2
+        self._squares -= self._noise_left * self._average(judged.float(), squared=True)
+        self._data.add(beside)
+        if probe is not None:
+            self._probes += told(probe)
+            self._answers += told(probe) * beside
+
+    def _average(self, planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
+        return _smoothed(planes, self._width, squared=squared) if self._width else planes
+
+    @cached_property
+    def _noise_left(self) -> float:
+        """How much more of the noise's variance is left by averaging than of white noise's."""
+        point = torch.zeros((33, 33))
+        point[16, 16] = 1
+        grain = self._problem.likelihood.correlated(point)
+        left, white = (float(self._average(kernel).square().sum()) for kernel in (grain, point))
+        return left / white / float(grain.square().sum())
+
+    @property
+    def known(self) -> torch.Tensor:
+        """The data that judged, (T, C, Y, X)."""
+        known: torch.Tensor = self._judged > 0
+        return known
+
+    def foretold(self) -> torch.Tensor:
         """The members' variance about their mean, in the data that judge, (T, C, Y, X)."""
-        return _smoothed(self._data.variance, SMOOTHING)
+        foretold: torch.Tensor = _smoothed(self._data.variance, SMOOTHING)
+        return foretold
 
-    def _squared_error(self) -> torch.Tensor:
+    def squared_error(self) -> torch.Tensor:
         """An unbiased estimate of the squared error of the mean's data, (T, C, Y, X).
 
-        In units of the noise, of the data averaged over a pixel or so, where errors stand out of the
-        noise. That of the members, (y - A x)^2 - 1 + 2 cov(A x, noise), less their variance about
-        the mean. The covariance is measured with the probes, and about the mean of the other
-        members, which know nothing of a member's own probe.
+        In units of the noise, of the averaged data. That of the members, (y - A x)^2 - 1
+        + 2 cov(A x, noise), less their variance about the mean. The covariance is measured with
+        the probes, and about the mean of the other members, which know nothing of a member's
+        own probe.
 
         References
         ----------
@@ -126,8 +163,26 @@ class Members:
         """
         others = max(self.number - 1, 1)
         covariance = (self._answers - self._data.mean * self._probes) / others
-        error: torch.Tensor = self._squares / self._judged + 2 * covariance - self._foretold()
+        error: torch.Tensor = self._squares / self._judged + 2 * covariance - self.foretold()
         return error
+
+    def factor(self) -> float:
+        """By how much the squared error exceeds the members' variance, at least 1.
+
+        Every place counts the same: errors are weighed in units of the variance thereabouts, or a
+        few bright stars would decide how wide the sky's interval is.
+        """
+        foretold = self.foretold()
+        thereabouts = _smoothed(foretold, EVENLY).clamp(min=1e-30)
+        error, own = (
+            (part / thereabouts)[self.known].sum() for part in (self.squared_error(), foretold)
+        )
+        return max(float(error / own.clamp(min=1e-30)), 1.0)
+
+    def rest(self, factor: float) -> float:
+        """The mean squared error beyond `factor` times the members' variance and beyond chance."""
+        rest = (self.squared_error() - factor * self.foretold())[self.known]
+        return max(float(rest.mean() - rest.std() / rest.numel() ** 0.5), 0.0)
 
 
 class _Spread:

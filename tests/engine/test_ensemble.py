@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, Wish, drain, read, restore, write
-from napari_dip.ensemble import JUDGING, Ensemble, Members, _smoothed
+from napari_dip.ensemble import JUDGING, Ensemble, Evidence, Members, _smoothed
 from napari_dip.problem import Problem
 from napari_dip.stopping import Fission, FixedSteps, HeldOut
 
@@ -60,7 +60,7 @@ def test_averaging_leaves_more_of_noise_that_neighbours_share(truth):
     white = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
     problem.likelihood.width = 0.7
     left, usual = (_smoothed(n, JUDGING).var() for n in (problem.likelihood.correlated(white), white))
-    assert Members(problem)._noise_left == pytest.approx(float(left / usual), rel=0.03)
+    assert Evidence(problem, JUDGING)._noise_left == pytest.approx(float(left / usual), rel=0.03)
 
 
 def test_members_of_one_seed_are_no_members_of_the_next():
@@ -105,17 +105,20 @@ def test_finishing_keeps_the_mean_of_the_fits_so_far(quick, observation):
 
 
 @pytest.mark.parametrize("width", [0.6, 1.5, 4])
-@pytest.mark.parametrize("rule", [Fission(), HeldOut(fraction=0.1)])
-def test_the_error_of_the_mean_is_known_without_the_truth(truth, rule, width):
+@pytest.mark.parametrize(
+    ("rule", "averaged"), [(Fission(), True), (Fission(), False), (HeldOut(fraction=0.1), False)]
+)
+def test_the_error_of_the_mean_is_known_without_the_truth(truth, rule, averaged, width):
     sigma, found, true = 20.0, [], []
     for seed in range(12):
         noise = np.random.default_rng(seed).normal(0, sigma, truth.shape).astype(np.float32)
         problem = problem_of(truth + noise, sigma)
         ensemble, scenes = smoothing(problem, rule, members=3, width=width, seed=3 * seed)
-        judged = (ensemble._judged > 0)[0, 0]
-        found.append(float(ensemble._squared_error()[0, 0][judged].mean()))
+        evidence = ensemble.averaged if averaged else ensemble.plain
+        judged = evidence.known[0, 0]
+        found.append(float(evidence.squared_error()[0, 0][judged].mean()))
         error = (torch.stack(scenes).mean(dim=0)[0] - torch.from_numpy(truth)) / sigma
-        if isinstance(rule, Fission):  # which judges by the data averaged over a pixel or so
+        if averaged:
             error = torch.from_numpy(gaussian_filter(error.numpy(), JUDGING, truncate=3))
         true.append(float((error[judged] ** 2).mean()))
     deviation = np.std(np.subtract(found, true), ddof=1) / np.sqrt(len(found))
@@ -136,6 +139,21 @@ def test_the_calibrated_uncertainty_is_the_error(truth):
     assert factor > 3  # the members have hardly any noise of their own
     assert 0.63 < float((error < deviation).float().mean()) < 0.73
     assert 0.92 < float((error < 1.96 * deviation).float().mean()) < 0.98
+
+
+def test_what_no_member_has_widens_the_uncertainty_everywhere(truth):
+    sigma = 20.0
+    rng = np.random.default_rng(0)
+    grainy = truth + rng.normal(0, 8, truth.shape).astype(np.float32)
+    noise = rng.normal(0, sigma, truth.shape).astype(np.float32)
+    deviations = {}
+    for name, scene in (("smooth", truth), ("grainy", grainy)):
+        ensemble, scenes = smoothing(problem_of(scene + noise, sigma), Fission(), members=6, width=2.5)
+        deviations[name] = ensemble.uncertainty()[0]
+    error = (torch.stack(scenes).mean(dim=0) - torch.from_numpy(grainy)).abs()
+    assert float(deviations["smooth"].mean()) < 5
+    assert 0.63 < float((error < deviations["grainy"]).float().mean()) < 0.73
+    assert 0.92 < float((error < 1.96 * deviations["grainy"]).float().mean()) < 0.98
 
 
 def test_without_data_to_judge_by_the_spread_is_told_as_it_is(truth):

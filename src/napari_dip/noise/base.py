@@ -19,7 +19,7 @@ from napari_dip.noise._estimate import (
     correlation_width,
     strength,
 )
-from napari_dip.noise._outliers import sharper_than_optics
+from napari_dip.noise._outliers import sharper_than_optics, with_rims
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.sensor import Sensor
 from napari_dip.settings import Settings
@@ -28,7 +28,7 @@ from napari_dip.torch_import import torch
 TRUST = 0.15  # part by which the noise may differ from what is said of it
 CLIPPED = 0.02  # part of all pixels, so near to a limit that noise might have carried them beyond
 LEAST = 0.05  # times the noise that was told: an image without any has at least so much
-MANY = 0.03  # part of all pixels: so many are no outliers
+MANY = 0.02  # part of all pixels: so many are no outliers
 
 
 class Likelihood(ABC):
@@ -294,8 +294,8 @@ class _Robust(_Outer):
         if rejected.mean() > MANY:
             told = f"{rejected.mean():.1%} of it is too sharp for optics: undersampled, nothing rejected"
         else:
-            self.rejected = rejected
-            told = f"{int(rejected.sum()):,} outliers rejected"
+            self.rejected = with_rims(rejected)
+            told = f"{int(self.rejected.sum()):,} pixels of outliers rejected"
         self.origin = f"{inner.origin}; {told}"
         self._inner = inner
 
