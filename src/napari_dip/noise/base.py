@@ -130,7 +130,8 @@ class NoiseSettings(Settings, ABC):
     image's greatest, if it is shared by many pixels. [data units]"""
     outliers: bool = False
     """Expect hot pixels and cosmic rays that nobody painted: what is sharper than the optics allow
-    counts as missing (L.A.Cosmic), and beyond three sigmas the loss grows in proportion (Huber)."""
+    counts as missing (L.A.Cosmic), with the rims of tracks; and beyond three sigmas the loss grows
+    in proportion (Huber)."""
 
     def likelihood(self, frame: Observation) -> Likelihood:
         """The likelihood of one frame, an observation of shape (T, C, 1, Y, X).
