@@ -15,13 +15,14 @@ import argparse
 from statistics import mean, stdev
 
 import numpy as np
+from astropy.io import fits
 
 import reference
-from common import centre, conditions, curve, header, natural, psnr, row
+from common import DATA, centre, conditions, curve, header, natural, psnr, row
 from napari_dip import Observation, Recipe
 from napari_dip.samples import _scene
 
-IMAGES = ("F16", "barbara", "camera", "astronaut", "coffee", "chelsea", "sky-21", "sky-22")
+IMAGES = ("F16", "barbara", "camera", "astronaut", "coffee", "chelsea", "sky-21", "sky-22", "hst")
 NOISES = (
     "gaussian-15", "gaussian-25", "gaussian-50", "poisson-4", "poisson-30", "poisson-100", "ccd-30",
 )  # fmt: skip
@@ -29,7 +30,13 @@ READ_NOISE = 3.0  # electrons, of "ccd"
 
 
 def truth_of(name: str, side: int) -> np.ndarray:
-    """(Y, X) or (Y, X, C) from 0 to 255; star fields have a sky of 25 and saturate at 2550."""
+    """(Y, X) or (Y, X, C) from 0 to 255; star fields have a sky of 25 and saturate at 2550.
+
+    *hst* is a real frame, a galaxy of COSMOS, as if it were the truth: its own noise is 1.2.
+    """
+    if name == "hst":
+        frame = fits.getdata(DATA / "astronomy" / "cosmos_hst_f814w_250.fits").astype(float)
+        return np.maximum(25 + 1.5 * centre(frame, side), 0)
     if name.startswith("sky"):
         scene = _scene(np.random.default_rng(int(name[4:])), side, side // 3)
         return np.minimum(scene / 4, 2550)

@@ -16,12 +16,11 @@ from napari_dip.prior import Prior
 from napari_dip.problem import Problem
 from napari_dip.result import Wish
 from napari_dip.settings import Settings
-from napari_dip.stopping import Watch
+from napari_dip.stopping import SETTLED, Watch, step_of_least
 from napari_dip.torch_import import torch
 
 TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
 CHECK = 10  # steps between two looks at the stopping statistic, so that no step waits for the host
-SETTLED = 100  # steps after which the running average shows the scene
 
 
 class Solver(Settings):
@@ -104,7 +103,9 @@ def solve(
             average = running / (1 - solver.averaging**step)
             statistic = watch.statistic(average, x)
             losses[step - 1], statistics[step - 1] = loss.detach(), statistic
-            better = statistic < least if watch.keeps_least else torch.ones_like(statistic).bool()
+            better = statistic < least
+            if step <= SETTLED or not watch.keeps_least:
+                better = torch.ones_like(better)
             best = torch.where(better, average, best)
             least = torch.where(better, statistic, least)
         if step % CHECK == 0:
@@ -129,5 +130,5 @@ def solve(
             if wish.finish and not reason:
                 reason = f"finished by hand after {step} steps"
     course = statistics[:step].cpu().numpy()
-    chosen = int(np.nanargmin(course)) + 1 if watch.keeps_least else step
+    chosen = step_of_least(course) if watch.keeps_least else step
     return Solution(best, losses[:step].cpu().numpy(), course, chosen, reason, wish)

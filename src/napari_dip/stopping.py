@@ -18,6 +18,13 @@ from napari_dip.settings import Settings, tagged_union
 from napari_dip.torch_import import torch
 
 PIXELS = 2**13  # of the images of a window, that are compared
+SETTLED = 100  # steps after which the running average shows the scene; none before is the best
+
+
+def step_of_least(statistics: NDArray[np.float32]) -> int:
+    """The step, from 1, at which the statistic was least since the average settled; the last before."""
+    early = min(len(statistics), SETTLED) - 1
+    return int(np.nanargmin(statistics[early:])) + early + 1
 
 
 class Watch(ABC):
@@ -221,7 +228,7 @@ class _PatientWatch(Watch):
     keeps_least: bool = True
 
     def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
-        best = int(np.argmin(statistics)) + 1
+        best = step_of_least(statistics)
         waited = len(statistics) - best
         patience = max(self.settings.patience, self.settings.relative_patience * best)
         if waited < patience:

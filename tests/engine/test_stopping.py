@@ -4,7 +4,7 @@ import torch
 
 from napari_dip import Recipe, drain, restore
 from napari_dip.problem import Problem
-from napari_dip.stopping import Fission, FixedSteps, HeldOut, Variance
+from napari_dip.stopping import SETTLED, Fission, FixedSteps, HeldOut, Variance, step_of_least
 
 
 @pytest.fixture
@@ -20,13 +20,20 @@ def valley(best, steps):
 
 @pytest.mark.parametrize(
     ("best", "steps", "stops"),
-    [(50, 149, False), (50, 150, True), (400, 599, False), (400, 600, True)],
+    [(120, 219, False), (120, 220, True), (400, 599, False), (400, 600, True)],
 )
 def test_it_stops_after_its_patience_and_says_where_the_best_was(watch, best, steps, stops):
     reason = watch.reason_to_stop(valley(best, steps))
     assert (reason is not None) == stops
     if stops:
         assert f"step {best}" in reason
+
+
+def test_no_step_is_the_best_before_the_average_has_settled(watch):
+    assert step_of_least(valley(30, 20)) == 20
+    assert step_of_least(valley(30, 300)) == SETTLED
+    assert watch.reason_to_stop(valley(30, SETTLED + 99)) is None
+    assert f"step {SETTLED}" in watch.reason_to_stop(valley(30, SETTLED + 100))
 
 
 def test_the_statistic_is_the_error_of_pixels_that_were_never_fitted(watch):
