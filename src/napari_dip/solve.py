@@ -16,7 +16,7 @@ from napari_dip.prior import Prior
 from napari_dip.problem import Problem
 from napari_dip.result import Wish
 from napari_dip.settings import Settings
-from napari_dip.stopping import SETTLED, Watch, step_of_least
+from napari_dip.stopping import SETTLED, Apart, Watch, step_of_least
 from napari_dip.torch_import import torch
 
 TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
@@ -67,8 +67,9 @@ def solve(
     """Minimise the loss of `watch.fitted` over the network's parameters.
 
     Adam on the mean negative log-likelihood; the result is the exponential running average of the
-    images, corrected for its start, at the step that the watch prefers. Yields a tick several
-    times a second and at every multiple of `snapshot_every`, then with its image.
+    images, corrected for its start, at the step that the watch prefers, and where it sets pixels
+    apart at theirs. Yields a tick several times a second and at every multiple of `snapshot_every`,
+    then with its image.
 
     Raises
     ------
@@ -86,9 +87,9 @@ def solve(
     optimiser = torch.optim.Adam(
         prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
     )
-    losses, statistics = torch.zeros((2, solver.max_steps), device=problem.y.device)
+    losses, statistics, misfits = torch.zeros((3, solver.max_steps), device=problem.y.device)
     average = running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
-    best, least = running, torch.full_like(losses[0], torch.inf)
+    best, noisy = _Best(running), _LastAsGood(running)
     reason, wish, last_tick = "", Wish(), time.monotonic()
     step = 0
     while not reason:
@@ -103,11 +104,12 @@ def solve(
             average = running / (1 - solver.averaging**step)
             statistic = watch.statistic(average, x)
             losses[step - 1], statistics[step - 1] = loss.detach(), statistic
-            better = statistic < least
-            if step <= SETTLED or not watch.keeps_least:
-                better = torch.ones_like(better)
-            best = torch.where(better, average, best)
-            least = torch.where(better, statistic, least)
+            newest = step <= SETTLED or not watch.keeps_least
+            best.offer(average, statistic, newest=newest)
+            if watch.apart:
+                own = watch.apart(average)
+                noisy.offer(average, own, step)
+                misfits[step - 1] = own.misfit
         if step % CHECK == 0:
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
@@ -119,6 +121,8 @@ def solve(
                     )
             else:
                 reason = watch.reason_to_stop(seen) or ""
+                if watch.apart and not watch.reason_to_stop(misfits[:step].cpu().numpy()):
+                    reason = ""
         if step == solver.max_steps and not reason:
             reason = f"all {step} steps were taken"
         snapshot = snapshot_every is not None and step % snapshot_every == 0
@@ -131,4 +135,58 @@ def solve(
                 reason = f"finished by hand after {step} steps"
     course = statistics[:step].cpu().numpy()
     chosen = step_of_least(course) if watch.keeps_least else step
-    return Solution(best, losses[:step].cpu().numpy(), course, chosen, reason, wish)
+    x = best.average
+    if watch.apart:
+        pixels = watch.apart(x).pixels
+        x = torch.lerp(x, noisy.average, _softened(pixels))
+        if pixels.any():
+            reason += f" (pixels of much noise are from step {int(noisy.step)})"
+    return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
+
+
+class _Best:
+    """The running average at the step of the least statistic."""
+
+    def __init__(self, start: torch.Tensor) -> None:
+        self.average, self._least = start, torch.full((), torch.inf, device=start.device)
+
+    def offer(self, average: torch.Tensor, statistic: torch.Tensor, *, newest: bool) -> None:
+        """Take it if it is better, or in any case."""
+        better = torch.ones_like(statistic).bool() if newest else statistic < self._least
+        self.average = torch.where(better, average, self.average)
+        self._least = torch.where(better, statistic, self._least)
+
+
+class _LastAsGood:
+    """The last running average whose pixels are not worse, beyond one standard error, than the best's.
+
+    A step too early leaves out light that the data show; one too late leaves in some noise.
+
+    References
+    ----------
+    .. [1] Breiman, Friedman, Olshen, Stone, "Classification and regression trees" (1984), section
+           3.4.3, where the rule chooses among the simpler ones.
+    """
+
+    def __init__(self, start: torch.Tensor) -> None:
+        self.average, self._errors = start, start
+        self.step = torch.zeros((), device=start.device)
+        self._least = torch.full((), torch.inf, device=start.device)
+
+    def offer(self, average: torch.Tensor, own: Apart, step: int) -> None:
+        """Take it if it is as good."""
+        number = own.pixels.sum().clamp(min=1)
+        error = torch.where(own.pixels, own.errors, 0.0).sum() / number
+        better = error < self._least
+        self._least = torch.where(better, error, self._least)
+        self._errors = torch.where(better, own.errors, self._errors)
+        beside = torch.where(own.pixels, own.errors - self._errors, 0.0)
+        good = beside.sum() <= beside.square().sum().sqrt()
+        self.average = torch.where(good, average, self.average)
+        self.step = torch.where(good, step, self.step)
+
+
+def _softened(pixels: torch.Tensor) -> torch.Tensor:
+    """The `pixels` (C, H, W) and those beside them as 1, fading to 0 over one more."""
+    wide = torch.nn.functional.max_pool2d(pixels.float(), 3, 1, 1)
+    return torch.nn.functional.avg_pool2d(wide, 3, 1, 1, count_include_pad=False)

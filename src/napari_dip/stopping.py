@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from napari_dip.problem import Problem
 from napari_dip.settings import Settings, tagged_union
 from napari_dip.torch_import import torch
 
+NOISY = 2.0  # times the usual noise, beyond which pixels have a best step of their own
 PIXELS = 2**13  # of the images of a window, that are compared
 SETTLED = 100  # steps after which the running average shows the scene; none before is the best
 
@@ -25,6 +26,17 @@ def step_of_least(statistics: NDArray[np.float32]) -> int:
     """The step, from 1, at which the statistic was least since the average settled; the last before."""
     early = min(len(statistics), SETTLED) - 1
     return int(np.nanargmin(statistics[early:])) + early + 1
+
+
+class Apart(NamedTuple):
+    """Pixels that have a best step of their own."""
+
+    pixels: torch.Tensor
+    """Which, (C, H, W)."""
+    errors: torch.Tensor
+    """The error of each, as data see it that were not fitted; (C, H, W)."""
+    misfit: torch.Tensor
+    """How far they are from the data that were, a scalar; they are learnt when it no longer falls."""
 
 
 class Watch(ABC):
@@ -48,6 +60,9 @@ class Watch(ABC):
     the `probe` tells."""
     probe: torch.Tensor | None = None
     """Numbers in data units whose covariance with x is that of the data's own noise; None for none."""
+    apart: Callable[[torch.Tensor], Apart] | None = None
+    """The pixels of the running average (C, H, W) that have a best step of their own; None for no
+    such rule."""
 
 
 class StoppingSettings(Settings, ABC):
@@ -81,7 +96,7 @@ class _Bounded(Watch):
         self._rule, self._bound = rule, bound
         self._square = torch.full((), torch.inf)
         self.fitted, self.keeps_least = rule.fitted, rule.keeps_least
-        self.judged, self.probe = rule.judged, rule.probe
+        self.judged, self.probe, self.apart = rule.judged, rule.probe, rule.apart
 
     def statistic(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         self._square = self.fitted.residual_in_noise(average) ** 2
@@ -131,7 +146,10 @@ class Fission(_Patient):
     """Split the noise of every pixel in two, fit the one half and stop when the other's error is least.
 
     No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
-    has to be known, and how much of it neighbouring pixels share.
+    has to be known, and how much of it neighbouring pixels share. Pixels with more than twice the
+    usual noise, the cores of stars under photon noise, are learnt later than the sky. They are taken
+    from the last step that is not worse for them, beyond chance, than their best one; the run ends
+    when they are learnt.
 
     References
     ----------
@@ -146,13 +164,37 @@ class Fission(_Patient):
     def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
         # The noise that was added to both is no error of the image.
-        added = judge.misfit(problem.y)
+        added = judge.likelihood.nll(problem.y, judge.y)
+        varies = problem.operator.copies and bool(_noisier(problem, problem.y).any())
 
-        def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-            return judge.misfit(judge.predicted(average)) - added
+        def usual(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            mean = problem.predicted(average)
+            pixels = problem.observed & ~_noisier(problem, mean) if varies else problem.observed
+            return _mean(judge.likelihood.nll(mean, judge.y) - added, pixels)
+
+        def noisy(average: torch.Tensor) -> Apart:
+            mean = problem.predicted(average)
+            pixels = _noisier(problem, mean)
+            errors = judge.likelihood.nll(mean, judge.y) - added
+            misfit = _mean(fitted.likelihood.nll(mean, fitted.y), pixels)
+            return Apart(pixels[0], errors[0], misfit)
 
         half = "error of the half that was not fitted"
-        return _PatientWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
+        watch = _PatientWatch(self, fitted, usual, half, problem.observed, problem.y - judge.y)
+        watch.apart = noisy if varies else None
+        return watch
+
+
+def _mean(values: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """The mean over some pixels; 0 where there are none."""
+    return torch.where(pixels, values, 0.0).sum() / pixels.sum().clamp(min=1)
+
+
+def _noisier(problem: Problem, mean: torch.Tensor) -> torch.Tensor:
+    """The data, of expectation `mean`, with much more noise than is usual; all (T, C, Y, X)."""
+    noise = problem.likelihood.random(mean).expand_as(mean)
+    noisier: torch.Tensor = problem.observed & (noise > NOISY * noise[problem.observed].median())
+    return noisier
 
 
 class Variance(_Patient):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Recipe, drain, restore
+from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.problem import Problem
+from napari_dip.solve import Solver, solve
 from napari_dip.stopping import SETTLED, Fission, FixedSteps, HeldOut, Variance, step_of_least
 
 
@@ -139,3 +140,47 @@ def test_a_fixed_number_of_steps_is_taken_to_its_end(quick, observation):
     assert result.history[0].chosen == len(result.history[0].loss) == 20
     assert result.reason == "all 20 steps were taken"
     assert FixedSteps().kind == "fixed"
+
+
+class TestPixelsOfMuchNoise:
+    """Half of an image has three times the noise of the rest, and is best at another step."""
+
+    @pytest.fixture
+    def problem(self):
+        sigma = np.ones((48, 48), np.float32)
+        sigma[:, 28:] = 3
+        noise = np.random.default_rng(0).normal(0, 1, sigma.shape) * sigma
+        frame = Observation.from_array(100 + noise, axes="YX").with_extra("sigma", sigma)
+        recipe = Recipe().override({"noise.relative": 0})
+        return Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+
+    def test_are_taken_from_a_step_of_their_own(self, problem):
+        class Scripted:
+            """Off by as many sigmas as the step is from the best one."""
+
+            network, step = torch.nn.Linear(1, 1), 0
+
+            def __call__(self, x):
+                self.step += 1
+                off = torch.full((1, 48, 48), abs(self.step - 150) / 20)
+                off[..., 28:] = 3 * abs(self.step - 400) / 20
+                return 100 + off + 0 * self.network.weight.sum(), problem
+
+        watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+        run = solve(Scripted(), watch, Solver(averaging=0))
+        try:
+            while True:
+                next(run)
+        except StopIteration as end:
+            found = end.value
+        assert abs(found.chosen - 150) < 20
+        assert len(found.loss) > 500
+        quiet, noisy = found.x[0, :, :26], found.x[0, :, 29:]
+        assert float((quiet - 100).abs().max()) < 1
+        assert float((noisy - 100).abs().max()) < 3
+        assert "pixels of much noise are from step" in found.reason
+
+    def test_there_are_none_where_noise_is_even(self, observation):
+        recipe = Recipe().override({"noise.sigma": 5.0})
+        problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        assert Fission().watch(problem, torch.Generator().manual_seed(0)).apart is None
