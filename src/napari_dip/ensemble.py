@@ -113,17 +113,18 @@ class Evidence:
         if self.number == 1:
             self._first = predicted
 
-        def told(data: torch.Tensor) -> torch.Tensor:
-            return self._average(torch.where(judged, data / noise, 0.0))
+        def told(data: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+            return self._average(torch.where(pixels, data / noise, 0.0))
 
-        beside = told(predicted - self._first)  # small numbers, which float32 can take sums of
+        # Small numbers, which float32 can take sums of; also where another member's data judge.
+        beside = told(predicted - self._first, self._problem.observed)
         self._judged += judged
-        self._squares += told(self._problem.y - predicted) ** 2
+        self._squares += told(self._problem.y - predicted, judged) ** 2
         self._squares -= self._noise_left * self._average(judged.float(), squared=True)
         self._data.add(beside)
         if probe is not None:
-            self._probes += told(probe)
-            self._answers += told(probe) * beside
+            self._probes += told(probe, judged)
+            self._answers += told(probe, judged) * beside
 
     def _average(self, planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
         return _smoothed(planes, self._width, squared=squared) if self._width else planes

@@ -141,6 +141,16 @@ def test_the_calibrated_uncertainty_is_the_error(truth):
     assert 0.92 < float((error < 1.96 * deviation).float().mean()) < 0.98
 
 
+@pytest.mark.parametrize("rule", [Fission(), HeldOut(fraction=0.1)])
+def test_the_spread_is_that_of_all_members_whichever_data_judged_them(truth, rule):
+    noise = np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
+    ensemble, scenes = smoothing(problem_of(truth + noise, 20.0), rule, members=4, width=1.0)
+    spread = torch.stack(scenes).div(20).var(dim=0, correction=0)
+    known = ensemble.plain.known
+    found = float(ensemble.plain.foretold()[known].mean())
+    assert found == pytest.approx(float(spread[known[0]].mean()), rel=0.05)
+
+
 def test_what_no_member_has_widens_the_uncertainty_everywhere(truth):
     sigma = 20.0
     rng = np.random.default_rng(0)
