@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, Wish, drain, read, restore, write
-from napari_dip.ensemble import JUDGING, Ensemble, Evidence, Members, _smoothed
+from napari_dip.ensemble import JUDGING, SMOOTHING, Ensemble, Evidence, Members, _smoothed
 from napari_dip.problem import Problem
 from napari_dip.stopping import Fission, FixedSteps, HeldOut
 
@@ -145,7 +145,7 @@ def test_the_calibrated_uncertainty_is_the_error(truth):
 def test_the_spread_is_that_of_all_members_whichever_data_judged_them(truth, rule):
     noise = np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
     ensemble, scenes = smoothing(problem_of(truth + noise, 20.0), rule, members=4, width=1.0)
-    spread = torch.stack(scenes).div(20).var(dim=0, correction=0)
+    spread = _smoothed(torch.stack(scenes).div(20).var(dim=0, correction=0), SMOOTHING)
     known = ensemble.plain.known
     found = float(ensemble.plain.foretold()[known].mean())
     assert found == pytest.approx(float(spread[known[0]].mean()), rel=0.05)
