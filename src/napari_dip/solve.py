@@ -108,8 +108,8 @@ def solve(
             best.offer(average, statistic, newest=newest)
             if watch.apart:
                 own = watch.apart(average)
-                noisy.offer(average, own, step)
-                misfits[step - 1] = own.misfit
+                good = noisy.offer(average, own, step)
+                misfits[step - 1] = torch.where(good, own.misfit, torch.inf)
         if step % CHECK == 0:
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
@@ -173,8 +173,8 @@ class _LastAsGood:
         self.step = torch.zeros((), device=start.device)
         self._least = torch.full((), torch.inf, device=start.device)
 
-    def offer(self, average: torch.Tensor, own: Apart, step: int) -> None:
-        """Take it if it is as good."""
+    def offer(self, average: torch.Tensor, own: Apart, step: int) -> torch.Tensor:
+        """Take it if it is as good, and say so."""
         number = own.pixels.sum().clamp(min=1)
         error = torch.where(own.pixels, own.errors, 0.0).sum() / number
         better = error < self._least
@@ -184,6 +184,7 @@ class _LastAsGood:
         good = beside.sum() <= beside.square().sum().sqrt()
         self.average = torch.where(good, average, self.average)
         self.step = torch.where(good, step, self.step)
+        return good
 
 
 def _softened(pixels: torch.Tensor) -> torch.Tensor:

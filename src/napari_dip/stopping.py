@@ -36,7 +36,8 @@ class Apart(NamedTuple):
     errors: torch.Tensor
     """The error of each, as data see it that were not fitted; (C, H, W)."""
     misfit: torch.Tensor
-    """How far they are from the data that were, a scalar; they are learnt when it no longer falls."""
+    """How far they are from the data that were, a scalar; they are learnt when it no longer falls, or
+    they get worse."""
 
 
 class Watch(ABC):
