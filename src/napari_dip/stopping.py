@@ -166,36 +166,36 @@ class Fission(_Patient):
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
         # The noise that was added to both is no error of the image.
         added = judge.likelihood.nll(problem.y, judge.y)
-        varies = problem.operator.copies and bool(_noisier(problem, problem.y).any())
+        middle = (int(problem.observed.sum()) - 1) // 2
 
-        def usual(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        def noisier(mean: torch.Tensor) -> torch.Tensor:
+            noise = problem.likelihood.random(mean).expand_as(mean)
+            usual = torch.where(problem.observed, noise, torch.inf).flatten().sort().values[middle]
+            return problem.observed & (noise > NOISY * usual)
+
+        varies = problem.operator.copies and bool(noisier(problem.y).any())
+
+        def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             mean = problem.predicted(average)
-            pixels = problem.observed & ~_noisier(problem, mean) if varies else problem.observed
+            pixels = problem.observed & ~noisier(mean) if varies else problem.observed
             return _mean(judge.likelihood.nll(mean, judge.y) - added, pixels)
 
-        def noisy(average: torch.Tensor) -> Apart:
+        def apart(average: torch.Tensor) -> Apart:
             mean = problem.predicted(average)
-            pixels = _noisier(problem, mean)
+            pixels = noisier(mean)
             errors = judge.likelihood.nll(mean, judge.y) - added
             misfit = _mean(fitted.likelihood.nll(mean, fitted.y), pixels)
             return Apart(pixels[0], errors[0], misfit)
 
         half = "error of the half that was not fitted"
-        watch = _PatientWatch(self, fitted, usual, half, problem.observed, problem.y - judge.y)
-        watch.apart = noisy if varies else None
+        watch = _PatientWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
+        watch.apart = apart if varies else None
         return watch
 
 
 def _mean(values: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     """The mean over some pixels; 0 where there are none."""
     return torch.where(pixels, values, 0.0).sum() / pixels.sum().clamp(min=1)
-
-
-def _noisier(problem: Problem, mean: torch.Tensor) -> torch.Tensor:
-    """The data, of expectation `mean`, with much more noise than is usual; all (T, C, Y, X)."""
-    noise = problem.likelihood.random(mean).expand_as(mean)
-    noisier: torch.Tensor = problem.observed & (noise > NOISY * noise[problem.observed].median())
-    return noisier
 
 
 class Variance(_Patient):
