@@ -26,7 +26,7 @@ from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
 TRUST = 0.15  # part by which the noise may differ from what is said of it
-CLIPPED = 0.02  # part of all pixels, so near to a limit that noise might have carried them beyond
+CLIPPED = 0.1  # part of all pixels, so near to a limit that noise might have carried them beyond
 LEAST = 0.05  # times the noise that was told: an image without any has at least so much
 MANY = 0.02  # part of all pixels: so many are no outliers
 
