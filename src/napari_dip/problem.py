@@ -87,8 +87,7 @@ class Problem:
 
     def misfit(self, predicted: torch.Tensor) -> torch.Tensor:
         """Mean negative log-likelihood of the observed data about `predicted` ones, (T, C, Y, X)."""
-        nll = self.likelihood.nll(predicted, self.y)
-        return torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
+        return mean_over(self.observed, self.likelihood.nll(predicted, self.y))
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
         """The misfit with residuals beyond three sigmas counted in proportion (Huber's loss).
@@ -96,8 +95,7 @@ class Problem:
         For judging, not for fitting: the core of a bright star that was never fitted may be a
         hundred sigmas off, and would outweigh all the sky.
         """
-        nll = huber(self.likelihood.nll(self.predicted(x), self.y))
-        return torch.where(self.observed, nll, 0.0).sum() / self.observed.sum()
+        return mean_over(self.observed, huber(self.likelihood.nll(self.predicted(x), self.y)))
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """Y - A x in data units, NaN where nothing is observed; (T, C, Y, X)."""
@@ -247,6 +245,11 @@ def _channel_noise(likelihood: Likelihood, gain: float) -> torch.Tensor:
     every = np.median(planes[known])
     noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
     return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(gain))
+
+
+def mean_over(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The mean of the `values` at some pixels; 0 where there are none."""
+    return torch.where(pixels, values, 0.0).sum() / pixels.sum().clamp(min=1)
 
 
 def interpolated(values: torch.Tensor, weights: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

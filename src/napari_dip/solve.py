@@ -13,7 +13,7 @@ from pydantic import Field
 from napari_dip.errors import RestoreError
 from napari_dip.observation import Floats
 from napari_dip.prior import Prior
-from napari_dip.problem import Problem
+from napari_dip.problem import Problem, mean_over
 from napari_dip.result import Wish
 from napari_dip.settings import Settings
 from napari_dip.stopping import SETTLED, Apart, Watch, step_of_least
@@ -175,8 +175,7 @@ class _LastAsGood:
 
     def offer(self, average: torch.Tensor, own: Apart, step: int) -> torch.Tensor:
         """Take it if it is as good, and say so."""
-        number = own.pixels.sum().clamp(min=1)
-        error = torch.where(own.pixels, own.errors, 0.0).sum() / number
+        error = mean_over(own.pixels, own.errors)
         better = error < self._least
         self._least = torch.where(better, error, self._least)
         self._errors = torch.where(better, own.errors, self._errors)

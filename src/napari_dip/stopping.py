@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_dip.noise import Character
-from napari_dip.problem import Problem
+from napari_dip.problem import Problem, mean_over
 from napari_dip.settings import Settings, tagged_union
 from napari_dip.torch_import import torch
 
@@ -178,24 +178,19 @@ class Fission(_Patient):
         def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             mean = problem.predicted(average)
             pixels = problem.observed & ~noisier(mean) if varies else problem.observed
-            return _mean(judge.likelihood.nll(mean, judge.y) - added, pixels)
+            return mean_over(pixels, judge.likelihood.nll(mean, judge.y) - added)
 
         def apart(average: torch.Tensor) -> Apart:
             mean = problem.predicted(average)
             pixels = noisier(mean)
             errors = judge.likelihood.nll(mean, judge.y) - added
-            misfit = _mean(fitted.likelihood.nll(mean, fitted.y), pixels)
+            misfit = mean_over(pixels, fitted.likelihood.nll(mean, fitted.y))
             return Apart(pixels[0], errors[0], misfit)
 
         half = "error of the half that was not fitted"
         watch = _PatientWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
         watch.apart = apart if varies else None
         return watch
-
-
-def _mean(values: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """The mean over some pixels; 0 where there are none."""
-    return torch.where(pixels, values, 0.0).sum() / pixels.sum().clamp(min=1)
 
 
 class Variance(_Patient):
