@@ -1,4 +1,4 @@
-"""The command line: run, presets, info, demo."""
+"""The command line: run, batch, presets, info, demo."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -15,16 +16,34 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
+from napari_dip.batch import (
+    Job,
+    Row,
+    batch,
+    dask_workers,
+    jobs_for,
+    local_workers,
+    write_summary,
+)
 from napari_dip.errors import ReadError, RestoreError, SettingsError, WriteError
-from napari_dip.io import check_writable, file_of, first_image, images, read, recipe_of, write
+from napari_dip.io import first_image, images, recipe_of, write
 from napari_dip.io.file_image import FileImage
 from napari_dip.observation import Observation
 from napari_dip.recipe import Recipe, presets
 from napari_dip.result import Result, Wish
 from napari_dip.settings import walk
+
+SUMMARY = "napari-dip-summary.csv"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,54 +69,110 @@ def _fail(sentence: str) -> None:
     sys.exit(2)
 
 
+RecipeName = Annotated[
+    str, typer.Argument(help="A preset's name, a JSON file, or an earlier output to repeat.")
+]
+Holes = Annotated[
+    Path | None, typer.Option(help="An image of what is missing: anything but 0 is a hole.")
+]
+Companions = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME=FILE", help="What else the recipe needs: psf=star.fits."),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random number.")]
+
+
 @app.command()
 def run(
-    recipe: Annotated[
-        str, typer.Argument(help="A preset's name, a JSON file, or an earlier output to repeat.")
-    ],
+    recipe: RecipeName,
     sources: Annotated[
         list[str],
         typer.Argument(metavar="INPUT...", help="A FITS or TIFF file; several become frames along T."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The FITS or TIFF file to write.")],
-    holes: Annotated[
-        Path | None, typer.Option(help="An image of what is missing: anything but 0 is a hole.")
-    ] = None,
-    companions: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="NAME=FILE", help="What else the recipe needs: psf=star.fits."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    holes: Holes = None,
+    companions: Companions = None,
+    changes: Changes = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C finishes early and keeps what is there.
 
     A file may be followed by the name of its extension, in brackets: psf=frame.fits[PSF].
     """
-    settings = dict(_change(text) for text in changes or [])
-    if seed is not None:
-        settings["seed"] = seed
-    chosen = _recipe(recipe).override(settings)
-    check_writable(target, overwrite=overwrite)
-    given = [*sources, *([str(holes)] if holes else [])]
-    given += [text.partition("=")[2] for text in companions or []]
-    for path in given:
-        source = file_of(path)
-        if target.exists() and source.exists() and target.samefile(source):
-            raise ReadError(f"{target} is an input itself; choose another name for the output")
-    observation = read(*sources)
-    if holes is not None:
-        observation = observation.with_holes(first_image(holes).array)
-    for text in companions or []:
-        observation = _accompanied(observation, chosen, text)
-    result = _watched(chosen, observation)
+    chosen = _recipe(recipe, changes, seed)
+    job = Job(
+        tuple(sources),
+        str(target),
+        chosen.to_json(),
+        None if holes is None else str(holes),
+        _companions(companions),
+        overwrite,
+    )
+    job.check()
+    result = _watched(chosen, job.observation())
     write(target, result, overwrite=overwrite)
     out.print(result.verdict, markup=False)
     out.print(f"written: {target}", markup=False)
+
+
+@app.command(name="batch")
+def run_batch(
+    recipe: RecipeName,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="FITS and TIFF files, and folders of them."),
+    ],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
+    workers: Annotated[
+        int, typer.Option(min=1, help="How many are restored at a time on this machine.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers do it: tcp://host:8786."),
+    ] = None,
+    holes: Holes = None,
+    companions: Companions = None,
+    changes: Changes = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Restore each INPUT on its own by RECIPE, into DIR under its own name, and write a summary.
+
+    What is there already, of the same recipe and the same data, is skipped: after an interruption run
+    the same line again.
+    """
+    jobs = jobs_for(
+        _recipe(recipe, changes, seed),
+        inputs,
+        folder,
+        holes=None if holes is None else str(holes),
+        companions=_companions(companions),
+        overwrite=overwrite,
+    )
+    at_once = workers if scheduler is None else len(jobs)
+    engine = partial(local_workers, workers) if scheduler is None else partial(dask_workers, scheduler)
+    rows: dict[str, Row] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=out, transient=True) as bar:
+            total = bar.add_task("restored", total=len(jobs))
+            for row in batch(jobs, engine, at_once):
+                rows[row.output] = row
+                bar.console.print(_told(row), markup=False)
+                bar.advance(total)
+    except KeyboardInterrupt:
+        _fail(f"interrupted: {len(rows)} of {len(jobs)} are done; run the same line again to go on")
+    finally:
+        write_summary(folder / SUMMARY, [rows[job.target] for job in jobs if job.target in rows])
+    out.print(f"summary: {folder / SUMMARY}", markup=False)
+    if failed := sum(row.state == "failed" for row in rows.values()):
+        _fail(f"{failed} of {len(jobs)} failed; the summary says why")
 
 
 @app.command(name="presets")
@@ -176,7 +251,12 @@ def _options(
         raise typer.Exit
 
 
-def _recipe(name: str) -> Recipe:
+def _recipe(name: str, changes: list[str] | None, seed: int | None) -> Recipe:
+    settings = dict(_change(text) for text in changes or [])
+    return _named(name).override(settings if seed is None else settings | {"seed": seed})
+
+
+def _named(name: str) -> Recipe:
     if name in presets():
         return Recipe.preset(name)
     path = Path(name)
@@ -189,14 +269,14 @@ def _recipe(name: str) -> Recipe:
     return Recipe.preset(name)
 
 
-def _accompanied(observation: Observation, recipe: Recipe, text: str) -> Observation:
-    name, equals, path = text.partition("=")
-    if not equals or name not in recipe.extras:
-        takes = " or ".join(f"{extra}=FILE" for extra in recipe.extras) or "nothing"
-        raise SettingsError(f"--with {text}: the recipe takes {takes}")
-    image = first_image(path)
-    pixels = image.array if image.holes is None else np.where(image.holes, np.nan, image.array)
-    return observation.with_extra(name, pixels, axes=image.axes)
+def _companions(texts: list[str] | None) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for text in texts or []:
+        name, equals, file = text.partition("=")
+        if not equals or not name or not file:
+            raise SettingsError(f"--with {text}: write it as name=file, such as psf=star.fits")
+        pairs.append((name, file))
+    return tuple(pairs)
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -207,6 +287,15 @@ def _change(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def _told(row: Row) -> str:
+    """A row as a line to read."""
+    name = Path(row.output).name
+    if row.state == "failed":
+        return f"{name}: failed: {row.reason}"
+    noise = f"noise {row.noise_before:.4g} before, {row.noise_after:.4g} after"
+    return f"{name}: {row.state}, {noise}, {row.steps} steps, {row.seconds:.0f} s"
 
 
 def _watched(recipe: Recipe, observation: Observation) -> Result:

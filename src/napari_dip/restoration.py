@@ -149,6 +149,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 "calibration": [s["calibration"] for s in scenes],
             },
             "chosen": [history.chosen for history in histories],
+            "steps": sum(len(history.loss) for history in histories),
             "reason": histories[-1].reason,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 3),

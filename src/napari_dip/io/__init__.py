@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -10,20 +11,23 @@ from typing import Any, TypeVar
 
 from napari_dip.errors import ReadError, WriteError
 from napari_dip.io.file_image import FileImage
-from napari_dip.io.fits import FITS_SUFFIXES, fits_images, fits_recipe, write_fits
+from napari_dip.io.fits import FITS_SUFFIXES, fits_images, fits_provenance, write_fits
 from napari_dip.io.target import check_target
-from napari_dip.io.tiff import TIFF_SUFFIXES, tiff_images, tiff_recipe, write_tiff
+from napari_dip.io.tiff import TIFF_SUFFIXES, tiff_images, tiff_provenance, write_tiff
 from napari_dip.observation import Observation
 from napari_dip.result import Result
 
 T = TypeVar("T")
+SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES)
 
 __all__ = [
+    "SUFFIXES",
     "FileImage",
     "check_writable",
     "file_of",
     "first_image",
     "images",
+    "provenance_of",
     "read",
     "recipe_of",
     "save",
@@ -98,6 +102,20 @@ def images(path: str | os.PathLike[str]) -> list[FileImage]:
     return _dispatch(path, lambda p: list(fits_images(p)), lambda p: list(tiff_images(p)))
 
 
+def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the file at `path` was made, as `Result.provenance`; its ``"recipe"`` at the least.
+
+    Raises
+    ------
+    ReadError
+        If we did not write that file.
+    """
+    found = _dispatch(path, fits_provenance, tiff_provenance)
+    if not found:
+        raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
+    return found
+
+
 def recipe_of(path: str | os.PathLike[str]) -> str:
     """The JSON of the recipe that made the file at `path`.
 
@@ -106,10 +124,7 @@ def recipe_of(path: str | os.PathLike[str]) -> str:
     ReadError
         If we did not write that file.
     """
-    text = _dispatch(path, fits_recipe, tiff_recipe)
-    if not text:
-        raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
-    return text
+    return json.dumps(provenance_of(path)["recipe"])
 
 
 def write(path: str | os.PathLike[str], result: Result, *, overwrite: bool = False) -> None:
@@ -180,8 +195,7 @@ def _choose(path: str | os.PathLike[str], for_fits: T, for_tiff: T) -> T:
         return for_fits
     if name.endswith(TIFF_SUFFIXES):
         return for_tiff
-    known = " ".join((*FITS_SUFFIXES, *TIFF_SUFFIXES))
-    raise ReadError(f"{path}: the format is told by the suffix, one of {known}")
+    raise ReadError(f"{path}: the format is told by the suffix, one of {' '.join(SUFFIXES)}")
 
 
 def _dispatch(

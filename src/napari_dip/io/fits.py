@@ -65,12 +65,15 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[FileImage]:
         yield _image(path, hdus, index)
 
 
-def fits_recipe(path: Path) -> str:
-    """The recipe's JSON from the HDU restored last; empty where none was."""
+def fits_provenance(path: Path) -> dict[str, Any]:
+    """What the HDU restored last says of how it was made; empty where none was."""
     with _opened(path) as hdus:
         made = [hdu.header for hdu in hdus if "DIPRECIP" in hdu.header]
-        made.sort(key=lambda header: str(header.get("DIPDATE", "")))
-        return str(made[-1]["DIPRECIP"]) if made else ""
+        if not made:
+            return {}
+        latest = max(made, key=lambda header: str(header.get("DIPDATE", "")))
+        rest = json.loads(latest.get("DIPPROV", "{}"))  # files of the first versions lack it
+        return {"recipe": json.loads(latest["DIPRECIP"]), **rest}
 
 
 def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
@@ -335,6 +338,7 @@ def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, An
     header["DIPSTOP"] = provenance["reason"]
     header["DIPDATE"] = (provenance["date"], "UTC")
     header["DIPRECIP"] = json.dumps(recipe)
+    header["DIPPROV"] = json.dumps({k: v for k, v in provenance.items() if k != "recipe"})
     title = " ".join(recipe["title"].encode("ascii", "replace").decode().split())
     header["HISTORY"] = f"Restored by {title}, napari-dip."
     header["HISTORY"] = "DIPRECIP repeats it: napari-dip run THIS_FILE INPUT OUTPUT"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_dip.errors import WriteError
+
+_PREFIX = ".napari-dip-"
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -28,7 +31,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path`, with its suffixes, that takes its name once it is complete."""
-    handle, name = tempfile.mkstemp(prefix=".napari-dip-", suffix=path.name.lower(), dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.name.lower(), dir=path.parent)
     os.close(handle)
     unfinished = Path(name)
     try:
@@ -39,6 +42,12 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove what is left of writing `path` by processes that were killed; none may be at it now."""
+    for left in path.parent.glob(f"{_PREFIX}????????{glob.escape(path.name.lower())}"):
+        left.unlink(missing_ok=True)
 
 
 def _umask() -> int:

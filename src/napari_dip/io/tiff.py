@@ -43,13 +43,15 @@ def tiff_images(path: Path) -> Iterator[FileImage]:
             yield image
 
 
-def tiff_recipe(path: Path) -> str:
-    """The recipe's JSON from our annotation in the OME-XML; empty where there is none."""
+def tiff_provenance(path: Path) -> dict[str, Any]:
+    """What our annotation in the OME-XML says of how it was made; empty where there is none."""
     with _opened(path) as tiff:
-        for entry in _ome(tiff).iterfind(".//{*}MapAnnotation//{*}M"):
-            if entry.get("K") == "napari-dip recipe":
-                return entry.text or ""
-    return ""
+        entries = _ome(tiff).iterfind(".//{*}MapAnnotation//{*}M")
+        notes = {str(entry.get("K")): entry.text or "" for entry in entries}
+    if "napari-dip recipe" not in notes:
+        return {}
+    rest = json.loads(notes.get("napari-dip provenance", "{}"))
+    return {"recipe": json.loads(notes["napari-dip recipe"]), **rest}
 
 
 def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
