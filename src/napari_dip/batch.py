@@ -70,11 +70,11 @@ class Job:
             If it cannot be written, or exists and may not be replaced.
         """
         target = Path(self.target)
+        check_writable(target, overwrite=self.overwrite)
         for path in (*self.sources, *filter(None, [self.holes]), *(file for _, file in self.companions)):
             source = file_of(path)
             if target.exists() and source.exists() and target.samefile(source):
                 raise ReadError(f"{target} is an input itself; choose another name for the output")
-        check_writable(target, overwrite=self.overwrite)
 
     def observation(self) -> Observation:
         """What was measured, with its holes and companions.

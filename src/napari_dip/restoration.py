@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from napari_dip.compute import memory_errors_explained
 from napari_dip.ensemble import Members
-from napari_dip.io.grid import on_finer_grid
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.prior import Prior
 from napari_dip.problem import Problem
@@ -120,6 +119,8 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             histories += scene.histories
             scenes.append(scene.described(x) | {"calibration": calibration})
             del fits, scene
+
+    from napari_dip.io.grid import on_finer_grid  # and astropy, which the dock opens without
 
     return Result(
         image=observation.as_input(image, axes),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.io.fits import VerifyError
 
 from napari_dip.observation import Observation
 
@@ -84,6 +83,8 @@ class _Cards:
         self._headers = [fits.Header.fromstring(text, sep="\n") for text in texts if text]
 
     def _values(self, keywords: Iterable[str]) -> Iterable[Any]:
+        from astropy.io.fits import VerifyError
+
         for keyword in keywords:
             for header in self._headers:
                 try:

@@ -65,11 +65,10 @@ def test_every_menu_may_be_contributed_to(manifest):
 
 
 def test_every_suffix_that_the_engine_reads_is_claimed(manifest):
-    from napari_dip.io.fits import FITS_SUFFIXES
-    from napari_dip.io.tiff import TIFF_SUFFIXES
+    from napari_dip.io import SUFFIXES
 
     (reader,) = manifest.contributions.readers
-    for suffix in (*FITS_SUFFIXES, *TIFF_SUFFIXES):
+    for suffix in SUFFIXES:
         assert f"*{suffix}" in reader.filename_patterns
         assert f"*{suffix.upper()}" in reader.filename_patterns
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from napari_dip.errors import ReadError, WriteError
 from napari_dip.io.file_image import FileImage
-from napari_dip.io.fits import FITS_SUFFIXES, fits_images, fits_provenance, write_fits
 from napari_dip.io.target import check_target
-from napari_dip.io.tiff import TIFF_SUFFIXES, tiff_images, tiff_provenance, write_tiff
 from napari_dip.observation import Observation
 from napari_dip.result import Result
 
 T = TypeVar("T")
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
+TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES)
 
 __all__ = [
@@ -67,7 +67,7 @@ def first_image(path: str | os.PathLike[str]) -> FileImage:
     file, name = _split(path)
     if name:
         return _named(file, name)
-    return _dispatch(path, lambda p: next(fits_images(p)), lambda p: next(tiff_images(p)))
+    return _reading(path, lambda p: next(_images(p)))
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
@@ -99,7 +99,7 @@ def images(path: str | os.PathLike[str]) -> list[FileImage]:
     ReadError
         If there is no such file, or no image in it.
     """
-    return _dispatch(path, lambda p: list(fits_images(p)), lambda p: list(tiff_images(p)))
+    return _reading(path, lambda p: list(_images(p)))
 
 
 def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     ReadError
         If we did not write that file.
     """
-    found = _dispatch(path, fits_provenance, tiff_provenance)
+    found = _reading(path, _provenance)
     if not found:
         raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
     return found
@@ -165,7 +165,7 @@ def save(
     if picture.header.path and target.exists() and source.exists() and target.samefile(source):
         raise WriteError(f"{path} is the file the image came from; choose another name")
     try:
-        _choose(path, write_fits, write_tiff)(target, picture, provenance or {})
+        _write(target, picture, provenance or {})
     except MemoryError:
         raise
     except OSError as error:
@@ -183,33 +183,63 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         As `write` would.
     """
     try:
-        _choose(path, None, None)
+        _is_fits(path)
     except ReadError as error:
         raise WriteError(str(error)) from error
     check_target(Path(path), overwrite=overwrite)
 
 
-def _choose(path: str | os.PathLike[str], for_fits: T, for_tiff: T) -> T:
+# A format's module, and the library behind it, is imported when a file of that format is met: the
+# dock opens without them.
+
+
+def _images(path: Path) -> Iterator[FileImage]:
+    if _is_fits(path):
+        from napari_dip.io.fits import fits_images
+
+        return fits_images(path)
+    from napari_dip.io.tiff import tiff_images
+
+    return tiff_images(path)
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    if _is_fits(path):
+        from napari_dip.io.fits import fits_provenance
+
+        return fits_provenance(path)
+    from napari_dip.io.tiff import tiff_provenance
+
+    return tiff_provenance(path)
+
+
+def _write(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+    if _is_fits(path):
+        from napari_dip.io.fits import write_fits
+
+        return write_fits(path, picture, provenance)
+    from napari_dip.io.tiff import write_tiff
+
+    return write_tiff(path, picture, provenance)
+
+
+def _is_fits(path: str | os.PathLike[str]) -> bool:
+    """Whether the suffix says FITS, and not TIFF; it has to say one of them."""
     name = Path(path).name.lower()
-    if name.endswith(FITS_SUFFIXES):
-        return for_fits
-    if name.endswith(TIFF_SUFFIXES):
-        return for_tiff
-    raise ReadError(f"{path}: the format is told by the suffix, one of {' '.join(SUFFIXES)}")
+    if not name.endswith(SUFFIXES):
+        raise ReadError(f"{path}: the format is told by the suffix, one of {' '.join(SUFFIXES)}")
+    return name.endswith(FITS_SUFFIXES)
 
 
-def _dispatch(
-    path: str | os.PathLike[str],
-    for_fits: Callable[[Path], T],
-    for_tiff: Callable[[Path], T],
-) -> T:
+def _reading(path: str | os.PathLike[str], use: Callable[[Path], T]) -> T:
+    """What `use` makes of the file at `path`; whatever goes wrong is told in a sentence."""
     file = Path(path)
     if not file.exists():
         raise ReadError(f"there is no file {path}")
     if not file.is_file():
         raise ReadError(f"{path} is a folder or a device, not a file")
     try:
-        return _choose(path, for_fits, for_tiff)(file)
+        return use(file)
     except (ReadError, MemoryError):
         raise
     except Exception as error:  # the libraries raise nearly everything on broken files

@@ -22,8 +22,6 @@ from napari_dip.io.file_image import FileImage
 from napari_dip.io.target import replacing
 from napari_dip.observation import Flags, Header
 
-FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
-
 _ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
 _VARIANCES = {"VAR", "VARIANCE", "STAT"}
 _INVERSE_VARIANCES = {"IVAR", "INVVAR"}

@@ -19,8 +19,6 @@ from napari_dip.io.file_image import FileImage
 from napari_dip.io.target import replacing
 from napari_dip.observation import Flags, Header
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-
 _MICROMETRE = {"µm", "μm", r"\u00b5m", r"\u03bcm", "um", "micron", "microns", "micrometer"}
 _UNITS = {"nm", "mm", "cm", "m", "s", "ms", "min", "h"}
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-from astropy.visualization import ZScaleInterval
 from numpy.typing import NDArray
 
 from napari_dip.errors import ObservationError, ReadError, WriteError
@@ -179,6 +178,8 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
     ]
     seen = array if holes is None else array[~holes]
     if image.header.cards and seen.size:
+        from astropy.visualization import ZScaleInterval  # which brings matplotlib
+
         # What astronomers expect: from the sky's noise to what is a little brighter than it.
         low, high = ZScaleInterval().get_limits(seen)
         if high > low:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from scipy.linalg import toeplitz
+import numpy as np
 
 from napari_dip.correlation import autocorrelation
 from napari_dip.torch_import import torch
@@ -87,7 +87,8 @@ def _noise_covariance(side: int, width: float) -> torch.Tensor:
     """Of the pixels of a patch, (side^2, side^2): white noise smoothed by a Gaussian, of variance 1."""
     if not width:
         return torch.eye(side**2, dtype=torch.double)
-    along = torch.from_numpy(toeplitz(autocorrelation(side, width)))
+    inside = np.arange(side)
+    along = torch.from_numpy(autocorrelation(side, width)[abs(inside[:, None] - inside)])
     # The matrix of a wide Gaussian has no inverse to speak of.
     smooth: torch.Tensor = torch.kron(along, along)
     return (1 - WHITE) * smooth + WHITE * torch.eye(side**2, dtype=torch.double)

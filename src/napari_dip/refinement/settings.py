@@ -10,7 +10,6 @@ from pydantic import Field
 
 from napari_dip.problem import Problem
 from napari_dip.refinement.nonlocal_bayes import nonlocal_bayes
-from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk
 from napari_dip.settings import Settings
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
@@ -85,6 +84,8 @@ class Refinement(Settings):
         """
         look = self.chosen(problem, watch, keep_observed=keep_observed)
         if look == "spectrum" and watch.probe is not None:
+            from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk  # and scipy
+
             return spectrally_shrunk(x, problem, watch.probe)
         if look == "none":
             return x
