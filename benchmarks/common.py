@@ -55,7 +55,7 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: 
         if iterate.image is not None and not iterate.member:
             scores[iterate.step] = psnr(truth, iterate.image, span)
     stopped = scores[min(scores, key=lambda step: abs(step - result.history[0].chosen))]
-    if "pixels of much noise" in result.history[0].reason:
+    if "stars and the like" in result.history[0].reason:
         alone = recipe.override({"refinement.patches": "off", "ensemble.members": 1})
         stopped = psnr(truth, drain(restore(alone, observation)).image, span)
     return result, max(scores.values()) - stopped

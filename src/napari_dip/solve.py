@@ -140,7 +140,7 @@ def solve(
         pixels = watch.apart(x).pixels
         x = torch.lerp(x, noisy.average, _softened(pixels))
         if pixels.any():
-            reason += f" (pixels of much noise are from step {int(noisy.step)})"
+            reason += f" (stars and the like are from step {int(noisy.step)})"
     return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
 
 

@@ -18,6 +18,7 @@ from napari_dip.settings import Settings, tagged_union
 from napari_dip.torch_import import torch
 
 NOISY = 2.0  # times the usual noise, beyond which pixels have a best step of their own
+BRIGHT = 5.0  # times the usual noise from the usual level, likewise
 PIXELS = 2**13  # of the images of a window, that are compared
 SETTLED = 100  # steps after which the running average shows the scene; none before is the best
 
@@ -147,10 +148,9 @@ class Fission(_Patient):
     """Split the noise of every pixel in two, fit the one half and stop when the other's error is least.
 
     No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
-    has to be known, and how much of it neighbouring pixels share. Pixels with more than twice the
-    usual noise, the cores of stars under photon noise, are learnt later than the sky. They are taken
-    from the last step that is not worse for them, beyond chance, than their best one; the run ends
-    when they are learnt.
+    has to be known, and how much of it neighbouring pixels share. Stars, pixels with more than twice the
+    usual noise or far above it, are learnt later than the sky. They are taken from the last step that
+    is not worse for them, beyond chance, than their best one; the run ends when they are learnt.
 
     References
     ----------
@@ -164,33 +164,59 @@ class Fission(_Patient):
 
     def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
-        # The noise that was added to both is no error of the image.
-        added = judge.likelihood.nll(problem.y, judge.y)
-        middle = (int(problem.observed.sum()) - 1) // 2
-
-        def noisier(mean: torch.Tensor) -> torch.Tensor:
-            noise = problem.likelihood.random(mean).expand_as(mean)
-            usual = torch.where(problem.observed, noise, torch.inf).flatten().sort().values[middle]
-            return problem.observed & (noise > NOISY * usual)
-
-        varies = problem.operator.copies and bool(noisier(problem.y).any())
-
-        def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-            mean = problem.predicted(average)
-            pixels = problem.observed & ~noisier(mean) if varies else problem.observed
-            return mean_over(pixels, judge.likelihood.nll(mean, judge.y) - added)
-
-        def apart(average: torch.Tensor) -> Apart:
-            mean = problem.predicted(average)
-            pixels = noisier(mean)
-            errors = judge.likelihood.nll(mean, judge.y) - added
-            misfit = mean_over(pixels, fitted.likelihood.nll(mean, fitted.y))
-            return Apart(pixels[0], errors[0], misfit)
-
+        halves = _Halves(problem, fitted, judge)
         half = "error of the half that was not fitted"
-        watch = _PatientWatch(self, fitted, error, half, problem.observed, problem.y - judge.y)
-        watch.apart = apart if varies else None
+        probe = problem.y - judge.y
+        watch = _PatientWatch(self, fitted, halves.error, half, problem.observed, probe)
+        watch.apart = halves.apart if halves.has_stars else None
         return watch
+
+
+class _Halves:
+    """Two halves of the data: what the one that was not fitted says of the running average."""
+
+    def __init__(self, problem: Problem, fitted: Problem, judge: Problem) -> None:
+        self._problem, self._fitted, self._judge = problem, fitted, judge
+        # The noise that was added to both is no error of the image.
+        self._added = judge.likelihood.nll(problem.y, judge.y)
+        self._level = self._usual(problem.y)
+        self._seen: tuple[torch.Tensor, ...] = ()
+        self.has_stars = problem.operator.copies and bool(self._stars(problem.y).any())
+
+    def error(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The mean error of the running average (C, H, W), without the stars; a scalar."""
+        _, mean, stars = self._look(average)
+        return mean_over(self._problem.observed & ~stars, self._errors(mean))
+
+    def apart(self, average: torch.Tensor) -> Apart:
+        """The stars."""
+        _, mean, stars = self._look(average)
+        misfit = mean_over(stars, self._fitted.likelihood.nll(mean, self._fitted.y))
+        return Apart(stars[0], self._errors(mean)[0], misfit)
+
+    def _look(self, average: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The average, the data that it predicts, and which of them are stars: asked twice a step."""
+        if not self._seen or self._seen[0] is not average:
+            mean = self._problem.predicted(average)
+            stars = self._stars(mean) if self.has_stars else torch.zeros_like(self._problem.observed)
+            self._seen = (average, mean, stars)
+        return self._seen
+
+    def _errors(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._judge.likelihood.nll(mean, self._judge.y) - self._added
+
+    def _stars(self, mean: torch.Tensor) -> torch.Tensor:
+        noise = self._problem.likelihood.random(mean).expand_as(mean)
+        usual = self._usual(noise)
+        noisy, bright = noise > NOISY * usual, (mean - self._level).abs() > BRIGHT * usual
+        return self._problem.observed & (noisy | bright)
+
+    def _usual(self, values: torch.Tensor) -> torch.Tensor:
+        """The median of each channel's observed `values` (T, C, Y, X), as (C, 1, 1)."""
+        observed = self._problem.observed
+        planes = torch.where(observed, values, torch.inf).movedim(1, 0).flatten(1).sort(dim=1).values
+        middles = (observed.movedim(1, 0).flatten(1).sum(dim=1, keepdim=True) - 1) // 2
+        return planes.gather(1, middles.clamp(min=0))[..., None]
 
 
 class Variance(_Patient):

@@ -202,7 +202,7 @@ def test_a_companion_comes_from_an_extension(call, frame, tmp_path):
     [
         ("denoise", "psf=a.fits", "--with psf=a.fits: the recipe takes nothing"),
         ("deconvolve", "guide=a.fits", "the recipe takes psf=FILE"),
-        ("deconvolve", "psf", "the recipe takes psf=FILE"),
+        ("deconvolve", "psf", "--with psf: write it as name=file, such as psf=star.fits"),
         ("deconvolve", "psf=nowhere.fits", "there is no file nowhere.fits"),
     ],
 )

@@ -162,8 +162,8 @@ class TestPixelsOfMuchNoise:
 
             def __call__(self, x):
                 self.step += 1
-                off = torch.full((1, 48, 48), abs(self.step - 150) / 20)
-                off[..., 28:] = 3 * abs(self.step - 400) / 20
+                off = torch.full((1, 48, 48), abs(self.step - 150) / 40)
+                off[..., 28:] = 3 * abs(self.step - 400) / 40
                 return 100 + off + 0 * self.network.weight.sum(), problem
 
         watch = Fission().watch(problem, torch.Generator().manual_seed(0))
@@ -178,9 +178,23 @@ class TestPixelsOfMuchNoise:
         quiet, noisy = found.x[0, :, :26], found.x[0, :, 29:]
         assert float((quiet - 100).abs().max()) < 1
         assert float((noisy - 100).abs().max()) < 3
-        assert "pixels of much noise are from step" in found.reason
+        assert "stars and the like are from step" in found.reason
 
-    def test_there_are_none_where_noise_is_even(self, observation):
+    @staticmethod
+    def watched(scene):
+        rng = np.random.default_rng(0)
+        frame = Observation.from_array(scene + rng.normal(0, 5, scene.shape), axes="YXC"[: scene.ndim])
         recipe = Recipe().override({"noise.sigma": 5.0})
-        problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
-        assert Fission().watch(problem, torch.Generator().manual_seed(0)).apart is None
+        problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        return Fission().watch(problem, torch.Generator().manual_seed(0))
+
+    def test_there_are_none_where_noise_and_light_are_even(self):
+        assert self.watched(np.full((48, 48), 100.0)).apart is None
+        backgrounds = np.broadcast_to([100.0, 1000.0], (48, 48, 2))
+        assert self.watched(backgrounds).apart is None
+
+    def test_what_is_far_above_the_background_is_one_of_them(self):
+        scene = np.full((48, 48), 100.0)
+        scene[20:24, 30:34] = 200
+        apart = self.watched(scene).apart(torch.from_numpy(scene).float()[None])
+        assert (apart.pixels.numpy() == (scene > 100)).all()
