@@ -179,7 +179,9 @@ class _Halves:
         self._problem, self._fitted, self._judge = problem, fitted, judge
         # The noise that was added to both is no error of the image.
         self._added = judge.likelihood.nll(problem.y, judge.y)
-        self._level = self._usual(problem.y)
+        smooth = problem.smoothed()
+        usual = self._usual(problem.likelihood.random(smooth).expand_as(smooth))
+        self._bright = (smooth - self._usual(problem.y)).abs() > BRIGHT * usual
         self._seen: tuple[torch.Tensor, ...] = ()
         self.has_stars = problem.operator.copies and bool(self._stars(problem.y).any())
 
@@ -207,9 +209,7 @@ class _Halves:
 
     def _stars(self, mean: torch.Tensor) -> torch.Tensor:
         noise = self._problem.likelihood.random(mean).expand_as(mean)
-        usual = self._usual(noise)
-        noisy, bright = noise > NOISY * usual, (mean - self._level).abs() > BRIGHT * usual
-        return self._problem.observed & (noisy | bright)
+        return self._problem.observed & (self._bright | (noise > NOISY * self._usual(noise)))
 
     def _usual(self, values: torch.Tensor) -> torch.Tensor:
         """The median of each channel's observed `values` (T, C, Y, X), as (C, 1, 1)."""
