@@ -28,7 +28,8 @@ from napari_dip.refinement.settings import Refinement
 from napari_dip.regularisers import Regularisers
 from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
-from napari_dip.stopping import AnyStopping, Automatic
+from napari_dip.stopping import AnyStopping
+from napari_dip.stopping.automatic import Automatic
 
 
 class Recipe(Settings):

@@ -6,7 +6,9 @@ from scipy.ndimage import gaussian_filter
 from napari_dip import Observation, Recipe, Wish, drain, read, restore, write
 from napari_dip.ensemble import JUDGING, SMOOTHING, Ensemble, Evidence, Members, _smoothed
 from napari_dip.problem import Problem
-from napari_dip.stopping import Fission, FixedSteps, HeldOut
+from napari_dip.stopping.fission import Fission
+from napari_dip.stopping.fixed import FixedSteps
+from napari_dip.stopping.held_out import HeldOut
 
 SIDE = 128
 

@@ -8,7 +8,7 @@ from napari_dip.problem import Problem
 from napari_dip.refinement import nonlocal_bayes as patches
 from napari_dip.refinement.settings import Refinement
 from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk
-from napari_dip.stopping import Fission
+from napari_dip.stopping.fission import Fission
 
 
 def problem_of(array, *, holes=None, psf=None, axes="YX", **told):

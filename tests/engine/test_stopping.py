@@ -5,7 +5,11 @@ import torch
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.problem import Problem
 from napari_dip.solve import Solver, solve
-from napari_dip.stopping import SETTLED, Fission, FixedSteps, HeldOut, Variance, step_of_least
+from napari_dip.stopping import SETTLED, step_of_least
+from napari_dip.stopping.fission import Fission
+from napari_dip.stopping.fixed import FixedSteps
+from napari_dip.stopping.held_out import HeldOut
+from napari_dip.stopping.variance import Variance
 
 
 @pytest.fixture
