@@ -60,15 +60,22 @@ class Job:
     overwrite: bool = False
 
     def check(self) -> None:
-        """Find out before the work whether the target can be written.
+        """Find out before the work whether the job makes sense and its target can be written.
 
         Raises
         ------
+        SettingsError
+            If the recipe does not take such a companion.
         ReadError
             If the target is one of the inputs.
         WriteError
             If it cannot be written, or exists and may not be replaced.
         """
+        takes = Recipe.from_json(self.recipe).extras
+        for name, file in self.companions:
+            if name not in takes:
+                wanted = " or ".join(f"{extra}=FILE" for extra in takes) or "nothing"
+                raise SettingsError(f"--with {name}={file}: the recipe takes {wanted}")
         target = Path(self.target)
         check_writable(target, overwrite=self.overwrite)
         for path in (*self.sources, *filter(None, [self.holes]), *(file for _, file in self.companions)):
@@ -85,17 +92,11 @@ class Job:
             If a file is not there or holds no image.
         ObservationError
             If they do not fit each other.
-        SettingsError
-            If the recipe does not take such a companion.
         """
-        takes = Recipe.from_json(self.recipe).extras
         observation = read(*self.sources)
         if self.holes is not None:
             observation = observation.with_holes(first_image(self.holes).array)
         for name, file in self.companions:
-            if name not in takes:
-                wanted = " or ".join(f"{extra}=FILE" for extra in takes) or "nothing"
-                raise SettingsError(f"--with {name}={file}: the recipe takes {wanted}")
             image = first_image(file)
             pixels = image.array if image.holes is None else np.where(image.holes, np.nan, image.array)
             observation = observation.with_extra(name, pixels, axes=image.axes)
@@ -253,7 +254,7 @@ def _until_a_death(
                     suspects.append(job)
                     continue
                 except Exception as error:  # whatever it was, the other files are still to be done
-                    row = _failed(job, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+                    row = _failed(job, repr(error))
                 yield row
     return suspects
 
