@@ -197,6 +197,10 @@ class TestPixelsOfMuchNoise:
         backgrounds = np.broadcast_to([100.0, 1000.0], (48, 48, 2))
         assert self.watched(backgrounds).apart is None
 
+    def test_what_most_pixels_are_is_usual(self):
+        ramp = 100 + 10.0 * np.indices((48, 48))[1]
+        assert self.watched(ramp).apart is None
+
     def test_what_is_far_above_the_background_is_one_of_them(self):
         scene = np.full((48, 48), 100.0)
         scene[20:24, 30:34] = 200

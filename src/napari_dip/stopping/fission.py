@@ -51,7 +51,9 @@ class _Halves:
         self._added = judge.likelihood.nll(problem.y, judge.y)
         smooth = problem.smoothed()
         usual = self._usual(problem.likelihood.random(smooth).expand_as(smooth))
-        self._bright = (smooth - self._usual(problem.y)).abs() > BRIGHT * usual
+        bright = (smooth - self._usual(problem.y)).abs() > BRIGHT * usual
+        few = 2 * (problem.observed & bright).sum() < problem.observed.sum()
+        self._bright = bright & few  # what most pixels are is usual
         self._seen: tuple[torch.Tensor, ...] = ()
         self.has_stars = problem.operator.copies and bool(self._stars(problem.y).any())
 
