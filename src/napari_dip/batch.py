@@ -26,7 +26,15 @@ from typing import Literal
 import numpy as np
 
 from napari_dip.errors import DeviceError, ReadError, RestoreError, SettingsError, WriteError
-from napari_dip.io import SUFFIXES, check_writable, file_of, first_image, provenance_of, read, write
+from napari_dip.io import (
+    SUFFIXES,
+    check_writable,
+    file_and_extension,
+    first_image,
+    provenance_of,
+    read,
+    write,
+)
 from napari_dip.io.target import clear_unfinished, replacing
 from napari_dip.observation import Floats, Observation
 from napari_dip.recipe import Recipe
@@ -79,7 +87,7 @@ class Job:
         target = Path(self.target)
         check_writable(target, overwrite=self.overwrite)
         for path in (*self.sources, *filter(None, [self.holes]), *(file for _, file in self.companions)):
-            source = file_of(path)
+            source, _ = file_and_extension(path)
             if target.exists() and source.exists() and target.samefile(source):
                 raise ReadError(f"{target} is an input itself; choose another name for the output")
 
@@ -160,7 +168,7 @@ def jobs_for(
         if target in jobs:
             other = jobs[target].sources[0]
             raise WriteError(f"{other} and {source} would both become {target.name}; use two folders")
-        if target == file_of(source).absolute():
+        if target == file_and_extension(source)[0].absolute():
             raise WriteError(f"{source} would be replaced by its own result; choose another folder")
         job = Job(
             (_absolute(source),),
@@ -359,11 +367,10 @@ def _files(inputs: Iterable[str]) -> Iterator[str]:
 
 def _output_name(source: str) -> str:
     """The name of the input, in a format that can be written; its extension's name before the suffix."""
-    file = file_of(source)
+    file, extension = file_and_extension(source)
     name = file.name
     if name.lower().endswith(".fz"):
         name = name[:-3] if ".fits" in name.lower() else f"{name[:-3]}.fits"
-    extension = source[len(str(file)) :].strip("[]")
     stem, dot, suffix = name.partition(".")
     return f"{stem}_{extension}{dot}{suffix}" if extension else name
 

@@ -46,6 +46,7 @@ def test_every_image_of_a_folder_is_a_job(jobs, frames, tmp_path):
         ("a.fz", "a.fits"),
         ("a.fits.gz", "a.fits.gz"),
         ("a.fits[SCI]", "a_SCI.fits"),
+        ("./a.fits[SCI]", "a_SCI.fits"),
         ("a.TIF", "a.TIF"),
     ],
 )

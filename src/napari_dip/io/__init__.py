@@ -24,7 +24,7 @@ __all__ = [
     "SUFFIXES",
     "FileImage",
     "check_writable",
-    "file_of",
+    "file_and_extension",
     "first_image",
     "images",
     "provenance_of",
@@ -64,25 +64,21 @@ def first_image(path: str | os.PathLike[str]) -> FileImage:
     ReadError
         If there is no such file, or no image in it.
     """
-    file, name = _split(path)
+    file, name = file_and_extension(path)
     if name:
         return _named(file, name)
     return _reading(path, lambda p: next(_images(p)))
 
 
-def file_of(path: str | os.PathLike[str]) -> Path:
-    """The file that `path` means, without the extension's name in brackets."""
-    return Path(_split(path)[0])
-
-
-def _split(path: str | os.PathLike[str]) -> tuple[str, str]:
+def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The file that `path` means, and the extension's name in brackets after it, or nothing."""
     bracketed = re.fullmatch(r"(.+)\[([^\[\]]+)\]", os.fspath(path))
     if bracketed and not Path(path).exists():
-        return bracketed[1], bracketed[2]
-    return os.fspath(path), ""
+        return Path(bracketed[1]), bracketed[2]
+    return Path(path), ""
 
 
-def _named(path: str, name: str) -> FileImage:
+def _named(path: Path, name: str) -> FileImage:
     found = images(path)
     for image in found:
         if name.upper() == image.header.name.upper() or name == str(image.header.hdu):

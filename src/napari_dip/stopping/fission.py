@@ -59,25 +59,24 @@ class _Halves:
 
     def error(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The mean error of the running average (C, H, W), without the stars; a scalar."""
-        _, mean, stars = self._look(average)
-        return mean_over(self._problem.observed & ~stars, self._errors(mean))
+        _, _, stars, errors = self._look(average)
+        usual = self._problem.observed & ~stars if self.has_stars else self._problem.observed
+        return mean_over(usual, errors)
 
     def apart(self, average: torch.Tensor) -> Apart:
         """The stars."""
-        _, mean, stars = self._look(average)
+        _, mean, stars, errors = self._look(average)
         misfit = mean_over(stars, self._fitted.likelihood.nll(mean, self._fitted.y))
-        return Apart(stars[0], self._errors(mean)[0], misfit)
+        return Apart(stars[0], errors[0], misfit)
 
     def _look(self, average: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The average, the data that it predicts, and which of them are stars: asked twice a step."""
+        """The average, the data that it predicts, the stars, and the errors: asked twice a step."""
         if not self._seen or self._seen[0] is not average:
             mean = self._problem.predicted(average)
-            stars = self._stars(mean) if self.has_stars else torch.zeros_like(self._problem.observed)
-            self._seen = (average, mean, stars)
+            stars = self._stars(mean) if self.has_stars else self._bright
+            errors = self._judge.likelihood.nll(mean, self._judge.y) - self._added
+            self._seen = (average, mean, stars, errors)
         return self._seen
-
-    def _errors(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._judge.likelihood.nll(mean, self._judge.y) - self._added
 
     def _stars(self, mean: torch.Tensor) -> torch.Tensor:
         noise = self._problem.likelihood.random(mean).expand_as(mean)
