@@ -71,7 +71,6 @@ class Prior:
         padded = _multiple(height, network.divisor), _multiple(width, network.divisor)
         top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
         self._window = (slice(top, top + height), slice(left, left + width))
-        self._precision = precision
         self._smoothing = _gaussian(output.resolution).to(device) if output.resolution else None
         canvas = Canvas(
             shape=(padded[0] // network.shrink, padded[1] // network.shrink),
@@ -80,12 +79,16 @@ class Prior:
             frame=frame,
             noise_level=self._noise_level(noise),
         )
-        self._problem = problem
+        self._problem, self._complete = problem, bool(problem.observed.all())
         self._code = code.build(canvas, generator).to(device)
         self._splitter = recorruption.splitter(problem, network.shrink, generator)
         self._half_seen = 0.5 * problem.operator.adjoint(torch.ones_like(problem.y)).median()
         self._margins = (left, padded[1] - width - left, top, padded[0] - height - top)
-        inputs = self._code.channels + (channels + 1 if self._splitter else 0)
+        _, inputs, *sides = self._code.shape
+        inputs += channels + 1 if self._splitter else 0
+        self._inputs = torch.empty(
+            (1, inputs, *sides), dtype=precision, device=device, memory_format=torch.channels_last
+        )
         with torch.device("meta"):
             module = network.build(inputs, channels)
         module = module.to_empty(device="cpu")
@@ -109,14 +112,13 @@ class Prior:
         asked : Problem
             The problem itself, or what is left of it where the code holds a part of the data.
         """
-        z, asked = self._code(), self._problem
+        z, asked, own = self._inputs, self._problem, self._code.shape[1]
+        self._code.write(z[:, :own])
         if self._splitter:
             halves = self._splitter(x)
             asked = halves.asked
-            z = torch.cat((z, self._picture(halves)), dim=1)
-            z = z.contiguous(memory_format=torch.channels_last)
-        half = self._precision != torch.float32
-        with torch.autocast(z.device.type, dtype=self._precision, enabled=half):
+            z[:, own:] = self._picture(halves)
+        with torch.autocast(z.device.type, dtype=z.dtype, enabled=z.dtype != torch.float32):
             image: torch.Tensor = self.network(z)[0]
         return self._in_data_units(image), asked
 
@@ -125,8 +127,9 @@ class Prior:
         given, operator = halves.given, self._problem.operator
         shown = given.observed.float()
         if operator.copies:
-            known = given.observed[0]
-            picture = interpolated(shown[0] * self._flat(given.y[0]), shown[0], known)
+            known, picture = given.observed[0], self._flat(given.y[0])
+            if not (self._complete and given.observed is self._problem.observed):
+                picture = interpolated(shown[0] * picture, shown[0], known)
         else:
             known = operator.adjoint(shown) > self._half_seen
             picture = self._flat(given.linear_estimate())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -161,7 +162,7 @@ class Problem:
     def made_up(self, x: torch.Tensor) -> float:
         """How far the scene `x` is from a linear estimate where that is one, r.m.s.; in data units."""
         if self.operator.copies:
-            beyond = (x - self.smoothed()[0])[~self.observed[0]]
+            beyond = (x - self.smoothed[0])[~self.observed[0]]
         else:
             beyond = x - self.linear_estimate()
         return float(beyond.cpu().double().square().mean().sqrt())
@@ -201,7 +202,7 @@ class Problem:
 
         `x` (C, H, W) is the scene as far as it is known: it says how strong the noise is.
         """
-        mean = self.predicted(x) if x is not None else self.smoothed()
+        mean = self.predicted(x) if x is not None else self.smoothed
         first, second = self.likelihood.split(self.y, mean, strength, generator)
         return (
             replace(self, y=first, likelihood=self.likelihood.of_given(strength)),
@@ -213,6 +214,7 @@ class Problem:
         seed = int(torch.randint(2**31, (), generator=seeds))
         return torch.Generator(self.y.device).manual_seed(seed)
 
+    @cached_property
     def smoothed(self) -> torch.Tensor:
         """The data over 5 x 5 pixels, from those that are observed, (T, C, Y, X)."""
         level = self.y[self.observed].mean()

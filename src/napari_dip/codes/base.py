@@ -81,21 +81,24 @@ class Code:
         self._generator = generator
         self._spare = 2**19 if perturbation else 0
         self._pool = torch.randn(z.numel() + self._spare, generator=generator) * perturbation
+        self._perturbed = self._z.clone()
 
     @property
-    def channels(self) -> int:
-        """How many images the network is given."""
-        return int(self._z.shape[1])
+    def shape(self) -> torch.Size:
+        """(1, channels, Y, X)."""
+        return self._z.shape
 
-    def __call__(self) -> torch.Tensor:
-        """Z for the next step, (1, channels, Y, X) float32."""
-        if not self._spare:
-            return self._z
-        offset = int(torch.randint(self._spare, (), generator=self._generator))
-        return self._z + self._pool.as_strided(self._z.shape, self._z.stride(), offset)
+    def write(self, place: torch.Tensor) -> None:
+        """Write z for the next step into `place`, of its shape and of any floating dtype."""
+        if self._spare:
+            offset = int(torch.randint(self._spare, (), generator=self._generator))
+            noise = self._pool.as_strided(self._z.shape, self._z.stride(), offset)
+            torch.add(self._z, noise, out=self._perturbed)
+        place.copy_(self._perturbed)
 
     def to(self, device: torch.device) -> Code:
         """The same code on `device`."""
         self._z = self._z.to(device)
         self._pool = self._pool.to(device)
+        self._perturbed = self._perturbed.to(device)
         return self

@@ -84,8 +84,8 @@ class Likelihood(ABC):
         .. [1] Pang et al., "Recorrupted-to-Recorrupted", CVPR 2021, eq. (6).
         """
         normal = torch.randn(y.shape, generator=generator, device=y.device)
-        extra = self.random(mean) * self.correlated(normal)
-        return y + strength * extra, y - extra / strength
+        extra = self.correlated(normal).mul_(self.random(mean))
+        return torch.add(y, extra, alpha=strength), torch.sub(y, extra, alpha=1 / strength)
 
     @property
     def is_known(self) -> bool:

@@ -49,7 +49,7 @@ class _Halves:
         self._problem, self._fitted, self._judge = problem, fitted, judge
         # The noise that was added to both is no error of the image.
         self._added = judge.likelihood.nll(problem.y, judge.y)
-        smooth = problem.smoothed()
+        smooth = problem.smoothed
         usual = self._usual(problem.likelihood.random(smooth).expand_as(smooth))
         bright = (smooth - self._usual(problem.y)).abs() > BRIGHT * usual
         few = 2 * (problem.observed & bright).sum() < problem.observed.sum()
@@ -84,7 +84,5 @@ class _Halves:
 
     def _usual(self, values: torch.Tensor) -> torch.Tensor:
         """The median of each channel's observed `values` (T, C, Y, X), as (C, 1, 1)."""
-        observed = self._problem.observed
-        planes = torch.where(observed, values, torch.inf).movedim(1, 0).flatten(1).sort(dim=1).values
-        middles = (observed.movedim(1, 0).flatten(1).sum(dim=1, keepdim=True) - 1) // 2
-        return planes.gather(1, middles.clamp(min=0))[..., None]
+        known = torch.where(self._problem.observed, values, torch.nan)
+        return known.movedim(1, 0).flatten(1).nanmedian(dim=1).values[:, None, None]
