@@ -38,7 +38,7 @@ class Fission(Patient):
         half = "error of the half that was not fitted"
         probe = problem.y - judge.y
         watch = PatientWatch(self, fitted, halves.error, half, problem.observed, probe)
-        watch.apart = halves.apart if halves.has_stars else None
+        watch.apart = halves.apart if halves.stars is not None else None
         return watch
 
 
@@ -49,40 +49,41 @@ class _Halves:
         self._problem, self._fitted, self._judge = problem, fitted, judge
         # The noise that was added to both is no error of the image.
         self._added = judge.likelihood.nll(problem.y, judge.y)
-        smooth = problem.smoothed
-        usual = self._usual(problem.likelihood.random(smooth).expand_as(smooth))
-        bright = (smooth - self._usual(problem.y)).abs() > BRIGHT * usual
-        few = 2 * (problem.observed & bright).sum() < problem.observed.sum()
-        self._bright = bright & few  # what most pixels are is usual
+        stars = _stars(problem) if problem.operator.copies else None
+        self.stars = stars if stars is not None and stars.any() else None
+        self._usual = problem.observed if self.stars is None else problem.observed & ~self.stars
         self._seen: tuple[torch.Tensor, ...] = ()
-        self.has_stars = problem.operator.copies and bool(self._stars(problem.y).any())
 
     def error(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The mean error of the running average (C, H, W), without the stars; a scalar."""
-        _, _, stars, errors = self._look(average)
-        usual = self._problem.observed & ~stars if self.has_stars else self._problem.observed
-        return mean_over(usual, errors)
+        return mean_over(self._usual, self._look(average)[1])
 
     def apart(self, average: torch.Tensor) -> Apart:
         """The stars."""
-        _, mean, stars, errors = self._look(average)
-        misfit = mean_over(stars, self._fitted.likelihood.nll(mean, self._fitted.y))
-        return Apart(stars[0], errors[0], misfit)
+        assert self.stars is not None
+        mean, errors = self._look(average)
+        misfit = mean_over(self.stars, self._fitted.likelihood.nll(mean, self._fitted.y))
+        return Apart(self.stars[0], errors[0], misfit)
 
     def _look(self, average: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The average, the data that it predicts, the stars, and the errors: asked twice a step."""
+        """The data that the average predicts, and their errors: asked for twice a step."""
         if not self._seen or self._seen[0] is not average:
             mean = self._problem.predicted(average)
-            stars = self._stars(mean) if self.has_stars else self._bright
-            errors = self._judge.likelihood.nll(mean, self._judge.y) - self._added
-            self._seen = (average, mean, stars, errors)
-        return self._seen
+            self._seen = (average, mean, self._judge.likelihood.nll(mean, self._judge.y) - self._added)
+        return self._seen[1:]
 
-    def _stars(self, mean: torch.Tensor) -> torch.Tensor:
-        noise = self._problem.likelihood.random(mean).expand_as(mean)
-        return self._problem.observed & (self._bright | (noise > NOISY * self._usual(noise)))
 
-    def _usual(self, values: torch.Tensor) -> torch.Tensor:
-        """The median of each channel's observed `values` (T, C, Y, X), as (C, 1, 1)."""
-        known = torch.where(self._problem.observed, values, torch.nan)
-        return known.movedim(1, 0).flatten(1).nanmedian(dim=1).values[:, None, None]
+def _stars(problem: Problem) -> torch.Tensor:
+    """The data with more noise than usual, or far from the usual level, (T, C, Y, X); a minority."""
+    smooth = problem.smoothed
+    noise = problem.likelihood.random(smooth).expand_as(smooth)
+    usual = _usual(noise, problem.observed)
+    far = (smooth - _usual(problem.y, problem.observed)).abs() > BRIGHT * usual
+    stars = problem.observed & (far | (noise > NOISY * usual))
+    return stars & (2 * stars.sum() < problem.observed.sum())  # what most pixels are is usual
+
+
+def _usual(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """The median of each channel's observed `values` (T, C, Y, X), as (C, 1, 1)."""
+    known = torch.where(observed, values, torch.nan)
+    return known.movedim(1, 0).flatten(1).nanmedian(dim=1).values[:, None, None]
