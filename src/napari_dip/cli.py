@@ -314,6 +314,7 @@ def _watched(recipe: Recipe, observation: Observation) -> Result:
         bar.console.print(f"{recipe.title} ... (Ctrl-C finishes and keeps)", markup=False)
         job = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
         run, wish, steps, previous = restore(recipe, observation), None, 0, 0
+        said = {""}
         while True:
             try:
                 iterate = run.send(wish)
@@ -323,6 +324,9 @@ def _watched(recipe: Recipe, observation: Observation) -> Result:
             steps += iterate.step - (previous if iterate.step > previous else 0)
             previous = iterate.step
             rate = steps / max(iterate.seconds, 1e-9)
+            if iterate.remark not in said:
+                bar.console.print(f"{recipe.title}: {iterate.remark}", markup=False)
+                said.add(iterate.remark)
             bar.update(job, completed=iterate.done, step=iterate.step, rate=rate)
             wish = Wish(finish=True) if interrupted else None
 

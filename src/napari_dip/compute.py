@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
+import psutil
 from pydantic import Field
 
-from napari_dip.errors import DeviceError
+from napari_dip.errors import DeviceError, MemoryFullError
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
@@ -23,6 +24,12 @@ class Compute(Settings):
     """Number format inside the network; automatic: bfloat16 where the processor computes in it.
     The image, the loss and the averages are always float32."""
 
+    memory: Annotated[float, Field(gt=0)] | None = None
+    """Memory that a fit may take, about; automatic: half of what is free. Larger frames are restored
+    in crops. [GB]"""
+    crop: Annotated[int, Field(ge=128, le=8192)] | None = None
+    """Side of the crops in which a frame is restored, at most; automatic: frames of up to a megapixel
+    as a whole, larger ones in crops of 512, or less where there is not the memory. [pixel]"""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor cores to use where there is no GPU; automatic: all, or all but one beside a window."""
 
@@ -48,6 +55,19 @@ class Compute(Settings):
             )
         return torch.device(self.device)
 
+    def budget(self, device: torch.device) -> float:
+        """Bytes that a fit may take on `device`."""
+        if self.memory is not None:
+            return 1e9 * self.memory
+        match device.type:
+            case "cuda":
+                free, _ = torch.cuda.mem_get_info(device)
+            case "mps":
+                free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+            case _:
+                free = psutil.virtual_memory().available
+        return 0.5 * free
+
     def resolve_precision(self, device: torch.device) -> torch.dtype:
         """bfloat16 or float32, whichever was asked for or is the faster on `device`."""
         if self.precision != "auto":
@@ -67,7 +87,7 @@ def _cpu_computes_bfloat16() -> bool:
 
 @contextmanager
 def memory_errors_explained(device: torch.device) -> Iterator[None]:
-    """Turn every way in which torch reports a full memory into one `DeviceError`; then clean up."""
+    """Turn every way in which torch reports a full memory into one `MemoryFullError`; then clean up."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -77,7 +97,7 @@ def memory_errors_explained(device: torch.device) -> Iterator[None]:
         if not full:
             raise
         where = "memory" if device.type == "cpu" else f"the memory of device '{device.type}'"
-        raise DeviceError(
+        raise MemoryFullError(
             f"{where} is full: restore a smaller crop, close other programs, or choose another device"
         ) from error
     finally:

@@ -20,6 +20,10 @@ class DeviceError(RestoreError):
     """The device asked for is absent, or ran out of memory."""
 
 
+class MemoryFullError(DeviceError):
+    """The device's memory is full; with less to do at once it might not be."""
+
+
 class ReadError(RestoreError, ValueError):
     """A file that cannot be read as an image."""
 

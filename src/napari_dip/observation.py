@@ -15,6 +15,7 @@ from napari_dip.errors import ObservationError
 
 CANONICAL_AXES = "TCZYX"
 SMALLEST_SIDE = 32
+PLACELESS = ("psf",)  # companions that belong to no place of the image
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -161,6 +162,20 @@ class Observation:
             y, observed = self.y[when, :, depth], self.observed[when, :, depth]
             yield (when, z), replace(self, y=y, observed=observed, extras=extras)
 
+    def crop(self, rows: slice, columns: slice) -> Observation:
+        """Some rows and columns of it. Companions on the image's grid, or on one that is a whole number
+        of times finer, are cropped with it.
+        """
+        here = (..., rows, columns)
+        extras = {name: _part(name, extra, self.y, rows, columns) for name, extra in self.extras.items()}
+        return replace(self, y=self.y[here], observed=self.observed[here], extras=extras)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all observed pixels have the same value, or there are none."""
+        seen = self.y[self.observed]
+        return not seen.size or bool(seen.min() == seen.max())
+
     def with_extra(self, name: str, array: ArrayLike, *, axes: str = "") -> Observation:
         """The same observation with a companion that an operator or a code asks for.
 
@@ -226,6 +241,16 @@ class Observation:
         for array in (self.y, self.observed, *self.extras.values()):
             seen.update(np.ascontiguousarray(array).tobytes())
         return seen.hexdigest()
+
+
+def _part(name: str, extra: Floats, y: Floats, rows: slice, columns: slice) -> Floats:
+    """The rows and columns of a companion that belong to those of the image `y`."""
+    finer, left = divmod(extra.shape[-1], y.shape[-1])
+    if name in PLACELESS or left or extra.shape[-2] != finer * y.shape[-2]:
+        return extra
+    return extra[
+        ..., finer * rows.start : finer * rows.stop, finer * columns.start : finer * columns.stop
+    ]
 
 
 def _checked_letters(axes: str, data: NDArray[Any], name: str) -> str:

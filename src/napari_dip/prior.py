@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -15,6 +16,8 @@ from napari_dip.problem import Problem, interpolated
 from napari_dip.recorruption import Halves, Recorruption
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
+
+Weights: TypeAlias = "Mapping[str, torch.Tensor]"
 
 LARGE_RANGE = 1000  # noise sigmas between background and brightest pixel
 LARGE_GROWTH = 3  # times the noise of the background, in the brightest pixel
@@ -41,7 +44,8 @@ class Prior:
     times the noise and the mean and standard deviation of asinh((y - background) / s). Either way
     the network's own output is of order one whatever the unit, and only the prior is curved: the
     likelihood stays in data units. The scene's values are taken to be the data's, divided by the
-    gain of A. Sizes that the network cannot divide are padded: the code is made larger and the
+    gain of A. The network begins with random weights, or with those of another prior's network, `start`,
+    where they fit. Sizes that the network cannot divide are padded: the code is made larger and the
     image cut out of the network's output.
 
     References
@@ -60,6 +64,7 @@ class Prior:
         *,
         precision: torch.dtype,
         generator: torch.Generator,
+        start: Weights | None = None,
     ) -> None:
         device = problem.y.device
         channels, height, width = problem.operator.scene_shape
@@ -93,12 +98,18 @@ class Prior:
             module = network.build(inputs, channels)
         module = module.to_empty(device="cpu")
         _initialise(module, generator)
+        if start is not None and _alike(start, module.state_dict()):
+            module.load_state_dict(start)
         self.network = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _noise_level(self, noise: torch.Tensor) -> float:
         """The noise's standard deviation at the background, in the network's output."""
         scale = self._stretch.softening if self._stretch else 1.0
         return float((noise / scale / self.span).median())
+
+    def weights(self) -> Weights:
+        """A copy of what the network has learnt."""
+        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def __call__(self, x: torch.Tensor | None = None) -> tuple[torch.Tensor, Problem]:
         """The image for the next step's code, and the problem that it has to solve.
@@ -229,6 +240,12 @@ def _inside(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> tuple[sli
 
 def _multiple(side: int, divisor: int) -> int:
     return max(math.ceil(side / divisor), 2) * divisor
+
+
+def _alike(weights: Weights, others: Weights) -> bool:
+    """Whether both belong to networks of one shape."""
+    shapes, wanted = ({name: w.shape for name, w in given.items()} for given in (weights, others))
+    return shapes == wanted
 
 
 def _initialise(module: torch.nn.Module, generator: torch.Generator) -> None:

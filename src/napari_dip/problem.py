@@ -261,7 +261,7 @@ def interpolated(values: torch.Tensor, weights: torch.Tensor, known: torch.Tenso
     planes = torch.nn.functional.conv2d(planes, line[None, None, :, None], padding=(2, 0))
     planes = torch.nn.functional.conv2d(planes, line[None, None, None, :], padding=(0, 2))
     light, weight = planes.reshape(2, *values.shape)
-    around = light / weight.clamp(min=1e-3 * float(weights.max()))
+    around = light / weight.clamp(min=max(1e-3 * float(weights.max()), 1e-12))
     return torch.where(known, values / torch.where(known, weights, 1.0), around)
 
 

@@ -10,29 +10,32 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_dip.compute import memory_errors_explained
-from napari_dip.ensemble import Members
+from napari_dip.crops import Means, Mosaic
+from napari_dip.errors import DeviceError, MemoryFullError
 from napari_dip.observation import Flags, Floats, Observation
-from napari_dip.prior import Prior
-from napari_dip.problem import Problem
+from napari_dip.operators import Operator
 from napari_dip.recipe import Recipe
-from napari_dip.refinement.settings import Look
 from napari_dip.result import History, Iterate, Result, Wish, blank
-from napari_dip.solve import TICK, Solution, Tick, solve
-from napari_dip.stopping import Watch
+from napari_dip.scene import Scene, Starts
+from napari_dip.solve import Tick
 from napari_dip.torch_import import torch
 
 Run = Generator[Iterate, Wish | None, Result]
+
+_EMPTY = np.zeros(0, np.float32)
+NOT_REACHED = History(_EMPTY, _EMPTY, 0, "not restored: the run was finished before")
 
 
 def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None) -> Run:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
-    Channels are restored jointly, frames (T and Z) one after another with the same seeds; an operator
-    that combines exposures takes all T at once. With several members in the ensemble each frame is
-    fitted as often, and the mean is the result.
+    Channels are restored jointly, frames (T and Z) one after another; an operator that combines
+    exposures takes all T at once. With several members in the ensemble each frame is fitted as often,
+    and the mean is the result. A frame that is too large, or needs more memory than there is, is
+    restored in crops that fade into each other; where the memory turns out to be full they become
+    smaller, and at last the CPU goes on.
 
     Parameters
     ----------
@@ -62,7 +65,6 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         If the device is absent or its memory is full.
     """
     started = time.monotonic()
-    device = recipe.compute.resolve_device()
     jointly = recipe.operator.joint
     blocks = list(observation.frames(jointly=jointly))
     axes = observation.axes.replace("T", "") if jointly else observation.axes
@@ -71,54 +73,54 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     filled = np.zeros((), bool)
     histories: list[History] = []
     scenes: list[Mapping[str, Any]] = []
+    means, starts = Means(recipe.compute.resolve_device()), Starts(recipe)
     zoom = (1.0, 1.0)
     finished = False
 
     if recipe.compute.threads is not None:
         torch.set_num_threads(recipe.compute.threads)
 
-    with memory_errors_explained(device):
-        for number, ((times, z), frame) in enumerate(blocks):
-            if finished:
-                empty = np.zeros(0, np.float32)
-                histories.append(History(empty, empty, 0, "not restored: the run was finished before"))
-                continue
-            here = np.s_[times.start, :, z]
-            scene = _Scene(recipe, frame, device)
-            marked = scene.shown(scene.problem.filled())
-            if number == 0:
-                length = 1 if jointly else len(observation.y)
-                shape = (length, len(marked), observation.y.shape[2], *marked.shape[1:])
-                image, filled, zoom = blank(shape), np.zeros(shape, bool), scene.problem.operator.zoom
-                uncertainty = blank(shape)
-            filled[here] = marked
-            fits = scene.fits(snapshot_every)
-            wish: Wish | None = None
-            while (tick := _next(fits, wish)) is not None:
-                preview = None
-                if tick.image is not None:
-                    image[here] = scene.shown(scene.preview(tick.image))
-                    preview = observation.as_input(image, axes)
-                wish = yield Iterate(
-                    step=tick.step,
-                    steps=recipe.solver.max_steps,
-                    frame=number,
-                    frames=len(blocks),
-                    member=scene.members.number,
-                    members=recipe.ensemble.members,
-                    loss=tick.loss,
-                    statistic=tick.statistic,
-                    seconds=time.monotonic() - started,
-                    image=preview,
-                )
-                finished = finished or bool(wish and wish.finish)
-            x = scene.kept(scene.members.mean)
-            deviation, calibration = scene.uncertainty()
-            image[here], uncertainty[here] = scene.shown(x), scene.shown(deviation)
-            residual[times, :, z] = scene.problem.residual(x).cpu().numpy()
-            histories += scene.histories
-            scenes.append(scene.described(x) | {"calibration": calibration})
-            del fits, scene
+    for number, ((times, z), frame) in enumerate(blocks):
+        if finished:
+            histories.append(NOT_REACHED)
+            continue
+        here = np.s_[times.start, :, z]
+        parts = _Parts(recipe, frame, means, starts)
+        fits = parts.fits(snapshot_every)
+        tick = _next(fits, None)
+        if number == 0:
+            channels, *sides = parts.image.planes.shape
+            shape = (1 if jointly else len(observation.y), channels, observation.y.shape[2], *sides)
+            image, filled, zoom = blank(shape), np.zeros(shape, bool), parts.zoom
+            uncertainty = blank(shape) if recipe.ensemble.members > 1 else image
+        while tick is not None:
+            preview = None
+            if tick.image is not None:
+                image[here] = parts.preview(tick.image)
+                preview = observation.as_input(image, axes)
+            wish = yield Iterate(
+                step=tick.step,
+                steps=recipe.solver.max_steps,
+                frame=number,
+                frames=len(blocks),
+                crop=parts.number,
+                crops=len(parts.crops),
+                member=parts.scene.members.number,
+                members=recipe.ensemble.members,
+                loss=tick.loss,
+                statistic=tick.statistic,
+                seconds=time.monotonic() - started,
+                remark=means.remark,
+                image=preview,
+            )
+            finished = finished or bool(wish and wish.finish)
+            tick = _next(fits, wish)
+        if recipe.ensemble.members > 1:
+            uncertainty[here] = parts.uncertainty.planes
+        image[here], filled[here] = parts.image.planes, parts.filled
+        residual[times, :, z] = parts.residual.planes
+        histories += parts.histories
+        scenes += parts.described
 
     from napari_dip.io.grid import on_finer_grid  # and astropy, which the dock opens without
 
@@ -154,8 +156,9 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "reason": histories[-1].reason,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 3),
-            "device": device.type,
-            "precision": str(recipe.compute.resolve_precision(device)).removeprefix("torch."),
+            "device": means.device.type,
+            "remark": means.remark,
+            "precision": str(recipe.compute.resolve_precision(means.device)).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "versions": {
                 "napari-dip": version("napari-dip"),
@@ -179,95 +182,91 @@ def drain(run: Run) -> Result:
             return result
 
 
-class _Scene:
-    """One frame, or several of one scene: its problem, and the fits to it."""
+class _Parts:
+    """One frame, or several of one scene, as a whole or in crops; and what came of the fits.
 
-    def __init__(self, recipe: Recipe, frame: Observation, device: torch.device) -> None:
-        self._recipe, self._frame, self._device = recipe, frame, device
-        self.problem = Problem.of(
-            frame, recipe.operator, recipe.noise, recipe.regularisers, device=device
-        )
-        self.members = Members(self.problem)
-        self.histories: list[History] = []
-        self._look: Look = "none"
+    Attributes
+    ----------
+    image, uncertainty : Mosaic of (C, Y, X)
+        The restoration, and one standard deviation of its error.
+    residual : Mosaic of (T, C, Y, X)
+    filled : (C, Y, X) bool
+    """
+
+    image: Mosaic
+    uncertainty: Mosaic
+    residual: Mosaic
+    filled: Flags
+    zoom: tuple[float, float]
+
+    def __init__(self, recipe: Recipe, frame: Observation, means: Means, starts: Starts) -> None:
+        self._recipe, self._frame, self._means, self._starts = recipe, frame, means, starts
 
     def fits(self, snapshot_every: int | None) -> Generator[Tick, Wish | None, None]:
-        """One fit after another, each with random numbers of its own."""
-        recipe, problem = self._recipe, self.problem
-        for seed in recipe.ensemble.seeds(recipe.seed):
-            generator = torch.Generator().manual_seed(seed)
-            watch = recipe.stopping.watch(problem, generator)
-            prior = Prior(
-                watch.fitted,
-                self._frame,
-                recipe.network,
-                recipe.code,
-                recipe.output,
-                recipe.recorruption,
-                precision=recipe.compute.resolve_precision(self._device),
-                generator=generator,
-            )
-            found = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
-            x, finish = yield from self._second_look(found, watch)
-            self.members.add(x, watch)
-            self.histories.append(History(found.loss, found.statistic, found.chosen, found.reason))
+        """Every fit to every crop; again in smaller ones where the memory is full."""
+        while True:
+            self.crops = self._means.plan(self._recipe, self._frame)
+            self.histories: list[History] = []
+            self.described: list[Mapping[str, Any]] = []
+            try:
+                with memory_errors_explained(self._means.device):
+                    return (yield from self._in_crops(snapshot_every))
+            except MemoryFullError as error:
+                if not self._means.lessen(self.crops, self._recipe):
+                    raise DeviceError(str(error)) from error
+
+    def _in_crops(self, snapshot_every: int | None) -> Generator[Tick, Wish | None, None]:
+        for number, crop in enumerate(self.crops):
+            self.number, self._crop, part = number, crop, crop.of(self._frame)
+            if part.is_flat and len(self.crops) > 1:
+                self._copy(part)
+                continue
+            self.scene = Scene(self._recipe, part, self._means.device)
+            problem = self.scene.problem
+            self._begin(problem.operator)
+            marked = self.scene.shown(problem.filled())
+            finish = yield from self.scene.fits(self._starts, snapshot_every)
+            x, deviation = self.scene.result()
+            self._add(self.scene.shown(x), self.scene.shown(deviation), marked)
+            self.residual.add(crop, problem.residual(x).cpu().numpy())
+            self.histories += self.scene.histories
+            self.described.append(self.scene.described(x))
             if finish:
+                self.histories += (len(self.crops) - number - 1) * [NOT_REACHED]
                 return
 
-    def _second_look(
-        self, found: Solution, watch: Watch
-    ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
-        """The scene that was found, refined where the recipe says so, and whether that shall be all."""
-        refinement, kept = self._recipe.refinement, self._recipe.keep_observed
-        self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
-        alone = self._recipe.ensemble.members == 1
-        work = refinement.refined(found.x, self.problem, watch, keep_observed=kept, alone=alone)
-        step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
-        wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                return end.value, finish
-            if wish.image or time.monotonic() - last_tick >= TICK:
-                last_tick = time.monotonic()
-                image = found.x if wish.image else None
-                wish = (yield Tick(step, loss, statistic, image)) or Wish()
-                finish = finish or wish.finish
+    def _begin(self, operator: Operator) -> None:
+        """Empty planes, once the first operator is known."""
+        if self.number > 0:
+            return
+        times, channels, _, height, width = self._frame.y.shape
+        self.zoom = operator.zoom
+        shape = (channels, round(self.zoom[0] * height), round(self.zoom[1] * width))
+        self.image, self.uncertainty = Mosaic(blank(shape), self.zoom), Mosaic(blank(shape), self.zoom)
+        self.residual = Mosaic(blank((times, channels, height, width)))
+        self.filled = np.zeros(shape, bool)
 
-    def preview(self, x: torch.Tensor) -> torch.Tensor:
-        """The mean with the fit that is under way, which stands at `x`."""
-        return self.kept(self.members.mean_with(x))
+    def _copy(self, part: Observation) -> None:
+        """A part that shows one value only, or none: there is nothing to fit, nor to make up."""
+        operator = self._recipe.operator.build(part)
+        self._begin(operator)
+        y, observed = part.y[:, :, 0], part.observed[:, :, 0]
+        if observed.any():
+            zoom = [round(z) for z in self.zoom]
+            seen = observed[0].repeat(zoom[0], axis=1).repeat(zoom[1], axis=2)
+            x = np.full(seen.shape, y[observed][0] / operator.gain, np.float32)
+            self._add(x, np.zeros_like(x), ~seen)
+            self.residual.add(self._crop, np.where(observed, 0, np.nan).astype(np.float32))
 
-    def kept(self, x: torch.Tensor) -> torch.Tensor:
-        """`x`, or where the recipe says so the nearest scene that explains the observed data exactly."""
-        return self.problem.agreeing(x) if self._recipe.keep_observed else x
+    def _add(self, x: Floats, deviation: Floats, marked: Flags) -> None:
+        """What is shown of the crop that is at work."""
+        self.image.add(self._crop, x)
+        self.uncertainty.add(self._crop, deviation)
+        self.filled[:, *self.image.place(self._crop)] |= marked
 
-    def uncertainty(self) -> tuple[torch.Tensor, float | None]:
-        """One standard deviation of the result's error, (C, H, W), and how it was calibrated."""
-        deviation, calibration = self.members.uncertainty()
-        if self._recipe.keep_observed and self.problem.operator.copies:
-            noise = self.problem.noise(self.members.mean)[0]
-            deviation = torch.where(self.problem.observed[0], noise, deviation)
-        return deviation, calibration
-
-    def shown(self, x: torch.Tensor | Flags) -> NDArray[Any]:
-        """The part of `x` (C, H, W) where the result lies."""
-        inside = x[:, *self.problem.operator.window]
-        return inside if isinstance(inside, np.ndarray) else np.asarray(inside.cpu())
-
-    def described(self, x: torch.Tensor) -> dict[str, Any]:
-        """What the provenance says of this scene, restored as `x`."""
-        problem, recipe = self.problem, self._recipe
-        return {
-            "sigma": [_number(plane) for t in problem.likelihood.sigma for plane in t],
-            "origin": problem.likelihood.origin,
-            "residual": round(float(problem.residual_in_noise(x)), 3),
-            "split": recipe.recorruption.chosen(problem, recipe.network.shrink),
-            "refinement": self._look,
-            "remark": problem.operator.remark,
-            "consistency": round(problem.consistency(x), 2),
-        }
+    def preview(self, x: torch.Tensor) -> Floats:
+        """The frame as far as it is restored, and `x` in the crop whose fit stands there."""
+        return self.image.with_crop(self._crop, self.scene.shown(self.scene.preview(x)))
 
 
 def _next(fits: Generator[Tick, Wish | None, None], wish: Wish | None) -> Tick | None:
@@ -276,9 +275,3 @@ def _next(fits: Generator[Tick, Wish | None, None], wish: Wish | None) -> Tick |
         return fits.send(wish)
     except StopIteration:
         return None
-
-
-def _number(sigma: Floats) -> float | None:
-    """The median noise of a plane, None where nothing of it is observed."""
-    known = sigma[np.isfinite(sigma)]
-    return float(np.median(known)) if known.size else None

@@ -35,15 +35,19 @@ class Iterate:
     Attributes
     ----------
     step, steps : int
-        Steps taken on this frame, and the most that may be taken.
+        Steps taken in this fit, and the most that may be taken.
     frame, frames : int
         Which frame, counted from 0, of how many.
+    crop, crops : int
+        Which part of a frame that is restored in parts, counted from 0, of how many.
     member, members : int
-        Which fit to this frame, counted from 0, of how many.
+        Which fit to this frame, or part, counted from 0, of how many.
     loss, statistic : float
         The loss of the step; the stopping statistic of the running average.
     seconds : float
         Time since the run began.
+    remark : str
+        Why the frame is restored in parts, or on another device than was chosen.
     image : float32 array with the result's axes, or None
         The running average where somebody asked for it, in the mean with the fits before; frames not
         yet reached are NaN.
@@ -53,18 +57,21 @@ class Iterate:
     steps: int
     frame: int
     frames: int
+    crop: int
+    crops: int
     member: int
     members: int
     loss: float
     statistic: float
     seconds: float
+    remark: str = ""
     image: Floats | None = None
 
     @property
     def done(self) -> float:
         """Part of the whole run that is done at the latest, from 0 to 1."""
-        fits = self.frame * self.members + self.member + self.step / self.steps
-        return fits / (self.frames * self.members)
+        crop = self.crop + (self.member + self.step / self.steps) / self.members
+        return (self.frame + crop / self.crops) / self.frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +113,7 @@ class Result:
     axes, residual_axes : str
         The axes of image and filled, and of the residual.
     history : tuple of History
-        One for each fit, frame by frame.
+        One for each fit, frame by frame, part by part.
     provenance : mapping of str to JSON values
         The whole recipe, versions, device, digest of the input, noise level.
     header : Header

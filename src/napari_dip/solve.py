@@ -32,6 +32,9 @@ class Solver(Settings):
     """Step size of the Adam optimiser."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Weight of the past in the running average of the images; 0 for none."""
+    warm_start: bool = True
+    """Begin each crop of a large frame, and each frame of a stack, with the network of the one before,
+    which takes about half the steps. Off: each with a new one."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ class CodeSettings(Settings, ABC):
     """Standard deviation of the noise added to it at every step; automatic: a twentieth of the
     data's noise. [network input]"""
 
+    @property
+    def local(self) -> bool:
+        """Whether a frame can be restored crop by crop."""
+        return True
+
     @abstractmethod
     def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
         """The code itself, (1, channels, Y, X) float32; of standard deviation 0.1 or less.

@@ -36,6 +36,10 @@ class Guide(CodeSettings):
     tolerance: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Shift up to which they count as registered. [pixel]"""
 
+    @property
+    def local(self) -> bool:
+        return self.registration == "trust"  # what else could tell how the whole guide lies
+
     def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
         if "guide" not in canvas.frame.extras:
             raise ObservationError("there is no guide: choose the picture that guides the restoration")

@@ -20,6 +20,11 @@ class OperatorSettings(Settings, ABC):
     joint: ClassVar[bool] = False
     """Whether all frames along T show one scene, which is restored from them together."""
 
+    @property
+    def local(self) -> bool:
+        """Whether a frame can be restored crop by crop."""
+        return not self.joint
+
     @abstractmethod
     def build(self, frame: Observation) -> Operator:
         """The operator for one frame, an observation of shape (T, C, 1, Y, X); T is 1 unless `joint`.

@@ -38,6 +38,10 @@ class Downsample(OperatorSettings):
     flux: Literal["auto", "per pixel", "brightness"] = "auto"
     """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
 
+    @property
+    def local(self) -> bool:
+        return all(float(factor).is_integer() for factor in (self.factor, self.factor_x or 1))
+
     def build(self, frame: Observation) -> Operator:
         _, channels, _, height, width = frame.y.shape
         # Sizes are whole numbers: the factors that come of them are what counts.

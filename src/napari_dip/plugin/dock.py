@@ -338,12 +338,14 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         if self.session.state == State.RUNNING:
             counts = (
                 ("frame", iterate.frame, iterate.frames),
+                ("crop", iterate.crop, iterate.crops),
                 ("fit", iterate.member, iterate.members),
             )
             where = "".join(f"{what} {at + 1} of {n}, " for what, at, n in counts if n > 1)
             self._say(
                 f"Running: {where}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
-                f" at step {iterate.steps} at the latest.",
+                f" at step {iterate.steps} at the latest."
+                + (f" ({iterate.remark})" if iterate.remark else ""),
                 error=False,
             )
         # napari's progress bar runs the event loop, which may call us again: never from inside.

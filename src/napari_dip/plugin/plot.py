@@ -53,13 +53,13 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
         """Forget the run before."""
         self._steps: list[int] = []
         self._values: list[tuple[float, float]] = []
-        self._fit = (0, 0)
+        self._fit = (0, 0, 0)
         self._chosen.hide()
         self._draw(np.zeros(0), np.zeros((0, 2)))
 
     def add(self, iterate: Iterate) -> None:
         """One more point; a new fit begins a new course."""
-        fit = iterate.frame, iterate.member
+        fit = iterate.frame, iterate.crop, iterate.member
         if fit != self._fit:
             self.clear_course()
             self._fit = fit

@@ -167,7 +167,8 @@ class Session:
             return
         if iterate.image is not None:
             self._show_preview(run, iterate.image)
-            if iterate.frames == 1 and not iterate.member and iterate.step % run.every == 0:
+            alone = iterate.frames == iterate.crops == 1 and not iterate.member
+            if alone and iterate.step % run.every == 0:
                 self._keep_snapshot(run, iterate.step, iterate.image)
         self.advanced.emit(iterate)
 

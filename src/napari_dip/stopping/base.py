@@ -15,7 +15,7 @@ from napari_dip.problem import Problem
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
-SETTLED = 50  # steps after which the running average shows the scene; none before is the best
+SETTLED = 100  # steps after which the running average shows the scene; none before is the best
 
 
 def step_of_least(statistics: NDArray[np.float32]) -> int:

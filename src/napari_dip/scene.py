@@ -1,0 +1,144 @@
+"""The scene of one frame, or of a part of it: its problem, the fits to it, and what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip.ensemble import Members
+from napari_dip.observation import Flags, Floats, Observation
+from napari_dip.prior import Prior, Weights
+from napari_dip.problem import Problem
+from napari_dip.recipe import Recipe
+from napari_dip.refinement.settings import Look
+from napari_dip.result import History, Wish
+from napari_dip.solve import TICK, Solution, Tick, solve
+from napari_dip.stopping import Watch
+from napari_dip.torch_import import torch
+
+
+class Starts:
+    """What the fits of one run begin with, scene after scene: seeds, and what was learnt before."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe, self._scenes = recipe, 0
+        self.weights: dict[int, Weights] = {}
+        """The last network of each member of the ensemble, where the next begins with it."""
+
+    def seeds(self) -> list[int]:
+        """Those of the next scene's fits: others, and so other codes, where the network knows a code."""
+        first = self._recipe.seed
+        if self.weights:
+            first = int(np.random.default_rng([first, self._scenes]).integers(2**31))
+        self._scenes += 1
+        return self._recipe.ensemble.seeds(first)
+
+    def keep(self, member: int, prior: Prior) -> None:
+        """What the `prior` of one member has learnt, for the next scene."""
+        if self._recipe.solver.warm_start:
+            self.weights[member] = prior.weights()
+
+
+class Scene:
+    """One frame, or several of one scene: its problem, and the fits to it."""
+
+    def __init__(self, recipe: Recipe, frame: Observation, device: torch.device) -> None:
+        self._recipe, self._frame, self._device = recipe, frame, device
+        self.problem = Problem.of(
+            frame, recipe.operator, recipe.noise, recipe.regularisers, device=device
+        )
+        self.members = Members(self.problem)
+        self.histories: list[History] = []
+        self._look: Look = "none"
+
+    def fits(self, starts: Starts, snapshot_every: int | None) -> Generator[Tick, Wish | None, bool]:
+        """One fit after another, each with random numbers of its own; whether that shall be all."""
+        recipe, problem = self._recipe, self.problem
+        for member, seed in enumerate(starts.seeds()):
+            generator = torch.Generator().manual_seed(seed)
+            watch = recipe.stopping.watch(problem, generator)
+            prior = Prior(
+                watch.fitted,
+                self._frame,
+                recipe.network,
+                recipe.code,
+                recipe.output,
+                recipe.recorruption,
+                precision=recipe.compute.resolve_precision(self._device),
+                generator=generator,
+                start=starts.weights.get(member),
+            )
+            found = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
+            starts.keep(member, prior)
+            x, finish = yield from self._second_look(found, watch)
+            self.members.add(x, watch)
+            self.histories.append(History(found.loss, found.statistic, found.chosen, found.reason))
+            if finish:
+                return True
+        return False
+
+    def _second_look(
+        self, found: Solution, watch: Watch
+    ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
+        """The scene that was found, refined where the recipe says so, and whether that shall be all."""
+        refinement, kept = self._recipe.refinement, self._recipe.keep_observed
+        self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
+        alone = self._recipe.ensemble.members == 1
+        work = refinement.refined(found.x, self.problem, watch, keep_observed=kept, alone=alone)
+        step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
+        wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value, finish
+            if wish.image or time.monotonic() - last_tick >= TICK:
+                last_tick = time.monotonic()
+                image = found.x if wish.image else None
+                wish = (yield Tick(step, loss, statistic, image)) or Wish()
+                finish = finish or wish.finish
+
+    def preview(self, x: torch.Tensor) -> torch.Tensor:
+        """The mean with the fit that is under way, which stands at `x`."""
+        return self.kept(self.members.mean_with(x))
+
+    def kept(self, x: torch.Tensor) -> torch.Tensor:
+        """`x`, or where the recipe says so the nearest scene that explains the observed data exactly."""
+        return self.problem.agreeing(x) if self._recipe.keep_observed else x
+
+    def result(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The restored scene, and one standard deviation of its error, (C, H, W) each."""
+        deviation, self._calibration = self.members.uncertainty()
+        if self._recipe.keep_observed and self.problem.operator.copies:
+            noise = self.problem.noise(self.members.mean)[0]
+            deviation = torch.where(self.problem.observed[0], noise, deviation)
+        return self.kept(self.members.mean), deviation
+
+    def shown(self, x: torch.Tensor | Flags) -> NDArray[Any]:
+        """The part of `x` (C, H, W) where the result lies."""
+        inside = x[:, *self.problem.operator.window]
+        return inside if isinstance(inside, np.ndarray) else np.asarray(inside.cpu())
+
+    def described(self, x: torch.Tensor) -> dict[str, Any]:
+        """What the provenance says of this scene, once the `result` is `x`."""
+        problem, recipe = self.problem, self._recipe
+        return {
+            "sigma": [_number(plane) for t in problem.likelihood.sigma for plane in t],
+            "origin": problem.likelihood.origin,
+            "residual": round(float(problem.residual_in_noise(x)), 3),
+            "split": recipe.recorruption.chosen(problem, recipe.network.shrink),
+            "refinement": self._look,
+            "remark": problem.operator.remark,
+            "consistency": round(problem.consistency(x), 2),
+            "calibration": self._calibration,
+        }
+
+
+def _number(sigma: Floats) -> float | None:
+    """The median noise of a plane, None where nothing of it is observed."""
+    known = sigma[np.isfinite(sigma)]
+    return float(np.median(known)) if known.size else None
