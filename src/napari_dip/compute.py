@@ -29,7 +29,7 @@ class Compute(Settings):
     in crops. [GB]"""
     crop: Annotated[int, Field(ge=128, le=8192)] | None = None
     """Side of the crops in which a frame is restored, at most; automatic: frames of up to a megapixel
-    as a whole, larger ones in crops of 512, or less where there is not the memory. [pixel]"""
+    as a whole, larger ones in crops of 640, or less where there is not the memory. [pixel]"""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor cores to use where there is no GPU; automatic: all, or all but one beside a window."""
 

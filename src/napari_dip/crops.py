@@ -12,11 +12,12 @@ from napari_dip.recipe import Recipe
 from napari_dip.torch_import import torch
 
 LARGE = 1024  # pixels along the sides of the largest square that is restored as a whole
-SIDE = 512  # pixels along each side of a crop, where memory allows
+SIDE = 640  # pixels along each side of a crop, where memory allows
 SMALLEST = 128  # pixels
 STRIDE = 32  # pixels: sides are multiples, so that networks need no padding
 MARGIN = 16  # pixels at the border of a crop that do not count, where others show them
 BLEND = 32  # pixels over which one crop fades into the next
+PATCH, PATCHES = 252, 16  # pixels along each side of what tells the noise, in whole blocks; how many
 COPIES = 2.0  # how often what the network keeps for its gradient is in memory at the worst
 PER_PIXEL = 600  # bytes besides: code, data, averages
 
@@ -188,6 +189,20 @@ def _along(length: int, side: int, margin: int) -> list[tuple[slice, Floats]]:
         weights = np.sin(np.pi / 2 * inside) ** 2 * np.ones(size)
         pieces.append((slice(start, start + size), weights.astype(np.float32)))
     return pieces
+
+
+def sample(frame: Observation, crops: tuple[Crop, ...]) -> Observation:
+    """A smaller frame that shows the same noise: middles of its `crops`, one below the other."""
+    patches = []
+    for crop in crops[:: math.ceil(len(crops) / PATCHES)]:
+        places = []
+        for along, length in zip((crop.rows, crop.columns), frame.y.shape[-2:], strict=True):
+            side = min(PATCH, length)
+            start = min(max((along.start + along.stop - side) // 2, 0), length - side)
+            places.append(slice(start, start + side))
+        patches.append(frame.crop(*places))
+    first, *others = [patch for patch in patches if not patch.is_flat] or [frame]
+    return first.below(others)
 
 
 def bytes_per_pixel(recipe: Recipe, channels: int, device: torch.device) -> float:

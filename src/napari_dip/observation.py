@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -169,6 +169,19 @@ class Observation:
         here = (..., rows, columns)
         extras = {name: _part(name, extra, self.y, rows, columns) for name, extra in self.extras.items()}
         return replace(self, y=self.y[here], observed=self.observed[here], extras=extras)
+
+    def below(self, others: Iterable[Observation]) -> Observation:
+        """`others` of the same width, below this one."""
+        parts = [self, *others]
+        extras = {
+            name: np.concatenate([part.extras[name] for part in parts], axis=-2)
+            for name in self.extras
+            if name not in PLACELESS
+        }
+        y, observed = (
+            np.concatenate([getattr(p, n) for p in parts], axis=-2) for n in ("y", "observed")
+        )
+        return replace(self, y=y, observed=observed, extras={**self.extras, **extras})
 
     @property
     def is_flat(self) -> bool:

@@ -55,9 +55,10 @@ class Problem:
         regularisers: Regularisers | None = None,
         *,
         device: torch.device,
+        like: Likelihood | None = None,
     ) -> Problem:
-        """The problem of an observation of shape (T, C, 1, Y, X)."""
-        likelihood = noise.likelihood(frame)
+        """The problem of an observation of shape (T, C, 1, Y, X), of a whole whose noise is `like`."""
+        likelihood = noise.likelihood(frame, like)
         observed = frame.observed[:, :, 0].copy()
         if likelihood.rejected is not None:
             observed &= ~likelihood.rejected

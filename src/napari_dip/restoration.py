@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_dip.compute import memory_errors_explained
-from napari_dip.crops import Means, Mosaic
+from napari_dip.crops import Means, Mosaic, sample
 from napari_dip.errors import DeviceError, MemoryFullError
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.operators import Operator
@@ -216,12 +216,15 @@ class _Parts:
                     raise DeviceError(str(error)) from error
 
     def _in_crops(self, snapshot_every: int | None) -> Generator[Tick, Wish | None, None]:
+        like = None
+        if len(self.crops) > 1:
+            like = self._recipe.noise.likelihood(sample(self._frame, self.crops))
         for number, crop in enumerate(self.crops):
             self.number, self._crop, part = number, crop, crop.of(self._frame)
             if part.is_flat and len(self.crops) > 1:
                 self._copy(part)
                 continue
-            self.scene = Scene(self._recipe, part, self._means.device)
+            self.scene = Scene(self._recipe, part, self._means.device, like)
             problem = self.scene.problem
             self._begin(problem.operator)
             marked = self.scene.shown(problem.filled())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.ensemble import Members
+from napari_dip.noise import Likelihood
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.prior import Prior, Weights
 from napari_dip.problem import Problem
@@ -46,10 +47,12 @@ class Starts:
 class Scene:
     """One frame, or several of one scene: its problem, and the fits to it."""
 
-    def __init__(self, recipe: Recipe, frame: Observation, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, frame: Observation, device: torch.device, like: Likelihood | None = None
+    ) -> None:
         self._recipe, self._frame, self._device = recipe, frame, device
         self.problem = Problem.of(
-            frame, recipe.operator, recipe.noise, recipe.regularisers, device=device
+            frame, recipe.operator, recipe.noise, recipe.regularisers, device=device, like=like
         )
         self.members = Members(self.problem)
         self.histories: list[History] = []

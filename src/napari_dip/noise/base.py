@@ -28,6 +28,7 @@ from napari_dip.torch_import import torch
 TRUST = 0.15  # part by which the noise may differ from what is said of it
 CLIPPED = 0.1  # part of all pixels, so near to a limit that noise might have carried them beyond
 LEAST = 0.05  # times the noise that was told: an image without any has at least so much
+NO_LIMITS = (-math.inf, math.inf)
 MANY = 0.02  # part of all pixels: so many are no outliers
 
 
@@ -42,6 +43,12 @@ class Likelihood(ABC):
     """Whether the noise is independent from pixel to pixel and Gaussian or as the model says."""
     width: float = 0.0
     """Where neighbours share it: the noise is white noise smoothed by such a Gaussian. [pixel]"""
+    is_refuted: bool = False
+    """Whether the image shows another noise than its header tells, and so its own was measured."""
+    correction: float = 1.0
+    """By how much more noise was found than was told."""
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the greatest value that the detector can tell."""
     is_exact: bool = False
     """Whether the data are counts of single photons, which leave no doubt about the noise's tails."""
     rejected: Flags | None = None
@@ -133,18 +140,23 @@ class NoiseSettings(Settings, ABC):
     counts as missing (L.A.Cosmic), with the rims of tracks; and beyond three sigmas the loss grows
     in proportion (Huber)."""
 
-    def likelihood(self, frame: Observation) -> Likelihood:
+    def likelihood(self, frame: Observation, like: Likelihood | None = None) -> Likelihood:
         """The likelihood of one frame, an observation of shape (T, C, 1, Y, X).
+
+        What would be measured in the frame is taken from `like`, where that is given: the likelihood of
+        the whole of which `frame` is a part.
 
         Raises
         ------
         SettingsError
             If a number is neither given nor to be found.
         """
-        found = self._checked(self._uncensored(frame), frame)
+        told = self._uncensored(frame, like)
+        found = told.scaled(like.correction) if like else self._checked(told, frame)
+        correction, is_refuted = found.correction, told.is_refuted
         y = frame.y[:, :, 0]
+        low, high = like.limits if like else self._limits(frame) if self.censored else NO_LIMITS
         if self.censored:
-            low, high = self._limits(frame)
             found = _Censored(found, y, low, high)
             limits = (("floor", low), ("ceiling", high))
             shown = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
@@ -152,6 +164,10 @@ class NoiseSettings(Settings, ABC):
         if self.outliers:
             noise = found.deviation(torch.from_numpy(np.nan_to_num(y))).numpy()
             found = _Robust(found, sharper_than_optics(y, noise))
+        found.limits, found.correction, found.is_refuted = (low, high), correction, is_refuted
+        if like:
+            found.character, found.width, found.origin = like.character, like.width, like.origin
+            return found
         known = np.where(frame.observed[:, :, 0], found.steadied(frame.y[:, :, 0]), np.nan)
         found.character = character_of(known)
         if found.character == "long tails" and found.is_exact:
@@ -170,8 +186,8 @@ class NoiseSettings(Settings, ABC):
         return found
 
     @abstractmethod
-    def _uncensored(self, frame: Observation) -> Likelihood:
-        """The likelihood without limits and outliers."""
+    def _uncensored(self, frame: Observation, like: Likelihood | None) -> Likelihood:
+        """The likelihood without limits, outliers and corrections."""
 
     def _checked(self, told: Likelihood, frame: Observation) -> Likelihood:
         """What was `told` of the noise, corrected where the image shows another strength of it."""
@@ -185,6 +201,7 @@ class NoiseSettings(Settings, ABC):
         if found is None or abs(np.log(found)) < np.log(1 + TRUST):
             return told
         corrected = told.scaled(max(found, LEAST))
+        corrected.correction = max(found, LEAST)
         corrected.origin = f"{told.origin}, but measured and taken to be {found:.2g} times that"
         return corrected
 

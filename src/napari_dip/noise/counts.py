@@ -31,7 +31,7 @@ class _Counts(NoiseSettings):
     """Value of a pixel without light, the bias; automatic: the header's overscan, else 0.
     [data units]"""
 
-    def _uncensored(self, frame: Observation) -> Likelihood:
+    def _uncensored(self, frame: Observation, like: Likelihood | None) -> Likelihood:
         sensor = Sensor.of(frame)
         y = frame.y[:, :, 0]
         gain = self.gain or sensor.gain
@@ -44,13 +44,16 @@ class _Counts(NoiseSettings):
         read_noise = self._read_noise(sensor)
         light = np.maximum(backgrounds(y) - offset, 0)
         expected = np.sqrt(light / gain + (read_noise / gain) ** 2)
-        measured = estimates(y)
+        measured = like.sigma / like.correction if like else estimates(y)
         said = f"gain {gain:.4g}, read noise {read_noise:.4g} electrons, offset {offset:.5g}"
         compared = f"expected {np.median(expected):.4g}, measured {np.median(measured):.4g}"
-        if self.gain is None and abs(np.median(expected / measured) - 1) > TRUST:
+        unlike = abs(np.median(expected / measured) - 1) > TRUST
+        if like.is_refuted if like else self.gain is None and unlike:
             origin = f"estimated, for the header is not true of this image: {said}; {compared}"
             total = np.hypot(measured, self._flat_field(frame)).astype(np.float32)
-            return GaussianLikelihood(measured.astype(np.float32), origin, total)
+            found = GaussianLikelihood(measured.astype(np.float32), origin, total)
+            found.is_refuted = True
+            return found
         origin = f"{'given' if self.gain else 'header'}: {said}; {compared}"
         sigma = np.maximum(expected, ROUNDING / gain).astype(np.float32)
         return _PhotonLikelihood(

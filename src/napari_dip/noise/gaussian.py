@@ -28,12 +28,14 @@ class Gaussian(NoiseSettings):
     """Standard deviation of the noise; automatic: the error layer's, else estimated from the
     image. [data units]"""
 
-    def _uncensored(self, frame: Observation) -> Likelihood:
+    def _uncensored(self, frame: Observation, like: Likelihood | None) -> Likelihood:
         y, observed = frame.y[:, :, 0], frame.observed[:, :, 0]
         if self.sigma is not None:
             sigma, origin = np.full((*y.shape[:2], 1, 1), self.sigma), "given"
         elif "sigma" in frame.extras:
             sigma, origin = np.where(observed, frame.extras["sigma"][:, :, 0], np.nan), "error layer"
+        elif like:
+            sigma, origin = like.sigma / like.correction, like.origin
         else:
             sigma, origin = estimates(self._within_limits(frame)), "estimated"
         total = np.hypot(np.where(observed, sigma, np.inf), self._flat_field(frame))
