@@ -10,6 +10,7 @@ References
        doi:10.1007/s11263-020-01303-4, and the settings of its notebooks.
 """
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,8 @@ def oracle(observed, forward, truth, settings, *, seed=0, steps=None, every=10, 
     Returns
     -------
     dict
-        `average`, `average_at`, `raw`, `raw_at` (PSNR in dB and steps), `steps`, `image`.
+        `average`, `average_at`, `raw`, `raw_at` (PSNR in dB and steps), `steps`, `image`, and `course`:
+        the seconds and the PSNR of the running average at every so many steps.
     """
     torch.manual_seed(seed)
     net = network(len(truth), settings).to(memory_format=torch.channels_last)
@@ -104,6 +106,7 @@ def oracle(observed, forward, truth, settings, *, seed=0, steps=None, every=10, 
     y = torch.nan_to_num(y)
     optimiser = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
     found = {"average": 0.0, "average_at": 0, "raw": 0.0, "raw_at": 0, "image": None}
+    course, begun = [], time.perf_counter()
     mean = torch.zeros_like(x0)
     for step in range(1, (steps or settings.steps) + 1):
         x = net(z + settings.perturbation * torch.randn_like(z))
@@ -114,12 +117,15 @@ def oracle(observed, forward, truth, settings, *, seed=0, steps=None, every=10, 
         mean.mul_(0.99).add_(x.detach()[0], alpha=0.01)
         if step % every == 0:
             average = mean / (1 - 0.99**step)
+            seconds = time.perf_counter() - begun
             for name, image in (("average", average), ("raw", x.detach()[0])):
                 psnr = -10 * float(torch.log10(((image - x0) ** 2).mean()))
                 if psnr > found[name]:
                     found |= {name: psnr, f"{name}_at": step}
                     if name == "average":
                         found["image"] = np.array(average)
+                if name == "average":
+                    course.append((seconds, psnr))
             if say and step % 100 == 0:
                 say(step, found)
-    return found | {"steps": step}
+    return found | {"steps": step, "course": course}

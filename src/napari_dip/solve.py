@@ -13,10 +13,10 @@ from pydantic import Field
 from napari_dip.errors import RestoreError
 from napari_dip.observation import Floats
 from napari_dip.prior import Prior
-from napari_dip.problem import Problem, mean_over
+from napari_dip.problem import Problem
 from napari_dip.result import Wish
 from napari_dip.settings import Settings
-from napari_dip.stopping import SETTLED, Apart, Watch, step_of_least
+from napari_dip.stopping import SETTLED, Watch, step_of_least
 from napari_dip.torch_import import torch
 
 TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
@@ -90,9 +90,9 @@ def solve(
     optimiser = torch.optim.Adam(
         prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
     )
-    losses, statistics, misfits = torch.zeros((3, solver.max_steps), device=problem.y.device)
+    losses, statistics, apart = torch.zeros((3, solver.max_steps), device=problem.y.device)
     average = running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
-    best, noisy = _Best(running), _LastAsGood(running)
+    best, stars = _Best(running), _Best(running)
     reason, wish, last_tick = "", Wish(), time.monotonic()
     step = 0
     while not reason:
@@ -110,9 +110,8 @@ def solve(
             newest = step <= SETTLED or not watch.keeps_least
             best.offer(average, statistic, newest=newest)
             if watch.apart:
-                own = watch.apart(average)
-                good = noisy.offer(average, own, step)
-                misfits[step - 1] = torch.where(good, own.misfit, torch.inf)
+                apart[step - 1] = watch.apart.error(average)
+                stars.offer(average, apart[step - 1], newest=step <= SETTLED)
         if step % CHECK == 0:
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
@@ -124,7 +123,7 @@ def solve(
                     )
             else:
                 reason = watch.reason_to_stop(seen) or ""
-                if watch.apart and not watch.reason_to_stop(misfits[:step].cpu().numpy()):
+                if watch.apart and not watch.reason_to_stop(apart[:step].cpu().numpy()):
                     reason = ""
         if step == solver.max_steps and not reason:
             reason = f"all {step} steps were taken"
@@ -140,10 +139,9 @@ def solve(
     chosen = step_of_least(course) if watch.keeps_least else step
     x = best.average
     if watch.apart:
-        pixels = watch.apart(x).pixels
-        x = torch.lerp(x, noisy.average, _softened(pixels))
-        if pixels.any():
-            reason += f" (stars and the like are from step {int(noisy.step)})"
+        x = torch.lerp(x, stars.average, _softened(watch.apart.pixels))
+        last = step_of_least(apart[:step].cpu().numpy())
+        reason += f" (stars and the like are from step {last})"
     return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
 
 
@@ -158,35 +156,6 @@ class _Best:
         better = torch.ones_like(statistic).bool() if newest else statistic < self._least
         self.average = torch.where(better, average, self.average)
         self._least = torch.where(better, statistic, self._least)
-
-
-class _LastAsGood:
-    """The last running average whose pixels are not worse, beyond one standard error, than the best's.
-
-    A step too early leaves out light that the data show; one too late leaves in some noise.
-
-    References
-    ----------
-    .. [1] Breiman, Friedman, Olshen, Stone, "Classification and regression trees" (1984), section
-           3.4.3, where the rule chooses among the simpler ones.
-    """
-
-    def __init__(self, start: torch.Tensor) -> None:
-        self.average, self._errors = start, start
-        self.step = torch.zeros((), device=start.device)
-        self._least = torch.full((), torch.inf, device=start.device)
-
-    def offer(self, average: torch.Tensor, own: Apart, step: int) -> torch.Tensor:
-        """Take it if it is as good, and say so."""
-        error = mean_over(own.pixels, own.errors)
-        better = error < self._least
-        self._least = torch.where(better, error, self._least)
-        self._errors = torch.where(better, own.errors, self._errors)
-        beside = torch.where(own.pixels, own.errors - self._errors, 0.0)
-        good = beside.sum() <= beside.square().sum().sqrt()
-        self.average = torch.where(good, average, self.average)
-        self.step = torch.where(good, step, self.step)
-        return good
 
 
 def _softened(pixels: torch.Tensor) -> torch.Tensor:

@@ -204,7 +204,6 @@ class TestPixelsOfMuchNoise:
     def test_what_is_far_above_the_background_is_one_of_them(self):
         scene = np.full((48, 48), 100.0)
         scene[20:24, 30:34] = 200
-        apart = self.watched(scene).apart(torch.from_numpy(scene).float()[None])
-        found = apart.pixels.numpy()[0]
+        found = self.watched(scene).apart.pixels.numpy()[0]
         assert found[20:24, 30:34].all()
         assert not found[:17].any()

@@ -29,11 +29,8 @@ class Apart(NamedTuple):
 
     pixels: torch.Tensor
     """Which, (C, H, W)."""
-    errors: torch.Tensor
-    """The error of each, as data see it that were not fitted; (C, H, W)."""
-    misfit: torch.Tensor
-    """How far they are from the data that were, a scalar; they are learnt when it no longer falls, or
-    they get worse."""
+    error: Callable[[torch.Tensor], torch.Tensor]
+    """Their statistic of a step, a scalar, of the running average (C, H, W)."""
 
 
 class Watch(ABC):
@@ -57,9 +54,8 @@ class Watch(ABC):
     the `probe` tells."""
     probe: torch.Tensor | None = None
     """Numbers in data units whose covariance with x is that of the data's own noise; None for none."""
-    apart: Callable[[torch.Tensor], Apart] | None = None
-    """The pixels of the running average (C, H, W) that have a best step of their own; None for no
-    such rule."""
+    apart: Apart | None = None
+    """Pixels that have a best step of their own; the run goes on until both were found."""
 
 
 class StoppingSettings(Settings, ABC):

@@ -19,8 +19,7 @@ class Fission(Patient):
 
     No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
     has to be known, and how much of it neighbouring pixels share. Stars, pixels with more than twice the
-    usual noise or far above it, are learnt later than the sky. They are taken from the last step that
-    is not worse for them, beyond chance, than their best one; the run ends when they are learnt.
+    usual noise or far above it, are learnt later than the sky: they have a best step of their own.
 
     References
     ----------
@@ -34,43 +33,41 @@ class Fission(Patient):
 
     def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
-        halves = _Halves(problem, fitted, judge)
+        halves = _Halves(problem, judge)
         half = "error of the half that was not fitted"
         probe = problem.y - judge.y
         watch = PatientWatch(self, fitted, halves.error, half, problem.observed, probe)
-        watch.apart = halves.apart if halves.stars is not None else None
+        watch.apart = None if halves.stars is None else Apart(halves.stars[0], halves.stars_error)
         return watch
 
 
 class _Halves:
     """Two halves of the data: what the one that was not fitted says of the running average."""
 
-    def __init__(self, problem: Problem, fitted: Problem, judge: Problem) -> None:
-        self._problem, self._fitted, self._judge = problem, fitted, judge
+    def __init__(self, problem: Problem, judge: Problem) -> None:
+        self._problem, self._judge = problem, judge
         # The noise that was added to both is no error of the image.
         self._added = judge.likelihood.nll(problem.y, judge.y)
         stars = _stars(problem) if problem.operator.copies else None
         self.stars = stars if stars is not None and stars.any() else None
         self._usual = problem.observed if self.stars is None else problem.observed & ~self.stars
-        self._seen: tuple[torch.Tensor, ...] = ()
+        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def error(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The mean error of the running average (C, H, W), without the stars; a scalar."""
-        return mean_over(self._usual, self._look(average)[1])
+        return mean_over(self._usual, self._errors(average))
 
-    def apart(self, average: torch.Tensor) -> Apart:
-        """The stars."""
+    def stars_error(self, average: torch.Tensor) -> torch.Tensor:
+        """The same of the stars alone."""
         assert self.stars is not None
-        mean, errors = self._look(average)
-        misfit = mean_over(self.stars, self._fitted.likelihood.nll(mean, self._fitted.y))
-        return Apart(self.stars[0], errors[0], misfit)
+        return mean_over(self.stars, self._errors(average))
 
-    def _look(self, average: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The data that the average predicts, and their errors: asked for twice a step."""
-        if not self._seen or self._seen[0] is not average:
+    def _errors(self, average: torch.Tensor) -> torch.Tensor:
+        """The error of each datum, (T, C, Y, X); asked for twice a step."""
+        if self._seen is None or self._seen[0] is not average:
             mean = self._problem.predicted(average)
-            self._seen = (average, mean, self._judge.likelihood.nll(mean, self._judge.y) - self._added)
-        return self._seen[1:]
+            self._seen = (average, self._judge.likelihood.nll(mean, self._judge.y) - self._added)
+        return self._seen[1]
 
 
 def _stars(problem: Problem) -> torch.Tensor:
