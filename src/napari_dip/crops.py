@@ -113,7 +113,7 @@ def planned(
     smallest = max(SMALLEST / finer, 2 * (2 * margin + BLEND))
     side = max(min(side, largest or side), math.ceil(smallest / STRIDE) * STRIDE)
     crops = layout(height, width, side, margin)
-    if len(crops) == 1:
+    if len(crops) == 1 or all(crop.of(frame).is_flat for crop in crops):
         return whole, ""
     size = " x ".join(str(len(weights)) for weights in reversed(crops[0].weights))
     why = f"in {len(crops)} crops of {size} pixels"

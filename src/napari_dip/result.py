@@ -165,6 +165,7 @@ class Result:
             f"{int(self.filled.sum()):,} pixels filled",
             operator["remark"],
             _trust(self.provenance["ensemble"]),
+            self.provenance["remark"],
         ]
         if self.zoom != (1.0, 1.0):
             said.append(f"it predicts the input to {min(operator['consistency_db']):.1f} dB")

@@ -143,6 +143,15 @@ def test_where_a_crop_shows_nothing_nothing_is_made_up():
     assert np.all(result.image[:, -64:] == 7.0)
 
 
+def test_where_no_crop_shows_anything_the_frame_is_restored_as_a_whole():
+    y = np.full((400, 160), np.nan)
+    y[:100], y[300:] = 5.0, 7.0
+    recipe = Recipe().override({"compute.crop": 128})
+    assert len(planned(recipe, observation_of(y), CPU)[0]) == 1
+    y[0, 0] = 6.0
+    assert len(planned(recipe, observation_of(y), CPU)[0]) > 1
+
+
 def test_finishing_leaves_the_crops_not_reached_empty():
     recipe = Recipe().override({**QUICK, "compute.crop": 128})
     run = restore(recipe, observation_of(noisy(160, 600)), snapshot_every=6)
