@@ -342,10 +342,10 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
                 ("fit", iterate.member, iterate.members),
             )
             where = "".join(f"{what} {at + 1} of {n}, " for what, at, n in counts if n > 1)
+            remark = f" ({iterate.remark})" if iterate.remark else ""
             self._say(
                 f"Running: {where}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
-                f" at step {iterate.steps} at the latest."
-                + (f" ({iterate.remark})" if iterate.remark else ""),
+                f" at step {iterate.steps} at the latest{remark}.",
                 error=False,
             )
         # napari's progress bar runs the event loop, which may call us again: never from inside.
