@@ -91,3 +91,27 @@ def test_an_empty_frame_is_named(noisy):
     stack = np.stack([noisy, np.full_like(noisy, np.nan)])
     with pytest.raises(ObservationError, match="T=1"):
         Observation.from_array(stack, axes="TYX")
+
+
+class TestAPart:
+    rng = np.random.default_rng(0)
+    array, sigma = rng.normal(100, 5, (60, 80)), rng.uniform(1, 2, (60, 80))
+    guide, psf = rng.normal(size=(120, 160)), rng.uniform(size=(60, 80))
+
+    def whole(self):
+        observation = Observation.from_array(self.array, axes="YX", sigma=self.sigma)
+        return observation.with_extra("guide", self.guide).with_extra("psf", self.psf)
+
+    def test_takes_its_part_of_the_companions(self):
+        part = self.whole().crop(slice(10, 42), slice(5, 45))
+        np.testing.assert_array_equal(part.y[0, 0, 0], self.array[10:42, 5:45].astype(np.float32))
+        sigma, guide, psf = (part.extras[name][0, 0, 0] for name in ("sigma", "guide", "psf"))
+        np.testing.assert_array_equal(sigma, self.sigma[10:42, 5:45].astype(np.float32))
+        np.testing.assert_array_equal(guide, self.guide[20:84, 10:90].astype(np.float32))
+        np.testing.assert_array_equal(psf, self.psf.astype(np.float32))
+
+    def test_and_another_below_it_are_the_whole(self):
+        whole = self.whole()
+        upper, lower = (whole.crop(rows, slice(0, 80)) for rows in (slice(0, 32), slice(32, 60)))
+        again = upper.below([lower])
+        assert again.digest() == whole.digest()
