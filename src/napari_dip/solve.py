@@ -16,10 +16,11 @@ from napari_dip.prior import Prior
 from napari_dip.problem import Problem
 from napari_dip.result import Wish
 from napari_dip.settings import Settings
-from napari_dip.stopping import SETTLED, Watch, step_of_least
+from napari_dip.stopping import SETTLED, Apart, Watch, step_of_least
 from napari_dip.torch_import import torch
 
 TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
+IN_A_ROW = 50  # steps that are worse for the stars, after which they are learnt
 CHECK = 10  # steps between two looks at the stopping statistic, so that no step waits for the host
 
 
@@ -90,9 +91,10 @@ def solve(
     optimiser = torch.optim.Adam(
         prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
     )
-    losses, statistics, apart = torch.zeros((3, solver.max_steps), device=problem.y.device)
+    losses, statistics, misfits = torch.zeros((3, solver.max_steps), device=problem.y.device)
     average = running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
-    best, stars = _Best(running), _Best(running)
+    best = _Best(running)
+    stars = _LastAsGood(running, watch.apart) if watch.apart else None
     reason, wish, last_tick = "", Wish(), time.monotonic()
     step = 0
     while not reason:
@@ -109,9 +111,8 @@ def solve(
             losses[step - 1], statistics[step - 1] = loss.detach(), statistic
             newest = step <= SETTLED or not watch.keeps_least
             best.offer(average, statistic, newest=newest)
-            if watch.apart:
-                apart[step - 1] = watch.apart.error(average)
-                stars.offer(average, apart[step - 1], newest=step <= SETTLED)
+            if stars:
+                misfits[step - 1] = stars.offer(average, step)
         if step % CHECK == 0:
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
@@ -123,7 +124,7 @@ def solve(
                     )
             else:
                 reason = watch.reason_to_stop(seen) or ""
-                if watch.apart and not watch.reason_to_stop(apart[:step].cpu().numpy()):
+                if stars and not watch.reason_to_stop(misfits[:step].cpu().numpy()):
                     reason = ""
         if step == solver.max_steps and not reason:
             reason = f"all {step} steps were taken"
@@ -138,10 +139,9 @@ def solve(
     course = statistics[:step].cpu().numpy()
     chosen = step_of_least(course) if watch.keeps_least else step
     x = best.average
-    if watch.apart:
-        x = torch.lerp(x, stars.average, _softened(watch.apart.pixels))
-        last = step_of_least(apart[:step].cpu().numpy())
-        reason += f" (stars and the like are from step {last})"
+    if stars:
+        x = torch.lerp(x, stars.average, _softened(stars.pixels))
+        reason += f" (stars and the like are from step {int(stars.step)})"
     return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
 
 
@@ -156,6 +156,38 @@ class _Best:
         better = torch.ones_like(statistic).bool() if newest else statistic < self._least
         self.average = torch.where(better, average, self.average)
         self._least = torch.where(better, statistic, self._least)
+
+
+class _LastAsGood:
+    """The last running average whose stars are not worse, beyond one standard error, than the best's.
+
+    A step too early leaves out light that the data show; one too late leaves in some noise. After many
+    steps in a row that are worse, none is taken but a better one: some would seem as good by chance.
+
+    References
+    ----------
+    .. [1] Breiman, Friedman, Olshen, Stone, "Classification and regression trees" (1984), section
+           3.4.3, where the rule chooses among the simpler ones.
+    """
+
+    def __init__(self, start: torch.Tensor, apart: Apart) -> None:
+        self.average, self.pixels, self._apart, self._errors = start, apart.pixels, apart, start
+        self.step, self._worse = torch.zeros((2,), device=start.device)
+        self._least = torch.full((), torch.inf, device=start.device)
+
+    def offer(self, average: torch.Tensor, step: int) -> torch.Tensor:
+        """Take it if it is as good; the stars' misfit, infinite if it is not."""
+        errors = torch.where(self.pixels, self._apart.errors(average), 0.0)
+        better = errors.sum() < self._least
+        self._least = torch.where(better, errors.sum(), self._least)
+        self._errors = torch.where(better, errors, self._errors)
+        beside = errors - self._errors
+        good = beside.sum() <= beside.square().sum().sqrt()
+        good &= better | (self._worse < IN_A_ROW)
+        self._worse = torch.where(good, 0, self._worse + 1)
+        self.average = torch.where(good, average, self.average)
+        self.step = torch.where(good, step, self.step)
+        return torch.where(good, self._apart.misfit(average), torch.inf)
 
 
 def _softened(pixels: torch.Tensor) -> torch.Tensor:

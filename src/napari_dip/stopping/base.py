@@ -29,8 +29,10 @@ class Apart(NamedTuple):
 
     pixels: torch.Tensor
     """Which, (C, H, W)."""
-    error: Callable[[torch.Tensor], torch.Tensor]
-    """Their statistic of a step, a scalar, of the running average (C, H, W)."""
+    errors: Callable[[torch.Tensor], torch.Tensor]
+    """The error of every pixel of the running average (C, H, W), as data see it that were not fitted."""
+    misfit: Callable[[torch.Tensor], torch.Tensor]
+    """How far they are from the data that were, a scalar; they are learnt when it no longer falls."""
 
 
 class Watch(ABC):
@@ -55,7 +57,7 @@ class Watch(ABC):
     probe: torch.Tensor | None = None
     """Numbers in data units whose covariance with x is that of the data's own noise; None for none."""
     apart: Apart | None = None
-    """Pixels that have a best step of their own; the run goes on until both were found."""
+    """Pixels that have a best step of their own; the run goes on until they are learnt."""
 
 
 class StoppingSettings(Settings, ABC):

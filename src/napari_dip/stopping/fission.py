@@ -19,7 +19,8 @@ class Fission(Patient):
 
     No pixel is left out, and the half that is fitted has hardly more noise than the data. The noise
     has to be known, and how much of it neighbouring pixels share. Stars, pixels with more than twice the
-    usual noise or far above it, are learnt later than the sky: they have a best step of their own.
+    usual noise or far above it, are learnt later than the sky. They are taken from the last step that
+    is not worse for them, beyond chance, than their best one; the run ends when they are learnt.
 
     References
     ----------
@@ -33,34 +34,41 @@ class Fission(Patient):
 
     def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
         fitted, judge = problem.split(None, self.strength, problem.generator(generator))
-        halves = _Halves(problem, judge)
+        halves = _Halves(problem, fitted, judge)
         half = "error of the half that was not fitted"
         probe = problem.y - judge.y
         watch = PatientWatch(self, fitted, halves.error, half, problem.observed, probe)
-        watch.apart = None if halves.stars is None else Apart(halves.stars[0], halves.stars_error)
+        watch.apart = halves.apart()
         return watch
 
 
 class _Halves:
     """Two halves of the data: what the one that was not fitted says of the running average."""
 
-    def __init__(self, problem: Problem, judge: Problem) -> None:
-        self._problem, self._judge = problem, judge
+    def __init__(self, problem: Problem, fitted: Problem, judge: Problem) -> None:
+        self._problem, self._fitted, self._judge = problem, fitted, judge
         # The noise that was added to both is no error of the image.
         self._added = judge.likelihood.nll(problem.y, judge.y)
-        stars = _stars(problem) if problem.operator.copies else None
-        self.stars = stars if stars is not None and stars.any() else None
-        self._usual = problem.observed if self.stars is None else problem.observed & ~self.stars
+        self._stars = _stars(problem)
+        self._usual = problem.observed & ~self._stars
         self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def error(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The mean error of the running average (C, H, W), without the stars; a scalar."""
         return mean_over(self._usual, self._errors(average))
 
-    def stars_error(self, average: torch.Tensor) -> torch.Tensor:
-        """The same of the stars alone."""
-        assert self.stars is not None
-        return mean_over(self.stars, self._errors(average))
+    def apart(self) -> Apart | None:
+        """The stars, if there are any."""
+        stars, problem = self._stars, self._problem
+        if not stars.any():
+            return None
+
+        def misfit(average: torch.Tensor) -> torch.Tensor:
+            return mean_over(
+                stars, self._fitted.likelihood.nll(problem.predicted(average), self._fitted.y)
+            )
+
+        return Apart(stars[0], lambda average: self._errors(average)[0], misfit)
 
     def _errors(self, average: torch.Tensor) -> torch.Tensor:
         """The error of each datum, (T, C, Y, X); asked for twice a step."""
@@ -71,7 +79,12 @@ class _Halves:
 
 
 def _stars(problem: Problem) -> torch.Tensor:
-    """The data with more noise than usual, or far from the usual level, (T, C, Y, X); a minority."""
+    """The data with more noise than usual, or far from the usual level, (T, C, Y, X); a minority.
+
+    None where a datum shows more than one place of the scene.
+    """
+    if not problem.operator.copies:
+        return torch.zeros_like(problem.observed)
     smooth = problem.smoothed
     noise = problem.likelihood.random(smooth).expand_as(smooth)
     usual = _usual(noise, problem.observed)
