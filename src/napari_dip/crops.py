@@ -1,4 +1,4 @@
-"""Crops: a large frame is restored part by part, as memory allows, and joined without seams."""
+"""Crops: a large frame is restored part by part, as memory allows, and the parts are joined."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_dip.compute import memory_errors_explained
 from napari_dip.crops import Means, Mosaic, sample
-from napari_dip.errors import DeviceError, MemoryFullError
+from napari_dip.errors import MemoryFullError
 from napari_dip.observation import Flags, Floats, Observation
 from napari_dip.operators import Operator
 from napari_dip.recipe import Recipe
@@ -211,9 +211,9 @@ class _Parts:
             try:
                 with memory_errors_explained(self._means.device):
                     return (yield from self._in_crops(snapshot_every))
-            except MemoryFullError as error:
+            except MemoryFullError:
                 if not self._means.lessen(self.crops, self._recipe):
-                    raise DeviceError(str(error)) from error
+                    raise
 
     def _in_crops(self, snapshot_every: int | None) -> Generator[Tick, Wish | None, None]:
         like = None
