@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -21,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -38,6 +39,12 @@ from napari_dip.io import (
 from napari_dip.io.target import clear_unfinished, replacing
 from napari_dip.observation import Floats, Observation
 from napari_dip.recipe import Recipe
+
+Workers: TypeAlias = "Callable[[], AbstractContextManager[Executor]]"
+
+SUMMARY = "napari-dip-summary.csv"
+JUDGED = 2048  # pixels along each side of what tells the noise before and after
+TICK = 0.2  # seconds between two looks whether to stop
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,11 @@ def perform(job: Job) -> Row:
 
 
 def batch(
-    jobs: Iterable[Job], workers: Callable[[], AbstractContextManager[Executor]], at_once: int
+    jobs: Iterable[Job],
+    workers: Workers,
+    at_once: int,
+    *,
+    stop: threading.Event | None = None,
 ) -> Iterator[Row]:
     """Perform all jobs and yield a row for each as it is done.
 
@@ -230,18 +241,25 @@ def batch(
     workers : callable
         Makes an executor for as long as it is entered: `local_workers`, `dask_workers`.
     at_once : int
-        How many jobs the executor is given at a time.
+        How many jobs the executor is given at a time; they are begun in their order.
+    stop : Event, optional
+        Once it is set the jobs that are under way are given up, within a moment.
+
+    Raises
+    ------
+    CancelledError
+        When it was stopped.
     """
-    left = deque(jobs)
+    left, stop = deque(jobs), stop or threading.Event()
     while left:
-        for suspect in (yield from _until_a_death(left, workers, at_once)):
-            if (yield from _until_a_death(deque([suspect]), workers, 1)):
+        for suspect in (yield from _until_a_death(left, workers, at_once, stop)):
+            if (yield from _until_a_death(deque([suspect]), workers, 1, stop)):
                 why = "its process died twice: is the memory full? Use fewer workers, or a smaller crop"
                 yield _failed(suspect, why)
 
 
 def _until_a_death(
-    left: deque[Job], workers: Callable[[], AbstractContextManager[Executor]], at_once: int
+    left: deque[Job], workers: Workers, at_once: int, stop: threading.Event
 ) -> Generator[Row, None, list[Job]]:
     """Take jobs from `left` until it is empty or a process dies; return those that were under way."""
     running: dict[Future[Row], Job] = {}
@@ -254,7 +272,9 @@ def _until_a_death(
                     running[executor.submit(perform, job)] = job
                 except BrokenExecutor:
                     suspects.append(job)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            if stop.is_set():
+                raise CancelledError
+            for future in wait(running, TICK, FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
                     row = future.result()
@@ -392,10 +412,13 @@ def _is_done(job: Job, recipe: Recipe, observation: Observation) -> bool:
 
 
 def _noise(y: Floats) -> float:
-    """The median of the noise estimated in each plane of `y` (T, C, Z, Y, X)."""
+    """The median of the noise estimated in the middle of each plane of `y` (T, C, Z, Y, X)."""
     from napari_dip.noise import estimate_sigma
 
-    return float(np.median([estimate_sigma(plane) for plane in y.reshape(-1, *y.shape[-2:])]))
+    rows, columns = (slice(max(0, (n - JUDGED) // 2), (n + JUDGED) // 2) for n in y.shape[-2:])
+    middle = y[..., rows, columns]
+    planes = middle.reshape(-1, *middle.shape[-2:])
+    return float(np.median([estimate_sigma(plane) for plane in planes]))
 
 
 def _failed(job: Job, reason: str) -> Row:

@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from napari_dip.batch import (
+    SUMMARY,
     Job,
     Row,
     batch,
@@ -39,11 +40,9 @@ from napari_dip.errors import ReadError, RestoreError, SettingsError, WriteError
 from napari_dip.io import first_image, images, recipe_of, write
 from napari_dip.io.file_image import FileImage
 from napari_dip.observation import Observation
-from napari_dip.recipe import Recipe, presets
+from napari_dip.recipe import Level, Recipe, presets
 from napari_dip.result import Result, Wish
 from napari_dip.settings import walk
-
-SUMMARY = "napari-dip-summary.csv"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,6 +82,9 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
 ]
+AtLevel = Annotated[
+    Level | None, typer.Option(help="Fast for a first look, best for the mean of four fits.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random number.")]
 
@@ -97,6 +99,7 @@ def run(
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The FITS or TIFF file to write.")],
     holes: Holes = None,
     companions: Companions = None,
+    level: AtLevel = None,
     changes: Changes = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -105,7 +108,7 @@ def run(
 
     A file may be followed by the name of its extension, in brackets: psf=frame.fits[PSF].
     """
-    chosen = _recipe(recipe, changes, seed)
+    chosen = _recipe(recipe, level, changes, seed)
     job = Job(
         tuple(sources),
         str(target),
@@ -138,6 +141,7 @@ def run_batch(
     ] = None,
     holes: Holes = None,
     companions: Companions = None,
+    level: AtLevel = None,
     changes: Changes = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -148,7 +152,7 @@ def run_batch(
     the same line again.
     """
     jobs = jobs_for(
-        _recipe(recipe, changes, seed),
+        _recipe(recipe, level, changes, seed),
         inputs,
         folder,
         holes=None if holes is None else str(holes),
@@ -251,9 +255,12 @@ def _options(
         raise typer.Exit
 
 
-def _recipe(name: str, changes: list[str] | None, seed: int | None) -> Recipe:
+def _recipe(name: str, level: Level | None, changes: list[str] | None, seed: int | None) -> Recipe:
+    recipe = _named(name)
+    if level is not None:
+        recipe = recipe.at_level(level)
     settings = dict(_change(text) for text in changes or [])
-    return _named(name).override(settings if seed is None else settings | {"seed": seed})
+    return recipe.override(settings if seed is None else settings | {"seed": seed})
 
 
 def _named(name: str) -> Recipe:

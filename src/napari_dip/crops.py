@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from napari_dip import arrays
 from napari_dip.observation import Floats, Observation
 from napari_dip.recipe import Recipe
 from napari_dip.torch_import import torch
@@ -52,7 +53,7 @@ class Mosaic:
     _weights: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        self._weights = np.zeros(self.planes.shape[-2:], np.float32)
+        self._weights = arrays.full(self.planes.shape[-2:], 0, np.float32)
 
     def add(self, crop: Crop, values: Floats) -> None:
         """The planes (..., y, x) of one more crop."""

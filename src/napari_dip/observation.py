@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_dip import arrays
 from napari_dip.errors import ObservationError
 
 CANONICAL_AXES = "TCZYX"
@@ -82,7 +83,7 @@ class Observation:
     @classmethod
     def from_array(
         cls,
-        array: ArrayLike,
+        array: ArrayLike | arrays.Lazy,
         *,
         axes: str,
         holes: ArrayLike | None = None,
@@ -94,7 +95,8 @@ class Observation:
         Parameters
         ----------
         array : any real dtype
-            The image; its values are kept as float32, in their own units.
+            The image; its values are kept as float32, in their own units. A lazy one (dask, zarr, a
+            mapped file) is read a part at a time; what does not fit the memory lies in a temporary file.
         axes : str
             One letter for each axis of `array`, from T (time), C (channel), Z (depth), Y, X.
         holes : bool or integer, optional
@@ -118,25 +120,21 @@ class Observation:
         >>> Observation.from_array(rgb, axes="YXC").y.shape
         (1, 3, 1, 48, 64)
         """
-        data = np.asarray(array)
+        data = arrays.lazy(array)
         axes = _checked_axes(axes, data)
         if not (np.issubdtype(data.dtype, np.number) or data.dtype == np.bool_):
             raise ObservationError(f"pixels of type {data.dtype} are not numbers; give a real array")
-        if np.iscomplexobj(data):
+        if np.issubdtype(data.dtype, np.complexfloating):
             raise ObservationError(
                 "the image is complex; restore its real and imaginary parts, or its magnitude"
             )
-        with np.errstate(over="ignore"):
-            y = _canonical(data, axes).astype(np.float32)
-        observed = np.isfinite(y)
-        if np.any(~observed & np.isfinite(_canonical(data, axes))):
-            raise ObservationError("pixel values above 3.4e38 do not fit float32; rescale the image")
+        y, observed = _read(data, axes)
         extras = {}
         if holes is not None:
             observed &= ~_flagged(holes, data.shape, axes)
         if sigma is not None:
             deviation = _companion(sigma, "sigma", data.shape, axes).astype(np.float32)
-            extras["sigma"] = np.broadcast_to(deviation, y.shape).copy()
+            extras["sigma"] = arrays.copied(np.broadcast_to(deviation, y.shape))
             observed &= np.isfinite(extras["sigma"]) & (extras["sigma"] > 0)
         y[~observed] = np.nan
         _check_something_to_restore(y, observed)
@@ -186,8 +184,7 @@ class Observation:
     @property
     def is_flat(self) -> bool:
         """Whether all observed pixels have the same value, or there are none."""
-        seen = self.y[self.observed]
-        return not seen.size or bool(seen.min() == seen.max())
+        return _is_flat(self.y, self.observed)
 
     def with_extra(self, name: str, array: ArrayLike, *, axes: str = "") -> Observation:
         """The same observation with a companion that an operator or a code asks for.
@@ -246,14 +243,38 @@ class Observation:
         kept = [letter for letter in CANONICAL_AXES if letter in axes]
         absent = tuple(i for i, letter in enumerate(CANONICAL_AXES) if letter not in axes)
         squeezed = canonical.squeeze(axis=absent)
-        return np.array(squeezed.transpose([kept.index(a) for a in axes]), order="C")
+        return arrays.copied(squeezed.transpose([kept.index(a) for a in axes]))
 
     def digest(self) -> str:
         """SHA-256 of the data and of what is missing: two equal digests are the same input."""
         seen = hashlib.sha256(repr((self.axes, self.y.shape)).encode())
         for array in (self.y, self.observed, *self.extras.values()):
-            seen.update(np.ascontiguousarray(array).tobytes())
+            seen.update(np.ascontiguousarray(array).data)
         return seen.hexdigest()
+
+
+def _read(data: arrays.Lazy, axes: str) -> tuple[Floats, Flags]:
+    """The pixels in canonical axes, and which are finite, a part at a time."""
+    sizes = dict(zip(axes, data.shape, strict=True))
+    shape = tuple(sizes.get(letter, 1) for letter in CANONICAL_AXES)
+    y, observed = arrays.empty(shape, np.float32), arrays.empty(shape, np.bool_)
+    for place in arrays.blocks(shape):
+        own = tuple(place[CANONICAL_AXES.index(letter)] for letter in axes)
+        part = _canonical(np.asarray(data[own]), axes)
+        with np.errstate(over="ignore"):
+            y[place] = part
+        observed[place] = np.isfinite(y[place])
+        if np.any(~observed[place] & np.isfinite(part)):
+            raise ObservationError("pixel values above 3.4e38 do not fit float32; rescale the image")
+    return y, observed
+
+
+def _is_flat(y: Floats, observed: Flags) -> bool:
+    """Whether all observed pixels have the same value, or there are none."""
+    low, high = (
+        by(y, where=observed, initial=start) for by, start in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    return bool(low >= high)
 
 
 def _part(name: str, extra: Floats, y: Floats, rows: slice, columns: slice) -> Floats:
@@ -266,12 +287,13 @@ def _part(name: str, extra: Floats, y: Floats, rows: slice, columns: slice) -> F
     ]
 
 
-def _checked_letters(axes: str, data: NDArray[Any], name: str) -> str:
+def _checked_letters(axes: str, data: arrays.Lazy, name: str) -> str:
     """`axes` in capitals, samples as channels, if they can be those of `data`."""
     axes = axes.upper().replace("S", "C")
-    if len(axes) != data.ndim:
+    if len(axes) != len(data.shape):
         raise ObservationError(
-            f"axes '{axes}' name {len(axes)} axes but the {name} has {data.ndim}, of shape {data.shape}"
+            f"axes '{axes}' name {len(axes)} axes but the {name} has {len(data.shape)}, of shape"
+            f" {data.shape}"
         )
     if unknown := set(axes) - set(CANONICAL_AXES):
         raise ObservationError(
@@ -290,7 +312,7 @@ def _likely_axes(data: NDArray[Any], image_axes: str) -> str:
     return CANONICAL_AXES[-data.ndim :]
 
 
-def _checked_axes(axes: str, data: NDArray[Any]) -> str:
+def _checked_axes(axes: str, data: arrays.Lazy) -> str:
     axes = _checked_letters(axes, data, "array")
     height, width = (data.shape[axes.index(a)] for a in "YX")
     if min(height, width) < SMALLEST_SIDE:
@@ -335,9 +357,10 @@ def _check_something_to_restore(y: Floats, observed: Flags) -> None:
             f"no pixel is observed in the frame at T={t}, Z={z} (counted from 0); leave it out"
         )
     for t, z in np.ndindex(y.shape[0], y.shape[2]):
-        seen = y[t, :, z][observed[t, :, z]]
-        if seen.min() == seen.max():
+        seen = y[t, :, z], observed[t, :, z]
+        if _is_flat(*seen):
             where = f" of the frame at T={t}, Z={z} (counted from 0)" if per_frame.size > 1 else ""
             raise ObservationError(
-                f"all observed pixels{where} have the same value, {seen[0]:g}: there is no image"
+                f"all observed pixels{where} have the same value, {np.nanmin(seen[0]):g}:"
+                " there is no image"
             )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field
 
@@ -30,6 +30,22 @@ from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
 from napari_dip.stopping import AnyStopping
 from napari_dip.stopping.automatic import Automatic
+
+Level = Literal["fast", "balanced", "best"]
+
+# What each level changes of a preset. Chosen by measurement: docs/performance.md.
+_LEVELS: Mapping[Level, Mapping[str, Any]] = {
+    "fast": {
+        "network.channels": 16,
+        "network.upsampling": "nearest",
+        "stopping.patience": 80,
+        "stopping.relative_patience": 0.2,
+        "solver.max_steps": 1000,
+        "ensemble.members": 1,
+    },
+    "balanced": {},
+    "best": {"ensemble.members": 4},
+}
 
 
 class Recipe(Settings):
@@ -119,6 +135,27 @@ class Recipe(Settings):
         """Every setting as JSON, defaults too: what a file or a colleague needs to repeat the run."""
         return self.model_dump_json(indent=indent)
 
+    def at_level(self, level: Level) -> Self:
+        """The same task at another speed: ``"fast"``, ``"balanced"`` (as it is) or ``"best"``.
+
+        Fast is a narrower network that stops sooner, fitted once; best is the mean of four fits.
+        Settings that the recipe's network or stop does not have are left out.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such level.
+        """
+        if level not in _LEVELS:
+            raise SettingsError(f"there is no level '{level}'; there are {', '.join(LEVELS)}")
+        groups = self.model_dump()
+        known = {
+            name: value
+            for name, value in _LEVELS[level].items()
+            if name.partition(".")[2] in groups[name.partition(".")[0]]
+        }
+        return self.override(known)
+
     def override(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some settings changed, named by dots: ``{"noise.sigma": 12.0}``.
 
@@ -141,6 +178,9 @@ class Recipe(Settings):
                 group.clear()
             group[last] = value
         return self.parse(values, source="recipe")
+
+
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 def every_extra() -> tuple[str, ...]:

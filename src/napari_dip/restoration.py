@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_dip import arrays
 from napari_dip.compute import memory_errors_explained
 from napari_dip.crops import Means, Mosaic, sample
 from napari_dip.errors import MemoryFullError
@@ -50,7 +51,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     ------
     Iterate
         Several times a second. Send a `Wish` for an image or for an early end; stop asking to
-        pause; `close()` to cancel.
+        pause; `close()` to cancel. Of frames that do not fit the memory there is no image.
 
     Returns
     -------
@@ -91,11 +92,11 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         if number == 0:
             channels, *sides = parts.image.planes.shape
             shape = (1 if jointly else len(observation.y), channels, observation.y.shape[2], *sides)
-            image, filled, zoom = blank(shape), np.zeros(shape, bool), parts.zoom
+            image, filled, zoom = blank(shape), arrays.full(shape, 0, np.bool_), parts.zoom
             uncertainty = blank(shape) if recipe.ensemble.members > 1 else image
         while tick is not None:
             preview = None
-            if tick.image is not None:
+            if tick.image is not None and arrays.fits_memory(image.shape):
                 image[here] = parts.preview(tick.image)
                 preview = observation.as_input(image, axes)
             wish = yield Iterate(
@@ -247,7 +248,7 @@ class _Parts:
         shape = (channels, round(self.zoom[0] * height), round(self.zoom[1] * width))
         self.image, self.uncertainty = Mosaic(blank(shape), self.zoom), Mosaic(blank(shape), self.zoom)
         self.residual = Mosaic(blank((times, channels, height, width)))
-        self.filled = np.zeros(shape, bool)
+        self.filled = arrays.full(shape, 0, np.bool_)
 
     def _copy(self, part: Observation) -> None:
         """A part that shows one value only, or none: there is nothing to fit, nor to make up."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip import arrays
 from napari_dip.observation import Flags, Floats, Header
 
 
@@ -190,4 +191,4 @@ def _trust(ensemble: Mapping[str, Any]) -> str:
 
 def blank(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """An array of NaN: nothing is known there yet."""
-    return np.full(shape, np.nan, np.float32)
+    return arrays.full(shape, np.nan, np.float32)

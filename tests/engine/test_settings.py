@@ -30,6 +30,23 @@ def test_override_changes_one_setting_and_leaves_the_rest():
     assert changed.override({"noise.sigma": None, "seed": 0}) == recipe
 
 
+def test_levels_change_a_preset_s_speed_and_leave_its_task():
+    for name in presets():
+        recipe = Recipe.preset(name)
+        assert recipe.at_level("balanced") == recipe
+        fast, best = recipe.at_level("fast"), recipe.at_level("best")
+        assert (fast.network.channels, fast.ensemble.members, best.ensemble.members) == (16, 1, 4)
+        for kept in ("operator", "noise", "code", "regularisers", "keep_observed"):
+            assert getattr(fast, kept) == getattr(best, kept) == getattr(recipe, kept)
+    with pytest.raises(SettingsError, match="fast, balanced, best"):
+        recipe.at_level("slow")
+
+
+def test_a_level_leaves_out_what_the_recipe_does_not_have():
+    decoder = Recipe.preset("denoise").override({"network.kind": "deep-decoder"})
+    assert decoder.at_level("fast").network.kind == "deep-decoder"
+
+
 def test_changing_a_kind_starts_from_its_own_defaults():
     recipe = Recipe.preset("denoise").override({"stopping.kind": "fixed", "solver.max_steps": 7})
     assert recipe.stopping.kind == "fixed"

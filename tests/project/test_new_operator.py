@@ -56,12 +56,12 @@ from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari_dip.plugin.dock import DenoiseDock
 dock = DenoiseDock(ViewerModel())
-choice = dock.advanced.entry("operator.kind")
+choice = dock.form.advanced.entry("operator.kind")
 assert "mirror" in choice.choices, choice.choices
 choice.value = "mirror"
-assert "returns" in dock.advanced.entry("operator.tint").tooltip
-assert dock._layers.isRowVisible(dock.extras["glass"])
-assert dock.recipe().operator.tint == 0.5
+assert "returns" in dock.form.advanced.entry("operator.tint").tooltip
+assert dock.form.rows.isRowVisible(dock.extras["glass"])
+assert dock.form.recipe().operator.tint == 0.5
 """
 
 

@@ -18,9 +18,9 @@ def open_dock(viewer, qtbot):
     def open_dock(name="Denoise"):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
         for setting, value in QUICK.items():
-            dock.advanced.entry(f"network.{setting}").value = value
-        dock.advanced.entry("stopping.kind").value = "fixed"
-        dock.advanced.entry("solver.max_steps").value = 1_000_000
+            dock.form.advanced.entry(f"network.{setting}").value = value
+        dock.form.advanced.entry("stopping.kind").value = "fixed"
+        dock.form.advanced.entry("solver.max_steps").value = 1_000_000
         return dock
 
     return open_dock
@@ -62,7 +62,7 @@ def test_run_preview_pause_resume_finish_then_cancel(viewer, open_dock, picture,
     click(dock.run_button, qtbot)
     wait(lambda: len(previews) >= 2)
     assert "a - restoring" in names(viewer)
-    assert not dock.common.enabled
+    assert not dock.form.common.enabled
 
     click(dock.pause_button, qtbot)
     qtbot.wait(300)
@@ -111,7 +111,7 @@ def test_nan_are_holes_by_themselves(viewer, open_dock, picture, qtbot, wait):
     dock = open_dock("Inpaint")
     picture[20:24, 30:34] = np.nan
     viewer.add_image(picture, name="a", contrast_limits=(50, 150))
-    dock.advanced.entry("solver.max_steps").value = 30
+    dock.form.advanced.entry("solver.max_steps").value = 30
     click(dock.run_button, qtbot)
     wait(lambda: dock.session.state == State.IDLE)
     restored = viewer.layers["a - restored"].data
@@ -148,7 +148,7 @@ def test_the_wheel_scrolls_the_dock_and_changes_nothing(viewer, open_dock):
     from qtpy.QtWidgets import QApplication
 
     dock = open_dock()
-    seed = dock.common.entry("seed")
+    seed = dock.form.common.entry("seed")
     event = QWheelEvent(
         QPointF(5, 5), QPointF(5, 5), QPoint(0, 120), QPoint(0, 120), Qt.MouseButton.NoButton,
         Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
@@ -160,7 +160,7 @@ def test_the_wheel_scrolls_the_dock_and_changes_nothing(viewer, open_dock):
 def test_a_wrong_entry_is_told_before_anything_runs(viewer, open_dock, picture, qtbot):
     dock = open_dock()
     viewer.add_image(picture, name="a")
-    dock.common.entry("noise.sigma").value = "much"
+    dock.form.common.entry("noise.sigma").value = "much"
     click(dock.run_button, qtbot)
     assert "noise.gaussian.sigma" in dock.status.text() or "noise.sigma" in dock.status.text()
     assert dock.session.state == State.IDLE
@@ -215,13 +215,13 @@ def test_a_cancelled_run_gives_its_memory_back(viewer, open_dock, picture, qtbot
 
 def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer, open_dock):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
-    assert dock.recipe().keep_observed
-    assert dock.common.entry("keep_observed").value is True
-    assert "[data units]" in dock.common.entry("noise.sigma").tooltip
-    dock.common.entry("noise.sigma").value = "1e-20"
-    assert dock.recipe().noise.sigma == 1e-20
-    dock.common.entry("noise.sigma").value = ""
-    assert dock.recipe().noise.sigma is None
+    assert dock.form.recipe().keep_observed
+    assert dock.form.common.entry("keep_observed").value is True
+    assert "[data units]" in dock.form.common.entry("noise.sigma").tooltip
+    dock.form.common.entry("noise.sigma").value = "1e-20"
+    assert dock.form.recipe().noise.sigma == 1e-20
+    dock.form.common.entry("noise.sigma").value = ""
+    assert dock.form.recipe().noise.sigma is None
 
 
 @pytest.mark.parametrize(
@@ -237,37 +237,49 @@ def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer,
 )
 def test_each_dock_opens_on_its_task(viewer, name, preset):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
-    assert dock.task.currentText() == Recipe.preset(preset).title
+    assert dock.form.task.currentText() == Recipe.preset(preset).title
     assert as_told(dock) == Recipe.preset(preset)
 
 
 def test_every_task_s_form_gives_back_its_preset_and_keeps_what_is_the_person_s(viewer):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
-    dock.common.entry("seed").value = 7
-    for row in range(dock.task.count()):
-        dock.task.setCurrentIndex(row)
+    dock.form.common.entry("seed").value = 7
+    for row in range(dock.form.task.count()):
+        dock.form.task.setCurrentIndex(row)
         told = as_told(dock)
-        assert told == Recipe.preset(dock.task.currentData()).override({"seed": told.seed})
+        assert told == Recipe.preset(dock.form.task.currentData()).override({"seed": told.seed})
     assert told.seed == 7
+
+
+def test_another_quality_keeps_what_was_said_of_the_image(viewer, picture):
+    viewer.add_image(picture)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    dock.form.common.entry("noise.sigma").value = "12"
+    dock.form.level.setCurrentText("best")
+    assert (dock.form.recipe().noise.sigma, dock.form.recipe().ensemble.members) == (12.0, 4)
+    dock.form.common.entry("noise.sigma").value = "much"
+    dock.form.level.setCurrentText("balanced")
+    assert "noise.sigma" in dock.status.text()
+    assert as_told(dock) == Recipe.preset("denoise")
 
 
 def as_told(dock):
     """The dock's recipe, but for the core that it leaves to the window."""
-    return dock.recipe().override({"compute.threads": None})
+    return dock.form.recipe().override({"compute.threads": None})
 
 
 def test_choosing_a_task_brings_its_settings_and_asks_for_its_layers(viewer, open_dock, picture, qtbot):
     dock = open_dock()
     viewer.add_image(picture, name="a")
-    assert not dock._layers.isRowVisible(dock.extras["psf"])
-    dock.task.setCurrentIndex(dock.task.findText("Deconvolve"))
-    assert dock._layers.isRowVisible(dock.extras["psf"])
-    assert dock.recipe().operator.kind == "blur"
-    dock.common.entry("operator.fwhm").value = "4.5"
-    assert dock.recipe().operator.fwhm == 4.5
-    dock.task.setCurrentIndex(dock.task.findText("Restore with a guide"))
-    assert dock._layers.isRowVisible(dock.extras["guide"])
-    assert not dock._layers.isRowVisible(dock.extras["psf"])
+    assert not dock.form.rows.isRowVisible(dock.extras["psf"])
+    dock.form.task.setCurrentIndex(dock.form.task.findText("Deconvolve"))
+    assert dock.form.rows.isRowVisible(dock.extras["psf"])
+    assert dock.form.recipe().operator.kind == "blur"
+    dock.form.common.entry("operator.fwhm").value = "4.5"
+    assert dock.form.recipe().operator.fwhm == 4.5
+    dock.form.task.setCurrentIndex(dock.form.task.findText("Restore with a guide"))
+    assert dock.form.rows.isRowVisible(dock.extras["guide"])
+    assert not dock.form.rows.isRowVisible(dock.extras["psf"])
     assert dock.run_button.isEnabled()
 
 
@@ -280,7 +292,7 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, picture, q
     click(dock.run_button, qtbot)
     assert "is one exposure" in dock.status.text()
     viewer.layers.selection = {first, second}
-    dock.advanced.entry("solver.max_steps").value = 10
+    dock.form.advanced.entry("solver.max_steps").value = 10
     click(dock.run_button, qtbot)
     wait(lambda: dock.session.state == State.IDLE)
     assert viewer.layers["a - restored"].data.shape == picture.shape
@@ -289,9 +301,9 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, picture, q
 
 def test_shifts_are_written_as_lists(viewer, open_dock, picture, qtbot):
     dock = open_dock("Combine exposures")
-    dock.common.entry("operator.shifts").value = "[[0, 0], [1.5, -2]]"
-    assert dock.recipe().operator.shifts == ((0.0, 0.0), (1.5, -2.0))
+    dock.form.common.entry("operator.shifts").value = "[[0, 0], [1.5, -2]]"
+    assert dock.form.recipe().operator.shifts == ((0.0, 0.0), (1.5, -2.0))
     viewer.add_image(np.stack([picture, picture]), name="a", axis_labels=("t", "y", "x"))
-    dock.common.entry("operator.shifts").value = "1.5; 2"
+    dock.form.common.entry("operator.shifts").value = "1.5; 2"
     click(dock.run_button, qtbot)
     assert "is no list of numbers" in dock.status.text()

@@ -17,6 +17,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
+from napari_dip import arrays
 from napari_dip.errors import ReadError
 from napari_dip.io.file_image import FileImage
 from napari_dip.io.target import replacing
@@ -167,7 +168,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
     companions = [other for other in hdus if _belongs_to(other, hdu)]
     companions.sort(key=lambda other: not _marks(other, hdu))  # ours is of this very image
-    array, axes = _without_single_axes(_native(hdu.data), stored_header, path)
+    array, axes = _without_single_axes(_pixels(hdu), stored_header, path)
     sigma = next((_native_sigma(c) for c in companions if _name(c) in _SIGMAS), None)
     if sigma is not None and not np.any(sigma > 0):
         sigma = None  # a plane that nobody filled in
@@ -210,6 +211,20 @@ def _text(header: fits.Header) -> str:
     """The cards, one a line; characters that FITS forbids become spaces."""
     images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
     return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
+
+
+def _pixels(hdu: Any) -> NDArray[Any]:
+    """All pixels in data units and native byte order; a large image is read some rows at a time."""
+    if arrays.fits_memory(hdu.shape, np.float64):
+        return _native(hdu.data)
+    kind = hdu.section[tuple(slice(0, 1) for _ in hdu.shape)].dtype.newbyteorder("=")
+    pixels = arrays.empty(hdu.shape, kind)
+    planes = pixels.reshape(1, 1, -1, *hdu.shape[-2:])
+    for _, _, number, rows, _ in arrays.blocks(planes.shape):
+        plane = np.unravel_index(number.start, hdu.shape[:-2]) if hdu.shape[:-2] else ()
+        place = tuple(int(index) for index in plane)
+        planes[0, 0, number.start, rows] = hdu.section[(*place, rows, slice(None))]
+    return pixels
 
 
 def _native(data: NDArray[Any]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_dip import arrays
 from napari_dip.errors import ReadError
 from napari_dip.io.file_image import FileImage
 from napari_dip.io.target import replacing
@@ -125,7 +126,7 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
         raise ReadError(
             f"{path} promises {len(series.pages):,} planes and holds {present:,}; it is broken"
         )
-    array = series.asarray()
+    array = series.asarray(out=arrays.empty(series.shape, series.dtype.newbyteorder("=")))
     # One letter an axis: samples are channels; an axis without a meaning (Q, I ...) is time, for
     # which frames are restored one by one and nothing is mixed up.
     letters = ""
@@ -153,7 +154,7 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
         description=str(page.description or tiff.pages[0].description or ""),
     )
     return FileImage(
-        array.astype(array.dtype.newbyteorder("="), copy=False),
+        array,
         letters,
         flagged=_missing_planes(series, array),
         rgb=rgb,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import weakref
 from collections.abc import Callable
@@ -12,30 +11,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from napari.layers import Image, Labels
 from napari.utils import progress
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
     QApplication,
-    QComboBox,
-    QFormLayout,
     QGridLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_dip.errors import ObservationError, RestoreError
-from napari_dip.plugin.form import ACRONYMS, SettingsForm
+from napari_dip.plugin.form import ACRONYMS
 from napari_dip.plugin.layer_picker import LayerPicker
 from napari_dip.plugin.layers import axes_of, companions_of, is_companion
 from napari_dip.plugin.plot import CoursePlot
+from napari_dip.plugin.recipe_form import RecipeForm, spare_threads
+from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
 from napari_dip.plugin.session import Session, State
-from napari_dip.recipe import Recipe, every_extra, presets
+from napari_dip.recipe import Recipe, every_extra
 from napari_dip.result import Iterate
 
 if TYPE_CHECKING:
@@ -45,21 +40,10 @@ if TYPE_CHECKING:
 PREVIEW_SECONDS = 0.1  # ten frames a second at the most
 DRAWING_SHARE = 8  # for each second of drawing, seconds without
 SLOW_DRAWING = 0.03  # seconds; a window without a graphics card takes three times as long
-COMMON = ("noise", "keep_observed", "seed")
 RESTING = "Choose an image and press Run."
 
 
-class _CalmWheel(QObject):  # type: ignore[misc]
-    """Lets the wheel scroll the dock and not change the entry that happens to be under it."""
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
-            return True
-        return False
-
-
-class RestoreDock(QScrollArea):  # type: ignore[misc]
+class RestoreDock(ScrollingDock):
     """One task's dock, opened on its preset; it can do all tasks."""
 
     preset: ClassVar[str]
@@ -67,23 +51,16 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         viewer = self._viewer = napari_viewer  # napari gives the viewer to an argument of this name
         self.session = Session(viewer)
-        self._recipe = Recipe.preset(self.preset)
         self._activity: Any = None
-        self._docked = False
         self._quiet_until = self._next_preview = 0.0
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
-        self._calm = _CalmWheel(self)
-        self.task = QComboBox()
-        for name in presets():
-            self.task.addItem(Recipe.preset(name).title, name)
-        self.task.setCurrentIndex(self.task.findData(self.preset))
+        self.form = RecipeForm(self.preset)
         self.image = LayerPicker(viewer, Image)
         self.holes = LayerPicker(viewer, Labels, none="none painted")
         self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
         self.extras = {name: LayerPicker(viewer, Image, none="none") for name in every_extra()}
-        self._make_forms()
         self.run_button = QPushButton("Run")
         self.pause_button = QPushButton("Pause")
         self.finish_button = QPushButton("Finish and keep")
@@ -94,27 +71,13 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._choose_companions()
         self._lay_out()
         self._connect()
-        self._show_forms()
+        self._show_extras()
         self._show_state(State.IDLE)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As wide as the form needs, as high as there is room."""
-        return QSize(max(360, self.minimumSizeHint().width()), 640)
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Never so narrow that entries are cut off: there is no horizontal scrolling."""
-        body = self.widget()
-        bar = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
-        return QSize(bar + (body.minimumSizeHint().width() if body else 300), 200)
-
-    def event(self, event: QEvent) -> bool:
-        """Let the run go with the dock: napari takes a closed dock's widget out of its parent."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.session.cancel()
-                self._close_activity()
-            self._docked = self.parent() is not None
-        return bool(super().event(event))
+    def let_go(self) -> None:
+        """Cancel what runs."""
+        self.session.cancel()
+        self._close_activity()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Follow napari's theme."""
@@ -133,20 +96,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             picker.refresh()
         self._show_state(self.session.state)
 
-    def recipe(self) -> Recipe:
-        """The recipe as the form stands.
-
-        Raises
-        ------
-        SettingsError
-            If an entry is out of bounds.
-        """
-        entered = {**self.common.values(), **self.advanced.values()}
-        if entered["compute"]["threads"] is None:  # the window needs a core of its own
-            entered["compute"]["threads"] = max(1, (os.cpu_count() or 2) - 1)
-        kept = self._recipe.model_dump(include={"title", "summary"})
-        return Recipe.parse(kept | entered, source="settings")
-
     def run(self) -> None:
         """Begin, or say in one sentence why not."""
         layer = self.image.layer()
@@ -156,7 +105,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self._say("Starting ...", error=False)
         self.window().destroyed.connect(_closing(self.session))
         try:
-            recipe = self.recipe()
+            recipe = self.form.recipe(threads=spare_threads())
             self.session.run(
                 recipe,
                 layer,
@@ -188,46 +137,20 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             )
         return [other for other in chosen if other != layer]
 
-    def _make_forms(self) -> None:
-        """The forms of the recipe as it is: the operator in sight where it is what the task is about."""
-        common = COMMON if self._recipe.operator.kind == "identity" else ("operator", *COMMON)
-        advanced = [name for name in Recipe.model_fields if name not in common]
-        self.common = SettingsForm(Recipe, self._recipe, only=common)
-        self.advanced = SettingsForm(Recipe, self._recipe, only=advanced)
-
-    def _choose_task(self) -> None:
-        entered = {**self.common.values(), **self.advanced.values()}
-        kept = {f"compute.{name}": value for name, value in entered["compute"].items()}
-        kept["seed"] = entered["seed"]  # what is the person's and not the task's
-        self._recipe = Recipe.preset(self.task.currentData()).override(kept)
-        for form in (self.common, self.advanced):
-            form.native.setParent(None)
-            form.native.deleteLater()
-        self._make_forms()
-        self._show_forms()
-        self._show_state(self.session.state)
-
-    def _show_forms(self) -> None:
-        """Put the forms in their places, and show the layers that they ask for."""
-        self._form_place.addWidget(self.common.native)
-        self._fold.addWidget(self.advanced.native)
-        self.task.setToolTip(self._recipe.summary)
-        for form in (self.common, self.advanced):
-            form.changed.connect(self._show_extras)
-            for kind in (QComboBox, QAbstractSpinBox):
-                for entry in form.native.findChildren(kind):
-                    entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-                    entry.installEventFilter(self._calm)
-        self._show_extras()
-        self.updateGeometry()
-
     def _show_extras(self) -> None:
         try:
-            needed = self.recipe().extras
+            needed = self.form.recipe().extras
         except RestoreError:  # an entry that is being typed
             return
         for name, picker in self.extras.items():
-            self._layers.setRowVisible(picker, name in needed)
+            self.form.rows.setRowVisible(picker, name in needed)
+
+    def _follow_form(self) -> None:
+        self._show_extras()
+        self._show_state(self.session.state)
+
+    def _on_refused(self, sentence: str) -> None:
+        self._say(sentence, error=True)
 
     def _choose_companions(self) -> None:
         """With an image, choose the holes and the noise that its file brought along, or none."""
@@ -246,8 +169,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
             self.session.pause()
 
     def _lay_out(self) -> None:
-        self._layers = layers = QFormLayout()
-        layers.addRow("Task", self.task)
+        layers = self.form.rows
         layers.addRow("Image", self.image)
         layers.addRow("Holes", self.holes)
         layers.addRow("Noise map", self.sigma)
@@ -256,8 +178,6 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.image.setToolTip("The image to restore. It is never changed.")
         self.holes.setToolTip("A Labels layer: whatever is painted is missing. NaN is missing anyway.")
         self.sigma.setToolTip("An image of the noise's standard deviation. [data units]")
-        self._fold = QCollapsible("Advanced")
-        self._form_place = QVBoxLayout()
         buttons = QGridLayout()
         for place, button in enumerate(self._buttons()):
             buttons.addWidget(button, place // 2, place % 2)
@@ -269,23 +189,17 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
-        column.addLayout(layers)
-        column.addLayout(self._form_place)
-        column.addWidget(self._fold)
+        column.addWidget(self.form)
         column.addLayout(buttons)
         for part in (self.bar, self.status, self.plot):
             column.addWidget(part)
         column.addStretch()
         self.setWidget(body)
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        for entry in body.findChildren(QComboBox):
-            entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            entry.installEventFilter(self._calm)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        calm(body)
 
     def _connect(self) -> None:
-        self.task.currentIndexChanged.connect(self._choose_task)
+        self.form.changed.connect(self._follow_form)
+        self.form.refused.connect(self._on_refused)
         self.image.currentIndexChanged.connect(self._choose_companions)
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self._pause_or_resume)
@@ -308,9 +222,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
         self.finish_button.setEnabled(active)
         self.cancel_button.setEnabled(active or state == State.FINISHING)
-        for form in (self.common, self.advanced):
-            form.enabled = idle
-        self.task.setEnabled(idle)
+        self.form.enable(on=idle)
         if idle:
             self.bar.setValue(0)
             self._close_activity()
@@ -321,7 +233,7 @@ class RestoreDock(QScrollArea):  # type: ignore[misc]
         elif state == State.RUNNING:
             self._next_preview = self._quiet_until = 0.0
             if self._activity is None:
-                self._activity = progress(total=1000, desc=self._recipe.title)
+                self._activity = progress(total=1000, desc=self.form.title)
         else:
             self._say(f"{state} ...", error=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.errors import ObservationError, ReadError, WriteError
-from napari_dip.io import FileImage
+from napari_dip.io import FileImage, save
 from napari_dip.observation import CANONICAL_AXES, Header, Observation
 from napari_dip.result import Result
 
@@ -115,6 +116,32 @@ def observation_of_frames(
     return _accompanied(observation, extras)
 
 
+def write_frames(layer: Image, holes: Labels | None, folder: Path) -> list[Path]:
+    """Each frame of a layer, along T and Z, as a TIFF file in `folder`, NaN in its `holes`.
+
+    Raises
+    ------
+    ObservationError
+        If the layer cannot be restored as it is.
+    WriteError
+        If the folder cannot be written to.
+    """
+    observation = observation_of(layer, holes=holes)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+    name = re.sub(r"[^\w .-]", "_", layer.name).removesuffix(".tif").removesuffix(".fits")
+    kept = "".join(letter for letter in "CYX" if letter in observation.axes)
+    written = []
+    for (times, z), frame in observation.frames():
+        path = folder / f"{name} T{times.start:04d} Z{z:04d}.tif"
+        header = replace(observation.header, path="", hdu=0, name="", cards="", description="")
+        save(path, FileImage(frame.as_input(frame.y, kept), kept, header=header), overwrite=True)
+        written.append(path)
+    return written
+
+
 def _spread(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
     """`companion`, shared by all channels where it has none, as large as an image of `shape`.
 
@@ -126,7 +153,7 @@ def _spread(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArr
     if companion.ndim < len(shape) and axes.endswith("C"):
         companion = companion[..., None]
     try:
-        return np.broadcast_to(companion, shape)
+        return np.broadcast_to(np.asarray(companion), shape)
     except ValueError as error:
         raise ObservationError(
             f"a holes or noise layer of shape {companion.shape} does not fit an image of {shape}"
@@ -224,14 +251,14 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     return picture, result.provenance
 
 
-def _pixels(layer: Layer) -> NDArray[Any]:
-    """A copy of the layer's pixels at full resolution, in data units."""
+def _pixels(layer: Layer) -> Any:
+    """The layer's pixels at full resolution, in data units; lazy ones stay so."""
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     rgb = bool(getattr(layer, "rgb", False))
-    return _unscaled(np.array(data), layer.metadata.get(KEY, {}), rgb=rgb)
+    return _unscaled(data, layer.metadata.get(KEY, {}), rgb=rgb)
 
 
-def _unscaled(pixels: NDArray[Any], ours: Mapping[str, Any], *, rgb: bool) -> NDArray[Any]:
+def _unscaled(pixels: Any, ours: Mapping[str, Any], *, rgb: bool) -> Any:
     """`pixels` in data units: our own colour layers are shown from 0 to 1."""
     return pixels * ours["white"] if rgb and "white" in ours else pixels
 
