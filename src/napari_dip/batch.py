@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -21,8 +21,11 @@ from concurrent.futures import (
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Literal, TypeAlias
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -290,7 +293,7 @@ def _until_a_death(
 @contextmanager
 def local_workers(number: int) -> Iterator[Executor]:
     """Processes on this machine that share its cores, and end with this process however it ends."""
-    context = multiprocessing.get_context("spawn")
+    context = _Aside()
     line, end = context.Pipe(duplex=False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     pool = ProcessPoolExecutor(number, context, _begin, (line, max(1, cores // number)))
@@ -302,6 +305,23 @@ def local_workers(number: int) -> Iterator[Executor]:
     finally:
         pool.shutdown(cancel_futures=True)
         end.close()
+
+
+class _Worker(SpawnProcess):
+    """A process that knows nothing of the script which started it: that may open a window of its own."""
+
+    @staticmethod
+    def _Popen(process: BaseProcess) -> Any:  # noqa: N802 - of multiprocessing
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Aside(SpawnContext):
+    Process = _Worker
 
 
 def _begin(line: Connection, threads: int) -> None:

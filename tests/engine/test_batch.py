@@ -236,3 +236,19 @@ def test_the_command_says_what_failed(frames, tmp_path):
     assert "frame0.fits: restored, noise" in done.stdout
     assert "broken.fits: failed: " in done.stdout
     assert done.stderr.strip() == "napari-dip: 1 of 2 failed; the summary says why"
+
+
+def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path, frames):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from pathlib import Path\n"
+        "from napari_dip import Recipe\n"
+        "from napari_dip.batch import batch, jobs_for, local_workers\n"
+        "print('begun', flush=True)\n"
+        f"recipe = Recipe.preset('denoise').override({QUICK!r})\n"
+        f"jobs = jobs_for(recipe, [{str(frames / 'frame0.fits')!r}], Path({str(tmp_path / 'out')!r}))\n"
+        "print([row.state for row in batch(jobs, partial(local_workers, 1), 1)])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["begun", "['restored']"]

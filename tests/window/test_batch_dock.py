@@ -4,11 +4,11 @@ import csv
 
 import numpy as np
 import pytest
+from test_dock import QUICK, click
 
 from napari_dip.batch import SUMMARY
 from napari_dip.io import first_image
 from napari_dip.samples import star_field
-from test_dock import QUICK, click
 
 
 @pytest.fixture
