@@ -76,7 +76,9 @@ def network(channels: int, settings: Settings, *, width: int = 128, depth: int =
     return nn.Sequential(body, nn.Conv2d(width, channels, 1), nn.Sigmoid())
 
 
-def oracle(observed, forward, truth, settings, *, seed=0, steps=None, every=10, say=None):
+def oracle(
+    observed, forward, truth, settings, *, seed=0, steps=None, every=10, keep_observed=False, say=None
+):
     """The best running average and the best raw output, by ground truth.
 
     Parameters
@@ -89,6 +91,8 @@ def oracle(observed, forward, truth, settings, *, seed=0, steps=None, every=10, 
         Decides which iteration is the best.
     settings : Settings
         Of the notebook.
+    keep_observed : bool
+        Put the data back, where there are any, before an image is scored.
     say : callable
         Given (step, PSNR of the running average) now and then.
 
@@ -119,6 +123,8 @@ def oracle(observed, forward, truth, settings, *, seed=0, steps=None, every=10, 
             average = mean / (1 - 0.99**step)
             seconds = time.perf_counter() - begun
             for name, image in (("average", average), ("raw", x.detach()[0])):
+                if keep_observed:
+                    image = torch.where(known, y, image)
                 psnr = -10 * float(torch.log10(((image - x0) ** 2).mean()))
                 if psnr > found[name]:
                     found |= {name: psnr, f"{name}_at": step}

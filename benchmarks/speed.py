@@ -1,36 +1,79 @@
-"""Time to quality: the presets beside the original method, on the same pixels, in the same process.
+"""Time to quality: the levels beside the original method, on the same pixels, in the same process.
 
-Run as ``python benchmarks/speed.py [--images F16 ...] [--side 256] [--sigma 25] [--reference 1200]
-[--presets denoise-fast denoise denoise-best] [--threads 2]``. The original runs for so many steps and is
-scored by the truth at every tenth; so are the presets' running averages. Printed is how long each takes
-to the original's best PSNR less half a decibel, and to its best, and the ratio of the times; then where
-the preset stopped by itself, after its second look, and how long all of that took.
+Run as ``python benchmarks/speed.py [--task denoise | inpaint | super-resolution] [--images F16 ...]
+[--side 256] [--sigma 25] [--reference 1200] [--levels fast balanced best] [--threads 2]``. The original
+runs for so many steps and is scored by the truth at every tenth; so are the levels' running averages.
+Printed is how long each takes to the original's best PSNR less a margin (half a decibel of denoising,
+a fifth of the others), and to its best, and the ratio of the times; then where the level stopped by
+itself, after its second look, and how long all of that took. Half of the pixels are missing in
+*inpaint*, and the known ones are put back before the original is scored, as ours are;
+*super-resolution* is by four along each axis.
 
 With ``--stack N`` as many noisy frames of each image are restored as a stack instead, and one by one.
 """
 
 import argparse
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 import reference
 from common import conditions, header, psnr, row
 from napari_dip import Observation, Recipe, drain, restore
+from napari_dip.recipe import LEVELS
 from napari_dip.torch_import import torch
 from quality import truth_of
+from stills import channels_first, lanczos2_forward, lanczos3
 
 AXES = {2: "YX", 3: "YXC"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done to the truth, by which preset it is undone, and how the original does it."""
+
+    preset: str
+    spoilt: Callable[[np.ndarray, float], np.ndarray]
+    settings: reference.Settings
+    forward: Callable[[torch.Tensor], torch.Tensor]
+    margin: float
+
+
+def noisy(truth: np.ndarray, sigma: float) -> np.ndarray:
+    """With Gaussian noise."""
+    return truth + np.random.default_rng(0).normal(0, sigma, truth.shape)
+
+
+def holed(truth: np.ndarray, _: float) -> np.ndarray:
+    """Without half of the pixels."""
+    missing = np.random.default_rng(0).random(truth.shape[:2]) < 0.5
+    return np.where(missing if truth.ndim == 2 else missing[..., None], np.nan, truth)
+
+
+TASKS = {
+    "denoise": Task("denoise", noisy, reference.DENOISE, lambda x: x, 0.5),
+    "inpaint": Task("inpaint-random", holed, reference.RANDOM_PIXELS, lambda x: x, 0.2),
+    "super-resolution": Task(
+        "super-resolution",
+        lambda truth, _: lanczos3(truth, 4),
+        reference.SUPER_RESOLUTION,
+        lanczos2_forward(4),
+        0.2,
+    ),
+}
 
 
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", choices=TASKS, default="denoise")
     parser.add_argument("--images", nargs="+", default=["F16"])
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--sigma", type=float, default=25.0)
     parser.add_argument("--reference", type=int, default=1200)
-    parser.add_argument("--presets", nargs="+", default=["denoise-fast", "denoise", "denoise-best"])
+    parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--stack", type=int, default=0)
     asked = parser.parse_args()
@@ -42,15 +85,18 @@ def main() -> None:
 
 def beside_the_original(asked, name: str) -> None:
     """One image's table."""
-    truth = truth_of(name, asked.side)
-    data = truth + np.random.default_rng(0).normal(0, asked.sigma, truth.shape)
-    given, light = (np.moveaxis(np.atleast_3d(a), -1, 0) / 255 for a in (data, truth))
-    found = reference.oracle(given, lambda x: x, light, reference.DENOISE, steps=asked.reference)
+    truth, task = truth_of(name, asked.side), TASKS[asked.task]
+    data = task.spoilt(truth, asked.sigma)
+    found = reference.oracle(
+        channels_first(data), task.forward, channels_first(truth), task.settings,
+        steps=asked.reference, keep_observed=task.spoilt is holed,
+    )  # fmt: skip
     course, best = found["course"], found["average"]
-    bars = best - 0.5, best
+    bars = best - task.margin, best
     theirs = [reached(course, bar) for bar in bars]
+    of = f" of {asked.sigma:g}" if task.spoilt is noisy else ""
     print(
-        f"\n{name}, {asked.side} px, noise {asked.sigma:g}: the original's best {best:.2f} dB at step"
+        f"\n{asked.task}{of}, {name}, {asked.side} px: the original's best {best:.2f} dB at step"
         f" {found['average_at']} of {asked.reference}, {course[-1][0] / asked.reference:.2f} s a step\n"
     )
     header(
@@ -58,12 +104,12 @@ def beside_the_original(asked, name: str) -> None:
         "stopped at [dB]", "after [s]",
     )  # fmt: skip
     row("original", f"{theirs[0]:.0f}", "1", f"{theirs[1]:.0f}", "1", "-", "-")
-    for preset in asked.presets:
-        ours, final = run(Recipe.preset(preset), data, truth)
+    for level in asked.levels:
+        ours, final = run(Recipe.preset(task.preset).at_level(level), data, truth)
         times = [reached([*ours, final], bar) for bar in bars]
         ratios = [t / o for t, o in zip(theirs, times, strict=True)]
         row(
-            preset, f"{times[0]:.1f}", f"{ratios[0]:.1f}", f"{times[1]:.1f}", f"{ratios[1]:.1f}",
+            level, f"{times[0]:.1f}", f"{ratios[0]:.1f}", f"{times[1]:.1f}", f"{ratios[1]:.1f}",
             f"{final[1]:.2f}", f"{final[0]:.0f}",
         )  # fmt: skip
 
@@ -95,7 +141,7 @@ def stack(asked, name: str) -> None:
     truth = truth_of(name, asked.side)
     rng = np.random.default_rng(0)
     frames = np.stack([truth + rng.normal(0, asked.sigma, truth.shape) for _ in range(asked.stack)])
-    recipe = Recipe.preset(asked.presets[0])
+    recipe = Recipe.preset("denoise").at_level(asked.levels[0])
     begun = time.perf_counter()
     alone = np.stack(
         [drain(restore(recipe, Observation.from_array(f, axes=AXES[f.ndim]))).image for f in frames]

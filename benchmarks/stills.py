@@ -47,9 +47,9 @@ def channels_first(image):
     return (np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]) / 255
 
 
-def oracle(observed, forward, truth, settings, steps):
+def oracle(observed, forward, truth, settings, steps, **options):
     """The reference's best running average by truth, as text."""
-    found = reference.oracle(observed, forward, channels_first(truth), settings, steps=steps)
+    found = reference.oracle(observed, forward, channels_first(truth), settings, steps=steps, **options)
     return f"{found['average']:.2f} at {found['average_at']} of {found['steps']}"
 
 
@@ -63,7 +63,9 @@ def inpaint(asked):
             bar = "-"
             if asked.reference:
                 observed = np.where(holes, np.nan, channels_first(truth))
-                bar = oracle(observed, lambda x: x, truth, reference.RANDOM_PIXELS, steps)
+                bar = oracle(
+                    observed, lambda x: x, truth, reference.RANDOM_PIXELS, steps, keep_observed=True
+                )
             classical = inpaint_biharmonic(np.where(holes, 0, truth) / 255, holes) * 255
             observation = Observation.from_array(truth, axes="YX", holes=holes)
             result = drain(restore(Recipe.preset("inpaint-random"), observation))

@@ -16,15 +16,13 @@ import numpy as np
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 from napari.layers import Image, Labels
-from napari.utils.theme import get_theme
 from numpy.typing import NDArray
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
     QGridLayout,
     QHeaderView,
-    QLabel,
     QProgressBar,
     QPushButton,
     QSpinBox,
@@ -92,8 +90,9 @@ class BatchDock(ScrollingDock):
         self.workers = QSpinBox()
         self.workers.setRange(1, os.cpu_count() or 1)
         self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
-        self.bar, self.status = QProgressBar(), QLabel(RESTING)
+        self.bar = QProgressBar()
         self.table = QTableWidget(0, len(COLUMNS))
+        self.say(RESTING)
         self._lay_out()
         self.start_button.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.let_go)
@@ -112,7 +111,7 @@ class BatchDock(ScrollingDock):
         """Give up what is under way; what is done stays, and Start goes on from there."""
         if self._stop is not None:
             self._stop.set()
-            self._say("Stopping ...")
+            self.say("Stopping ...")
 
     def start(self) -> None:
         """Begin, or say in one sentence why not."""
@@ -121,13 +120,13 @@ class BatchDock(ScrollingDock):
         try:
             order = self._order()
         except RestoreError as error:
-            self._say(str(error), error=True)
+            self.say(str(error), error=True)
             return
         self._stop = threading.Event()
         self._jobs, self._done = [], {}
         self.table.setRowCount(0)
         self._show_running(on=True)
-        self._say("Looking for images ...")
+        self.say("Looking for images ...")
         worker = create_worker(_performed, order, self._stop, _start_thread=False)
         worker.yielded.connect(self._on_news)
         worker.returned.connect(self._on_end)
@@ -167,8 +166,6 @@ class BatchDock(ScrollingDock):
         buttons = QGridLayout()
         buttons.addWidget(self.start_button, 0, 0)
         buttons.addWidget(self.stop_button, 0, 1)
-        self.status.setWordWrap(True)
-        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.bar.setTextVisible(False)
         self.table.setHorizontalHeaderLabels(list(COLUMNS))
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
@@ -234,7 +231,7 @@ class BatchDock(ScrollingDock):
         for number in waiting[: self.workers.value()]:
             self.table.item(number, 1).setText("running")
         if self._stop is not None and not self._stop.is_set():
-            self._say(f"{len(self._done)} of {len(self._jobs)} are done.")
+            self.say(f"{len(self._done)} of {len(self._jobs)} are done.")
 
     def _write(self, number: int, *texts: str) -> None:
         for column, text in enumerate(texts):
@@ -249,7 +246,7 @@ class BatchDock(ScrollingDock):
         failed = sum(row.state == "failed" for row in self._done.values())
         count = f"{len(self._done) - failed} of {len(self._jobs)} are done"
         count += f", {failed} failed (point at them to see why)" if failed else ""
-        self._say(sentence or f"{count}; the folder has a summary, {SUMMARY}.", error=bool(failed))
+        self.say(sentence or f"{count}; the folder has a summary, {SUMMARY}.", error=bool(failed))
 
     def _open(self, item: QTableWidgetItem) -> None:
         target = self._jobs[item.row()].target
@@ -257,12 +254,7 @@ class BatchDock(ScrollingDock):
             self._viewer.open(target, plugin="napari-dip")
 
     def _on_refused(self, sentence: str) -> None:
-        self._say(sentence, error=True)
-
-    def _say(self, sentence: str, *, error: bool = False) -> None:
-        colour = get_theme(self._viewer.theme).error.as_hex() if error else ""
-        self.status.setStyleSheet(f"color: {colour};" if colour else "")
-        self.status.setText(sentence)
+        self.say(sentence, error=True)
 
 
 def _performed(

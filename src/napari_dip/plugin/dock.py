@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from napari.layers import Image, Labels
 from napari.utils import progress
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import (
     QApplication,
     QGridLayout,
@@ -66,8 +66,8 @@ class RestoreDock(ScrollingDock):
         self.finish_button = QPushButton("Finish and keep")
         self.cancel_button = QPushButton("Cancel")
         self.bar = QProgressBar()
-        self.status = QLabel(RESTING)
 
+        self.say(RESTING)
         self._choose_companions()
         self._lay_out()
         self._connect()
@@ -102,7 +102,7 @@ class RestoreDock(ScrollingDock):
         if layer is None:
             return
         self.plot.clear_course()
-        self._say("Starting ...", error=False)
+        self.say("Starting ...")
         self.window().destroyed.connect(_closing(self.session))
         try:
             recipe = self.form.recipe(threads=spare_threads())
@@ -117,7 +117,7 @@ class RestoreDock(ScrollingDock):
                 },
             )
         except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
-            self._say(str(error) or "the memory is full: restore a smaller crop", error=True)
+            self.say(str(error) or "the memory is full: restore a smaller crop", error=True)
 
     def _more_frames(self, recipe: Recipe, layer: Image) -> list[Image]:
         """The other selected images, where the recipe combines exposures and `layer` is only one."""
@@ -150,7 +150,7 @@ class RestoreDock(ScrollingDock):
         self._show_state(self.session.state)
 
     def _on_refused(self, sentence: str) -> None:
-        self._say(sentence, error=True)
+        self.say(sentence, error=True)
 
     def _choose_companions(self) -> None:
         """With an image, choose the holes and the noise that its file brought along, or none."""
@@ -181,8 +181,6 @@ class RestoreDock(ScrollingDock):
         buttons = QGridLayout()
         for place, button in enumerate(self._buttons()):
             buttons.addWidget(button, place // 2, place % 2)
-        self.status.setWordWrap(True)
-        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
 
@@ -227,15 +225,15 @@ class RestoreDock(ScrollingDock):
             self.bar.setValue(0)
             self._close_activity()
             if self.image.layer() is None:
-                self._say("Open an image first: drop a file here, or File > Open Sample.", error=False)
+                self.say("Open an image first: drop a file here, or File > Open Sample.")
             elif self.status.text().startswith("Open an image"):
-                self._say(RESTING, error=False)
+                self.say(RESTING)
         elif state == State.RUNNING:
             self._next_preview = self._quiet_until = 0.0
             if self._activity is None:
                 self._activity = progress(total=1000, desc=self.form.title)
         else:
-            self._say(f"{state} ...", error=False)
+            self.say(f"{state} ...")
 
     def _show_progress(self, iterate: Iterate) -> None:
         begun = time.monotonic()
@@ -255,10 +253,9 @@ class RestoreDock(ScrollingDock):
             )
             where = "".join(f"{what} {at + 1} of {n}, " for what, at, n in counts if n > 1)
             remark = f" ({iterate.remark})" if iterate.remark else ""
-            self._say(
+            self.say(
                 f"Running: {where}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
-                f" at step {iterate.steps} at the latest{remark}.",
-                error=False,
+                f" at step {iterate.steps} at the latest{remark}."
             )
         # napari's progress bar runs the event loop, which may call us again: never from inside.
         activity, self._activity = self._activity, None
@@ -285,12 +282,7 @@ class RestoreDock(ScrollingDock):
                 label.movie().setSpeed(10)
 
     def _on_said(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
-        self._say(sentence, error=error)
-
-    def _say(self, sentence: str, *, error: bool) -> None:
-        colour = get_theme(self._viewer.theme).error.as_hex() if error else ""
-        self.status.setStyleSheet(f"color: {colour};" if colour else "")
-        self.status.setText(sentence)
+        self.say(sentence, error=error)
 
     def _close_activity(self) -> None:
         activity, self._activity = self._activity, None

@@ -6,6 +6,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
+    QLabel,
     QScrollArea,
     QSizePolicy,
     QWidget,
@@ -18,6 +19,8 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._docked = False
+        self.status = QLabel(wordWrap=True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
@@ -25,6 +28,12 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
     def let_go(self) -> None:
         """End the work: the dock was closed."""
         raise NotImplementedError
+
+    def say(self, sentence: str, *, error: bool = False) -> None:
+        """Show one sentence; an error in white on red, which is readable in every theme."""
+        style = "background: #99121f; color: white; padding: 4px;" if error else ""
+        self.status.setStyleSheet(style)
+        self.status.setText(sentence)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As wide as the form needs, as high as there is room."""
