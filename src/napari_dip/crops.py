@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from napari_dip import arrays
-from napari_dip.observation import Floats, Observation
+from napari_dip.observation import Floats, Observation, Planes
 from napari_dip.recipe import Recipe
 from napari_dip.torch_import import torch
 
@@ -102,7 +102,7 @@ def planned(
     sample = frame.crop(slice(0, min(height, SMALLEST)), slice(0, min(width, SMALLEST)))
     operator = recipe.operator.build(sample)
     finer = math.sqrt(operator.zoom[0] * operator.zoom[1])
-    each = finer**2 * bytes_per_pixel(recipe, frame.y.shape[1], device)
+    each = finer**2 * bytes_per_pixel(recipe, frame.planes, device)
     needed, budget = height * width * each, recipe.compute.budget(device)
     margin = MARGIN + (operator.window[0].start or 0)
     if recipe.compute.crop is not None:
@@ -206,7 +206,7 @@ def sample(frame: Observation, crops: tuple[Crop, ...]) -> Observation:
     return first.below(others)
 
 
-def bytes_per_pixel(recipe: Recipe, channels: int, device: torch.device) -> float:
+def bytes_per_pixel(recipe: Recipe, planes: Planes, device: torch.device) -> float:
     """Memory that a fit takes for each pixel of the scene, about: what the network keeps, and the rest.
 
     The first is counted in a step of a small network of the same layers.
@@ -219,10 +219,11 @@ def bytes_per_pixel(recipe: Recipe, channels: int, device: torch.device) -> floa
         return tensor
 
     precision = recipe.compute.resolve_precision(device)
-    inputs = 32 + channels + 1
+    depths = planes.depths if recipe.network.volumetric else 1
+    inputs = 33 * depths + planes.number
     with torch.device("meta"):
-        network = recipe.network.build(inputs, channels)
-    network = network.to_empty(device="cpu").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = recipe.network.build(inputs, planes)
+    network = network.to_empty(device="cpu").to(memory_format=recipe.network.memory_format)  # type: ignore[call-overload]
     side = 2 * recipe.network.divisor
     z = torch.zeros(1, inputs, side // recipe.network.shrink, side // recipe.network.shrink)
     half = precision != torch.float32

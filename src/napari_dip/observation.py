@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,26 @@ PLACELESS = ("psf",)  # companions that belong to no place of the image
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+
+
+class Planes(NamedTuple):
+    """What the channels of a scene stand for, in this order."""
+
+    times: int
+    channels: int
+    depths: int
+    spacing: float = 1.0
+    """How many times farther apart the depths are than pixels."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(T, C, Z)."""
+        return self[:3]
+
+    @property
+    def number(self) -> int:
+        """How many planes there are."""
+        return self.times * self.channels * self.depths
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,8 @@ class Observation:
         noise's standard deviation, of y's shape), ``"guide"``, ``"psf"``.
     header : Header
         What the file said.
+    fold : (int, int)
+        How many times and depths the channels hold besides, where these were `folded`.
     """
 
     y: Floats
@@ -79,6 +101,7 @@ class Observation:
     axes: str
     extras: Mapping[str, Floats] = field(default_factory=dict)
     header: Header = field(default_factory=Header)
+    fold: tuple[int, int] = (1, 1)
 
     @classmethod
     def from_array(
@@ -142,23 +165,40 @@ class Observation:
             frozen.setflags(write=False)
         return cls(y=y, observed=observed, axes=axes, extras=extras, header=header or Header())
 
-    def frames(self, *, jointly: bool = False) -> Iterator[tuple[tuple[slice, int], Observation]]:
-        """Each (times, z) with its own observation of shape (1, C, 1, Y, X).
+    @property
+    def planes(self) -> Planes:
+        """What the channels stand for: themselves, but for times and depths that are `folded`."""
+        times, depths = self.fold
+        size = self.header.pixel_size
+        spacing = size["Z"][0] / size["X"][0] if {"Z", "X"} <= set(size) else 1.0
+        return Planes(times, self.y.shape[1] // (times * depths), depths, spacing)
 
-        With `jointly`, all times together: (T, C, 1, Y, X).
-        """
-        length = self.y.shape[0]
-        times = [slice(0, length)] if jointly else [slice(t, t + 1) for t in range(length)]
-        for when, z in product(times, range(self.y.shape[2])):
-            depth = slice(z, z + 1)
-            extras = {
-                name: extra[when if len(extra) > 1 else slice(None)][
-                    :, :, depth if extra.shape[2] > 1 else slice(None)
-                ]
-                for name, extra in self.extras.items()
-            }
-            y, observed = self.y[when, :, depth], self.observed[when, :, depth]
-            yield (when, z), replace(self, y=y, observed=observed, extras=extras)
+    def frames(self) -> Iterator[tuple[tuple[slice, slice], Observation]]:
+        """Each time and depth, as slices, with its own observation of shape (1, C, 1, Y, X)."""
+        for t, z in product(range(self.y.shape[0]), range(self.y.shape[2])):
+            here = slice(t, t + 1), slice(z, z + 1)
+            yield here, self.part(*here)
+
+    def part(self, times: slice, depths: slice) -> Observation:
+        """Some times and depths of it, with the companions that belong to them."""
+        extras = {
+            name: extra[times if len(extra) > 1 else slice(None)][
+                :, :, depths if extra.shape[2] > 1 else slice(None)
+            ]
+            for name, extra in self.extras.items()
+        }
+        y, observed = self.y[times, :, depths], self.observed[times, :, depths]
+        return replace(self, y=y, observed=observed, extras=extras)
+
+    def folded(self) -> Observation:
+        """All its times and depths as channels, in the order (T, C, Z): (1, T * C * Z, 1, Y, X)."""
+
+        def flat(array: NDArray[Any]) -> NDArray[Any]:
+            return array.reshape(1, -1, 1, *array.shape[-2:])
+
+        extras = {n: e if n in PLACELESS else flat(e) for n, e in self.extras.items()}
+        fold = self.y.shape[0], self.y.shape[2]
+        return replace(self, y=flat(self.y), observed=flat(self.observed), extras=extras, fold=fold)
 
     def crop(self, rows: slice, columns: slice) -> Observation:
         """Some rows and columns of it. Companions on the image's grid, or on one that is a whole number

@@ -81,6 +81,7 @@ class Prior:
             shape=(padded[0] // network.shrink, padded[1] // network.shrink),
             window=_inside(self._window, problem.operator.window),
             shrink=network.shrink,
+            depths=problem.planes.depths if network.volumetric else 1,
             frame=frame,
             noise_level=self._noise_level(noise),
         )
@@ -90,17 +91,18 @@ class Prior:
         self._half_seen = 0.5 * problem.operator.adjoint(torch.ones_like(problem.y)).median()
         self._margins = (left, padded[1] - width - left, top, padded[0] - height - top)
         _, inputs, *sides = self._code.shape
-        inputs += channels + 1 if self._splitter else 0
+        self._depths = canvas.depths
+        inputs += channels + canvas.depths if self._splitter else 0
         self._inputs = torch.empty(
             (1, inputs, *sides), dtype=precision, device=device, memory_format=torch.channels_last
         )
         with torch.device("meta"):
-            module = network.build(inputs, channels)
+            module = network.build(inputs, problem.planes)
         module = module.to_empty(device="cpu")
         _initialise(module, generator)
         if start is not None and _alike(start, module.state_dict()):
             module.load_state_dict(start)
-        self.network = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = module.to(device).to(memory_format=network.memory_format)  # type: ignore[call-overload]
 
     def _noise_level(self, noise: torch.Tensor) -> float:
         """The noise's standard deviation at the background, in the network's output."""
@@ -134,7 +136,10 @@ class Prior:
         return self._in_data_units(image), asked
 
     def _picture(self, halves: Halves) -> torch.Tensor:
-        """What the network is given of the data: (1, C + 1, Y, X), the last where they are known."""
+        """What the network is given of the data: (1, C + 1, Y, X), the last where they are known.
+
+        Of a volume that is as many as there are depths.
+        """
         given, operator = halves.given, self._problem.operator
         shown = given.observed.float()
         if operator.copies:
@@ -144,7 +149,8 @@ class Prior:
         else:
             known = operator.adjoint(shown) > self._half_seen
             picture = self._flat(given.linear_estimate())
-        picture = torch.cat((picture, known.float().mean(dim=0, keepdim=True)))
+        known = known.float().reshape(-1, self._depths, *known.shape[1:]).mean(dim=0)
+        picture = torch.cat((picture, known))
         return torch.nn.functional.pad(picture[None], self._margins, mode="replicate")
 
     def _flat(self, x: torch.Tensor) -> torch.Tensor:
@@ -252,11 +258,11 @@ def _initialise(module: torch.nn.Module, generator: torch.Generator) -> None:
     """Torch's own default initialisation, drawn from `generator` and not from the global state."""
     for layer in module.modules():
         match layer:
-            case torch.nn.Conv2d():
+            case torch.nn.Conv2d() | torch.nn.Conv3d():
                 torch.nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
                 if layer.bias is not None:
                     bound = 1 / math.sqrt(layer.weight[0].numel())
                     torch.nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-            case torch.nn.BatchNorm2d():
+            case torch.nn.BatchNorm2d() | torch.nn.BatchNorm3d():
                 torch.nn.init.ones_(layer.weight)
                 torch.nn.init.zeros_(layer.bias)

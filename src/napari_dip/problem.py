@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_dip.noise import Likelihood, NoiseSettings
 from napari_dip.noise.base import huber
-from napari_dip.observation import Flags, Observation
+from napari_dip.observation import Flags, Observation, Planes
 from napari_dip.operators import Operator, OperatorSettings
 from napari_dip.regularisers import Regularisers
 from napari_dip.torch_import import torch
@@ -43,6 +43,8 @@ class Problem:
     regularisers: Regularisers
     noise_in_scene: torch.Tensor
     """The noise at each channel's background, (C, 1, 1), in the scene's units."""
+    planes: Planes
+    """What the scene's channels stand for."""
     one_sided: torch.Tensor | None = None
     """Data that only say 'at least' or 'at most', (T, C, Y, X)."""
 
@@ -71,6 +73,7 @@ class Problem:
             likelihood=likelihood.to(device),
             regularisers=regularisers or Regularisers(),
             noise_in_scene=_channel_noise(likelihood, seen_through.gain).to(device),
+            planes=seen_through.planes or frame.planes,
             one_sided=None if censored is None else torch.from_numpy(censored).to(device),
         )
 

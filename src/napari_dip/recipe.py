@@ -28,6 +28,7 @@ from napari_dip.refinement.settings import Refinement
 from napari_dip.regularisers import Regularisers
 from napari_dip.settings import Settings, members
 from napari_dip.solve import Solver
+from napari_dip.stack import Stack
 from napari_dip.stopping import AnyStopping
 from napari_dip.stopping.automatic import Automatic
 
@@ -73,6 +74,8 @@ class Recipe(Settings):
     """What else is known of the scene."""
     network: AnyNetwork = Hourglass()
     """The untrained network whose shape is the prior."""
+    stack: Stack = Stack()
+    """Which planes of a stack are restored together."""
     code: AnyCode = UniformNoise()
     """What the network is given."""
     recorruption: Recorruption = Recorruption()

@@ -10,12 +10,13 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_dip import arrays
 from napari_dip.compute import memory_errors_explained
 from napari_dip.crops import Means, Mosaic, sample
 from napari_dip.errors import MemoryFullError
-from napari_dip.observation import Flags, Floats, Observation
+from napari_dip.observation import Flags, Floats, Observation, Planes
 from napari_dip.operators import Operator
 from napari_dip.recipe import Recipe
 from napari_dip.result import History, Iterate, Result, Wish, blank
@@ -32,11 +33,11 @@ NOT_REACHED = History(_EMPTY, _EMPTY, 0, "not restored: the run was finished bef
 def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None) -> Run:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
-    Channels are restored jointly, frames (T and Z) one after another; an operator that combines
-    exposures takes all T at once. With several members in the ensemble each frame is fitted as often,
-    and the mean is the result. A frame that is too large, or needs more memory than there is, is
-    restored in crops that fade into each other; where the memory turns out to be full they become
-    smaller, and at last the CPU goes on.
+    Channels are restored jointly, frames (T and Z) one after another or together, as the recipe says;
+    an operator that combines exposures takes all T at once. With several members in the ensemble each
+    frame is fitted as often, and the mean is the result. A frame that is too large, or needs more
+    memory than there is, is restored in crops that fade into each other; where the memory turns out to
+    be full they become smaller, and at last the CPU goes on.
 
     Parameters
     ----------
@@ -66,9 +67,8 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         If the device is absent or its memory is full.
     """
     started = time.monotonic()
-    jointly = recipe.operator.joint
-    blocks = list(observation.frames(jointly=jointly))
-    axes = observation.axes.replace("T", "") if jointly else observation.axes
+    blocks = list(recipe.stack.blocks(observation, joint=recipe.operator.joint))
+    axes = observation.axes
     residual = blank(observation.y.shape)
     image = uncertainty = blank(())  # their size is known with the first operator
     filled = np.zeros((), bool)
@@ -81,23 +81,32 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     if recipe.compute.threads is not None:
         torch.set_num_threads(recipe.compute.threads)
 
-    for number, ((times, z), frame) in enumerate(blocks):
+    for number, ((times, depths), frame) in enumerate(blocks):
         if finished:
             histories.append(NOT_REACHED)
             continue
-        here = np.s_[times.start, :, z]
+        here = times, slice(None), depths
         parts = _Parts(recipe, frame, means, starts)
         fits = parts.fits(snapshot_every)
         tick = _next(fits, None)
         if number == 0:
-            channels, *sides = parts.image.planes.shape
-            shape = (1 if jointly else len(observation.y), channels, observation.y.shape[2], *sides)
+            planes = parts.planes
+            combined = recipe.operator.joint and planes.times == 1
+            if combined:
+                axes = axes.replace("T", "")
+            sides = parts.image.planes.shape[1:]
+            shape = (
+                1 if combined else len(observation.y),
+                planes.channels,
+                observation.y.shape[2],
+                *sides,
+            )
             image, filled, zoom = blank(shape), arrays.full(shape, 0, np.bool_), parts.zoom
             uncertainty = blank(shape) if recipe.ensemble.members > 1 else image
         while tick is not None:
             preview = None
             if tick.image is not None and arrays.fits_memory(image.shape):
-                image[here] = parts.preview(tick.image)
+                image[here] = parts.unfolded(parts.preview(tick.image))
                 preview = observation.as_input(image, axes)
             wish = yield Iterate(
                 step=tick.step,
@@ -117,9 +126,10 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             finished = finished or bool(wish and wish.finish)
             tick = _next(fits, wish)
         if recipe.ensemble.members > 1:
-            uncertainty[here] = parts.uncertainty.planes
-        image[here], filled[here] = parts.image.planes, parts.filled
-        residual[times, :, z] = parts.residual.planes
+            uncertainty[here] = parts.unfolded(parts.uncertainty.planes)
+        image[here] = parts.unfolded(parts.image.planes)
+        filled[here] = parts.unfolded(parts.filled)
+        residual[here] = parts.residual.planes.reshape(residual[here].shape)
         histories += parts.histories
         scenes += parts.described
 
@@ -192,12 +202,15 @@ class _Parts:
         The restoration, and one standard deviation of its error.
     residual : Mosaic of (T, C, Y, X)
     filled : (C, Y, X) bool
+    planes : Planes
+        What the channels of the image stand for.
     """
 
     image: Mosaic
     uncertainty: Mosaic
     residual: Mosaic
     filled: Flags
+    planes: Planes
     zoom: tuple[float, float]
 
     def __init__(self, recipe: Recipe, frame: Observation, means: Means, starts: Starts) -> None:
@@ -245,6 +258,7 @@ class _Parts:
             return
         times, channels, _, height, width = self._frame.y.shape
         self.zoom = operator.zoom
+        self.planes = operator.planes or self._frame.planes
         shape = (channels, round(self.zoom[0] * height), round(self.zoom[1] * width))
         self.image, self.uncertainty = Mosaic(blank(shape), self.zoom), Mosaic(blank(shape), self.zoom)
         self.residual = Mosaic(blank((times, channels, height, width)))
@@ -267,6 +281,10 @@ class _Parts:
         self.image.add(self._crop, x)
         self.uncertainty.add(self._crop, deviation)
         self.filled[:, *self.image.place(self._crop)] |= marked
+
+    def unfolded(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """An array (C, Y, X) of the image as (T, C, Z, Y, X)."""
+        return planes.reshape(*self.planes.shape, *planes.shape[1:])
 
     def preview(self, x: torch.Tensor) -> Floats:
         """The frame as far as it is restored, and `x` in the crop whose fit stands there."""

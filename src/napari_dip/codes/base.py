@@ -27,6 +27,8 @@ class Canvas:
         The part of the network's output that shows the frame.
     shrink : int
         How many pixels of the output one pixel of the code becomes, along each axis.
+    depths : int
+        Planes that lie above each other, where the network knows of them; else 1.
     frame : Observation
         What is restored, (T, C, 1, Y, X), with its companions.
     noise_level : float
@@ -36,6 +38,7 @@ class Canvas:
     shape: tuple[int, int]
     window: tuple[slice, slice]
     shrink: int
+    depths: int
     frame: Observation
     noise_level: float
 
@@ -46,6 +49,8 @@ class CodeSettings(Settings, ABC):
     kind: str
     extras: ClassVar[tuple[str, ...]] = ()
     """Names of the companions that the code takes from the observation."""
+    deep: ClassVar[bool] = False
+    """Whether the code differs from depth to depth."""
 
     perturbation: Annotated[float, Field(ge=0, le=10)] | None = None
     """Standard deviation of the noise added to it at every step; automatic: a twentieth of the
@@ -60,6 +65,8 @@ class CodeSettings(Settings, ABC):
     def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
         """The code itself, (1, channels, Y, X) float32; of standard deviation 0.1 or less.
 
+        Or (1, channels * depths, Y, X), in this order, where it differs from depth to depth.
+
         Raises
         ------
         ObservationError
@@ -69,6 +76,8 @@ class CodeSettings(Settings, ABC):
     def build(self, canvas: Canvas, generator: torch.Generator) -> Code:
         """The code for `canvas`, drawn from `generator`."""
         z = self.image(canvas, generator)
+        if not self.deep:
+            z = z.repeat_interleave(canvas.depths, dim=1)
         automatic = PERTURBATION * canvas.noise_level
         shaking = automatic if self.perturbation is None else self.perturbation
         return Code(z, shaking, generator)

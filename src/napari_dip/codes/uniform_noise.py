@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,11 +22,12 @@ class UniformNoise(CodeSettings):
     """
 
     kind: Literal["noise"] = "noise"
+    deep: ClassVar[bool] = True
     channels: Annotated[int, Field(ge=1, le=256)] = 32
     """Number of noise images given to the network. [channel]"""
     amplitude: Annotated[float, Field(gt=0, le=10)] = 0.1
     """The code is drawn from 0 to this. [network input]"""
 
     def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
-        shape = (1, self.channels, *canvas.shape)
+        shape = (1, self.channels * canvas.depths, *canvas.shape)
         return torch.rand(shape, generator=generator) * self.amplitude

@@ -23,6 +23,22 @@ def normalisation(channels: int) -> torch.nn.Module:
     return torch.nn.BatchNorm2d(channels, track_running_stats=False)
 
 
+def convolution3(
+    inputs: int, outputs: int, *, size: int = 3, stride: tuple[int, int, int] = (1, 1, 1)
+) -> torch.nn.Sequential:
+    """The same as `convolution` for volumes (Z, Y, X), with a stride for each axis."""
+    return torch.nn.Sequential(
+        torch.nn.Conv3d(inputs, outputs, size, stride=stride, padding=size // 2),
+        normalisation3(outputs),
+        torch.nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
+def normalisation3(channels: int) -> torch.nn.Module:
+    """Batch normalisation of volumes, without running statistics."""
+    return torch.nn.BatchNorm3d(channels, track_running_stats=False)
+
+
 def halving(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
     """A convolution to half the size: strided, or followed by the mean over 2 x 2 pixels."""
     if how == "strided":
@@ -31,7 +47,10 @@ def halving(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
 
 
 class Skip(torch.nn.Module):
-    """Concatenate a skip branch with a deeper branch that returns at the same size."""
+    """Concatenate a skip branch with a deeper branch that returns at the same size.
+
+    An odd number of planes returns with one more, which is left out.
+    """
 
     def __init__(self, skip: torch.nn.Module | None, deeper: torch.nn.Module) -> None:
         super().__init__()
@@ -41,8 +60,9 @@ class Skip(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         deep: torch.Tensor = self.deeper(x)
         if self.skip is None:
-            return deep
-        return torch.cat((self.skip(x), deep), dim=1)
+            return deep[:, :, : x.shape[2]]
+        thin = self.skip(x)
+        return torch.cat((thin, deep[:, :, : thin.shape[2]]), dim=1)
 
 
 class Float32(torch.nn.Module):
@@ -56,3 +76,16 @@ class Float32(torch.nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             image: torch.Tensor = self.layer(x.float())
         return image
+
+
+class Volume(torch.nn.Module):
+    """Run a network of volumes on planes that lie in the channels: (1, C * Z, Y, X) in and out."""
+
+    def __init__(self, body: torch.nn.Module, depths: int) -> None:
+        super().__init__()
+        self.body, self.depths = body, depths
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        volume = z.reshape(1, -1, self.depths, *z.shape[2:])
+        image: torch.Tensor = self.body(volume)
+        return image.flatten(1, 2)

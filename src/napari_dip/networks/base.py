@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from napari_dip.observation import Planes
 from napari_dip.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ class NetworkSettings(Settings, ABC):
     """Settings of one kind of network."""
 
     kind: str
+    volumetric: ClassVar[bool] = False
+    """Whether planes that lie above each other are neighbours to it, as pixels are."""
 
     @property
     @abstractmethod
@@ -26,9 +29,19 @@ class NetworkSettings(Settings, ABC):
         """How many pixels of the image one pixel of the code becomes, along each axis."""
         return 1
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How the weights of the convolutions lie in memory: channels last."""
+        from napari_dip.torch_import import torch
+
+        return torch.channels_last_3d if self.volumetric else torch.channels_last
+
     @abstractmethod
-    def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
-        """A module from (1, code_channels, H / shrink, W / shrink) to (1, out_channels, H, W).
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+        """A module from (1, code_channels, H / shrink, W / shrink) to (1, planes.number, H, W).
+
+        The channels are the `planes` in the order (T, C, Z); a network that is `volumetric` is given
+        code channels in the order (C, Z).
 
         Not yet initialised: every parameter it holds belongs to a convolution or a batch
         normalisation, which the prior initialises, from the run's own seed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from napari_dip.networks.base import NetworkSettings
+from napari_dip.observation import Planes
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +56,8 @@ class DeepDecoder(_Decoder):
 
     kind: Literal["deep-decoder"] = "deep-decoder"
 
-    def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
-        return self._built(code_channels, out_channels, 1, "bilinear")
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+        return self._built(code_channels, planes.number, 1, "bilinear")
 
 
 class ConvDecoder(_Decoder):
@@ -70,5 +71,5 @@ class ConvDecoder(_Decoder):
 
     kind: Literal["conv-decoder"] = "conv-decoder"
 
-    def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
-        return self._built(code_channels, out_channels, 3, "nearest")
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+        return self._built(code_channels, planes.number, 3, "nearest")

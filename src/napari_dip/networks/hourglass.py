@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from napari_dip.networks.base import NetworkSettings
+from napari_dip.observation import Planes
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ class Hourglass(NetworkSettings):
     def divisor(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
         from napari_dip.networks._layers import Float32, Skip, convolution, halving, normalisation
         from napari_dip.torch_import import torch
 
@@ -72,4 +73,4 @@ class Hourglass(NetworkSettings):
                 convolution(width, width, size=1),
             )
         assert body is not None  # depth is at least 1
-        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], out_channels, 1)))
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.number, 1)))

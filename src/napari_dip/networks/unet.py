@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from napari_dip.networks.base import NetworkSettings
+from napari_dip.observation import Planes
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class UNet(NetworkSettings):
     def divisor(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, out_channels: int) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
         from napari_dip.networks._layers import Float32, Skip, convolution
         from napari_dip.torch_import import torch
 
@@ -55,7 +56,7 @@ class UNet(NetworkSettings):
                 Skip(torch.nn.Identity() if self.skips else None, deeper),
                 self._pair(widths[scale] * (1 + self.skips), widths[scale]),
             )
-        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], out_channels, 1)))
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.number, 1)))
 
     @staticmethod
     def _pair(inputs: int, outputs: int) -> torch.nn.Sequential:

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
-from napari_dip.observation import Observation
+from napari_dip.observation import Observation, Planes
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
@@ -55,6 +55,8 @@ class Operator(ABC):
         What an even scene of 1 becomes in the data.
     background : float or tensor (T, C, 1, 1)
         What the data show besides A x. [data units]
+    planes : Planes
+        What the scene's channels stand for; None: the same as those of the frame.
     copies : bool
         Whether A x is x itself, so that data can be put back into the scene bit by bit.
     remark : str
@@ -67,6 +69,7 @@ class Operator(ABC):
     gain: float = 1.0
     background: float | torch.Tensor = 0.0
     copies: bool = False
+    planes: Planes | None = None
     remark: str = ""
 
     @abstractmethod

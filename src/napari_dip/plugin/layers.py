@@ -134,8 +134,8 @@ def write_frames(layer: Image, holes: Labels | None, folder: Path) -> list[Path]
     name = re.sub(r"[^\w .-]", "_", layer.name).removesuffix(".tif").removesuffix(".fits")
     kept = "".join(letter for letter in "CYX" if letter in observation.axes)
     written = []
-    for (times, z), frame in observation.frames():
-        path = folder / f"{name} T{times.start:04d} Z{z:04d}.tif"
+    for (times, depths), frame in observation.frames():
+        path = folder / f"{name} T{times.start:04d} Z{depths.start:04d}.tif"
         header = replace(observation.header, path="", hdu=0, name="", cards="", description="")
         save(path, FileImage(frame.as_input(frame.y, kept), kept, header=header), overwrite=True)
         written.append(path)

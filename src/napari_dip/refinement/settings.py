@@ -37,8 +37,8 @@ class Refinement(Settings):
 
     patches: Literal["auto", "on", "off"] = "auto"
     """Estimate patches that are alike together (nonlocal Bayes). Automatic: where the data show the
-    scene as it is, under noise that is as its model says and the same everywhere, or where the
-    result has to agree with them; never behind a blur."""
+    scene as it is, under noise that is as its model says and the same everywhere, one time and depth
+    at a time, or where the result has to agree with them; never behind a blur."""
     passes: Annotated[int, Field(ge=1, le=5)] | None = None
     """How often, each time with the picture of the time before; automatic: 2, and where the result has
     to agree with the data 3, or 5 on a finer grid."""
@@ -58,7 +58,8 @@ class Refinement(Settings):
             return "none" if whole or self.patches == "off" else "patches"
         if not copies:
             return "spectrum" if self.spectrum == "auto" and watch.probe is not None else "none"
-        known = self.patches == "auto" and likelihood.is_known
+        alone = problem.planes.times == problem.planes.depths == 1
+        known = self.patches == "auto" and likelihood.is_known and alone
         return "patches" if known or self.patches == "on" else "none"
 
     def refined(
@@ -104,7 +105,8 @@ class Refinement(Settings):
     def _denoised(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
         """Alike patches of the data, with `x` to tell which they are."""
         for _ in range(self.passes or 2):
-            x = yield from self._look(x, *data.scene_and_noise(x), data.likelihood.width)
+            seen, noise = data.scene_and_noise(x)
+            x = yield from self._look(x, seen, noise, data)
         return x
 
     def _agreeing(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
@@ -113,15 +115,22 @@ class Refinement(Settings):
         x = data.agreeing(x)
         made_up = torch.full_like(x, (MISSING if copies else FINER) * data.made_up(x))
         for _ in range(self.passes or (3 if copies else 5)):
-            x = yield from self._look(x, x, made_up)
+            x = yield from self._look(x, x, made_up, data)
             x = data.agreeing(x)
         return x
 
     def _look(
-        self, pilot: torch.Tensor, seen: torch.Tensor, noise: torch.Tensor, width: float = 0.0
+        self, pilot: torch.Tensor, seen: torch.Tensor, noise: torch.Tensor, data: Problem
     ) -> Generator[None, None, torch.Tensor]:
-        side = self.side or (7 if len(pilot) == 1 else 5)
-        return nonlocal_bayes(pilot, seen, noise, width, side=side, alike=self.alike)
+        """Each time and depth of its own."""
+        planes, found = data.planes, torch.empty_like(pilot)
+        width = 0.0 if seen is pilot else data.likelihood.width
+        side = self.side or (7 if planes.channels == 1 else 5)
+        numbers = torch.arange(planes.number).reshape(planes.shape).transpose(1, 2)
+        for one in numbers.flatten(0, 1):
+            parts = pilot[one], seen[one], noise[one]
+            found[one] = yield from nonlocal_bayes(*parts, width, side=side, alike=self.alike)
+        return found
 
 
 def _noise_everywhere(problem: Problem, x: torch.Tensor) -> torch.Tensor:

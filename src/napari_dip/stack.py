@@ -1,0 +1,62 @@
+"""Stacks: which planes of an image are restored together, and which one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from napari_dip.errors import SettingsError
+from napari_dip.observation import Observation
+from napari_dip.settings import Settings
+
+Place: TypeAlias = "tuple[slice, slice]"
+
+
+class Stack(Settings):
+    """What is done with axes besides the channels, which are always restored together.
+
+    Planes that are restored together are the output of one network, which is given all of them: what
+    they share is learnt once, with the light of all.
+    """
+
+    together: Literal["none", "T", "Z", "TZ"] = "none"
+    """Axes whose planes are restored together: time (T), depth (Z), both, or none, frame by frame."""
+    window: Annotated[int, Field(ge=2, le=1000)] = 32
+    """Most times that are restored together; longer series go in windows of equal length, each with the
+    network of the one before. [frame]"""
+
+    def blocks(
+        self, observation: Observation, *, joint: bool = False
+    ) -> Iterator[tuple[Place, Observation]]:
+        """What is restored at a time: the times and depths, and that part of the `observation`.
+
+        Each part has the shape (1, C, 1, Y, X), with the planes that are restored together as its
+        channels; (T, C, 1, Y, X) with `joint`, where an operator takes all times by itself.
+
+        Raises
+        ------
+        SettingsError
+            If times are to be restored together that the operator combines.
+        """
+        times, depths = observation.y.shape[0], observation.y.shape[2]
+        if joint and "T" in self.together:
+            raise SettingsError(
+                "stack.together names T, but the operator takes all times by itself: choose none, or Z"
+            )
+        length = times if joint else min(self.window, times) if "T" in self.together else 1
+        for when in _runs(times, length):
+            for where in _runs(depths, depths if "Z" in self.together else 1):
+                part = observation.part(when, where)
+                yield (when, where), part if joint else part.folded()
+
+
+def _runs(number: int, longest: int) -> Iterator[slice]:
+    """Runs of equal length that cover `number` places; where they cannot, the last ones overlap."""
+    runs = math.ceil(number / longest)
+    length = math.ceil(number / runs)
+    for run in range(runs):
+        start = min(run * length, number - length)
+        yield slice(start, start + length)
