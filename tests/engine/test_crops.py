@@ -10,7 +10,7 @@ import napari_dip.restoration
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.crops import BLEND, MARGIN, Means, Mosaic, bytes_per_pixel, layout, planned, sample
 from napari_dip.errors import DeviceError
-from napari_dip.observation import Header
+from napari_dip.observation import Header, Planes
 from napari_dip.prior import Prior
 
 CPU = torch.device("cpu")
@@ -95,7 +95,9 @@ def test_wide_point_spread_functions_have_wide_margins():
 
 def test_a_wider_network_needs_more_memory():
     narrow, wide = (Recipe().override({"network.channels": number}) for number in (16, 64))
-    assert bytes_per_pixel(wide, 1, CPU) > 2 * bytes_per_pixel(narrow, 1, CPU)
+    assert bytes_per_pixel(wide, Planes(1, 1, 1), CPU) > 2 * bytes_per_pixel(
+        narrow, Planes(1, 1, 1), CPU
+    )
 
 
 @pytest.mark.parametrize("changes", [{}, {"operator.kind": "downsample", "operator.factor": 2.0}])
