@@ -87,7 +87,13 @@ def _cpu_computes_bfloat16() -> bool:
 
 @contextmanager
 def memory_errors_explained(device: torch.device) -> Iterator[None]:
-    """Turn every way in which torch reports a full memory into one `MemoryFullError`; then clean up."""
+    """Turn every way in which torch reports a full memory into one `MemoryFullError`.
+
+    Clean up before, so that nothing of an earlier run is in the way, and after; but on the CPU only
+    where the memory was full: a cancel need not wait for it.
+    """
+    full = False
+    release(device)
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -101,7 +107,8 @@ def memory_errors_explained(device: torch.device) -> Iterator[None]:
             f"{where} is full: restore a smaller crop, close other programs, or choose another device"
         ) from error
     finally:
-        release(device)
+        if full or device.type != "cpu":
+            release(device)
 
 
 def release(device: torch.device) -> None:
