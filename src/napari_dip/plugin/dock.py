@@ -23,9 +23,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dip.errors import ObservationError, RestoreError
+from napari_dip.plugin.axes_rows import AxesRows
 from napari_dip.plugin.form import ACRONYMS
 from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import axes_of, companions_of, is_companion
+from napari_dip.plugin.layers import companions_of, is_companion
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.recipe_form import RecipeForm, spare_threads
 from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
@@ -58,6 +59,7 @@ class RestoreDock(ScrollingDock):
 
         self.form = RecipeForm(self.preset)
         self.image = LayerPicker(viewer, Image)
+        self.axes = AxesRows()
         self.holes = LayerPicker(viewer, Labels, none="none painted")
         self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
         self.extras = {name: LayerPicker(viewer, Image, none="none") for name in every_extra()}
@@ -71,7 +73,7 @@ class RestoreDock(ScrollingDock):
         self._choose_companions()
         self._lay_out()
         self._connect()
-        self._show_extras()
+        self._ask_what_is_needed()
         self._show_state(State.IDLE)
 
     def let_go(self) -> None:
@@ -109,6 +111,7 @@ class RestoreDock(ScrollingDock):
             self.session.run(
                 recipe,
                 layer,
+                axes=self.axes.axes,
                 frames=self._more_frames(recipe, layer),
                 holes=self.holes.layer(),
                 sigma=self.sigma.layer(),
@@ -121,7 +124,7 @@ class RestoreDock(ScrollingDock):
 
     def _more_frames(self, recipe: Recipe, layer: Image) -> list[Image]:
         """The other selected images, where the recipe combines exposures and `layer` is only one."""
-        if not recipe.operator.joint or "T" in axes_of(layer):
+        if not recipe.operator.joint or "T" in self.axes.axes:
             return []
         chosen = [
             other
@@ -137,23 +140,31 @@ class RestoreDock(ScrollingDock):
             )
         return [other for other in chosen if other != layer]
 
-    def _show_extras(self) -> None:
+    def _ask_what_is_needed(self) -> None:
+        """Show the questions that the recipe raises, as it answers them."""
         try:
-            needed = self.form.recipe().extras
+            recipe = self.form.recipe()
         except RestoreError:  # an entry that is being typed
             return
         for name, picker in self.extras.items():
-            self.form.rows.setRowVisible(picker, name in needed)
+            self.form.rows.setRowVisible(picker, name in recipe.extras)
+        self.axes.show(recipe.stack.together, combined="T" if recipe.operator.joint else "")
 
     def _follow_form(self) -> None:
-        self._show_extras()
+        self._ask_what_is_needed()
         self._show_state(self.session.state)
+
+    def _follow_axes(self) -> None:
+        together = self.form.advanced.entry("stack.together")
+        if together.value != self.axes.together:  # type: ignore[attr-defined]
+            together.value = self.axes.together  # type: ignore[attr-defined]
 
     def _on_refused(self, sentence: str) -> None:
         self.say(sentence, error=True)
 
     def _choose_companions(self) -> None:
-        """With an image, choose the holes and the noise that its file brought along, or none."""
+        """With an image, its axes, and the holes and the noise that its file brought along, or none."""
+        self.axes.ask(self.image.layer())
         for picker, role in ((self.holes, "holes"), (self.sigma, "noise")):
             picker.refresh()
             picker.choose(self._companion(role))
@@ -171,6 +182,7 @@ class RestoreDock(ScrollingDock):
     def _lay_out(self) -> None:
         layers = self.form.rows
         layers.addRow("Image", self.image)
+        self.axes.add_to(layers)
         layers.addRow("Holes", self.holes)
         layers.addRow("Noise map", self.sigma)
         for name, picker in self.extras.items():
@@ -197,6 +209,7 @@ class RestoreDock(ScrollingDock):
 
     def _connect(self) -> None:
         self.form.changed.connect(self._follow_form)
+        self.axes.changed.connect(self._follow_axes)
         self.form.refused.connect(self._on_refused)
         self.image.currentIndexChanged.connect(self._choose_companions)
         self.run_button.clicked.connect(self.run)

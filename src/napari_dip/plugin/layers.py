@@ -54,11 +54,14 @@ def _axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *, rgb
 def observation_of(
     layer: Image,
     *,
+    axes: str | None = None,
     holes: Labels | None = None,
     sigma: Image | None = None,
     extras: Mapping[str, Layer] | None = None,
 ) -> Observation:
     """What a run needs from the layers, copied: they may change or go while it runs.
+
+    `axes` are the layer's where the person knows better than its file.
 
     Raises
     ------
@@ -70,10 +73,10 @@ def observation_of(
             _check_place(companion, layer)
     observation = Observation.from_array(
         _pixels(layer),
-        axes=axes_of(layer),
+        axes=axes or axes_of(layer),
         holes=None if holes is None else _pixels(holes),
         sigma=None if sigma is None else _pixels(sigma),
-        header=_header(layer),
+        header=_header(layer, axes),
     )
     return _accompanied(observation, extras)
 
@@ -278,18 +281,15 @@ def _check_place(companion: Layer, layer: Image) -> None:
         )
 
 
-def _header(layer: Image) -> Header:
+def _header(layer: Image, axes: str | None = None) -> Header:
+    """What the file said, or the layer says; with pixel sizes along other `axes` where these are given."""
+    own = axes_of(layer)
+    about = {"scale": layer.scale, "units": layer.units}
+    sizes = _sizes(about, (axes or own)[: layer.ndim])
     header = layer.metadata.get(KEY, {}).get("header")
     if isinstance(header, Header):
-        return header
-    axes = axes_of(layer)
-    about = {"scale": layer.scale, "units": layer.units}
-    source = layer.source.path or ""
-    return Header(
-        path=str(source),
-        name=layer.name,
-        pixel_size=_sizes(about, axes[:-1] if layer.rgb else axes),
-    )
+        return header if axes in (None, own) else replace(header, pixel_size=sizes)
+    return Header(path=str(layer.source.path or ""), name=layer.name, pixel_size=sizes)
 
 
 def _sizes(attributes: Mapping[str, Any], axes: str) -> dict[str, tuple[float, str]]:

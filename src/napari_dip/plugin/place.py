@@ -35,15 +35,19 @@ class Place:
     """The value that an RGB layer shows as white."""
 
     @classmethod
-    def of(cls, layer: Image) -> Place:
-        """The place of `layer` as it is now."""
+    def of(cls, layer: Image, axes: str | None = None) -> Place:
+        """The place of `layer` as it is now; its `axes` where the person knows better than its file."""
+        own = axes_of(layer)
         names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+        spatial = {name: getattr(layer, name) for name in names}
+        if axes not in (None, own):
+            spatial["axis_labels"] = tuple(axes[: layer.ndim].lower())
         low, high = layer.contrast_limits
         return cls(
             name=layer.name,
-            axes=axes_of(layer),
+            axes=axes or own,
             rgb=layer.rgb,
-            spatial={name: getattr(layer, name) for name in names},
+            spatial=spatial,
             metadata={k: _copied(v) for k, v in layer.metadata.items() if k != KEY},
             contrast_limits=(float(low), float(high)),
             colormap=None if layer.rgb else layer.colormap,

@@ -89,6 +89,7 @@ class Session:
         recipe: Recipe,
         layer: Image,
         *,
+        axes: str | None = None,
         frames: Sequence[Image] = (),
         holes: Labels | None = None,
         sigma: Image | None = None,
@@ -96,7 +97,8 @@ class Session:
     ) -> None:
         """Begin to restore `layer`; the inputs are copied and never changed.
 
-        `frames` are more exposures of the same scene, `extras` what else the recipe needs.
+        `axes` are the layer's where its file does not say; `frames` are more exposures of the same
+        scene, `extras` what else the recipe needs.
 
         Raises
         ------
@@ -111,11 +113,13 @@ class Session:
                 exposures, self._viewer.layers, holes=holes, sigma=sigma, extras=extras
             )
         else:
-            observation = observation_of(layer, holes=holes, sigma=sigma, extras=extras)
+            observation = observation_of(
+                layer, axes=axes, holes=holes, sigma=sigma, extras=extras
+            )
         jointly = recipe.operator.joint
-        axes = observation.axes.replace("T", "") if jointly else observation.axes
-        place = Place.of(layer)
-        self._run = _Run(place.along_time() if frames else place, observation, axes)
+        kept = observation.axes.replace("T", "") if jointly else observation.axes
+        place = Place.of(layer).along_time() if frames else Place.of(layer, axes)
+        self._run = _Run(place, observation, kept)
         self._enter(State.RUNNING)
         stack = (1 if jointly else observation.y.shape[0]) * observation.y.shape[2] > 1
         every = None if stack else SNAPSHOT_EVERY
