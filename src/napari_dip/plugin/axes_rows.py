@@ -110,5 +110,6 @@ class AxesRows:
             return {}
         shape = (self._layer.data[0] if self._layer.multiscale else self._layer.data).shape
         axes = self.axes
-        fits = len(axes) == len(shape) == len(set(axes)) and {"Y", "X"} <= set(axes) <= set(CANONICAL_AXES)
+        known = {"Y", "X"} <= set(axes) <= set(CANONICAL_AXES)
+        fits = known and len(axes) == len(shape) == len(set(axes))
         return dict(zip(axes, shape, strict=True)) if fits else {}

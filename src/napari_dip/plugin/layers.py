@@ -282,7 +282,7 @@ def _check_place(companion: Layer, layer: Image) -> None:
 
 
 def _header(layer: Image, axes: str | None = None) -> Header:
-    """What the file said, or the layer says; with pixel sizes along other `axes` where these are given."""
+    """What the file said, or the layer says; with pixel sizes along `axes` where others are given."""
     own = axes_of(layer)
     about = {"scale": layer.scale, "units": layer.units}
     sizes = _sizes(about, (axes or own)[: layer.ndim])

@@ -113,9 +113,7 @@ class Session:
                 exposures, self._viewer.layers, holes=holes, sigma=sigma, extras=extras
             )
         else:
-            observation = observation_of(
-                layer, axes=axes, holes=holes, sigma=sigma, extras=extras
-            )
+            observation = observation_of(layer, axes=axes, holes=holes, sigma=sigma, extras=extras)
         jointly = recipe.operator.joint
         kept = observation.axes.replace("T", "") if jointly else observation.axes
         place = Place.of(layer).along_time() if frames else Place.of(layer, axes)
