@@ -88,7 +88,7 @@ class Prior:
         self._problem, self._complete = problem, bool(problem.observed.all())
         self._code = code.build(canvas, generator).to(device)
         self._splitter = recorruption.splitter(problem, network.shrink, generator)
-        self._half_seen = 0.5 * problem.operator.adjoint(torch.ones_like(problem.y)).median()
+        self._half_seen = 0.5 * problem.operator.seen(torch.ones_like(problem.observed)).median()
         self._margins = (left, padded[1] - width - left, top, padded[0] - height - top)
         _, inputs, *sides = self._code.shape
         self._depths = canvas.depths
@@ -147,7 +147,7 @@ class Prior:
             if not (self._complete and given.observed is self._problem.observed):
                 picture = interpolated(shown[0] * picture, shown[0], known)
         else:
-            known = operator.adjoint(shown) > self._half_seen
+            known = operator.seen(given.observed) > self._half_seen
             picture = self._flat(given.linear_estimate())
         known = known.float().reshape(-1, self._depths, *known.shape[1:]).mean(dim=0)
         picture = torch.cat((picture, known))

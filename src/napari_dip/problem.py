@@ -72,7 +72,7 @@ class Problem:
             operator=seen_through.to(device),
             likelihood=likelihood.to(device),
             regularisers=regularisers or Regularisers(),
-            noise_in_scene=_channel_noise(likelihood, seen_through.gain).to(device),
+            noise_in_scene=_channel_noise(likelihood, seen_through).to(device),
             planes=seen_through.planes or frame.planes,
             one_sided=None if censored is None else torch.from_numpy(censored).to(device),
         )
@@ -111,7 +111,13 @@ class Problem:
         return self.likelihood.random(self.predicted(x)).expand_as(self.y)
 
     def scene_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed."""
+        """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed.
+
+        Or of a rough picture of the scene, where the data are none.
+        """
+        rough = self.operator.rough(self.y, self.observed)
+        if rough is not None:
+            return rough.flatten(1), torch.ones_like(rough.flatten(1), dtype=torch.bool)
         values = (self.y - self.operator.background) / self.operator.gain
         channels = self.y.shape[1]
         return (
@@ -156,12 +162,20 @@ class Problem:
         spread = ((centred / scale) ** 2).sum(dim=1)[:, None, None] / number[:, None, None]
         ratio = self.operator.gain**2 * noise**2 / (spread - noise**2).clamp(min=1e-3 * spread)
         flat = mean[:, None, None].expand(self.operator.scene_shape)
+        rough = self.operator.rough(self.y, self.observed)
+        if rough is not None:
+            flat, ratio = rough, self._ratio_beside(rough)
 
         def through(u: torch.Tensor) -> torch.Tensor:
             return self.observed * self.operator(self.operator.adjoint(u)) + ratio * u
 
         left = torch.where(self.observed, self.y - self.predicted(flat), 0.0)
         return flat + self.operator.adjoint(_conjugate_gradients(through, left, 12))
+
+    def _ratio_beside(self, x: torch.Tensor) -> torch.Tensor:
+        """The ratio of the noise's variance to that of the scene about `x`, a scalar."""
+        left = ((self.y - self.predicted(x)) / self.noise(x))[self.told].square().mean()
+        return 1 / (left - 1).clamp(min=1e-3 * left)
 
     def made_up(self, x: torch.Tensor) -> float:
         """How far the scene `x` is from a linear estimate where that is one, r.m.s.; in data units."""
@@ -183,8 +197,8 @@ class Problem:
 
     def filled(self) -> Flags:
         """Pixels of the scene that no observed datum shows well: the prior makes them up; (C, H, W)."""
-        seen = self.operator.adjoint(self.observed.float())
-        whole = self.operator.adjoint(torch.ones_like(self.y))
+        seen = self.operator.seen(self.observed)
+        whole = self.operator.seen(torch.ones_like(self.observed))
         once = whole[:, self.operator.window[0], self.operator.window[1]].median() / len(self.y)
         return np.asarray((seen <= 0.5 * torch.minimum(whole, once)).cpu())
 
@@ -244,13 +258,18 @@ class Problem:
         )
 
 
-def _channel_noise(likelihood: Likelihood, gain: float) -> torch.Tensor:
-    """The median noise of each channel, (C, 1, 1), in the scene's units; the others' where unknown."""
+def _channel_noise(likelihood: Likelihood, operator: Operator) -> torch.Tensor:
+    """The median noise of each channel, (C, 1, 1), in the scene's units; the others' where unknown.
+
+    The same in all where the scene has other channels than the data.
+    """
     planes = np.moveaxis(likelihood.sigma, 1, 0).reshape(likelihood.sigma.shape[1], -1)
     known = np.isfinite(planes)
     every = np.median(planes[known])
     noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
-    return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(gain))
+    if len(noise) != operator.scene_shape[0]:
+        noise = operator.scene_shape[0] * [every]
+    return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(operator.gain))
 
 
 def mean_over(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -68,7 +69,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     """
     started = time.monotonic()
     blocks = list(recipe.stack.blocks(observation, joint=recipe.operator.joint))
-    axes = observation.axes
+    axes = recipe.operator.result_axes(observation.axes)
     residual = blank(observation.y.shape)
     image = uncertainty = blank(())  # their size is known with the first operator
     filled = np.zeros((), bool)
@@ -91,16 +92,9 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         tick = _next(fits, None)
         if number == 0:
             planes = parts.planes
-            combined = recipe.operator.joint and planes.times == 1
-            if combined:
-                axes = axes.replace("T", "")
+            times_left = len(observation.y) if axes == observation.axes else 1
             sides = parts.image.planes.shape[1:]
-            shape = (
-                1 if combined else len(observation.y),
-                planes.channels,
-                observation.y.shape[2],
-                *sides,
-            )
+            shape = (times_left, planes.channels, observation.y.shape[2], *sides)
             image, filled, zoom = blank(shape), arrays.full(shape, 0, np.bool_), parts.zoom
             uncertainty = blank(shape) if recipe.ensemble.members > 1 else image
         while tick is not None:
@@ -135,6 +129,9 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
 
     from napari_dip.io.grid import on_finer_grid  # and astropy, which the dock opens without
 
+    header = on_finer_grid(observation.header, zoom)
+    if recipe.operator.complex_scene:
+        header = replace(header, channels=("real", "imaginary"))
     return Result(
         image=observation.as_input(image, axes),
         filled=observation.as_input(filled, axes),
@@ -178,7 +175,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 "python": platform.python_version(),
             },
         },
-        header=on_finer_grid(observation.header, zoom),
+        header=header,
         zoom=zoom,
     )
 
@@ -259,7 +256,8 @@ class _Parts:
         times, channels, _, height, width = self._frame.y.shape
         self.zoom = operator.zoom
         self.planes = operator.planes or self._frame.planes
-        shape = (channels, round(self.zoom[0] * height), round(self.zoom[1] * width))
+        zoomed = (round(self.zoom[0] * height), round(self.zoom[1] * width))
+        shape = (operator.scene_shape[0], *zoomed)
         self.image, self.uncertainty = Mosaic(blank(shape), self.zoom), Mosaic(blank(shape), self.zoom)
         self.residual = Mosaic(blank((times, channels, height, width)))
         self.filled = arrays.full(shape, 0, np.bool_)

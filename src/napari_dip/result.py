@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,18 @@ class Result:
     provenance: Mapping[str, Any]
     header: Header = field(default_factory=Header)
     zoom: tuple[float, float] = (1.0, 1.0)
+
+    def magnitude(self) -> Result:
+        """The same of the magnitude of a complex image, whose channels are real and imaginary parts."""
+        channel = self.axes.index("C")
+        return replace(
+            self,
+            image=np.hypot(*np.moveaxis(self.image, channel, 0)),
+            filled=np.asarray(self.filled.any(axis=channel)),
+            uncertainty=None,
+            axes=self.axes.replace("C", ""),
+            header=replace(self.header, channels=()),
+        )
 
     @property
     def reason(self) -> str:

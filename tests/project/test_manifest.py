@@ -65,10 +65,10 @@ def test_every_menu_may_be_contributed_to(manifest):
 
 
 def test_every_suffix_that_the_engine_reads_is_claimed(manifest):
-    from napari_dip.io import SUFFIXES
+    from napari_dip.io import KSPACE_SUFFIXES, SUFFIXES
 
     (reader,) = manifest.contributions.readers
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, *KSPACE_SUFFIXES):
         assert f"*{suffix}" in reader.filename_patterns
         assert f"*{suffix.upper()}" in reader.filename_patterns
 

@@ -19,8 +19,10 @@ T = TypeVar("T")
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES)
+KSPACE_SUFFIXES = (".npy", ".npz", ".h5")  # which are only read
 
 __all__ = [
+    "KSPACE_SUFFIXES",
     "SUFFIXES",
     "FileImage",
     "check_writable",
@@ -43,7 +45,7 @@ def read(*paths: str | os.PathLike[str]) -> Observation:
     *paths : path
         ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; FITS also with the
         name or number of an extension, ``frame.fits[SCI]``. Several files of one shape become
-        frames along T.
+        frames along T. ``.npy .npz .h5`` are k-space (docs/formats.md).
 
     Raises
     ------
@@ -190,6 +192,10 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
 
 
 def _images(path: Path) -> Iterator[FileImage]:
+    if path.suffix.lower() in KSPACE_SUFFIXES:
+        from napari_dip.io.kspace import kspace_images
+
+        return kspace_images(path)
     if _is_fits(path):
         from napari_dip.io.fits import fits_images
 
@@ -200,6 +206,8 @@ def _images(path: Path) -> Iterator[FileImage]:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
+    if path.suffix.lower() in KSPACE_SUFFIXES:
+        return {}
     if _is_fits(path):
         from napari_dip.io.fits import fits_provenance
 
@@ -223,7 +231,8 @@ def _is_fits(path: str | os.PathLike[str]) -> bool:
     """Whether the suffix says FITS, and not TIFF; it has to say one of them."""
     name = Path(path).name.lower()
     if not name.endswith(SUFFIXES):
-        raise ReadError(f"{path}: the format is told by the suffix, one of {' '.join(SUFFIXES)}")
+        known = " ".join((*SUFFIXES, *KSPACE_SUFFIXES))
+        raise ReadError(f"{path}: the format is told by the suffix, one of {known}")
     return name.endswith(FITS_SUFFIXES)
 
 

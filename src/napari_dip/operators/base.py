@@ -18,7 +18,14 @@ class OperatorSettings(Settings, ABC):
     extras: ClassVar[tuple[str, ...]] = ()
     """Names of the companions that `build` takes from the observation, where they are there."""
     joint: ClassVar[bool] = False
-    """Whether all frames along T show one scene, which is restored from them together."""
+    """Whether the operator takes all frames along T at once."""
+
+    complex_scene: ClassVar[bool] = False
+    """Whether the scene's two channels are real and imaginary parts."""
+
+    def result_axes(self, axes: str) -> str:
+        """The axes of the result, of data with these `axes`: T goes where its frames show one scene."""
+        return axes.replace("T", "") if self.joint else axes
 
     @property
     def local(self) -> bool:
@@ -79,6 +86,14 @@ class Operator(ABC):
     @abstractmethod
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """A^H y, so that <A x, y> = <x, A^H y>."""
+
+    def seen(self, observed: torch.Tensor) -> torch.Tensor:
+        """How much of each place of the scene `observed` data (T, C, Y, X) show, (C, H, W)."""
+        return self.adjoint(observed.float())
+
+    def rough(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor | None:
+        """A rough picture of the scene, (C, H, W), where the data are no picture of it themselves."""
+        return None
 
     def to(self, device: torch.device) -> Self:
         """The same map with its tensors on `device`."""

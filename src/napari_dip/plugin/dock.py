@@ -124,7 +124,7 @@ class RestoreDock(ScrollingDock):
 
     def _more_frames(self, recipe: Recipe, layer: Image) -> list[Image]:
         """The other selected images, where the recipe combines exposures and `layer` is only one."""
-        if not recipe.operator.joint or "T" in self.axes.axes:
+        if recipe.operator.result_axes("T") or "T" in self.axes.axes:
             return []
         chosen = [
             other
@@ -337,6 +337,12 @@ class GuidedDock(RestoreDock):
     """*Plugins > napari-dip > Guided*."""
 
     preset = "guided"
+
+
+class DynamicMriDock(RestoreDock):
+    """*Plugins > napari-dip > Dynamic MRI*."""
+
+    preset = "dynamic-mri"
 
 
 def _closing(session: Session) -> Callable[[], None]:

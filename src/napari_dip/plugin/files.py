@@ -6,15 +6,30 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from napari_dip.io import FileImage, images, save
+import numpy as np
+
+from napari_dip.io import KSPACE_SUFFIXES, FileImage, images, save
 from napari_dip.plugin.layers import LayerData, layer_data, picture_of
 
 Path = str | os.PathLike[str]
 
 
-def get_reader(path: Path | list[Path]) -> Callable[[Path | list[Path]], list[LayerData]]:
-    """The reader for FITS and TIFF; several paths open one after another."""
-    return read_layers
+def get_reader(path: Path | list[Path]) -> Callable[[Path | list[Path]], list[LayerData]] | None:
+    """The reader for FITS, TIFF and k-space; None for arrays that are no k-space.
+
+    Several paths open one after another.
+    """
+    paths = path if isinstance(path, list) else [path]
+    return read_layers if all(map(_is_ours, paths)) else None
+
+
+def _is_ours(path: Path) -> bool:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in KSPACE_SUFFIXES:
+        return True
+    from napari_dip.io.kspace import is_kspace
+
+    return is_kspace(path)
 
 
 def read_layers(path: Path | list[Path]) -> list[LayerData]:
@@ -50,3 +65,19 @@ def cell_sample() -> list[LayerData]:
 
     noisy, _ = scratched_cell()
     return layer_data(noisy, "cell")
+
+
+def cine_sample() -> list[LayerData]:
+    """*File > Open Sample*: the k-space of a beating heart, measured twelve times too sparsely."""
+    from napari_dip.cine import cine
+    from napari_dip.io.kspace import kspace_image
+
+    heart = cine()
+    layers = [
+        (np.abs(heart.truth), {"name": "heart - truth", "axis_labels": ("T", "Y", "X")}, "image"),
+        *layer_data(kspace_image(heart.maps, "", 1), "heart"),
+        *layer_data(kspace_image(heart.kspace, "", 0), "heart"),
+    ]
+    return [
+        (data, {**meta, "visible": meta["name"].endswith("kspace")}, kind) for data, meta, kind in layers
+    ]

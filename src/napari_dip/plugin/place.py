@@ -27,7 +27,8 @@ class Place:
     rgb: bool
     spatial: Mapping[str, Any]
     metadata: Mapping[str, Any]
-    contrast_limits: tuple[float, float]
+    contrast_limits: tuple[float, float] | None
+    """None where the layers that are added show something else than the layer itself."""
     colormap: Any
     gamma: float
     blending: str
@@ -100,8 +101,9 @@ class Place:
             **self.spatial,
         }
         if not self.rgb:
-            options |= {"contrast_limits": self.contrast_limits, "colormap": self.colormap}
-            options |= {"gamma": self.gamma, "blending": self.blending}
+            options |= {"colormap": self.colormap, "gamma": self.gamma, "blending": self.blending}
+            if self.contrast_limits is not None:
+                options["contrast_limits"] = self.contrast_limits
         return options
 
     def stacked(self, label: str, every: float) -> dict[str, Any]:

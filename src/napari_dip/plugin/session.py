@@ -47,6 +47,8 @@ class _Run:
     observation: Observation
     axes: str
     """Of the result."""
+    is_complex: bool = False
+    """Whether its channels are real and imaginary parts, of which the magnitude is shown."""
     controls: Controls = field(default_factory=Controls)
     preview: Image | None = None
     preview_gone: bool = False
@@ -54,10 +56,15 @@ class _Run:
     every: int = SNAPSHOT_EVERY
 
     def place_of(self, image: Floats) -> Place:
-        """Where a picture of the result belongs."""
+        """Where a picture of the result belongs, as it is shown."""
+        axes = self.axes.replace("C", "") if self.is_complex else self.axes
         return self.place.of_result(
-            image.shape, self.observation.as_input(self.observation.y).shape, self.axes
+            image.shape, self.observation.as_input(self.observation.y).shape, axes
         )
+
+    def seen(self, image: Floats) -> Floats:
+        """The result, or of a complex one the magnitude."""
+        return np.hypot(*np.moveaxis(image, self.axes.index("C"), 0)) if self.is_complex else image
 
 
 class Session:
@@ -114,12 +121,14 @@ class Session:
             )
         else:
             observation = observation_of(layer, axes=axes, holes=holes, sigma=sigma, extras=extras)
-        jointly = recipe.operator.joint
-        kept = observation.axes.replace("T", "") if jointly else observation.axes
+        kept = recipe.operator.result_axes(observation.axes)
         place = Place.of(layer).along_time() if frames else Place.of(layer, axes)
-        self._run = _Run(place, observation, kept)
+        is_complex = recipe.operator.complex_scene
+        if is_complex:  # the data are no picture
+            place = replace(place, contrast_limits=None)
+        self._run = _Run(place, observation, kept, is_complex)
         self._enter(State.RUNNING)
-        stack = (1 if jointly else observation.y.shape[0]) * observation.y.shape[2] > 1
+        stack = (1 if recipe.operator.joint else observation.y.shape[0]) * observation.y.shape[2] > 1
         every = None if stack else SNAPSHOT_EVERY
         job = restoration(recipe, observation, self._run.controls, every)
         self._start(job, self._on_iterate, self._on_outcome)
@@ -168,10 +177,11 @@ class Session:
         if self.closed or run is None or self.state == State.CANCELLING:
             return
         if iterate.image is not None:
-            self._show_preview(run, iterate.image)
+            image = run.seen(iterate.image)
+            self._show_preview(run, image)
             alone = iterate.frames == iterate.crops == 1 and not iterate.member
             if alone and iterate.step % run.every == 0:
-                self._keep_snapshot(run, iterate.step, iterate.image)
+                self._keep_snapshot(run, iterate.step, image)
         self.advanced.emit(iterate)
 
     def _on_outcome(self, outcome: Outcome) -> None:
@@ -212,6 +222,10 @@ class Session:
             run.snapshots = [kept for kept in run.snapshots if kept[0] % run.every == 0]
 
     def _show_result(self, run: _Run, result: Result, preview: Image | None) -> None:
+        if run.is_complex:
+            parts = np.moveaxis(result.image, result.axes.index("C"), 0)
+            result = result.magnitude()
+            self._add_phase(run, np.arctan2(parts[1], parts[0]))
         place = run.place_of(result.image)
         options = place.image_options("restored", result=result, header=result.header)
         restored = preview
@@ -220,6 +234,8 @@ class Session:
         else:
             restored.data = place.shown(result.image)
             restored.name, restored.metadata = options["name"], options["metadata"]
+            if run.is_complex:
+                restored.reset_contrast_limits()
         self._add_snapshots(run, result)
         self._add_aside(run, result, "residual")
         if result.uncertainty is not None:
@@ -227,6 +243,11 @@ class Session:
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if result.filled.any():
             self._add_filled(run, result)
+
+    def _add_phase(self, run: _Run, phase: Floats) -> None:
+        options = run.place_of(phase).image_options("phase")
+        options |= {"contrast_limits": (-np.pi, np.pi), "colormap": "hsv", "visible": False, "gamma": 1}
+        self._add_image(phase, options)
 
     def _add_snapshots(self, run: _Run, result: Result) -> None:
         snapshots = [(step, image) for step, image in run.snapshots if step % run.every == 0]
