@@ -88,7 +88,9 @@ class Problem:
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """Mean negative log-likelihood of the observed data given the scene `x`, plus R(x)."""
-        return self.misfit(self.predicted(x)) + self.regularisers(x, self.noise_in_scene)
+        return self.misfit(self.predicted(x)) + self.regularisers(
+            x, self.noise_in_scene, self.planes.times
+        )
 
     def misfit(self, predicted: torch.Tensor) -> torch.Tensor:
         """Mean negative log-likelihood of the observed data about `predicted` ones, (T, C, Y, X)."""

@@ -33,10 +33,17 @@ class Regularisers(Settings):
     """Price of a wavelet coefficient of one noise sigma, the coarsest scale free: for scenes with
     details at few places; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
 
-    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The sum of all penalties on `x` (C, H, W), per pixel; `sigma` (C, 1, 1) is the noise."""
+    temporal: Weight = 0.0
+    """Price of a change of one noise sigma from a frame to the next, where frames are restored together:
+    for scenes of which most stands still; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, times: int = 1) -> torch.Tensor:
+        """The sum of all penalties on `x` (C, H, W), per pixel; `sigma` (C, 1, 1) is the noise.
+
+        The first axis holds `times` frames, one after the other.
+        """
         penalty = x.new_zeros(())
-        if not (self.total_variation or self.nuclear_norm or self.wavelet):
+        if not (self.total_variation or self.nuclear_norm or self.wavelet or self.temporal):
             return penalty
         x = x / sigma
         if self.total_variation:
@@ -47,6 +54,9 @@ class Regularisers(Settings):
             penalty = penalty + self.nuclear_norm * noise * nuclear_norm(matrix) / x.numel()
         if self.wavelet:
             penalty = penalty + self.wavelet * wavelet_l1(x) / x.numel()
+        if self.temporal and times > 1:
+            changes = x.reshape(times, -1).diff(dim=0)
+            penalty = penalty + self.temporal * changes.abs().mean()
         return penalty
 
 

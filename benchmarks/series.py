@@ -1,0 +1,181 @@
+"""Time series: all frames together against frame by frame, on a movie of known truth and a real one.
+
+Run as ``python benchmarks/series.py [--images dsb ...] [--ways denoise time-series ...] [--photons 20]
+[--task denoise|dead|drifting] [--frames 20] [--seed 0] [--threads 1]``. The movie: the cells of a real
+frame are cut out, most of them wander, and photons are drawn. PSNR is of the whole movie; flicker is
+the variance over time where nothing moves; the path error is that of the wandering cells' centroids,
+r.m.s. With ``--real`` the odd frames of a real movie are restored, and compared with the even ones
+between them: what is left is their noise and the error, so only differences between the ways count.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from tifffile import imread
+
+from common import DATA, conditions, header, picture, psnr, row, taken
+from napari_dip import Observation, Recipe, drain, restore
+from napari_dip.torch_import import torch
+
+IMAGES = {
+    "dsb": ("stardist_img2d_dsb2018.tif", (slice(100, 292), slice(100, 292))),
+    "dsb-2": ("stardist_img2d_dsb2018.tif", (slice(300, 492), slice(300, 492))),
+    "bbbc022": ("bbbc022_IXMtest_A02_s9_composite.tif", (0, slice(0, 192), slice(500, 692))),
+}
+REAL = "cancer_cell_migration_crop.tif"
+WAYS = {  # besides the presets: changes to one
+    "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
+    "time-dependent": ("time-series", {"network.kind": "time-dependent", "network.channels": 64}),
+    "smooth": ("time-series", {"regularisers.temporal": 0.1}),
+}
+
+
+@dataclass
+class Movie:
+    """What happens, in photons (T, Y, X); where nothing moves (Y, X); and the cells that wander."""
+
+    truth: np.ndarray
+    still: np.ndarray
+    windows: list[np.ndarray]
+    floor: np.ndarray
+
+    def paths(self, x: np.ndarray) -> np.ndarray:
+        """Where each wandering cell is in each frame, (cells, T, 2), by the light above the floor."""
+        found = []
+        for window in self.windows:
+            light = np.clip(x - self.floor, 0, None) * window
+            found.append([ndimage.center_of_mass(frame) for frame in light])
+        return np.array(found)
+
+
+def movie(name: str, photons: float, frames: int, seed: int) -> Movie:
+    """Cells of a real frame, most of which wander."""
+    rng = np.random.default_rng(seed)
+    file, place = IMAGES[name]
+    image = imread(DATA / "microscopy" / file)[place].astype(float)
+    low, high = np.percentile(image, (1, 99.8))
+    # Without its own grain, which would be a pattern that stands still.
+    image = ndimage.gaussian_filter(np.clip((image - low) / (high - low), 0, None), 1)
+    cells, number = ndimage.label(image > threshold_otsu(image))
+    at_border = np.unique(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))
+    around = ndimage.binary_dilation(cells > 0, iterations=4)
+    weight = ndimage.gaussian_filter((~around).astype(float), 8)
+    floor = ndimage.gaussian_filter(np.where(around, 0, image), 8) / np.maximum(weight, 1e-3)
+    still = np.where(around, floor, image)
+    series, windows = np.repeat(still[None], frames, axis=0), []
+    every = np.arange(frames)
+    alpha = ndimage.gaussian_filter(around.astype(float), 1)
+    owner = ndimage.distance_transform_edt(cells == 0, return_indices=True, return_distances=False)
+    owner = cells[tuple(owner)]
+    size = np.bincount(cells.ravel(), minlength=number + 1)
+    for cell in range(1, number + 1):
+        light = (image - still) * alpha * (owner == cell)
+        wanders = size[cell] > 30 and cell not in at_border and rng.random() < 0.8
+        speed, turn = rng.normal(0, 0.3, 2), rng.uniform(0, 2 * np.pi)
+        wobble = 1.5 * np.stack([np.sin(every * 0.6 + turn), np.cos(every * 0.45 + turn)], axis=1)
+        path = (speed * (every[:, None] - frames / 2) + wobble) * wanders
+        moved = np.array([ndimage.shift(light, step, order=3, mode="constant") for step in path])
+        series += moved
+        if wanders:
+            region = np.array([ndimage.shift(1.0 * (owner == cell) * around, p, order=0) for p in path])
+            windows.append(region > 0.5)
+    alone = [
+        window
+        for window in windows
+        if window.any(axis=(1, 2)).all()
+        and not any((window & other).any() for other in windows if other is not window)
+    ]
+    series = np.clip(series, 0, None) * photons + 2
+    stays = np.ptp(series, axis=0) < 1e-3 * photons
+    return Movie(series, stays, alone, photons * floor + 2)
+
+
+def with_holes(noisy: np.ndarray, task: str, seed: int) -> np.ndarray:
+    """The movie with dead pixels, or with a scratch that drifts over it; NaN there."""
+    rng = np.random.default_rng(seed + 1)
+    broken = noisy.astype(float)
+    if task == "dead":
+        broken[:, rng.random(noisy.shape[1:]) < 0.1] = np.nan
+    if task == "drifting":
+        y, x = np.mgrid[: noisy.shape[1], : noisy.shape[2]]
+        for t, frame in enumerate(broken):
+            frame[np.abs((x + 0.3 * y - 7 * t) % 64 - 32) < 3] = np.nan
+    return broken
+
+
+def restored(way: str, noisy: np.ndarray, overrides: dict):
+    """The result, and the seconds that it took."""
+    preset, changes = WAYS.get(way, (way, {}))
+    recipe = Recipe.preset(preset).override({**changes, **overrides})
+    started = time.monotonic()
+    result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
+    return result, time.monotonic() - started
+
+
+def simulated(asked) -> None:
+    """The table of the movies of known truth."""
+    overrides = {"noise.kind": "poisson", "noise.gain": 1.0, **asked.set}
+    header("movie", "way", "PSNR", "flicker", "path error [px]", "seconds", "steps")
+    for name in asked.images:
+        one = movie(name, asked.photons, asked.frames, asked.seed)
+        noisy = np.random.default_rng(asked.seed).poisson(one.truth).astype(float)
+        data, span = with_holes(noisy, asked.task, asked.seed), np.ptp(one.truth)
+        true = one.paths(one.truth)
+
+        def scores(x, span=span, one=one, true=true):
+            path = np.sqrt(np.mean(np.sum((one.paths(x) - true) ** 2, axis=-1)))
+            flicker = x.var(axis=0)[one.still].mean()
+            return f"{psnr(one.truth, x, span):.2f}", f"{flicker:.3f}", f"{path:.2f}"
+
+        moving = f"{len(one.windows)} cells wander, {100 * one.still.mean():.0f} % still"
+        row(f"{name} ({moving})", "noisy", *scores(noisy), "", "")
+        panels = [("noisy", noisy[10]), ("truth", one.truth[10])]
+        for way in asked.ways:
+            result, seconds = restored(way, data, overrides)
+            row(name, way, *scores(result.image), f"{seconds:.0f}", taken(result))
+            panels.append((way, result.image[10]))
+        if asked.picture:
+            picture(f"series_{name}", *panels, limits=(0, np.percentile(one.truth, 99.7)))
+
+
+def real(asked) -> None:
+    """The table of the real movie: odd frames restored, and compared with the even ones."""
+    frames = imread(DATA / "microscopy" / REAL).astype(float)[: 2 * asked.frames + 1]
+    given, kept = frames[::2], frames[1::2]
+    header("way", "r.m.s. difference from the frames between", "seconds", "steps")
+
+    def score(x):
+        return f"{np.sqrt(np.mean(((x[:-1] + x[1:]) / 2 - kept) ** 2)):.2f}"
+
+    row("as given", score(given), "", "")
+    for way in asked.ways:
+        result, seconds = restored(way, given, asked.set)
+        row(way, score(result.image), f"{seconds:.0f}", taken(result))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", nargs="+", default=["dsb", "dsb-2"])
+    parser.add_argument("--ways", nargs="+", default=["denoise", "time-series", *WAYS])
+    parser.add_argument("--photons", type=float, default=20)
+    parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--task", choices=["denoise", "dead", "drifting"], default="denoise")
+    parser.add_argument("--real", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", type=json.loads, default={})
+    parser.add_argument("--picture", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    print(conditions(asked.threads), f"; {asked.photons} photons, seed {asked.seed}, {asked.task}\n")
+    (real if asked.real else simulated)(asked)
+
+
+if __name__ == "__main__":
+    main()
