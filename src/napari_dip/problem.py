@@ -145,6 +145,21 @@ class Problem:
         left = told * (self.y - self.predicted(x))
         return x + self.operator.adjoint(_conjugate_gradients(through, left, steps))
 
+    def nearest(self, x: torch.Tensor, penalty: float, *, steps: int = 20) -> torch.Tensor:
+        """The scene that explains the observed data and lies near `x`, (C, H, W).
+
+        That is the least |(y - A X) / noise|^2 + penalty |(X - x) / noise|^2 over the scene X, with the
+        noise of the data where they are taken to be `x`.
+        """
+        weight = self.told / self.noise(x).square()
+        price = penalty / self.noise_in_scene.square()
+
+        def through(u: torch.Tensor) -> torch.Tensor:
+            return self.operator.adjoint(weight * self.operator(u)) + price * u
+
+        left = torch.where(self.told, self.y - self.predicted(x), 0.0)
+        return x + _conjugate_gradients(through, self.operator.adjoint(weight * left), steps)
+
     def linear_estimate(self) -> torch.Tensor:
         """The linear estimate of the scene with the least error, where it has no structure; (C, H, W).
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from napari_dip.codes import AnyCode
 from napari_dip.codes.uniform_noise import UniformNoise
 from napari_dip.compute import Compute
+from napari_dip.consistency import Consistency
 from napari_dip.ensemble import Ensemble
 from napari_dip.errors import SettingsError
 from napari_dip.networks import AnyNetwork
@@ -86,6 +87,8 @@ class Recipe(Settings):
     """Optimiser and running average."""
     stopping: AnyStopping = Automatic()
     """When to stop."""
+    consistency: Consistency = Consistency()
+    """Rounds that bring the data back in, between the fit and the second look."""
     refinement: Refinement = Refinement()
     """The second look at the data, after the fit."""
     ensemble: Ensemble = Ensemble()

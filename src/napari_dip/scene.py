@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class Scene:
             )
             found = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
             starts.keep(member, prior)
-            x, finish = yield from self._second_look(found, watch)
+            x, finish = yield from self._second_look(found, prior, watch)
             self.members.add(x, watch)
             self.histories.append(History(found.loss, found.statistic, found.chosen, found.reason))
             if finish:
@@ -85,13 +85,10 @@ class Scene:
         return False
 
     def _second_look(
-        self, found: Solution, watch: Watch
+        self, found: Solution, prior: Prior, watch: Watch
     ) -> Generator[Tick, Wish | None, tuple[torch.Tensor, bool]]:
         """The scene that was found, refined where the recipe says so, and whether that shall be all."""
-        refinement, kept = self._recipe.refinement, self._recipe.keep_observed
-        self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
-        alone = self._recipe.ensemble.members == 1
-        work = refinement.refined(found.x, self.problem, watch, keep_observed=kept, alone=alone)
+        work = self._refined(found.x, prior, watch, lambda: finish)
         step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.statistic[-1])
         wish, finish, last_tick = found.wish, found.wish.finish, time.monotonic()
         while True:
@@ -104,6 +101,15 @@ class Scene:
                 image = found.x if wish.image else None
                 wish = (yield Tick(step, loss, statistic, image)) or Wish()
                 finish = finish or wish.finish
+
+    def _refined(
+        self, x: torch.Tensor, prior: Prior, watch: Watch, enough: Callable[[], bool]
+    ) -> Generator[None, None, torch.Tensor]:
+        refinement, kept = self._recipe.refinement, self._recipe.keep_observed
+        self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
+        alone = self._recipe.ensemble.members == 1
+        x = yield from self._recipe.consistency.brought(x, prior, self.problem, enough)
+        return (yield from refinement.refined(x, self.problem, watch, keep_observed=kept, alone=alone))
 
     def preview(self, x: torch.Tensor) -> torch.Tensor:
         """The mean with the fit that is under way, which stands at `x`."""
