@@ -42,7 +42,7 @@ class Consistency(Settings):
     def brought(
         self, x: torch.Tensor, prior: Prior, problem: Problem, enough: Callable[[], bool]
     ) -> Generator[None, None, torch.Tensor]:
-        """The scene (C, H, W) after all rounds, or `enough` of them, of `x` after the fit; yields step by step.
+        """The scene (C, H, W) after all rounds, or `enough` of them, of `x` after the fit; step by step.
 
         Minimises E(X) + penalty / 2 |X - f(z)|^2 over X and f in turn, the squares in units of the
         noise.
