@@ -83,7 +83,10 @@ class Mosaic:
 
     def _finer(self, crop: Crop) -> Floats:
         """The weights of each pixel of the result, (y, x)."""
-        lines = [np.repeat(w, round(z)) for w, z in zip(crop.weights, self.zoom, strict=True)]
+        lines = [
+            w[(np.arange(round(z * len(w))) / z).astype(int)]
+            for w, z in zip(crop.weights, self.zoom, strict=True)
+        ]
         return np.outer(*lines)
 
 

@@ -355,7 +355,7 @@ def _likely_axes(data: NDArray[Any], image_axes: str) -> str:
 def _checked_axes(axes: str, data: arrays.Lazy) -> str:
     axes = _checked_letters(axes, data, "array")
     height, width = (data.shape[axes.index(a)] for a in "YX")
-    if min(height, width) < SMALLEST_SIDE:
+    if height * width < SMALLEST_SIDE**2:
         raise ObservationError(
             f"the image is {width} x {height} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
             " are needed"

@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from napari_dip.errors import ObservationError
 from napari_dip.noise import Likelihood, NoiseSettings
 from napari_dip.noise.base import huber
-from napari_dip.observation import Flags, Observation, Planes
+from napari_dip.observation import SMALLEST_SIDE, Flags, Observation, Planes
 from napari_dip.operators import Operator, OperatorSettings
 from napari_dip.regularisers import Regularisers
 from napari_dip.torch_import import torch
@@ -65,6 +66,12 @@ class Problem:
         if likelihood.rejected is not None:
             observed &= ~likelihood.rejected
         seen_through = operator.build(frame)
+        _, height, width = seen_through.scene_shape
+        if min(height, width) < SMALLEST_SIDE:
+            raise ObservationError(
+                f"the image is {width} x {height} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
+                " are needed"
+            )
         censored = likelihood.censored
         return cls(
             y=torch.from_numpy(np.nan_to_num(frame.y[:, :, 0], nan=0.0)).to(device),

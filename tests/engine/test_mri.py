@@ -7,7 +7,10 @@ import torch
 from napari_dip import Observation, Recipe, drain, read, restore
 from napari_dip.cine import cine, to_image, to_kspace
 from napari_dip.errors import ObservationError, ReadError
+from napari_dip.networks.graph import GraphPrior, nearest
 from napari_dip.noise.kspace import KSpace
+from napari_dip.observation import Planes
+from napari_dip.operators.radial import Radial
 from napari_dip.operators.sense import Sense
 
 SMALL = {"side": 48, "beats": (4, 4), "coils": 4, "acceleration": 4}
@@ -98,6 +101,57 @@ class TestSense:
             Sense().build(given)
 
 
+class TestRadial:
+    @pytest.fixture(autouse=True)
+    def _package(self):
+        pytest.importorskip("torchkbnufft")
+
+    def spokes_of(self, one, spokes=16):
+        """The samples of `one`'s truth along golden spokes: the Fourier sums themselves, in float64."""
+        frames, side, _ = one.truth.shape
+        along = np.arange(2 * side) / (2 * side) - 0.5
+        angles = np.pi * (np.sqrt(5) - 1) / 2 * np.arange(frames * spokes).reshape(frames, spokes, 1)
+        rows, columns = np.sin(angles) * along, np.cos(angles) * along
+        place = np.arange(side) - side // 2
+        down, across = (np.exp(-2j * np.pi * k[..., None] * place) for k in (rows, columns))
+        seen = one.truth[:, None] * one.maps
+        return np.einsum("tsry,tsrx,tkyx->tksr", down, across, seen, optimize=True) / side
+
+    def test_it_is_the_fourier_sum_at_the_places_of_the_spokes(self, heart):
+        samples = self.spokes_of(heart)
+        frame = Observation.from_array(parts(samples), axes="TCYX")
+        operator = Radial().build(frame.with_extra("coils", parts(heart.maps), axes="CYX"))
+        scene = np.stack((heart.truth.real, heart.truth.imag), axis=1).reshape(16, 48, 48)
+        seen = operator(torch.from_numpy(scene)).numpy()
+        assert np.linalg.norm(seen - parts(samples)) < 2e-3 * np.linalg.norm(samples)
+
+    def test_a_trajectory_that_is_given_is_followed(self, heart):
+        frame = Observation.from_array(parts(self.spokes_of(heart)), axes="TCYX")
+        golden = Radial().build(frame)
+        places = golden.places.reshape(8, 2, 16, 96).numpy() / (2 * np.pi)
+        given = Radial().build(frame.with_extra("trajectory", places, axes="TCYX"))
+        torch.testing.assert_close(given.places, golden.places)
+        with pytest.raises(ObservationError, match="in cycles per pixel"):
+            Radial().build(frame.with_extra("trajectory", 9 * places, axes="TCYX"))
+        with pytest.raises(ObservationError, match="for each sample of each frame"):
+            Radial().build(frame.with_extra("trajectory", places[..., 1:], axes="TCYX"))
+
+    def test_few_spokes_are_restored_better_than_by_gridding_each_frame(self):
+        small = cine(0, side=32, beats=(4,), coils=4)
+        samples = parts(self.spokes_of(small))
+        noisy = samples + np.random.default_rng(0).normal(0, 0.01, samples.shape)
+        recipe = Recipe.preset("dynamic-mri").override(
+            {**QUICK, "operator.kind": "radial", "network.channels": 16, "network.depth": 2}
+        )
+        result = drain(restore(recipe, Observation.from_array(noisy, axes="TCYX")))
+        gridded = []
+        for frame in noisy:
+            operator = Radial().build(Observation.from_array(frame, axes="CYX"))
+            y = torch.from_numpy(frame[None]).float()
+            gridded.append(np.hypot(*operator.rough(y, torch.ones_like(y).bool()).numpy()))
+        assert error(magnitude(result), small.truth) < 0.8 * error(np.array(gridded), small.truth)
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.04])
 @pytest.mark.parametrize("beats", [(4, 4), (1,)])
 def test_the_noise_of_k_space_is_measured(noise, beats):
@@ -129,10 +183,13 @@ class TestRestoration:
         assert (seen.axes, seen.image.shape, seen.filled.shape) == ("TYX", (8, 48, 48), (8, 48, 48))
         np.testing.assert_array_equal(seen.image, magnitude(result))
 
-    @pytest.mark.parametrize("kind", ["low-rank", "time-dependent"])
+    @pytest.mark.parametrize("kind", ["low-rank", "time-dependent", "graph"])
     def test_networks_that_know_the_time_restore_it(self, heart, kind):
         steps = {"solver.max_steps": 800 if kind == "time-dependent" else 400}
-        recipe = Recipe.preset("dynamic-mri").override({**QUICK, "network.kind": kind, **steps})
+        early = {"network.alone": 150, "network.held": 50} if kind == "graph" else {}
+        recipe = Recipe.preset("dynamic-mri").override(
+            {**QUICK, "network.kind": kind, "network.channels": 16, "network.depth": 3, **early, **steps}
+        )
         result = drain(restore(recipe, observation_of(heart)))
         zeros = (to_image(heart.kspace) * heart.maps.conj()).sum(axis=1)
         assert error(magnitude(result), heart.truth) < 0.6 * error(zeros, heart.truth)
@@ -169,6 +226,37 @@ def save_ismrmrd(path, one, trajectory="cartesian"):
 
 def tag(name, x, y):
     return f"<{name}><x>{x}</x><y>{y}</y><z>1</z></{name}>"
+
+
+class TestGraph:
+    def test_the_nearest_frames_are_those_of_the_same_phase(self):
+        one = cine(3, **SMALL | {"beats": (6, 6)})
+        features = torch.from_numpy(parts(one.truth[:, None]))
+        graph = nearest(features, 2)
+        assert graph[:, 0].tolist() == list(range(12))
+        # One beat later or earlier, or where the heart is as much contracted on its way back.
+        areas = one.area[graph.numpy()]
+        assert np.abs(np.diff(areas, axis=1)).max() < 0.2 * np.ptp(one.area)
+
+    @pytest.mark.parametrize("generator", ["shared", "own"])
+    def test_stages_train_what_they_say(self, generator):
+        settings = GraphPrior(
+            generator=generator, channels=8, depth=2, frame_channels=4, alone=1, held=1, rebuild=1
+        )
+        network = settings.build(3, Planes(5, 2, 1))
+        z = torch.rand(1, 3, 32 // settings.shrink, 32 // settings.shrink)
+
+        def trained():
+            network.zero_grad(set_to_none=True)
+            network(z).square().mean().backward()
+            return {
+                name.split(".")[0]
+                for name, weight in network.named_parameters()
+                if weight.grad is not None
+            }
+
+        first, refining = {"generators", "head"}, {"aggregate", "update", "last"}
+        assert (trained(), trained(), trained()) == (first, refining, first | refining)
 
 
 class TestFiles:

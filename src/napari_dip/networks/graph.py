@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.networks.base import NetworkSettings
+from napari_dip.networks.hourglass import Hourglass
 from napari_dip.observation import Planes
 
 if TYPE_CHECKING:
     import torch
 
 
-class GraphPrior(NetworkSettings):
+class GraphPrior(Hourglass):
     """Frames from generators of their own, and what each can learn of the frames nearest to it.
 
     First the generators learn alone, all from one code. Then their features are refined by convolutions
@@ -23,16 +23,19 @@ class GraphPrior(NetworkSettings):
     References
     ----------
     .. [1] Li et al., "Graph image prior for unsupervised dynamic cardiac cine MRI reconstruction",
-           arXiv 2403.15770, section 3. Differs: features that are compared are means over cells, not
-           convolved again; the refinement is added to the generators' image and comes in gradually;
-           fewer channels and neighbours.
+           arXiv 2403.15770, section 3. Differs: unless `generator` is own, the generators share all but
+           their last layer; features that are compared are means over cells, not convolved again; the
+           refinement is added to the generators' image and comes in gradually; fewer channels.
     """
 
-    kind: Literal["graph"] = "graph"
-    channels: Annotated[int, Field(ge=4, le=256)] = 16
-    """Width of every scale of each frame's generator. [channel]"""
-    depth: Annotated[int, Field(ge=2, le=7)] = 4
-    """How many times the size is doubled. [scale]"""
+    kind: Literal["graph"] = "graph"  # type: ignore[assignment]
+    channels: Annotated[int, Field(ge=4, le=256)] = 64
+    """Width of every scale of the generator that is shared. [channel]"""
+    generator: Literal["shared", "own"] = "shared"
+    """One hourglass whose last layer alone is each frame's, which learns sooner; or a decoder of its own
+    for each frame, from one code of 1 / 2^depth of the image's size."""
+    frame_channels: Annotated[int, Field(ge=2, le=256)] = 8
+    """Features of each frame that are refined; every scale's of its own decoder. [channel]"""
     neighbours: Annotated[int, Field(ge=1, le=64)] = 4
     """How many frames refine each: itself, and those that are most like it. [frame]"""
     alone: Annotated[int, Field(ge=1, le=1_000_000)] = 500
@@ -43,18 +46,14 @@ class GraphPrior(NetworkSettings):
     """Steps after which the graph is made anew. [step]"""
 
     @property
-    def divisor(self) -> int:
-        return int(2**self.depth)
-
-    @property
     def shrink(self) -> int:
-        return int(2**self.depth)
+        return int(2**self.depth) if self.generator == "own" else 1
 
     def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
         from napari_dip.networks._layers import Float32, normalisation
         from napari_dip.torch_import import torch
 
-        times, width, settings = planes.times, self.channels, self
+        times, width, settings = planes.times, self.frame_channels, self
         near = min(self.neighbours, times)
 
         def apart(inputs: int, outputs: int) -> torch.nn.Sequential:
@@ -68,19 +67,25 @@ class GraphPrior(NetworkSettings):
         def each_frame(features: torch.Tensor) -> torch.Tensor:
             return features.reshape(times, -1, *features.shape[2:])
 
+        def own() -> torch.nn.Sequential:
+            first = torch.nn.Conv2d(code_channels, times * width, 3, padding=1)
+            layers: list[torch.nn.Module] = [first, torch.nn.ELU(inplace=True)]
+            for _ in range(settings.depth):
+                layers += [
+                    torch.nn.Upsample(scale_factor=2, mode="bilinear"),
+                    apart(width, width),
+                ]
+            return torch.nn.Sequential(*layers)
+
+        shared = self.generator == "shared"
+        generators = super().build(code_channels, Planes(times, width, 1)) if shared else own()
+
         class Graph(torch.nn.Module):
             """Generators, refinement, and the step at which they are."""
 
             def __init__(self) -> None:
                 super().__init__()
-                first = torch.nn.Conv2d(code_channels, times * width, 3, padding=1)
-                layers: list[torch.nn.Module] = [first, torch.nn.ELU(inplace=True)]
-                for _ in range(settings.depth):
-                    layers += [
-                        torch.nn.Upsample(scale_factor=2, mode="bilinear"),
-                        apart(width, width),
-                    ]
-                self.generators = torch.nn.Sequential(*layers)
+                self.generators = generators
                 self.head = Float32(torch.nn.Conv2d(times * width, planes.number, 1, groups=times))
                 self.aggregate = apart(near * width, width)
                 self.update = apart(2 * width, width)

@@ -7,13 +7,20 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from napari_dip.errors import ObservationError
 from napari_dip.observation import Observation, Planes
-from napari_dip.operators.base import Operator, OperatorSettings
+from napari_dip.operators._coils import (
+    CoilSettings,
+    coils_of,
+    complex_of,
+    given_maps,
+    normalised,
+    parts_of,
+)
+from napari_dip.operators.base import Operator
 from napari_dip.torch_import import torch
 
 
-class Sense(OperatorSettings):
+class Sense(CoilSettings):
     """Data are the k-space of several coils: real parts as the first channels, then imaginary ones.
 
     Frame t is M_t F (S_k x_t) for each coil k: what was not sampled is missing. The result is complex,
@@ -27,29 +34,18 @@ class Sense(OperatorSettings):
 
     kind: Literal["sense"] = "sense"
     extras: ClassVar[tuple[str, ...]] = ("coils",)
-    joint: ClassVar[bool] = True
-    complex_scene: ClassVar[bool] = True
     calibration: Annotated[int, Field(ge=4, le=512)] = 24
     """Lines and columns in the middle of k-space that tell the coils' sensitivities, where no maps are
     given. [line]"""
 
-    def result_axes(self, axes: str) -> str:
-        """The same: every frame has a result of its own."""
-        return axes
-
     def build(self, frame: Observation) -> Operator:
-        times, channels = frame.y.shape[:2]
-        if channels % 2:
-            raise ObservationError(
-                f"k-space has {channels} channels, and each coil needs two: give the real parts of all"
-                " coils and then the imaginary parts"
-            )
+        coils_of(frame)
         if "coils" in frame.extras:
-            maps, remark = self._given(frame), "coil maps as given"
+            maps, remark = given_maps(frame, frame.y.shape[3:]), "coil maps as given"
         else:
             maps = self._estimated(frame)
             remark = f"coil maps from the middle {self.calibration} lines of k-space"
-        operator = SenseOperator(times, maps)
+        operator = SenseOperator(len(frame.y), maps)
         operator.remark = remark
         return operator
 
@@ -70,38 +66,11 @@ class Sense(OperatorSettings):
         kspace = np.where(sampled, data, np.nan)
         return Observation.from_array(kspace, axes="TCYX")
 
-    def _given(self, frame: Observation) -> torch.Tensor:
-        """The coil maps that came with the data, (coils, Y, X) complex.
-
-        Raises
-        ------
-        ObservationError
-            If there is not one of the data's size for each coil.
-        """
-        maps = frame.extras["coils"][0, :, 0]
-        if maps.shape != (need := frame.y.shape[1:2] + frame.y.shape[3:]):
-            raise ObservationError(
-                f"the coil maps are {maps.shape} (real and imaginary parts, Y, X) and k-space needs"
-                f" {need}: give one map for each coil, of the size of k-space"
-            )
-        return _complex(torch.from_numpy(np.nan_to_num(maps)))
-
     def _estimated(self, frame: Observation) -> torch.Tensor:
-        """Coil maps, (coils, Y, X) complex64, of unit length where there is anything to see.
-
-        The images of the coils, from the middle of the mean k-space over all frames, by their common
-        length; they carry the phase of the scene, which is so nearly real.
-
-        References
-        ----------
-        .. [1] Roemer et al., "The NMR phased array", Magn. Reson. Med. 16 (1990) 192.
-        .. [2] McKenzie et al., "Self-calibrating parallel imaging with automatic coil sensitivity
-               extraction", Magn. Reson. Med. 47 (2002) 529.
-        """
-        middle = _complex(_mean_over_time(frame)) * self._window(frame.y.shape[-2:])
+        """Coil maps, (coils, Y, X) complex64, from the middle of the mean k-space over all frames."""
+        middle = complex_of(_mean_over_time(frame)) * self._window(frame.y.shape[-2:])
         images = _shifted(torch.fft.ifft2(_shifted_back(middle), norm="ortho"))
-        length = images.abs().square().sum(dim=0).sqrt()
-        return images / length.clamp(min=1e-6 * float(length.max()))
+        return normalised(images)
 
     def _window(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A smooth window over the middle of k-space, (Y, X)."""
@@ -130,13 +99,13 @@ class SenseOperator(Operator):
         self.scene_shape = (2 * times, maps.shape[1], maps.shape[2])
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        pictures = _complex(x.reshape(-1, 2, *x.shape[1:]))
+        pictures = complex_of(x.reshape(-1, 2, *x.shape[1:]))
         kspace = torch.fft.fft2(_shifted_back(pictures) * self.maps, norm="ortho")
-        return _parts(_shifted(kspace))
+        return parts_of(_shifted(kspace))
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        images = torch.fft.ifft2(_shifted_back(_complex(y)), norm="ortho")
-        return _parts(_shifted((images * self.maps.conj()).sum(dim=1, keepdim=True))).flatten(0, 1)
+        images = torch.fft.ifft2(_shifted_back(complex_of(y)), norm="ortho")
+        return parts_of(_shifted((images * self.maps.conj()).sum(dim=1, keepdim=True))).flatten(0, 1)
 
     def seen(self, observed: torch.Tensor) -> torch.Tensor:
         """Every datum shows all of the scene."""
@@ -155,16 +124,6 @@ def _mean_over_time(frame: Observation) -> torch.Tensor:
     y, observed = frame.y[:, :, 0], frame.observed[:, :, 0]
     total = np.where(observed, y, 0).sum(axis=0, dtype=float)
     return torch.from_numpy((total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32))
-
-
-def _complex(parts: torch.Tensor) -> torch.Tensor:
-    """(..., 2 n, Y, X) real, real parts first, as (..., n, Y, X) complex."""
-    return torch.complex(*parts.chunk(2, dim=-3))
-
-
-def _parts(pictures: torch.Tensor) -> torch.Tensor:
-    """The reverse of `_complex`."""
-    return torch.cat((pictures.real, pictures.imag), dim=-3)
 
 
 def _shifted(planes: torch.Tensor) -> torch.Tensor:

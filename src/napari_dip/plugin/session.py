@@ -58,9 +58,15 @@ class _Run:
     def place_of(self, image: Floats) -> Place:
         """Where a picture of the result belongs, as it is shown."""
         axes = self.axes.replace("C", "") if self.is_complex else self.axes
-        return self.place.of_result(
-            image.shape, self.observation.as_input(self.observation.y).shape, axes
-        )
+        shape = self.observation.as_input(self.observation.y).shape
+        if self.is_complex:  # the data are no picture: their rows and columns are not the image's
+            sizes = dict(zip(axes, image.shape, strict=True))
+            sides = {letter: sizes[letter] for letter in "YX"}
+            shape = tuple(
+                sides.get(letter, size)
+                for letter, size in zip(self.observation.axes, shape, strict=True)
+            )
+        return self.place.of_result(image.shape, shape, axes)
 
     def seen(self, image: Floats) -> Floats:
         """The result, or of a complex one the magnitude."""
