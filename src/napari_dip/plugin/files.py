@@ -74,10 +74,10 @@ def cine_sample() -> list[LayerData]:
 
     heart = cine()
     layers = [
-        (np.abs(heart.truth), {"name": "heart - truth", "axis_labels": ("T", "Y", "X")}, "image"),
+        (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image"),
         *layer_data(kspace_image(heart.maps, "", 1), "heart"),
         *layer_data(kspace_image(heart.kspace, "", 0), "heart"),
     ]
     return [
-        (data, {**meta, "visible": meta["name"].endswith("kspace")}, kind) for data, meta, kind in layers
+        (data, {**meta, "visible": meta["name"] == "heart kspace"}, kind) for data, meta, kind in layers
     ]
