@@ -1,12 +1,13 @@
 """Dynamic MRI: a simulated cardiac cine, restored by ours and by the classical methods.
 
 Run as ``python benchmarks/cine.py [--beats 10 10] [--acceleration 12] [--coils 8] [--seeds 0]
-[--ways zero-filled sense wavelet kt ls dynamic-mri] [--threads 1]``. PSNR is of magnitudes after one
-scale for all frames, of the whole picture and of the heart; the area is that of the left ventricle's
-blood against time, as an error r.m.s. in parts of its mean. The classical methods take the weights
-that were best for another heart (seed 100, other texture, sampling and noise), by its truth. All are
-given the coil maps. With ``--real`` a part of the samples of a real slice is kept back and foretold from
-the others: an error r.m.s., after one scale, in parts of what was kept back, its noise among it.
+[--ways zero-filled sense wavelet kt ls dynamic-mri] [--picture NAME] [--threads 1]``.
+PSNR is of magnitudes after one scale for all frames, of the whole picture and of the heart; the area is
+that of the left ventricle's blood against time, as an error r.m.s. in parts of its mean. The classical
+methods take the weights that were best for another heart (seed 100, other texture, sampling and noise),
+by its truth. All are given the coil maps. With ``--real`` a part of the samples of a real slice is kept
+back and foretold from the others: an error r.m.s., after one scale, in parts of what was kept back, its
+noise among it.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from functools import cache
 import numpy as np
 import pywt
 
-from common import DATA, conditions, header, row, taken
+from common import DATA, animation, conditions, header, picture, row, taken
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.cine import BLOOD, HEART, WALL, Cine, cine, to_image, to_kspace
 from napari_dip.operators.sense import Sense
@@ -157,10 +158,15 @@ def restored(way: str, one: Cine, asked) -> tuple[np.ndarray, str]:
     return result.image[:, 0] + 1j * result.image[:, 1], taken(result)
 
 
+def scaled(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The magnitude of `x` after one scale."""
+    x, truth = np.abs(x), np.abs(truth)
+    return x * (x * truth).sum() / (x * x).sum()
+
+
 def quality(x: np.ndarray, one: Cine) -> tuple[float, float, float]:
     """PSNR, that of the heart, and the error of the ventricle's area."""
-    x, truth = np.abs(x), np.abs(one.truth)
-    x = x * (x * truth).sum() / (x * x).sum()
+    x, truth = scaled(x, one.truth), np.abs(one.truth)
     heart = (slice(None), *one.heart)
     peak = truth.max()
     whole, inside = (
@@ -216,6 +222,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ways", nargs="+", default=["zero-filled", "sense", *CLASSICAL, "dynamic-mri"])
     parser.add_argument("--real", action="store_true")
+    parser.add_argument("--picture", help="name of a picture of one frame, and of an animation")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -224,6 +231,7 @@ def main() -> None:
         real(asked)
         return
     header("way", "seed", "PSNR", "heart", "area", "s", "settings")
+    panels = {}
     for way, seed in itertools.product(asked.ways, asked.seeds):
         one = cine(seed, beats=tuple(asked.beats), acceleration=asked.acceleration, coils=asked.coils)
         if way in CLASSICAL:
@@ -233,6 +241,11 @@ def main() -> None:
         whole, inside, area = quality(x, one)
         seconds = time.perf_counter() - begun
         row(way, seed, f"{whole:.2f}", f"{inside:.2f}", f"{area:.1%}", f"{seconds:.0f}", settings)
+        panels |= {way: scaled(x, one.truth), "truth": np.abs(one.truth)}
+    if asked.picture:
+        picture(asked.picture, *((way, series[4]) for way, series in panels.items()), limits=(0, 1))
+        moving = {way: series for way, series in panels.items() if way not in ("sense", "wavelet")}
+        animation(asked.picture, *moving.items(), limits=(0, 1))
 
 
 if __name__ == "__main__":

@@ -90,25 +90,47 @@ def conditions(threads: int) -> str:
 
 def picture(name: str, *panels, limits=None, columns: int | None = None) -> None:
     """Save (title, image) panels side by side as docs/images/NAME.png; colours are 0 to 255."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    columns = columns or len(panels)
-    rows = -(-len(panels) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, (title, image) in zip(axes.flat, panels, strict=False):
+    figure, axes = _panels(panels, columns or len(panels))
+    for axis, (_, image) in zip(axes, panels, strict=False):
         if image.ndim == 3:
             axis.imshow(np.clip(image / 255, 0, 1), interpolation="nearest")
         else:
             low, high = limits or np.nanpercentile(panels[0][1], (1, 99.5))
             axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-        axis.set_title(title, fontsize=9)
-    figure.tight_layout()
-    PICTURES.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURES / f"{name}.png", dpi=90, bbox_inches="tight")
     pyplot.close(figure)
     print(f"picture: docs/images/{name}.png", flush=True)
+
+
+def animation(name: str, *panels, limits) -> None:
+    """Save (title, series) panels side by side as docs/images/NAME.gif, ten frames a second."""
+    from matplotlib import pyplot
+    from matplotlib.animation import ArtistAnimation
+
+    figure, axes = _panels(panels, len(panels))
+    shown = {"cmap": "gray", "vmin": limits[0], "vmax": limits[1], "animated": True}
+    frames = zip(*(series for _, series in panels), strict=True)
+    drawn = [[a.imshow(x, **shown) for a, x in zip(axes, frame, strict=True)] for frame in frames]
+    ArtistAnimation(figure, drawn).save(PICTURES / f"{name}.gif", writer="pillow", fps=10, dpi=50)
+    pyplot.close(figure)
+    print(f"picture: docs/images/{name}.gif", flush=True)
+
+
+def _panels(panels, columns: int):
+    """A figure with an empty, titled place for each panel."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = -(-len(panels) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, _) in zip(axes.flat, panels, strict=False):
+        axis.set_title(title, fontsize=9)
+    figure.tight_layout()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return figure, list(axes.flat)

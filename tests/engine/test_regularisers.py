@@ -56,6 +56,15 @@ def test_patches_are_rows_and_lose_no_pixel():
     assert torch.equal(rows.flatten().sort().values, x.flatten().sort().values)
 
 
+def test_changes_from_frame_to_frame_are_counted_in_units_of_the_noise():
+    frames = draw(3, 2, 8, 8)  # T, C
+    price = Regularisers(temporal=0.5)
+    found = price(frames.reshape(6, 8, 8), torch.full((6, 1, 1), 2.0), times=3)
+    expected = 0.5 * np.abs(np.diff(frames.numpy(), axis=0) / 2).mean()
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    assert float(price(frames.reshape(6, 8, 8), torch.ones(6, 1, 1))) == 0  # colours are no frames
+
+
 def test_wavelet_l1_is_that_of_pywavelets():
     x = draw(1, 64, 48)
     levels = min(4, pywt.dwt_max_level(48, "db2"))
