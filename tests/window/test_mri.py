@@ -45,18 +45,35 @@ def test_k_space_becomes_magnitudes_and_phases(viewer, dock, qtbot, heart):
     assert layers["residual"].data.shape == (3, 8, 32, 32)
 
 
-def test_coil_maps_are_taken_from_their_layer(viewer, dock, qtbot, heart):
+def test_coil_maps_of_the_same_file_are_chosen_and_used(viewer, dock, qtbot, heart):
     maps = kspace_image(heart.maps, "", 1)
-    run(viewer, dock, qtbot, maps, kspace_image(heart.kspace, "", 0))
-    given = viewer.layers["heart coils"]
-    dock.extras["coils"].choose(given)
+    run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0), maps)
     assert dock.form.rows.isRowVisible(dock.extras["coils"])
+    assert (dock.image.layer().name, dock.extras["coils"].layer().name) == (
+        "heart kspace",
+        "heart coils",
+    )
     first = next(x for x in viewer.layers if x.name.endswith("restored")).data
+    dock.extras["coils"].choose(None)
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     second = [x for x in viewer.layers if "restored" in x.name][-1].data
-    assert second.shape == first.shape
     assert not np.allclose(first, second)
+
+
+@pytest.mark.parametrize("first", ["dock", "sample"])
+def test_the_sample_s_k_space_is_chosen(viewer, first):
+    if first == "dock":
+        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
+    viewer.open_sample("napari-dip", "cine")
+    if first == "sample":
+        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
+    chosen = dock.image, dock.holes, dock.extras["coils"]
+    assert [picker.layer().name for picker in chosen] == [
+        "heart kspace",
+        "heart kspace - holes",
+        "heart coils",
+    ]
 
 
 def test_an_image_is_told_to_be_no_k_space(viewer, dock, qtbot):
@@ -67,7 +84,7 @@ def test_an_image_is_told_to_be_no_k_space(viewer, dock, qtbot):
 
 
 def test_the_sample_is_a_truth_coils_and_k_space_that_is_shown():
-    shown = {meta["name"]: meta["visible"] for _, meta, _ in cine_sample()}
+    shown = {meta["name"]: meta.get("visible", True) for _, meta, _ in cine_sample()}
     assert [name for name, visible in shown.items() if visible] == ["heart kspace"]
     assert {"heart truth", "heart coils", "heart kspace"} <= set(shown)
 

@@ -35,8 +35,8 @@ def coils_of(frame: Observation) -> int:
     channels = int(frame.y.shape[1])
     if channels % 2:
         raise ObservationError(
-            f"k-space has {channels} channels, and each coil needs two: give the real parts of all"
-            " coils and then the imaginary parts"
+            f"k-space has an odd number of channels, {channels}, and each coil needs two: give the real"
+            " parts of all coils and then the imaginary parts"
         )
     return channels // 2
 

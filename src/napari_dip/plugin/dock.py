@@ -94,8 +94,8 @@ class RestoreDock(ScrollingDock):
         self.image.refresh()
         self.holes.refresh(newcomer=self._companion("holes"))
         self.sigma.refresh(newcomer=self._companion("noise"))
-        for picker in self.extras.values():
-            picker.refresh()
+        for name, picker in self.extras.items():
+            picker.refresh(newcomer=self._companion(name))
         self._show_state(self.session.state)
 
     def run(self) -> None:
@@ -163,9 +163,9 @@ class RestoreDock(ScrollingDock):
         self.say(sentence, error=True)
 
     def _choose_companions(self) -> None:
-        """With an image, its axes, and the holes and the noise that its file brought along, or none."""
+        """With an image, its axes, and what else its file brought along, or none."""
         self.axes.ask(self.image.layer())
-        for picker, role in ((self.holes, "holes"), (self.sigma, "noise")):
+        for role, picker in {"holes": self.holes, "noise": self.sigma, **self.extras}.items():
             picker.refresh()
             picker.choose(self._companion(role))
 

@@ -53,10 +53,7 @@ def star_field_sample() -> list[LayerData]:
     hdus = star_field()
     noisy = next(hdu_images(hdus))
     truth = FileImage(hdus["TRUTH"].data, "YX", header=noisy.header)
-    hidden = [
-        (data, {**meta, "visible": False}, kind) for data, meta, kind in layer_data(truth, "truth")
-    ]
-    return hidden + layer_data(noisy, "star field")
+    return [*layer_data(noisy, "star field"), *_hidden(layer_data(truth, "truth"))]
 
 
 def cell_sample() -> list[LayerData]:
@@ -73,11 +70,10 @@ def cine_sample() -> list[LayerData]:
     from napari_dip.io.kspace import kspace_image
 
     heart = cine()
-    layers = [
-        (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image"),
-        *layer_data(kspace_image(heart.maps, "", 1), "heart"),
-        *layer_data(kspace_image(heart.kspace, "", 0), "heart"),
-    ]
-    return [
-        (data, {**meta, "visible": meta["name"] == "heart kspace"}, kind) for data, meta, kind in layers
-    ]
+    kspace, *missing = layer_data(kspace_image(heart.kspace, "", 0), "heart")
+    truth = (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image")
+    return [kspace, *_hidden([*missing, *layer_data(kspace_image(heart.maps, "", 1), "heart"), truth])]
+
+
+def _hidden(layers: list[LayerData]) -> list[LayerData]:
+    return [(data, {**meta, "visible": False}, kind) for data, meta, kind in layers]

@@ -26,7 +26,8 @@ class LayerPicker(QComboBox):  # type: ignore[misc]
     def refresh(self, newcomer: Layer | None = None) -> None:
         """Read the layer list again; choose `newcomer` if it was not on it before.
 
-        Where the choice is gone, an image picker falls back to the active or the topmost layer.
+        Where the choice is gone, an image picker falls back to the active or the topmost layer, before
+        those that are hidden.
         """
         before, chosen = self._layers(), self.layer()
         blocked = self.blockSignals(True)
@@ -42,8 +43,9 @@ class LayerPicker(QComboBox):  # type: ignore[misc]
             self.choose(newcomer)
         elif chosen in listed:
             self.choose(chosen)
-        elif not self._none and active in listed:
-            self.choose(active)
+        elif not self._none and listed:
+            shown = [layer for layer in (active, *listed) if layer in listed and layer.visible]
+            self.choose((shown or listed)[0])
         self.blockSignals(blocked)
         if self.layer() != chosen:
             self.currentIndexChanged.emit(self.currentIndex())

@@ -179,11 +179,17 @@ def _accompanied(observation: Observation, extras: Mapping[str, Layer] | None) -
 
 
 def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:
-    """The layer of `others` that the same file gave as `layer`'s holes or noise."""
-    origin = layer.metadata.get(KEY, {}).get("origin")
+    """The layer of `others` that `layer`'s file gave as its holes or noise, or by the name `role`."""
+    mine = layer.metadata.get(KEY, {})
+    origin, header = mine.get("origin"), mine.get("header")
     for other in others:
         ours = other.metadata.get(KEY, {})
         if origin and ours.get("origin") == origin and ours.get("role") == role:
+            return other
+        named = ours.get("header")
+        if other is layer or not (header and named):
+            continue
+        if (named.name.lower(), named.path) == (role, header.path):
             return other
     return None
 

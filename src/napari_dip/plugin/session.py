@@ -217,6 +217,8 @@ class Session:
             run.preview = self._add_image(place.shown(image), place.image_options("restoring"))
         elif run.preview in self._viewer.layers:
             run.preview.data = place.shown(image)
+            if run.is_complex:  # the first picture's scale tells nothing of the later ones'
+                run.preview.reset_contrast_limits()
         else:
             run.preview_gone = True  # deleted by the person: leave it at that
 
