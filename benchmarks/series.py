@@ -1,11 +1,12 @@
 """Time series: all frames together against frame by frame, on a movie of known truth and a real one.
 
 Run as ``python benchmarks/series.py [--images dsb ...] [--ways denoise time-series ...] [--photons 20]
-[--task denoise|dead|drifting] [--frames 20] [--seed 0] [--threads 1]``. The movie: the cells of a real
-frame are cut out, most of them wander, and photons are drawn. PSNR is of the whole movie; flicker is
-the variance over time where nothing moves; the path error is that of the wandering cells' centroids,
-r.m.s. With ``--real`` the odd frames of a real movie are restored, and compared with the even ones
-between them: what is left is their noise and the error, so only differences between the ways count.
+[--task denoise|dead|scratch] [--drift 0] [--frames 20] [--seed 0] [--threads 1]``.
+The movie: the cells of a real frame are cut out, most of them wander, and photons are drawn. PSNR is of
+the whole movie; flicker is the variance over time where nothing moves; the path error is that of the
+wandering cells' centroids, r.m.s. With ``--drift`` all of it moves by so many pixels, and jitters. With
+``--real`` the odd frames of a real movie are restored, and compared with the even ones between them:
+what is left is their noise and the error, so only differences between the ways count.
 """
 
 import argparse
@@ -32,6 +33,7 @@ WAYS = {  # besides the presets: changes to one
     "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
     "time-dependent": ("time-series", {"network.kind": "time-dependent", "network.channels": 64}),
     "smooth": ("time-series", {"regularisers.temporal": 0.1}),
+    "steady": ("time-series", {"stack.steady": True}),
 }
 
 
@@ -95,13 +97,24 @@ def movie(name: str, photons: float, frames: int, seed: int) -> Movie:
     return Movie(series, stays, alone, photons * floor + 2)
 
 
+def drifting(one: Movie, pixels: float, seed: int) -> Movie:
+    """The movie of a stage that drifts by so many pixels in all, and jitters; its middle."""
+    rng = np.random.default_rng(seed + 2)
+    along = np.linspace(-0.5, 0.5, len(one.truth))[:, None] * (pixels, -0.6 * pixels)
+    edge = int(np.ceil(0.5 * pixels)) + 3
+    middle = (slice(edge, -edge), slice(edge, -edge))
+    path = along + rng.normal(0, 0.7, along.shape)
+    moved = [ndimage.shift(x, p, order=3)[middle] for x, p in zip(one.truth, path, strict=True)]
+    return Movie(np.clip(moved, 0, None), np.zeros(moved[0].shape, bool), [], one.floor[middle])
+
+
 def with_holes(noisy: np.ndarray, task: str, seed: int) -> np.ndarray:
     """The movie with dead pixels, or with a scratch that drifts over it; NaN there."""
     rng = np.random.default_rng(seed + 1)
     broken = noisy.astype(float)
     if task == "dead":
         broken[:, rng.random(noisy.shape[1:]) < 0.1] = np.nan
-    if task == "drifting":
+    if task == "scratch":
         y, x = np.mgrid[: noisy.shape[1], : noisy.shape[2]]
         for t, frame in enumerate(broken):
             frame[np.abs((x + 0.3 * y - 7 * t) % 64 - 32) < 3] = np.nan
@@ -123,11 +136,15 @@ def simulated(asked) -> None:
     header("movie", "way", "PSNR", "flicker", "path error [px]", "seconds", "steps")
     for name in asked.images:
         one = movie(name, asked.photons, asked.frames, asked.seed)
+        if asked.drift:
+            one = drifting(one, asked.drift, asked.seed)
         noisy = np.random.default_rng(asked.seed).poisson(one.truth).astype(float)
         data, span = with_holes(noisy, asked.task, asked.seed), np.ptp(one.truth)
         true = one.paths(one.truth)
 
         def scores(x, span=span, one=one, true=true):
+            if asked.drift:  # nothing is still, and cells leave their windows
+                return f"{psnr(one.truth, x, span):.2f}", "-", "-"
             path = np.sqrt(np.mean(np.sum((one.paths(x) - true) ** 2, axis=-1)))
             flicker = x.var(axis=0)[one.still].mean()
             return f"{psnr(one.truth, x, span):.2f}", f"{flicker:.3f}", f"{path:.2f}"
@@ -165,7 +182,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=["denoise", "time-series", *WAYS])
     parser.add_argument("--photons", type=float, default=20)
     parser.add_argument("--frames", type=int, default=20)
-    parser.add_argument("--task", choices=["denoise", "dead", "drifting"], default="denoise")
+    parser.add_argument("--task", choices=["denoise", "dead", "scratch"], default="denoise")
+    parser.add_argument("--drift", type=float, default=0)
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", type=json.loads, default={})

@@ -64,13 +64,17 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     ------
     ObservationError
         If the operator lacks something in the observation.
+    SettingsError
+        If planes are to be restored together that the recipe combines, or lays over each other.
     DeviceError
         If the device is absent or its memory is full.
     """
     started = time.monotonic()
-    blocks = list(recipe.stack.blocks(observation, joint=recipe.operator.joint))
+    drift = recipe.stack.drift(observation)
+    steady = drift.laid_over(observation) if drift else observation
+    blocks = list(recipe.stack.blocks(steady, joint=recipe.operator.joint))
     axes = recipe.operator.result_axes(observation.axes)
-    residual = blank(observation.y.shape)
+    residual = blank(steady.y.shape)
     image = uncertainty = blank(())  # their size is known with the first operator
     filled = np.zeros((), bool)
     histories: list[History] = []
@@ -78,6 +82,9 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     means, starts = Means(recipe.compute.resolve_device()), Starts(recipe)
     zoom = (1.0, 1.0)
     finished = False
+
+    def as_input(planes: NDArray[Any], axes: str, zoom: tuple[float, float] = (1, 1)) -> NDArray[Any]:
+        return observation.as_input(drift.cut_out(planes, zoom) if drift else planes, axes)
 
     if recipe.compute.threads is not None:
         torch.set_num_threads(recipe.compute.threads)
@@ -101,7 +108,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             preview = None
             if tick.image is not None and arrays.fits_memory(image.shape):
                 image[here] = parts.unfolded(parts.preview(tick.image))
-                preview = observation.as_input(image, axes)
+                preview = as_input(image, axes, zoom)
             wish = yield Iterate(
                 step=tick.step,
                 steps=recipe.solver.max_steps,
@@ -133,10 +140,10 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     if recipe.operator.complex_scene:
         header = replace(header, channels=("real", "imaginary"))
     return Result(
-        image=observation.as_input(image, axes),
-        filled=observation.as_input(filled, axes),
-        residual=observation.as_input(residual),
-        uncertainty=observation.as_input(uncertainty, axes) if recipe.ensemble.members > 1 else None,
+        image=as_input(image, axes, zoom),
+        filled=as_input(filled, axes, zoom),
+        residual=as_input(residual, observation.axes),
+        uncertainty=as_input(uncertainty, axes, zoom) if recipe.ensemble.members > 1 else None,
         axes=axes,
         residual_axes=observation.axes,
         history=tuple(histories),
@@ -165,7 +172,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 3),
             "device": means.device.type,
-            "remark": means.remark,
+            "remark": "; ".join(filter(None, (drift.remark if drift else "", means.remark))),
             "precision": str(recipe.compute.resolve_precision(means.device)).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "versions": {

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from napari_dip.drift import Drift
 from napari_dip.errors import SettingsError
 from napari_dip.observation import Observation
 from napari_dip.settings import Settings
@@ -27,6 +28,27 @@ class Stack(Settings):
     window: Annotated[int, Field(ge=2, le=1000)] = 32
     """Most times that are restored together; longer series go in windows of equal length, each with the
     network of the one before. [frame]"""
+    steady: bool = False
+    """Whether times that are restored together are first laid over each other, by whole pixels: for
+    scenes that drift as a whole."""
+
+    def drift(self, observation: Observation) -> Drift | None:
+        """How the times drift, where that is asked for and matters.
+
+        Raises
+        ------
+        SettingsError
+            If times are not restored together.
+        """
+        if not self.steady:
+            return None
+        if "T" not in self.together:
+            raise SettingsError(
+                "stack.steady lays times over each other that are restored together: let stack.together"
+                " name T, or switch it off"
+            )
+        drift = Drift.of(observation)
+        return drift if any(drift.reach) else None
 
     def blocks(
         self, observation: Observation, *, joint: bool = False

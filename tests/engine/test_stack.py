@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, drain, restore
+from napari_dip.drift import Drift
 from napari_dip.errors import SettingsError
 from napari_dip.networks.volume import VolumeHourglass
 from napari_dip.observation import Header, Planes
@@ -163,3 +165,75 @@ def test_a_volume_sees_the_planes_above_and_below():
     z[0, 2] = 1
     changed = (module(z) != before).flatten(2).any(dim=-1)[0]
     assert changed.tolist() == [False, True, True, True, False, False]
+
+
+PATH = [(3, 0), (1, 4), (0, 2), (5, 5)]
+
+
+def drifting(noise=1.0):
+    """Blobs through a window that moves along PATH, two channels; (T, C, Y, X) and its truth."""
+    rng = np.random.default_rng(1)
+    wide = gaussian_filter(rng.normal(0, 400, (2, 70, 80)), (0, 3, 3))
+    truth = np.array([wide[:, y : y + 48, x : x + 64] for y, x in PATH])
+    return truth + rng.normal(0, noise, truth.shape), truth
+
+
+class TestDrift:
+    @pytest.mark.parametrize("noise", [1.0, 15.0])
+    def test_frames_lie_where_they_were_taken(self, noise):
+        drift = Drift.of(Observation.from_array(drifting(noise)[0], axes="TCYX"))
+        assert [*map(tuple, drift.corners)] == PATH
+        assert drift.reach == (5, 5)
+
+    def test_a_hot_pixel_that_stands_still_is_no_scene(self):
+        frames, _ = drifting()
+        frames[:, :, 20, 30] = 500
+        assert list(Drift.of(Observation.from_array(frames, axes="TCYX")).corners) == PATH
+
+    def test_what_is_laid_over_each_other_is_one_scene_and_comes_back(self):
+        _, truth = drifting()
+        observation = Observation.from_array(truth, axes="TCYX")
+        drift = Drift(PATH, (48, 64))
+        over = drift.laid_over(observation)
+        assert over.y.shape == (4, 2, 1, 53, 69)
+        assert np.ptp(over.y, axis=0)[over.observed.all(axis=0)].max() < 1e-3
+        assert over.observed.sum() == observation.observed.sum()
+        np.testing.assert_array_equal(drift.cut_out(over.y, (1, 1)), observation.y)
+        finer = over.y.repeat(2, axis=-2).repeat(3, axis=-1)
+        there = observation.y.repeat(2, axis=-2).repeat(3, axis=-1)
+        np.testing.assert_array_equal(drift.cut_out(finer, (2, 3)), there)
+
+    def test_a_drifting_series_comes_back_in_its_place(self):
+        frames, truth = drifting(15.0)
+        sigma = np.full(frames.shape[-2:], 15.0)
+        observation = Observation.from_array(frames, axes="TCYX", sigma=sigma)
+        recipe = Recipe().override({**QUICK, "stack.together": "T", "solver.max_steps": 150})
+        run = restore(recipe.override({"stack.steady": True}), observation, snapshot_every=50)
+        shapes = set()
+        while True:
+            try:
+                image = next(run).image
+            except StopIteration as end:
+                result = end.value
+                break
+            shapes |= set() if image is None else {image.shape}
+        assert shapes == {frames.shape}
+        assert result.image.shape == result.residual.shape == result.filled.shape == frames.shape
+        np.testing.assert_allclose(result.residual, frames - result.image, atol=1e-3)
+        assert not result.filled.any()
+        assert "frames up to 5 pixels apart were laid over each other" in result.verdict
+        assert result.provenance["input"]["sha256"] == observation.digest()
+        as_they_lie = drain(restore(recipe, observation))
+
+        def error(x):
+            return np.sqrt(np.mean((x.image - truth) ** 2))
+
+        assert error(result) < error(as_they_lie)
+
+    def test_times_that_are_not_together_or_companions_of_another_size_are_told(self):
+        observation = Observation.from_array(drifting()[0], axes="TCYX")
+        with pytest.raises(SettingsError, match="name T"):
+            Stack(steady=True).drift(observation)
+        other = observation.with_extra("guide", np.ones((96, 128)), axes="YX")
+        with pytest.raises(SettingsError, match="the guide has another"):
+            Drift(PATH, (48, 64)).laid_over(other)
