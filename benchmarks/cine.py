@@ -139,6 +139,13 @@ def tuned(way: str, beats: tuple[int, ...], acceleration: float, coils: int):
     return max(weights, key=lambda w: quality(method(Measured(other.maps, other.kspace), w), other)[1])
 
 
+def observation_of(kspace: np.ndarray) -> Observation:
+    """K-space (T, coils, Y, X), what is 0 missing."""
+    parts = np.concatenate((kspace.real, kspace.imag), axis=1)
+    missing = np.concatenate((kspace == 0, kspace == 0), axis=1)
+    return Observation.from_array(parts, axes="TCYX", holes=missing)
+
+
 def restored(way: str, one: Cine, asked) -> tuple[np.ndarray, str]:
     """The series (T, Y, X), and by what settings."""
     data = Measured(one.maps, one.kspace)
@@ -149,10 +156,8 @@ def restored(way: str, one: Cine, asked) -> tuple[np.ndarray, str]:
     if way in CLASSICAL:
         weight = tuned(way, tuple(asked.beats), asked.acceleration, asked.coils)
         return CLASSICAL[way][0](data, weight), f"{np.round(weight, 4)}"
-    y = np.where(data.sampled, one.kspace, np.nan)
-    observation = Observation.from_array(np.concatenate((y.real, y.imag), axis=1), axes="TCYX")
     maps = np.concatenate((one.maps.real, one.maps.imag))
-    observation = observation.with_extra("coils", maps, axes="CYX")
+    observation = observation_of(one.kspace).with_extra("coils", maps, axes="CYX")
     preset, changes = OURS.get(way, (way, {}))
     result = drain(restore(Recipe.preset(preset).override(changes), observation))
     return result.image[:, 0] + 1j * result.image[:, 1], taken(result)
@@ -195,8 +200,7 @@ def real(asked) -> None:
         middle[tuple(slice(n // 2 - 12, n // 2 + 12) for n in middle.shape)] = True
         back = measured & (rng.random(measured.shape) < kept) & ~middle
         given = np.where(back, 0, whole)
-        y = np.where(given != 0, given, np.nan)
-        frame = Observation.from_array(np.concatenate((y.real, y.imag), axis=1), axes="TCYX")
+        frame = observation_of(given)
         maps = np.fft.fftshift(Sense().build(frame).maps.numpy(), axes=(-2, -1))
         data = Measured(maps, given)
         result = drain(restore(Recipe.preset("dynamic-mri"), frame))
