@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from napari_dip.problem import Problem
+from napari_dip.problem import Problem, blurred
 from napari_dip.settings import Settings
 from napari_dip.torch_import import torch
 
@@ -76,7 +76,7 @@ class Members:
         error than that, pixel by pixel and beyond chance, it is in what no member has, like the grain
         of a photograph, and the same part of the noise everywhere.
         """
-        variance = _smoothed(self._scene.variance, SMOOTHING)
+        variance = blurred(self._scene.variance, SMOOTHING)
         evidence = self.averaged if self.averaged.number else self.plain
         if not evidence.number:
             return variance.sqrt() * self._unit, None
@@ -127,7 +127,7 @@ class Evidence:
             self._answers += told(probe, judged) * beside
 
     def _average(self, planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-        return _smoothed(planes, self._width, squared=squared) if self._width else planes
+        return blurred(planes, self._width, squared=squared) if self._width else planes
 
     @cached_property
     def _noise_left(self) -> float:
@@ -146,7 +146,7 @@ class Evidence:
 
     def foretold(self) -> torch.Tensor:
         """The members' variance about their mean, in the data that judge, (T, C, Y, X)."""
-        foretold: torch.Tensor = _smoothed(self._data.variance, SMOOTHING)
+        foretold: torch.Tensor = blurred(self._data.variance, SMOOTHING)
         return foretold
 
     def squared_error(self) -> torch.Tensor:
@@ -174,7 +174,7 @@ class Evidence:
         few bright stars would decide how wide the sky's interval is.
         """
         foretold = self.foretold()
-        thereabouts = _smoothed(foretold, EVENLY).clamp(min=1e-30)
+        thereabouts = blurred(foretold, EVENLY).clamp(min=1e-30)
         error, own = (
             (part / thereabouts)[self.known].sum() for part in (self.squared_error(), foretold)
         )
@@ -209,16 +209,3 @@ class _Spread:
     def variance(self) -> torch.Tensor:
         """The mean square about the mean."""
         return self._squares / max(self._number, 1)
-
-
-def _smoothed(planes: torch.Tensor, width: float, *, squared: bool = False) -> torch.Tensor:
-    """Planes (..., Y, X) convolved with a Gaussian of a standard deviation of `width`, or its square."""
-    half = round(3 * width)
-    line = torch.exp(-0.5 * (torch.arange(-half, half + 1, device=planes.device) / width) ** 2)
-    line /= line.sum()
-    line = line**2 if squared else line
-    flat = planes.reshape(-1, 1, *planes.shape[-2:])
-    flat = torch.nn.functional.pad(flat, 4 * (half,), mode="replicate")
-    flat = torch.nn.functional.conv2d(flat, line[None, None, :, None])
-    flat = torch.nn.functional.conv2d(flat, line[None, None, None, :])
-    return flat.reshape(planes.shape)

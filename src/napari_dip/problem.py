@@ -312,6 +312,19 @@ def interpolated(values: torch.Tensor, weights: torch.Tensor, known: torch.Tenso
     return torch.where(known, values / torch.where(known, weights, 1.0), around)
 
 
+def blurred(planes: torch.Tensor, width: float, *, squared: bool = False) -> torch.Tensor:
+    """Planes (..., Y, X) convolved with a Gaussian of a standard deviation of `width`, or its square."""
+    half = round(3 * width)
+    line = torch.exp(-0.5 * (torch.arange(-half, half + 1, device=planes.device) / width) ** 2)
+    line /= line.sum()
+    line = line**2 if squared else line
+    flat = planes.reshape(-1, 1, *planes.shape[-2:])
+    flat = torch.nn.functional.pad(flat, 4 * (half,), mode="replicate")
+    flat = torch.nn.functional.conv2d(flat, line[None, None, :, None])
+    flat = torch.nn.functional.conv2d(flat, line[None, None, None, :])
+    return flat.reshape(planes.shape)
+
+
 def _conjugate_gradients(
     through: Callable[[torch.Tensor], torch.Tensor], wanted: torch.Tensor, steps: int
 ) -> torch.Tensor:

@@ -168,6 +168,7 @@ class Result:
         looks = {
             "patches": "alike patches estimated together",
             "spectrum": "frequencies of noise taken out",
+            "residual": "what neighbouring residuals had in common returned",
         }
         said = [
             f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",

@@ -4,8 +4,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, Wish, drain, read, restore, write
-from napari_dip.ensemble import JUDGING, SMOOTHING, Ensemble, Evidence, Members, _smoothed
-from napari_dip.problem import Problem
+from napari_dip.ensemble import JUDGING, SMOOTHING, Ensemble, Evidence, Members
+from napari_dip.problem import Problem, blurred
 from napari_dip.stopping.fission import Fission
 from napari_dip.stopping.fixed import FixedSteps
 from napari_dip.stopping.held_out import HeldOut
@@ -61,7 +61,7 @@ def test_averaging_leaves_more_of_noise_that_neighbours_share(truth):
     problem = problem_of(truth, 5.0)
     white = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
     problem.likelihood.width = 0.7
-    left, usual = (_smoothed(n, JUDGING).var() for n in (problem.likelihood.correlated(white), white))
+    left, usual = (blurred(n, JUDGING).var() for n in (problem.likelihood.correlated(white), white))
     assert Evidence(problem, JUDGING)._noise_left == pytest.approx(float(left / usual), rel=0.03)
 
 
@@ -147,7 +147,7 @@ def test_the_calibrated_uncertainty_is_the_error(truth):
 def test_the_spread_is_that_of_all_members_whichever_data_judged_them(truth, rule):
     noise = np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
     ensemble, scenes = smoothing(problem_of(truth + noise, 20.0), rule, members=4, width=1.0)
-    spread = _smoothed(torch.stack(scenes).div(20).var(dim=0, correction=0), SMOOTHING)
+    spread = blurred(torch.stack(scenes).div(20).var(dim=0, correction=0), SMOOTHING)
     known = ensemble.plain.known
     found = float(ensemble.plain.foretold()[known].mean())
     assert found == pytest.approx(float(spread[known[0]].mean()), rel=0.05)

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.problem import Problem
 from napari_dip.refinement import nonlocal_bayes as patches
+from napari_dip.refinement.residual import residual_returned
 from napari_dip.refinement.settings import Refinement
 from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk
 from napari_dip.stopping.fission import Fission
@@ -224,3 +225,58 @@ def test_it_is_for_blurs_and_can_be_switched_off(quick, blurred):
     )
     assert not np.array_equal(on, off)
     assert Refinement().spectrum == "auto"
+
+
+class TestResidual:
+    """A spot that moves over a flat floor, and a fit that has it where it was on average."""
+
+    @pytest.fixture
+    def spots(self):
+        y, x = np.mgrid[:48, :56]
+        truth = np.array([60 * np.exp(-((y - 24) ** 2 + (x - c) ** 2) / 30) for c in (26, 28, 30)])
+        return truth + 100, np.repeat(truth.mean(axis=0)[None], 3, axis=0) + 100
+
+    def returned(self, x, array, **told):
+        recipe = Recipe().override({"noise.relative": 0, "noise.sigma": 5.0, **told})
+        folded = Observation.from_array(array, axes="TYX").folded()
+        problem = Problem.of(folded, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        return residual_returned(torch.from_numpy(x).float(), problem).numpy()
+
+    def test_what_has_moved_is_put_where_it_is(self, spots):
+        truth, fit = spots
+        found = self.returned(fit, truth + np.random.default_rng(0).normal(0, 5, truth.shape))
+        assert error(found, truth) < 0.6 * error(fit, truth)
+
+    def test_noise_is_left_out(self, spots):
+        truth, _ = spots
+        found = self.returned(truth, truth + np.random.default_rng(1).normal(0, 5, truth.shape))
+        smoothed = 5 / np.sqrt(4 * np.pi * 2**2)  # what noise is over two pixels
+        assert error(found, truth) < 0.4 * smoothed
+
+    def test_nothing_is_returned_where_nothing_is_observed(self, spots):
+        truth, fit = spots
+        array = truth.copy()
+        array[:, :, :28] = np.nan
+        found = self.returned(fit, array)
+        np.testing.assert_allclose(found[:, :, :20], fit[:, :, :20], rtol=1e-5)
+        assert error(found[:, :, 30:], truth[:, :, 30:]) < 0.5 * error(fit[:, :, 30:], truth[:, :, 30:])
+
+    @pytest.mark.parametrize(
+        ("change", "look"),
+        [
+            ({}, "residual"),
+            ({"refinement.residual": "off"}, "none"),
+            ({"stack.together": "none"}, "patches"),
+        ],
+    )
+    def test_it_is_for_planes_that_are_restored_together(self, spots, change, look):
+        noisy = spots[0] + np.random.default_rng(2).normal(0, 5, spots[0].shape)
+        quick = {
+            "stack.together": "T",
+            "network.channels": 8,
+            "network.depth": 2,
+            "solver.max_steps": 12,
+        }
+        recipe = Recipe().override(quick | change)
+        result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
+        assert result.provenance["refinement"] == look

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from napari_dip.problem import Problem
 from napari_dip.refinement.nonlocal_bayes import nonlocal_bayes
+from napari_dip.refinement.residual import residual_returned
 from napari_dip.settings import Settings
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
 
-Look = Literal["patches", "spectrum", "none"]
+Look = Literal["patches", "spectrum", "residual", "none"]
 
 # Noise of a picture that agrees with the data, by what it has beyond a linear one: where pixels are
 # missing, and where all are finer than the data's.
@@ -49,6 +50,9 @@ class Refinement(Settings):
     spectrum: Literal["auto", "off"] = "auto"
     """Take out the frequencies that are noise. Automatic: behind a blur, where the run stopped by
     noise fission."""
+    residual: Literal["auto", "off"] = "auto"
+    """Return to each plane what neighbouring residuals have in common, beyond noise. Automatic: where
+    planes are restored together, under independent noise that is as its model says."""
 
     def chosen(self, problem: Problem, watch: Watch, *, keep_observed: bool) -> Look:
         """What is done to a picture that was fitted to `problem` under `watch`."""
@@ -60,7 +64,10 @@ class Refinement(Settings):
             return "spectrum" if self.spectrum == "auto" and watch.probe is not None else "none"
         alone = problem.planes.times == problem.planes.depths == 1
         known = self.patches == "auto" and likelihood.is_known and alone
-        return "patches" if known or self.patches == "on" else "none"
+        if known or self.patches == "on":
+            return "patches"
+        together = self.residual == "auto" and likelihood.character == "white" and not alone
+        return "residual" if together else "none"
 
     def refined(
         self, x: torch.Tensor, problem: Problem, watch: Watch, *, keep_observed: bool, alone: bool
@@ -88,6 +95,8 @@ class Refinement(Settings):
             from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk  # and scipy
 
             return spectrally_shrunk(x, problem, watch.probe)
+        if look == "residual":
+            return residual_returned(x, problem if alone else watch.fitted)
         if look == "none":
             return x
         if keep_observed:
