@@ -113,7 +113,7 @@ def solve(
             best.offer(average, statistic, newest=newest)
             if stars:
                 misfits[step - 1] = stars.offer(average, step)
-        if step % CHECK == 0:
+        if step % CHECK == 0 or step == solver.max_steps:
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
                 reason = "the fit diverged, and the best image before that was taken"

@@ -24,11 +24,12 @@ def normalisation(channels: int) -> torch.nn.Module:
 
 
 def convolution3(
-    inputs: int, outputs: int, *, size: int = 3, stride: tuple[int, int, int] = (1, 1, 1)
+    inputs: int, outputs: int, *, size: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> torch.nn.Sequential:
-    """The same as `convolution` for volumes (Z, Y, X), with a stride for each axis."""
+    """The same as `convolution` for volumes (Z, Y, X), with a size and a stride for each axis."""
+    padding = tuple(side // 2 for side in size)
     return torch.nn.Sequential(
-        torch.nn.Conv3d(inputs, outputs, size, stride=stride, padding=size // 2),
+        torch.nn.Conv3d(inputs, outputs, size, stride=stride, padding=padding),
         normalisation3(outputs),
         torch.nn.LeakyReLU(0.2, inplace=True),
     )

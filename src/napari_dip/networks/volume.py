@@ -44,21 +44,23 @@ class VolumeHourglass(NetworkSettings):
         from napari_dip.torch_import import torch
 
         width, thin = self.channels, self.skip_channels
+        # On one plane torch's 3 x 3 x 3 in bfloat16 (x86) reads memory that is not its own.
+        size = (3 if planes.depths > 1 else 1, 3, 3)
         body: torch.nn.Module = torch.nn.Identity()
         for scale in reversed(range(self.depth)):
             inputs = code_channels // planes.depths if scale == 0 else width
             stride = (self._halvings(planes, scale + 1) - self._halvings(planes, scale) + 1, 2, 2)
             deeper = torch.nn.Sequential(
-                convolution3(inputs, width, stride=stride),
-                convolution3(width, width),
+                convolution3(inputs, width, size=size, stride=stride),
+                convolution3(width, width, size=size),
                 body,
                 torch.nn.Upsample(scale_factor=stride, mode="trilinear"),
             )
             body = torch.nn.Sequential(
-                Skip(convolution3(inputs, thin, size=1) if thin else None, deeper),
+                Skip(convolution3(inputs, thin, size=(1, 1, 1)) if thin else None, deeper),
                 normalisation3(thin + width),
-                convolution3(thin + width, width),
-                convolution3(width, width, size=1),
+                convolution3(thin + width, width, size=size),
+                convolution3(width, width, size=(1, 1, 1)),
             )
         last = Float32(torch.nn.Conv3d(width, planes.times * planes.channels, 1))
         return Volume(torch.nn.Sequential(body, last), planes.depths)
