@@ -27,7 +27,7 @@ def convolution3(
     inputs: int, outputs: int, *, size: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> torch.nn.Sequential:
     """The same as `convolution` for volumes (Z, Y, X), with a size and a stride for each axis."""
-    padding = tuple(side // 2 for side in size)
+    padding = (size[0] // 2, size[1] // 2, size[2] // 2)
     return torch.nn.Sequential(
         torch.nn.Conv3d(inputs, outputs, size, stride=stride, padding=padding),
         normalisation3(outputs),
