@@ -216,10 +216,10 @@ def bytes_per_pixel(recipe: Recipe, planes: Planes, device: torch.device) -> flo
     """
     kept: dict[int, int] = {}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def count(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # itself, it would hold the step that made it, which holds it: for ever
 
     precision = recipe.compute.resolve_precision(device)
     depths = planes.depths if recipe.network.volumetric else 1
@@ -231,7 +231,7 @@ def bytes_per_pixel(recipe: Recipe, planes: Planes, device: torch.device) -> flo
     z = torch.zeros(1, inputs, side // recipe.network.shrink, side // recipe.network.shrink)
     half = precision != torch.float32
     with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
         torch.autocast("cpu", dtype=precision, enabled=half),
     ):
         network(z.to(precision).to(memory_format=torch.channels_last))

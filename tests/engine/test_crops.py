@@ -1,5 +1,6 @@
 """Large frames in crops: the plan, the seams, the memory, and warm starts."""
 
+import gc
 from itertools import pairwise
 
 import numpy as np
@@ -98,6 +99,16 @@ def test_a_wider_network_needs_more_memory():
     assert bytes_per_pixel(wide, Planes(1, 1, 1), CPU) > 2 * bytes_per_pixel(
         narrow, Planes(1, 1, 1), CPU
     )
+
+
+def test_counting_memory_leaves_none_behind():
+    recipe = Recipe.preset("denoise").override({"network.channels": 8})
+    bytes_per_pixel(recipe, Planes(1, 1, 1), CPU)
+    gc.collect()
+    before = sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+    bytes_per_pixel(recipe, Planes(1, 1, 1), CPU)
+    gc.collect()
+    assert sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()) == before
 
 
 @pytest.mark.parametrize("changes", [{}, {"operator.kind": "downsample", "operator.factor": 2.0}])

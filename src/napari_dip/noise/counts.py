@@ -136,9 +136,10 @@ class _PhotonLikelihood(Likelihood):
         top = torch.maximum(k, least)
         excess = inside - top
         deviance = excess - k * torch.log1p(excess / top)  # no difference of two large numbers
-        below = m - inside  # 0 or negative
-        dark = (least - k).clamp(min=0)
-        return deviance + below * (1 - k / least) + 0.5 * (below**2 + dark**2) / least
+        below, lacking = m - inside, least - k  # below is 0 or negative
+        dark = lacking.clamp(min=0)
+        tail = torch.addcmul(below * torch.add(lacking, below, alpha=0.5), dark, dark, value=0.5)
+        return deviance + tail / least
 
     def deviation(self, mean: torch.Tensor) -> torch.Tensor:
         light = (mean - self._offset) * self._gain
