@@ -165,8 +165,10 @@ def test_a_channel_without_contrast_or_without_data_does_not_spoil_the_others(qu
     assert np.std(result.image[0] - noisy) < 40
 
 
-def test_a_fit_that_diverges_says_so(quick, observation):
-    recipe = quick.override({"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative": 0})
+@pytest.mark.parametrize("steps", [20, 3])
+def test_a_fit_that_diverges_says_so(quick, observation, steps):
+    changes = {"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative": 0}
+    recipe = quick.override({**changes, "solver.max_steps": steps})
     with pytest.raises(RestoreError, match="diverged"):
         drain(restore(recipe, observation))
 
