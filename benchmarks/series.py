@@ -1,7 +1,7 @@
 """Time series: all frames together against frame by frame, on a movie of known truth and a real one.
 
-Run as ``python benchmarks/series.py [--images dsb ...] [--ways denoise time-series ...] [--photons 20]
-[--task denoise|dead|scratch] [--drift 0] [--frames 20] [--seed 0] [--threads 1]``.
+Run as ``python benchmarks/series.py [--images dsb ...] [--ways denoise time-series@fast ...]
+[--photons 20] [--task denoise|dead|scratch] [--drift 0] [--frames 20] [--seed 0] [--threads 1]``.
 The movie: the cells of a real frame are cut out, most of them wander, and photons are drawn. PSNR is of
 the whole movie; flicker is the variance over time where nothing moves; the path error is that of the
 wandering cells' centroids, r.m.s. With ``--drift`` all of it moves by so many pixels, and jitters. With
@@ -124,7 +124,8 @@ def with_holes(noisy: np.ndarray, task: str, seed: int) -> np.ndarray:
 def restored(way: str, noisy: np.ndarray, overrides: dict):
     """The result, and the seconds that it took."""
     preset, changes = WAYS.get(way, (way, {}))
-    recipe = Recipe.preset(preset).override({**changes, **overrides})
+    preset, _, level = preset.partition("@")
+    recipe = Recipe.preset(preset).at_level(level or "balanced").override({**changes, **overrides})
     started = time.monotonic()
     result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
     return result, time.monotonic() - started
