@@ -113,15 +113,11 @@ def solve(
             best.offer(average, statistic, newest=newest)
             if stars:
                 misfits[step - 1] = stars.offer(average, step)
-        if step % CHECK == 0 or step == solver.max_steps:
+        if step % CHECK == 0:
             seen = statistics[:step].cpu().numpy()
             if not np.isfinite(seen[-1]):
                 reason = "the fit diverged, and the best image before that was taken"
-                if not watch.keeps_least or not np.isfinite(seen).any():
-                    raise RestoreError(
-                        f"the fit diverged within {step} steps: try a smaller solver.learning_rate,"
-                        " or a larger noise.sigma"
-                    )
+                _refuse_divergence(seen, watch)
             else:
                 reason = watch.reason_to_stop(seen) or ""
                 if stars and not watch.reason_to_stop(misfits[:step].cpu().numpy()):
@@ -137,12 +133,23 @@ def solve(
             if wish.finish and not reason:
                 reason = f"finished by hand after {step} steps"
     course = statistics[:step].cpu().numpy()
+    _refuse_divergence(course, watch)
     chosen = step_of_least(course) if watch.keeps_least else step
     x = best.average
     if stars:
         x = torch.lerp(x, stars.average, _softened(stars.pixels))
         reason += f" (stars and the like are from step {int(stars.step)})"
     return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
+
+
+def _refuse_divergence(course: Floats, watch: Watch) -> None:
+    """Raise where a fit came to nothing finite, and has no earlier image to fall back on."""
+    if np.isfinite(course[-1]) or (watch.keeps_least and np.isfinite(course).any()):
+        return
+    raise RestoreError(
+        f"the fit diverged within {len(course)} steps: try a smaller solver.learning_rate,"
+        " or a larger noise.sigma"
+    )
 
 
 class _Best:

@@ -173,6 +173,14 @@ def test_a_fit_that_diverges_says_so(quick, observation, steps):
         drain(restore(recipe, observation))
 
 
+def test_a_fit_that_diverges_says_so_when_it_is_finished_at_once(quick, observation):
+    recipe = quick.override({"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative": 0})
+    run = restore(recipe, observation, snapshot_every=1)
+    next(run)
+    with pytest.raises(RestoreError, match="diverged"):
+        run.send(Wish(finish=True))
+
+
 def test_the_result_says_how_it_came_about(quick, observation):
     result = drain(restore(quick, observation))
     provenance = result.provenance

@@ -85,3 +85,17 @@ def session(model, script):
     session.sentences = []
     session.said.connect(lambda sentence, error: session.sentences.append((sentence, error)))
     return session
+
+
+@pytest.fixture
+def quick_dock(viewer):
+    """Opens the dock of a name, with settings that take a second and restore nothing well."""
+
+    def opened(name):
+        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
+        changes = {"network.channels": 8, "network.depth": 2}
+        for setting, value in {**changes, "stopping.kind": "fixed", "solver.max_steps": 4}.items():
+            dock.form.advanced.entry(setting).value = value
+        return dock
+
+    return opened

@@ -9,8 +9,6 @@ from napari_dip.plugin.files import cine_sample, get_reader
 from napari_dip.plugin.layers import layer_data
 from napari_dip.plugin.session import State
 
-QUICK = {"network.channels": 8, "network.depth": 2, "stopping.kind": "fixed", "solver.max_steps": 4}
-
 
 @pytest.fixture(scope="module")
 def heart():
@@ -18,11 +16,8 @@ def heart():
 
 
 @pytest.fixture
-def dock(viewer):
-    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
-    for setting, value in QUICK.items():
-        dock.form.advanced.entry(setting).value = value
-    return dock
+def dock(quick_dock):
+    return quick_dock("Dynamic MRI")
 
 
 def run(viewer, dock, qtbot, *images):

@@ -7,15 +7,10 @@ import tifffile
 from napari_dip.io import read
 from napari_dip.plugin.session import State
 
-QUICK = {"network.channels": 8, "network.depth": 2, "stopping.kind": "fixed", "solver.max_steps": 4}
-
 
 @pytest.fixture
-def dock(viewer):
-    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
-    for setting, value in QUICK.items():
-        dock.form.advanced.entry(setting).value = value
-    return dock
+def dock(quick_dock):
+    return quick_dock("Denoise")
 
 
 def asked(dock):
