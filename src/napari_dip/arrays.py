@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from napari_dip.errors import ObservationError
 
 SHARE = 0.1  # part of the free memory that one array may take
+WHOLE = 0.25  # part of it that a file may take whose size only shows while it is unpacked
 BLOCK = 2**24  # pixels that are looked at together
 
 
@@ -44,6 +45,11 @@ def lazy(array: ArrayLike | Lazy) -> Lazy:
 def fits_memory(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bool:
     """Whether an array is small beside the memory that is free."""
     return bool(_bytes(shape, dtype) <= SHARE * psutil.virtual_memory().available)
+
+
+def budget() -> int:
+    """Bytes of memory that a file may take whose size only shows while it is unpacked."""
+    return int(WHOLE * psutil.virtual_memory().available)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

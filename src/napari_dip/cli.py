@@ -212,6 +212,9 @@ def info(
     for number, image in enumerate(images(file)):
         title = image.header.name or f"image {number}"
         out.print(f"{title}: {_facts(image)}", markup=False)
+        for flag, (name, count) in (image.quality.kinds() if image.quality else {}).items():
+            use = "a hole" if image.quality and flag in image.quality.bad else "used"
+            out.print(f"  {flag} {name}: {count:,} pixels, {use}", markup=False)
     try:
         recipe = Recipe.from_json(recipe_of(file), source=str(file))
     except ReadError:

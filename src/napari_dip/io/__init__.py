@@ -81,6 +81,10 @@ def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
 
 def _named(path: Path, name: str) -> FileImage:
+    if path.suffix.lower() not in KSPACE_SUFFIXES and _is_fits(path):
+        from napari_dip.io.fits import fits_image
+
+        return _reading(path, lambda p: fits_image(p, name))
     found = images(path)
     for image in found:
         if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
@@ -219,7 +223,7 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
     if _is_fits(path):
-        from napari_dip.io.fits import write_fits
+        from napari_dip.io.fits_writing import write_fits
 
         return write_fits(path, picture, provenance)
     from napari_dip.io.tiff import write_tiff

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.errors import ReadError
+from napari_dip.io.quality import Quality
 from napari_dip.observation import Flags, Header, Observation
 
 
@@ -31,6 +32,8 @@ class FileImage:
         Whether the last axis are the colours of a photograph.
     header : Header
         What the file says.
+    quality : Quality or None
+        Every quality flag of the file; those of them that are bad are in `flagged` already.
     """
 
     array: NDArray[Any]
@@ -39,6 +42,7 @@ class FileImage:
     sigma: NDArray[np.float32] | None = None
     rgb: bool = False
     header: Header = field(default_factory=Header)
+    quality: Quality | None = None
 
     @property
     def holes(self) -> Flags | None:
@@ -47,6 +51,37 @@ class FileImage:
         if self.flagged is not None:
             missing |= self.flagged
         return missing if missing.any() else None
+
+    def with_bad(self, flags: Collection[int]) -> FileImage:
+        """The same image with other quality flags as holes; what is missing for other reasons stays so.
+
+        Raises
+        ------
+        ReadError
+            If it has no quality plane, or a number is no flag.
+        """
+        if self.quality is None:
+            raise ReadError(f"{self.header.path or 'the image'} has no quality plane to choose flags of")
+        chosen = self.quality.choosing(flags)
+        others = None if self.flagged is None else self.flagged & ~self.quality.holes()
+        holes = chosen.holes() if others is None else chosen.holes() | others
+        return replace(self, flagged=holes if holes.any() else None, quality=chosen)
+
+    def cropped(self, rows: slice, columns: slice) -> FileImage:
+        """Some rows and columns of it, where they are on the sky."""
+        from napari_dip.io.grid import on_part
+
+        size = dict(zip(self.axes, self.array.shape, strict=True))
+        rows, columns = slice(*rows.indices(size["Y"])), slice(*columns.indices(size["X"]))
+        here = tuple({"Y": rows, "X": columns}.get(letter, slice(None)) for letter in self.axes)
+        return replace(
+            self,
+            array=self.array[here],
+            flagged=None if self.flagged is None else self.flagged[here],
+            sigma=None if self.sigma is None else self.sigma[here],
+            quality=self.quality and replace(self.quality, values=self.quality.values[here]),
+            header=on_part(self.header, rows.start, columns.start),
+        )
 
     def planes_first(self) -> FileImage:
         """The same image with Y and X last, as files and layers have them."""
@@ -58,6 +93,7 @@ class FileImage:
             axes="".join(self.axes[i] for i in order),
             flagged=None if self.flagged is None else self.flagged.transpose(order),
             sigma=None if self.sigma is None else self.sigma.transpose(order),
+            quality=self.quality and replace(self.quality, values=self.quality.values.transpose(order)),
         )
 
     @classmethod
@@ -93,6 +129,7 @@ class FileImage:
             axes=f"T{first.axes}",
             flagged=None if flagged is None else flagged.astype(bool),
             sigma=sigma,
+            quality=None,
         )
 
     def observe(self) -> Observation:

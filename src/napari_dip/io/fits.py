@@ -1,12 +1,13 @@
-"""FITS in and out: scaled pixels in file order, companions paired, every true card kept."""
+"""FITS in: scaled pixels in file order, each image with its error and quality planes."""
 
 from __future__ import annotations
 
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 from napari_dip import arrays
 from napari_dip.errors import ReadError
 from napari_dip.io.file_image import FileImage
-from napari_dip.io.target import replacing
-from napari_dip.observation import Flags, Header
+from napari_dip.io.fits_scan import checked
+from napari_dip.io.quality import Quality
+from napari_dip.observation import Header
 
 _ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
 _VARIANCES = {"VAR", "VARIANCE", "STAT"}
@@ -35,38 +37,47 @@ _NOT_SCIENCE = re.compile(
     r"WCSDVARR|D2IMARR|FIELDMAP|WAVELENGTH|AREA$|SKYFIT|RESIDUAL|VAR_|PATHLOSS|TRUTH"
 )
 
-# JWST and Roman flag nearly every pixel with something; these bits alone make one unusable:
-# DO_NOT_USE (0) and SATURATED (1).
-_UNUSABLE_BITS = {"JWST": 0b11, "ROMAN": 0b11}
-
 _SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VELO", "BETA")
-# Cards that describe how the pixels were stored, and are no longer true of float32 pixels.
-_STALE = re.compile(
-    r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|DATAMIN|DATAMAX|GCOUNT|PCOUNT"
-    r"|Z(IMAGE|SIMPLE|EXTEND|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|MASKCMP|QUANTIZ"
-    r"|DITHER0|SCALE|ZERO|BLANK|HECKSUM|DATASUM|PCOUNT|GCOUNT)"
-)
 
 
 def fits_images(path: Path) -> Iterator[FileImage]:
     """Every science image of a FITS file, each with its error and quality planes."""
-    with _opened(path) as hdus:
+    with opened(path) as hdus:
         yield from hdu_images(hdus, path)
 
 
 def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[FileImage]:
     """Every science image of `hdus`, each with its error and quality planes."""
     images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
-    science = [index for index in images if _name(hdus[index]) not in _COMPANIONS] or images
+    science = [index for index in images if name_of(hdus[index]) not in _COMPANIONS] or images
     if not science:
         raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
     for index in science:
         yield _image(path, hdus, index)
 
 
+def fits_image(path: Path, wanted: str) -> FileImage:
+    """One image of a FITS file, by EXTNAME (the first of it), ``EXTNAME,EXTVER`` or number; any image.
+
+    Raises
+    ------
+    ReadError
+        If the file has no such image.
+    """
+    name, _, version = wanted.upper().partition(",")
+    with opened(path) as hdus:
+        images = {i: hdu for i, hdu in enumerate(hdus) if _has_pixels(hdu)}
+        for index, hdu in images.items():
+            called = name == name_of(hdu) and version in ("", str(hdu.ver))
+            if called or wanted == str(index):
+                return _image(path, hdus, index)
+        have = ", ".join(name_of(hdu) or str(index) for index, hdu in images.items())
+    raise ReadError(f"{path} has no image '{wanted}'; it has {have or 'none'}")
+
+
 def fits_provenance(path: Path) -> dict[str, Any]:
     """What the HDU restored last says of how it was made; empty where none was."""
-    with _opened(path) as hdus:
+    with opened(path) as hdus:
         made = [hdu.header for hdu in hdus if "DIPRECIP" in hdu.header]
         if not made:
             return {}
@@ -75,84 +86,49 @@ def fits_provenance(path: Path) -> dict[str, Any]:
         return {"recipe": json.loads(latest["DIPRECIP"]), **rest}
 
 
-def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
-    """Write `picture` into a copy of the file that it was read from, or into a new one."""
-    picture = picture.planes_first()
-    with _copy_of_source(picture.header) as hdus:
-        index = min(picture.header.hdu, len(hdus) - 1)
-        shape = _stored_shape(hdus[index], picture.array)
-        kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
-        header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
-        image = kind(_storable(picture.array.reshape(shape)), header)
-        for old in [hdu for hdu in hdus[index + 1 :] if _marks(hdu, image)]:
-            hdus.remove(old)
-        hdus[index] = image
-        if not picture.header.cards:
-            _describe_pixels(image.header, picture)
-        _name_time(image.header, picture)
-        if provenance:
-            _record(image.header, picture, provenance)
-            for name, (plane, comment) in _by_products(picture).items():
-                aside = fits.ImageHDU(plane.reshape(shape), name=name)
-                aside.header["DIPOF"] = (_name(image), "name of the image that this is about")
-                aside.header["DIPOFVER"] = (image.ver, "its EXTVER")
-                aside.header["COMMENT"] = comment
-                hdus.append(aside)
-        with replacing(path) as unfinished, warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="silentfix+ignore")
-
-
-def _by_products(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
-    """What a restoration says about its pixels: extensions by name, each with a comment."""
-    found: dict[str, tuple[NDArray[Any], str]] = {}
-    if picture.flagged is not None and picture.flagged.any():
-        comment = "1: not observed, made up by the deep image prior"
-        found["FILLED"] = (picture.flagged.astype(np.uint8), comment)
-    if picture.sigma is not None:
-        comment = "one standard deviation of the restored image's error, in its unit"
-        found["UNCERT"] = (picture.sigma, comment)
-    return found
-
-
 @contextmanager
-def _opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
-    with path.open("rb") as file:
-        magic = file.read(9)
-    if not (magic == b"SIMPLE  =" or magic.startswith(b"\x1f\x8b")):
-        raise ReadError(f"{path} is no FITS file: it does not begin with SIMPLE")
+def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
+    """The HDUs of a file whose headers and data are whole.
+
+    Raises
+    ------
+    ReadError
+        If they are not.
+    """
+    source = checked(path)
     with warnings.catch_warnings():
         # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
         warnings.simplefilter("ignore", AstropyWarning)
-        with fits.open(path, memmap=False, **options) as hdus:
-            _check_complete(path, magic, hdus)
+        with fits.open(source, memmap=False, **options) as hdus:
             yield hdus
 
 
-def _check_complete(path: Path, magic: bytes, hdus: fits.HDUList) -> None:
-    """Refuse data that are cut off: astropy would say that some buffer is too small."""
-    if magic.startswith(b"\x1f\x8b"):
-        return
-    have = path.stat().st_size
-    for index, hdu in enumerate(hdus):
-        where = hdu.fileinfo()
-        # The last block may lack its padding of up to 2879 bytes: no pixel is lost by that.
-        need = where["datLoc"] + where["datSpan"] - 2879 if where and where["datSpan"] else 0
-        if need > have:
-            raise ReadError(
-                f"{path}: the data of HDU {index} '{hdu.name}' are cut off:"
-                f" {have:,} of {need:,} bytes are there; download the file again"
-            )
-
-
 def _is_image(hdu: Any) -> bool:
+    return _has_pixels(hdu) and not _NOT_SCIENCE.match(name_of(hdu))
+
+
+def _has_pixels(hdu: Any) -> bool:
     kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
     if not isinstance(hdu, kinds) or isinstance(hdu, fits.GroupsHDU):
         return False
-    return len(hdu.shape) >= 2 and 0 not in hdu.shape and not _NOT_SCIENCE.match(_name(hdu))
+    shape = _shape(hdu)
+    return len(shape) >= 2 and 0 not in shape
 
 
-def _name(hdu: Any) -> str:
+def _shape(hdu: Any) -> tuple[int, ...]:
+    """That of the pixels; Hubble's arrays of one value have two cards in their place."""
+    if hdu.shape or not {"NPIX1", "NPIX2", "PIXVALUE"} <= set(hdu.header):
+        return tuple(hdu.shape or ())
+    return int(hdu.header["NPIX2"]), int(hdu.header["NPIX1"])
+
+
+def _data(hdu: Any) -> NDArray[Any]:
+    """The pixels in data units, also where one value stands for all of them."""
+    return hdu.data if hdu.shape else np.full(_shape(hdu), hdu.header["PIXVALUE"])
+
+
+def name_of(hdu: Any) -> str:
+    """EXTNAME in capitals."""
     return str(hdu.name).upper().strip()
 
 
@@ -167,17 +143,20 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     hdu = hdus[index]
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
     companions = [other for other in hdus if _belongs_to(other, hdu)]
-    companions.sort(key=lambda other: not _marks(other, hdu))  # ours is of this very image
+    companions.sort(key=lambda other: not is_about(other, hdu))  # ours is of this very image
     array, axes = _without_single_axes(_pixels(hdu), stored_header, path)
-    sigma = next((_native_sigma(c) for c in companions if _name(c) in _SIGMAS), None)
+    sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
     if sigma is not None and not np.any(sigma > 0):
         sigma = None  # a plane that nobody filled in
-    flagged = np.zeros(array.shape, bool)
+    flagged, quality = np.zeros(array.shape, bool), None
     for companion in companions:
-        if _name(companion) in _FLAGS:
-            flagged |= _flagged(companion, hdus[0].header).reshape(array.shape)
-        elif _name(companion) in _WEIGHTS:
-            flagged |= (_native(companion.data) == 0).reshape(array.shape)
+        if name_of(companion) in _FLAGS:
+            found = _quality(companion, hdus[0].header)
+            flagged |= found.holes().reshape(array.shape)
+            if name_of(companion) != "FILLED" and quality is None:
+                quality = replace(found, values=found.values.reshape(array.shape))
+        elif name_of(companion) in _WEIGHTS:
+            flagged |= (_native(_data(companion)) == 0).reshape(array.shape)
     if sigma is not None:
         sigma = sigma.reshape(array.shape)
         flagged |= ~(np.isfinite(sigma) & (sigma > 0))
@@ -190,21 +169,28 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
         cards=_text(stored_header),
         inherited=_text(hdus[0].header) if index else "",
     )
-    return FileImage(array, axes, flagged=flagged if flagged.any() else None, sigma=sigma, header=header)
+    return FileImage(
+        array,
+        axes,
+        flagged=flagged if flagged.any() else None,
+        sigma=sigma,
+        header=header,
+        quality=quality,
+    )
 
 
 def _belongs_to(other: Any, hdu: Any) -> bool:
-    if other is hdu or not _is_image(other) or other.shape != hdu.shape:
+    if other is hdu or not _is_image(other) or _shape(other) != _shape(hdu):
         return False
     if "DIPOF" in other.header:
-        return _marks(other, hdu)
-    return _name(other) in _COMPANIONS and bool(other.ver == hdu.ver)
+        return is_about(other, hdu)
+    return name_of(other) in _COMPANIONS and bool(other.ver == hdu.ver)
 
 
-def _marks(other: Any, hdu: Any) -> bool:
+def is_about(other: Any, hdu: Any) -> bool:
     """Whether `other` is a by-product of the restoration of `hdu`."""
     about = (other.header.get("DIPOF"), other.header.get("DIPOFVER", 1))
-    return bool(about == (_name(hdu), hdu.ver))
+    return bool(about == (name_of(hdu), hdu.ver))
 
 
 def _text(header: fits.Header) -> str:
@@ -215,8 +201,8 @@ def _text(header: fits.Header) -> str:
 
 def _pixels(hdu: Any) -> NDArray[Any]:
     """All pixels in data units and native byte order; a large image is read some rows at a time."""
-    if arrays.fits_memory(hdu.shape, np.float64):
-        return _native(hdu.data)
+    if arrays.fits_memory(_shape(hdu), np.float64):
+        return _native(_data(hdu))
     kind = hdu.section[tuple(slice(0, 1) for _ in hdu.shape)].dtype.newbyteorder("=")
     pixels = arrays.empty(hdu.shape, kind)
     planes = pixels.reshape(1, 1, -1, *hdu.shape[-2:])
@@ -233,21 +219,20 @@ def _native(data: NDArray[Any]) -> NDArray[Any]:
 
 def _native_sigma(hdu: Any) -> NDArray[np.float32]:
     """The standard deviation that an error, variance or inverse variance plane stands for."""
-    plane = _native(hdu.data).astype(float)
+    plane = _native(_data(hdu)).astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if _name(hdu) in _VARIANCES:
+        if name_of(hdu) in _VARIANCES:
             plane = np.sqrt(plane)
-        elif _name(hdu) in _INVERSE_VARIANCES:
+        elif name_of(hdu) in _INVERSE_VARIANCES:
             plane = 1 / np.sqrt(plane)
     return plane.astype(np.float32)
 
 
-def _flagged(hdu: Any, primary: fits.Header) -> Flags:
-    flags = _native(hdu.data)
-    telescope = str(primary.get("TELESCOP", "")).upper()
-    if telescope in _UNUSABLE_BITS and _name(hdu) == "DQ":
-        flags = flags & _UNUSABLE_BITS[telescope]
-    return np.asarray(np.nan_to_num(flags) != 0)
+def _quality(hdu: Any, primary: fits.Header) -> Quality:
+    values = _native(_data(hdu))
+    if name_of(hdu) != "DQ":  # a mask: whatever it says is bad
+        return Quality.of(values, "")
+    return Quality.of(values, str(primary.get("TELESCOP", "")), str(primary.get("INSTRUME", "")))
 
 
 def _without_single_axes(
@@ -284,74 +269,3 @@ def _pixel_size(header: fits.Header, axes: str) -> dict[str, tuple[float, str]]:
     if not celestial.wcs.ctype[0]:
         return {}
     return {"X": (float(scales[0]), "arcsec"), "Y": (float(scales[1]), "arcsec")}
-
-
-@contextmanager
-def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
-    """The input's HDUs, or a single new one where the input was no FITS file or is gone."""
-    source = Path(header.path)
-    if header.cards and source.is_file():
-        with _opened(source, do_not_scale_image_data=True) as hdus:  # bit for bit as they are
-            yield hdus
-    else:
-        yield fits.HDUList([fits.PrimaryHDU()])
-
-
-def _stored_shape(hdu: Any, image: NDArray[Any]) -> tuple[int, ...]:
-    """The shape in the file, single axes included, if it fits; else the image's own."""
-    shape = tuple(hdu.shape or ())
-    fits_in = np.prod(shape) == image.size and shape[-2:] == image.shape[-2:]
-    return shape if fits_in else image.shape
-
-
-def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """`pixels` in a type that FITS has."""
-    smaller = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
-    return np.ascontiguousarray(pixels, smaller.get(pixels.dtype, pixels.dtype))
-
-
-def _still_true(header: fits.Header) -> fits.Header:
-    for keyword in {k for k in header if _STALE.fullmatch(k)}:
-        header.remove(keyword, remove_all=True)
-    return header
-
-
-def _describe_pixels(header: fits.Header, picture: FileImage) -> None:
-    """Linear coordinates for pixels that came without a FITS header."""
-    if picture.header.unit:
-        header["BUNIT"] = picture.header.unit
-    for number, letter in enumerate(reversed(picture.axes), start=1):
-        if letter in picture.header.pixel_size:
-            size, unit = picture.header.pixel_size[letter]
-            header[f"CDELT{number}"] = size
-            header[f"CUNIT{number}"] = unit
-
-
-def _name_time(header: fits.Header, picture: FileImage) -> None:
-    """Say which axis is time where nobody did: a reader would take a few frames for colours."""
-    for number, letter in enumerate(reversed(picture.axes), start=1):
-        if letter == "T" and number == header["NAXIS"] and f"CTYPE{number}" not in header:
-            if header.get("WCSAXES", number) < number:
-                header["WCSAXES"] = number
-            header[f"CTYPE{number}"] = "TIME"
-
-
-def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, Any]) -> None:
-    recipe, noise = provenance["recipe"], provenance["noise"]
-    filled = 0 if picture.flagged is None else int(picture.flagged.sum())
-    header["DIPVER"] = (provenance["versions"]["napari-dip"], "napari-dip, deep image prior")
-    header["DIPSEED"] = (recipe["seed"], "seed of the run")
-    header["DIPITER"] = (max(provenance["chosen"]), "step whose image was taken")
-    sigma = [value for frame in noise["sigma"] for value in frame if value is not None]
-    if sigma:
-        header["DIPSIGMA"] = (float(f"{np.median(sigma):.7g}"), "[data units] noise")
-    header["DIPNOISE"] = (noise["origin"], "where that came from")
-    header["DIPFILL"] = (filled, "[pixel] filled by the prior")
-    header["DIPSHA"] = (provenance["input"]["sha256"], "of the input")
-    header["DIPSTOP"] = provenance["reason"]
-    header["DIPDATE"] = (provenance["date"], "UTC")
-    header["DIPRECIP"] = json.dumps(recipe)
-    header["DIPPROV"] = json.dumps({k: v for k, v in provenance.items() if k != "recipe"})
-    title = " ".join(recipe["title"].encode("ascii", "replace").decode().split())
-    header["HISTORY"] = f"Restored by {title}, napari-dip."
-    header["HISTORY"] = "DIPRECIP repeats it: napari-dip run THIS_FILE INPUT OUTPUT"

@@ -16,12 +16,10 @@ from napari_dip.observation import Header
 
 # A plate solution in these cards wins over CRPIX and CD, and cannot be scaled card by card.
 _PLATE = re.compile(r"PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|PLTRA.*|PLTDEC.*|PLTSCALE")
-# Sections of the detector and its mapping to the image: no longer whole pixels. What one pixel of
-# the detector can hold, and its noise: no longer those of these pixels.
-_NO_LONGER_TRUE = re.compile(
-    r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?"
-    r"|SATURATE|SATLEVEL|E?GAIN|CCDGAIN|EPERADU|RDNOISE|READNOIS|READNSE|ENOISE"
-)
+# Sections of the detector and its mapping to the image: no longer those of these pixels.
+_SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
+# What one pixel of the detector can hold, and its noise: no longer those of finer pixels.
+_NO_LONGER_TRUE = re.compile(r"SATURATE|SATLEVEL|E?GAIN|CCDGAIN|EPERADU|RDNOISE|READNOIS|READNSE|ENOISE")
 # Corrections of pixel coordinates by tables; those of intermediate coordinates (CQDIS) stay true.
 _LOOKUP = re.compile(r"(CPDIS|DP|CPERR|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
 
@@ -51,14 +49,51 @@ def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
     return replace(header, pixel_size=sizes, cards=cards)
 
 
+def on_part(header: Header, row: int, column: int) -> Header:
+    """`header` for the part of an image that begins at `row` and `column`, counted from 0.
+
+    CRPIX' = CRPIX - column (or row), for every coordinate system of the header; distortions are about
+    that point and follow it. A digitised plate's cards and lookup tables are replaced as
+    `on_finer_grid` does; sections of the detector, no longer true, are left out.
+
+    References
+    ----------
+    .. [1] Greisen, Calabretta, "Representations of world coordinates in FITS", A&A 395 (2002) 1061.
+    """
+    if not header.cards or (row, column) == (0, 0):
+        return header
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        cards = fits.Header.fromstring(header.cards, sep="\n")
+        _without_plate(cards)
+        _without_tables(cards)
+        for keyword in [k for k in cards if _SECTIONS.fullmatch(k)]:
+            cards.remove(keyword, ignore_missing=True, remove_all=True)
+        for keyword in list(cards):
+            if found := re.fullmatch(r"CRPIX([12])[A-Z]?", keyword):
+                value = _number(cards, keyword)
+                if value is not None:
+                    cards[keyword] = value - {"1": column, "2": row}[found[1]]
+        cards["HISTORY"] = f"Cut out from column {column + 1} and row {row + 1} on."
+        text = str(cards.tostring(sep="\n", endcard=False, padding=False))
+    return replace(header, cards=text)
+
+
+def _without_tables(cards: fits.Header) -> None:
+    """Leave out distortions that are stored as lookup tables of the whole, coarser grid."""
+    lost = [keyword for keyword in cards if _LOOKUP.fullmatch(keyword)]
+    for keyword in lost:
+        cards.remove(keyword, ignore_missing=True, remove_all=True)
+    if lost:
+        cards["HISTORY"] = "Lookup-table distortions were left out: they are of another grid."
+
+
 def _scaled(text: str, zoom: tuple[float, float]) -> str:
     cards = fits.Header.fromstring(text, sep="\n")
     x, y = zoom[1], zoom[0]
     _without_plate(cards)
-    lost = [keyword for keyword in cards if _LOOKUP.fullmatch(keyword)]
-    if lost:
-        cards["HISTORY"] = "Lookup-table distortions were left out: they are of the coarser grid."
-    for keyword in {*lost, *(k for k in cards if _NO_LONGER_TRUE.fullmatch(k))}:
+    _without_tables(cards)
+    for keyword in {k for k in cards if _SECTIONS.fullmatch(k) or _NO_LONGER_TRUE.fullmatch(k)}:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
     for alternate in {k[6:] for k in cards if re.fullmatch(r"CRPIX1[A-Z]?", k)} | {""}:
         _scale_linear(cards, alternate, {1: x, 2: y})

@@ -1,0 +1,405 @@
+"""Whether a restored image may be measured: photometry, false sources, coverage, linearity.
+
+Run as ``python benchmarks/trust.py [field noise split seeds scale zoom coverage linearity]
+[--side 512] [--seeds 3] [--first 100] [--level balanced] [--threads 1]``. Every section prints its
+figures and the bounds that they should keep. Truth only scores. Fields are simulated: 300 stars in
+512 x 512 pixels, FWHM 3 pixels, gain 1.9 electron / adu, read noise 5 electron, sky 100 adu. Needs
+photutils.
+
+Seeds 1 to 99 are for choosing settings, those from 100 on for tables.
+"""
+
+import argparse
+
+import numpy as np
+from astropy.convolution import Gaussian2DKernel, convolve_fft
+from astropy.io import fits
+from astropy.stats import mad_std
+from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
+from photutils.detection import find_peaks
+from scipy.ndimage import shift as shifted
+from scipy.stats import spearmanr
+
+from common import DATA, centre, conditions, header, natural, row
+from napari_dip import Observation, Recipe, drain, restore
+
+FWHM = 3.0  # pixels
+WIDTH = FWHM / np.sqrt(8 * np.log(2))
+GAIN, READ_NOISE, SKY = 1.9, 5.0, 100.0
+SENSOR = {"noise.kind": "poisson-gaussian", "noise.gain": GAIN, "noise.read_noise": READ_NOISE}
+RADIUS = 2 * FWHM
+BEAM = Gaussian2DKernel(WIDTH)
+
+
+class Field:
+    """A star field of known truth, in adu, bias subtracted."""
+
+    def __init__(self, seed: int, side: int, *, bright: float = 0.0) -> None:
+        rng = np.random.default_rng(seed)
+        number = round(300 * (side / 512) ** 2)
+        self.places = rng.uniform(12, side - 12, (number, 2))
+        self.fluxes = 10 ** rng.uniform(2.2, 5.0, number)
+        if bright:
+            self.places[0], self.fluxes[0] = side / 2, bright
+        y, x = np.mgrid[:side, :side]
+        self.truth = np.full((side, side), SKY)
+        for (row_, column), flux in zip(self.places, self.fluxes, strict=True):
+            near = np.s_[
+                max(int(row_) - 30, 0) : int(row_) + 31, max(int(column) - 30, 0) : int(column) + 31
+            ]
+            square = (y[near] - row_) ** 2 + (x[near] - column) ** 2
+            self.truth[near] += flux / (2 * np.pi * WIDTH**2) * np.exp(-square / (2 * WIDTH**2))
+        self.sigma = np.sqrt(self.truth / GAIN + (READ_NOISE / GAIN) ** 2)
+        self.data = self.exposure(rng)
+
+    def exposure(self, rng) -> np.ndarray:
+        """One more frame of it."""
+        electrons = rng.poisson(self.truth * GAIN) + rng.normal(0, READ_NOISE, self.truth.shape)
+        return electrons / GAIN
+
+    @property
+    def sky(self) -> np.ndarray:
+        """Where hardly any star shines."""
+        return self.truth < SKY + 0.1
+
+    def alone(self) -> np.ndarray:
+        """Stars without a neighbour in their aperture or annulus, (N,) bool."""
+        apart = np.hypot(*(self.places[:, None] - self.places[None]).T)
+        np.fill_diagonal(apart, np.inf)
+        return apart.min(axis=0) > 3 * RADIUS
+
+    def flux(self, image: np.ndarray) -> np.ndarray:
+        """Aperture fluxes above a local sky, (N,). [adu]"""
+        return flux_at(image, self.places)
+
+
+def flux_at(image, places) -> np.ndarray:
+    """Aperture fluxes within 2 FWHM, above the clipped median of an annulus about it."""
+    at = places[:, ::-1]
+    sky = ApertureStats(image, CircularAnnulus(at, 2.5 * FWHM, 4 * FWHM)).median
+    inside = CircularAperture(at, RADIUS)
+    return inside.do_photometry(image)[0] - sky * inside.area_overlap(image)
+
+
+def sources(image: np.ndarray, threshold: float, noise: np.ndarray | None = None) -> np.ndarray:
+    """Peaks (N, 2) of `image` seen through the beam, `threshold` times above its sky's spread.
+
+    Or above that of `noise`, seen so.
+    """
+    beamed = convolve_fft(image - np.median(image), BEAM, boundary="wrap")
+    seen = beamed if noise is None else convolve_fft(noise - np.median(noise), BEAM, boundary="wrap")
+    found = find_peaks(beamed, threshold * mad_std(seen), box_size=5, border_width=6)
+    return np.empty((0, 2)) if found is None else np.array([found["y_peak"], found["x_peak"]]).T
+
+
+def matched(found: np.ndarray, places: np.ndarray, within: float = 2.0) -> np.ndarray:
+    """Which of `places` (N, 2) have one of `found` nearby."""
+    if not len(found):
+        return np.zeros(len(places), bool)
+    return np.hypot(*(places[:, None] - found[None]).T).T.min(axis=1) < within
+
+
+def restored(data, asked, seed=0, *, holes=None, settings=SENSOR, preset="denoise", **changes):
+    """The result of one run."""
+    recipe = Recipe.preset(preset).at_level(asked.level).override({**settings, "seed": seed, **changes})
+    return drain(restore(recipe, Observation.from_array(data, axes="YX", holes=holes)))
+
+
+def bins_of(field: Field, asked) -> tuple[np.ndarray, np.ndarray]:
+    """The S/N of each star in its aperture, and what its flux's error is."""
+    electrons = CircularAperture(field.places[:, ::-1], RADIUS)
+    error = np.sqrt(electrons.do_photometry(field.sigma**2)[0])
+    return field.fluxes / error, error
+
+
+def field(asked) -> None:
+    """T3 to T6, T9, T10: fluxes, background, recall, residual."""
+    header("seed", "figure", "given", "restored", "bound")
+    for seed in range(asked.first, asked.first + asked.seeds):
+        star = Field(seed, asked.side)
+        result = restored(star.data, asked)
+        snr, error = bins_of(star, asked)
+        judged = star.alone()
+        before, after, truth = star.flux(star.data), star.flux(result.image), star.flux(star.truth)
+        for low, high, bound in ((50, np.inf, 0.5), (20, 50, 2), (5, 20, 5)):
+            here = judged & (snr > low) & (snr <= high)
+            bias = [100 * np.median((f - truth)[here] / truth[here]) for f in (before, after)]
+            row(
+                seed, f"flux bias, S/N {low} to {high} ({here.sum()} stars) [%]", f"{bias[0]:+.2f}",
+                f"{bias[1]:+.2f}; beyond the given's {bias[1] - bias[0]:+.2f}", f"{bound}",
+            )  # fmt: skip
+        here = judged & (snr > 5)
+        pull = np.abs(after - before)[here] / error[here]
+        row(seed, "pull, median", 0, f"{np.median(pull):.2f}", 0.8)
+        row(seed, "pull, 95th percentile", 0, f"{np.percentile(pull, 95):.2f}", 2.2)
+        sky = star.sky
+        offset = (result.image - star.data)[sky].mean() / star.sigma[sky].mean()
+        row(seed, "background offset [sigma]", 0, f"{offset:+.4f}", 0.02)
+        change = result.image.sum(dtype=float) / star.data.sum() - 1
+        row(seed, "total flux, change [%]", 0, f"{100 * change:+.4f}", 0.1)
+        found = [sources(image, 5) for image in (star.data, result.image)]
+        faint = (snr > 3) & (snr < 8)
+        recall = [100 * matched(f, star.places[faint]).mean() for f in found]
+        row(
+            seed,
+            f"recall, S/N 3 to 8 ({faint.sum()} stars) [%]",
+            f"{recall[0]:.1f}",
+            f"{recall[1]:.1f}",
+            "no less",
+        )
+        false = [int((~matched(star.places, f, 3.0)).sum()) for f in found]
+        row(seed, "detections without a star", *false, "")
+        strong = sources(result.image, 5, star.data)
+        row(
+            seed,
+            "the same, above 5 sigma of the given",
+            "",
+            int((~matched(star.places, strong, 3.0)).sum()),
+            0,
+        )
+        left = (star.data - result.image) / star.sigma
+        lag = [np.mean(left[1:] * left[:-1]), np.mean(left[:, 1:] * left[:, :-1])] / np.mean(left**2)
+        row(seed, "residual, mean square", "", f"{np.mean(left**2):.3f}", "0.8 to 1.1")
+        row(seed, "residual, neighbours share", "", f"{lag[0]:+.3f}, {lag[1]:+.3f}", 0.05)
+        follows = np.corrcoef(np.abs(left).ravel(), star.truth.ravel())[0, 1]
+        row(seed, "residual's size follows the signal", "", f"{follows:+.3f}", 0.1)
+        at = tuple(np.rint(star.places[snr > 5]).astype(int).T)
+        row(seed, "residual on stars, mean", "", f"{left[at].mean():+.3f}", 0.3)
+        for name, part in (("sky", sky), ("stars", ~sky)):
+            errors = [f"{(image - star.truth)[part].std():.2f}" for image in (star.data, result.image)]
+            row(seed, f"error, {name} [adu]", *errors, "")
+        print(f"<!-- {result.verdict} -->", flush=True)
+
+
+def noise(asked) -> None:
+    """T7: what is found where there is nothing."""
+    header(
+        "seed", "above 5 sigma of the given", "above 5 of its own", "the highest [sigma of the given]"
+    )
+    for seed in range(asked.first, asked.first + asked.seeds):
+        rng = np.random.default_rng(seed)
+        side = asked.side // 2
+        data = (rng.poisson(SKY * GAIN, (side, side)) + rng.normal(0, READ_NOISE, (side, side))) / GAIN
+        x = restored(data, asked).image
+        own = sources(x, 5)
+        sigma = np.sqrt(SKY / GAIN + (READ_NOISE / GAIN) ** 2)
+        row(seed, len(sources(x, 5, data)), len(own), f"{np.abs(x - np.median(x)).max() / sigma:.3f}")
+
+
+def split(asked) -> None:
+    """T8: sources of one exposure that the next does not have; simulated and M13."""
+    header(
+        "pair",
+        "sources above 5 sigma",
+        "without 3 sigma in the other",
+        "of the given's own",
+        "bound [%]",
+    )
+    for seed in range(asked.first, asked.first + asked.seeds):
+        star = Field(seed, asked.side)
+        other = star.exposure(np.random.default_rng([seed, 1]))
+        _compare(f"simulated {seed}", star.data, other, restored(star.data, asked).image)
+    frames = [
+        fits.getdata(DATA / "astronomy" / f"M13_blue_000{n}.fits").astype(float)[100:484, 100:484]
+        for n in (1, 2)
+    ]
+    result = restored(frames[0], asked, settings={})
+    print(f"<!-- {result.verdict} -->", flush=True)
+    from skimage.registration import phase_cross_correlation
+
+    moved, *_ = phase_cross_correlation(
+        *(np.clip(f, None, np.percentile(f, 99.5)) for f in frames), upsample_factor=20
+    )
+    _compare("M13", frames[0], shifted(frames[1], moved, order=1, mode="nearest"), result.image)
+
+
+def _compare(name, data, other, x) -> None:
+    beamed = convolve_fft(other - np.median(other), BEAM, boundary="wrap")
+    spread = mad_std(beamed)
+    counts = []
+    for image in (x, data):
+        found = sources(image, 5, data)
+        around = [
+            beamed[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3].max() for r, c in found.astype(int)
+        ]
+        counts += [len(found), int(np.sum(np.array(around) < 3 * spread))]
+    row(
+        name,
+        counts[0],
+        f"{counts[1]} ({100 * counts[1] / max(counts[0], 1):.1f} %)",
+        f"{counts[3]} of {counts[2]}",
+        1,
+    )
+
+
+def seeds(asked) -> None:
+    """T18: how much the seed decides."""
+    star = Field(asked.first, asked.side // 2)
+    runs = np.array([restored(star.data, asked, seed).image for seed in range(asked.seeds)])
+    spread = runs.std(axis=0, ddof=1) / star.sigma
+    header("figure", "value", "bound")
+    row("standard deviation over seeds [sigma], r.m.s.", f"{np.sqrt(np.mean(spread**2)):.3f}", 0.3)
+    row("the same on stars", f"{np.sqrt(np.mean(spread[~star.sky] ** 2)):.3f}", "")
+
+
+def scale(asked) -> None:
+    """T15: other units, same image."""
+    star = Field(asked.first, 128)
+    settings = {"solver.max_steps": 300}
+    base = restored(star.data, asked, settings=settings).image
+    header("a", "b", "largest difference [sigma]", "r.m.s.", "bound")
+    for a, b in ((1e-20, 0.0), (1e4, 0.0), (1.0, 300.0), (1e4, -5e5)):
+        x = (restored(a * star.data + b, asked, settings=settings).image.astype(float) - b) / a
+        away = np.abs(x - base) / star.sigma
+        row(f"{a:g}", f"{b:g}", f"{away.max():.4f}", f"{np.sqrt(np.mean(away**2)):.4f}", 0.01)
+
+
+def zoom(asked) -> None:
+    """T16: fluxes and places after super-resolution."""
+    from photutils.centroids import centroid_com, centroid_sources
+    from skimage.measure import block_reduce
+
+    header("seed", "figure", "value", "bound")
+    for seed in range(asked.first, asked.first + min(asked.seeds, 2)):
+        fine = Field(seed, 256)
+        coarse = block_reduce(fine.truth, 2, np.mean)
+        rng = np.random.default_rng(seed)
+        data = (rng.poisson(coarse * GAIN) + rng.normal(0, READ_NOISE, coarse.shape)) / GAIN
+        result = restored(data, asked, preset="super-resolution", **{"operator.factor": 2})
+        total = result.image.sum(dtype=float) / 4 / data.sum() - 1
+        row(seed, "total flux, change [%]", f"{100 * total:+.4f}", 0.1)
+        snr, _ = bins_of(fine, asked)
+        good = fine.alone() & (snr > 50)
+        places = fine.places[good]
+        x, y = centroid_sources(
+            result.image - np.median(result.image),
+            *places.T[::-1],
+            box_size=11,
+            centroid_func=centroid_com,
+        )
+        tx, ty = centroid_sources(
+            fine.truth - SKY, *places.T[::-1], box_size=11, centroid_func=centroid_com
+        )
+        away = np.hypot(x - tx, y - ty) / 2
+        row(
+            seed,
+            "places, median and largest [input pixels]",
+            f"{np.median(away):.3f}, {away.max():.3f}",
+            "0.05, 0.2",
+        )
+        left = result.residual / np.sqrt(coarse / GAIN + (READ_NOISE / GAIN) ** 2)
+        row(seed, "residual, mean square", f"{np.mean(left**2):.3f}", "0.8 to 1.1")
+
+
+def coverage(asked) -> None:
+    """T17: how many truths are inside the intervals of four fits."""
+    header(
+        "field",
+        "noise",
+        "inside 68 % [%]",
+        "inside 95 % [%]",
+        "on the sky",
+        "on stars",
+        "follows the error (rank)",
+    )
+    for name, truth in _scenes(asked):
+        for kind in ("gaussian", "poisson", "poisson-gaussian"):
+            rng = np.random.default_rng(7)
+            if kind == "gaussian":
+                data, settings = truth + rng.normal(0, 8, truth.shape), {}
+            else:
+                data = rng.poisson(truth * GAIN).astype(float)
+                settings = {"noise.kind": kind, "noise.gain": GAIN}
+                if kind == "poisson-gaussian":
+                    data += rng.normal(0, READ_NOISE, truth.shape)
+                    settings["noise.read_noise"] = READ_NOISE
+                data /= GAIN
+            result = restored(data, asked, settings=settings, **{"ensemble.members": 4})
+            error = np.abs(result.image - truth)
+            sigma = result.uncertainty
+            sky = truth < np.percentile(truth, 60)
+            inside = [f"{100 * np.mean(error < k * sigma):.0f}" for k in (1, 1.96)]
+            where = [
+                ", ".join(f"{100 * np.mean((error < k * sigma)[part]):.0f}" for k in (1, 1.96))
+                for part in (sky, ~sky)
+            ]
+            row(name, kind, *inside, *where, f"{spearmanr(sigma.ravel(), error.ravel())[0]:.2f}")
+
+
+def _scenes(asked):
+    yield "stars", Field(asked.first, asked.side // 2).truth
+    yield "camera", centre(natural("camera.png"), asked.side // 2)
+
+
+def tiles(image) -> np.ndarray:
+    """Sums over regions of 16 x 16 pixels."""
+    return image.reshape(12, 16, 12, 16).sum(axis=(1, 3))
+
+
+def linearity(asked) -> None:
+    """T19, T20: a cell of many photons as the truth, seen with few."""
+    from scipy.ndimage import gaussian_filter
+    from skimage.data import cells3d, human_mitosis
+
+    header("image", "figure", "given", "restored", "bound")
+    volume = cells3d()[30].astype(float)
+    scenes = {
+        "nuclei": human_mitosis()[:192, :192].astype(float),
+        "cells": volume[1, 30:222, 30:222] / 150,
+        "membranes": volume[0, 30:222, 30:222] / 150,
+    }
+    for name, truth in scenes.items():
+        truth = gaussian_filter(truth, 1) + 3
+        rng = np.random.default_rng(100)
+        data = rng.poisson(truth) + rng.normal(0, 1.5, truth.shape)
+        settings = {"noise.kind": "poisson-gaussian", "noise.gain": 1.0, "noise.read_noise": 1.5}
+        result = restored(data, asked, settings=settings)
+        x = result.image
+        noise_ = np.sqrt(truth + 1.5**2).mean()
+        for label, image in (("given", data), ("restored", x)):
+            slope, intercept = np.polyfit(truth.ravel(), image.ravel(), 1)
+            roi = 100 * np.abs(tiles(image) / tiles(truth) - 1)
+            blurred = gaussian_filter(image, 2)
+            rsp = np.corrcoef(gaussian_filter(data, 2).ravel(), blurred.ravel())[0, 1]
+            row(
+                name,
+                label,
+                f"slope {slope:.4f}",
+                f"intercept {intercept / noise_:+.3f} sigma",
+                f"ROI sums {np.median(roi):.2f} % (median) {np.percentile(roi, 95):.2f} % (95th)",
+                f"RSP {rsp:.4f}",
+            )
+        sums = 100 * (tiles(x) / tiles(data) - 1)
+        row(
+            name,
+            "restored against given",
+            "",
+            f"ROI sums {np.mean(sums):+.3f} % mean, {np.median(np.abs(sums)):.2f} % median size",
+            "1",
+        )
+
+
+SECTIONS = {f.__name__: f for f in (field, noise, split, seeds, scale, zoom, coverage, linearity)}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
+    parser.add_argument("--side", type=int, default=512, help="of the fields, in pixels")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=100, help="seed of the first field")
+    parser.add_argument("--level", default="balanced")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    print(f"{conditions(asked.threads)}; fields of {asked.side} px, level {asked.level}")
+    for name in asked.sections:
+        print(f"\n## {name}: {(SECTIONS[name].__doc__ or '').strip()}\n", flush=True)
+        SECTIONS[name](asked)
+
+
+if __name__ == "__main__":
+    main()
