@@ -155,6 +155,9 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 "origin": scenes[-1]["origin"],
                 "residual": [s["residual"] for s in scenes],
             },
+            "flux_change": None
+            if recipe.operator.complex_scene
+            else _flux_change(observation, residual),
             "split": scenes[-1]["split"],
             "refinement": scenes[-1]["refinement"],
             "operator": {
@@ -185,6 +188,14 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         header=header,
         zoom=zoom,
     )
+
+
+def _flux_change(observation: Observation, residual: Floats) -> float | None:
+    """By what part what the result predicts differs from the data's sum; None about a level of 0."""
+    places = list(arrays.blocks(observation.y.shape))
+    total = sum(float(np.nansum(observation.y[place], dtype=float)) for place in places)
+    size = sum(float(np.nansum(np.abs(observation.y[place]), dtype=float)) for place in places)
+    return -float(np.nansum(residual, dtype=float)) / total if abs(total) > 0.01 * size else None
 
 
 def drain(run: Run) -> Result:

@@ -147,6 +147,11 @@ class Result:
         )
 
     @property
+    def record(self) -> Mapping[str, Any]:
+        """What a file remembers: the provenance, and the verdict."""
+        return {**self.provenance, "verdict": self.verdict}
+
+    @property
     def reason(self) -> str:
         """Why the run stopped, as a sentence; with several fits, why the last of them did."""
         reasons = [history.reason for history in self.history]
@@ -174,6 +179,7 @@ class Result:
             f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",
             f"noise {sigma:.4g} ({noise['origin']})",
             _left_over(noise["residual"]),
+            _flux(self.provenance["flux_change"]),
             splits.get(self.provenance["split"], ""),
             looks.get(self.provenance["refinement"], ""),
             f"{int(self.filled.sum()):,} pixels filled",
@@ -189,7 +195,12 @@ class Result:
 def _left_over(residuals: Sequence[float]) -> str:
     """What the result leaves of the data: as much as the noise, where all is well."""
     ratio = np.median(residuals)
-    return f"residual {ratio:.2f} times that" if ratio > 0.005 else ""
+    return f"residual {ratio:.2f} times that (chi-square {ratio**2:.2f})" if ratio > 0.005 else ""
+
+
+def _flux(change: float | None) -> str:
+    """What became of the sum of all observed pixels."""
+    return "" if change is None else f"flux changed by {100 * change:+.3f} %"
 
 
 def _trust(ensemble: Mapping[str, Any]) -> str:

@@ -165,6 +165,7 @@ def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
     assert header["DIPSEED"] == 0
     assert header["DIPITER"] == result.history[0].chosen
     assert header["DIPSTOP"] == result.reason
+    assert header["DIPVERD"] == result.verdict
 
 
 def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):

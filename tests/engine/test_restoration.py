@@ -107,7 +107,7 @@ def test_the_verdict_tells_the_residual_in_units_of_the_noise(quick, noisy):
     found = np.sqrt(np.mean((result.residual / 4) ** 2))
     (told,) = result.provenance["noise"]["residual"]
     assert told == pytest.approx(found, abs=1e-3)
-    assert f"residual {told:.2f} times that" in result.verdict
+    assert f"residual {told:.2f} times that (chi-square {told**2:.2f})" in result.verdict
 
 
 def test_finishing_keeps_the_best_so_far(quick, observation):
@@ -234,3 +234,14 @@ def test_the_noise_goes_down_and_the_run_stops_by_itself(scene):
     before, after = (np.std(image - np.tile(scene, (2, 2))) for image in (noisy, result.image))
     assert after < 0.5 * before
     assert "the half that was not fitted" in result.reason
+
+
+def test_the_verdict_tells_what_became_of_the_flux(quick, noisy):
+    result = drain(restore(quick, Observation.from_array(noisy, axes="YX")))
+    change = result.image.sum(dtype=float) / noisy.sum(dtype=float) - 1
+    assert f"flux changed by {100 * change:+.3f} %" in result.verdict
+
+
+def test_about_a_level_of_0_no_flux_is_told(quick, noisy):
+    about_0 = noisy - noisy.mean()
+    assert "flux" not in drain(restore(quick, Observation.from_array(about_0, axes="YX"))).verdict

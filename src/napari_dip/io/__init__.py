@@ -145,7 +145,7 @@ def write(path: str | os.PathLike[str], result: Result, *, overwrite: bool = Fal
     picture = FileImage(
         result.image, result.axes, flagged=result.filled, sigma=result.uncertainty, header=result.header
     )
-    save(path, picture, result.provenance, overwrite=overwrite)
+    save(path, picture, result.record, overwrite=overwrite)
 
 
 def save(
@@ -155,7 +155,7 @@ def save(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write any image in its own type, with its header; `provenance` as `Result` has it.
+    """Write any image in its own type, with its header; `provenance` as `Result.record`.
 
     Raises
     ------

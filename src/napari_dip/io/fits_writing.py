@@ -131,9 +131,14 @@ def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, An
     header["DIPFILL"] = (filled, "[pixel] filled by the prior")
     header["DIPSHA"] = (provenance["input"]["sha256"], "of the input")
     header["DIPSTOP"] = provenance["reason"]
+    header["DIPVERD"] = _printable(provenance["verdict"])
     header["DIPDATE"] = (provenance["date"], "UTC")
     header["DIPRECIP"] = json.dumps(recipe)
     header["DIPPROV"] = json.dumps({k: v for k, v in provenance.items() if k != "recipe"})
-    title = " ".join(recipe["title"].encode("ascii", "replace").decode().split())
-    header["HISTORY"] = f"Restored by {title}, napari-dip."
+    header["HISTORY"] = f"Restored by {_printable(recipe['title'])}, napari-dip."
     header["HISTORY"] = "DIPRECIP repeats it: napari-dip run THIS_FILE INPUT OUTPUT"
+
+
+def _printable(text: str) -> str:
+    """`text` in the characters that a card may have."""
+    return " ".join(text.encode("ascii", "replace").decode().split())

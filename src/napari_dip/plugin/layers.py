@@ -257,7 +257,7 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     untouched = rgb and np.array_equal(pixels, np.clip(result.image / ours["white"], 0, 1))
     image = result.image if untouched else _unscaled(pixels, ours, rgb=rgb)
     picture = FileImage(image, axes, flagged=result.filled, sigma=result.uncertainty, header=header)
-    return picture, result.provenance
+    return picture, result.record
 
 
 def _pixels(layer: Layer) -> Any:
