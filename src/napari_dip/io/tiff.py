@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +23,8 @@ from napari_dip.io.target import replacing
 from napari_dip.observation import Flags, Header
 
 _MICROMETRE = {"µm", "μm", r"\u00b5m", r"\u03bcm", "um", "micron", "microns", "micrometer"}
+_MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+_MOST_XML = 16 * 2**20  # characters
 _UNITS = {"nm", "mm", "cm", "m", "s", "ms", "min", "h"}
 
 
@@ -121,26 +125,25 @@ def _legal(text: str) -> str:
 
 
 def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
-    present = sum(page is not None for page in series.pages)
-    if len(series.pages) > 10 * present + 100:
-        raise ReadError(
-            f"{path} promises {len(series.pages):,} planes and holds {present:,}; it is broken"
-        )
-    array = series.asarray(out=arrays.empty(series.shape, series.dtype.newbyteorder("=")))
+    _check_planes(path, len(series.pages), sum(page is not None for page in series.pages))
+    array, axes = _pixels(path, series), str(series.axes)
+    if "S" in axes and int(series.keyframe.photometric) == 2:  # colours that are stored plane by plane
+        array = np.moveaxis(array, axes.index("S"), -1)
+        axes = axes.replace("S", "") + "S"
     # One letter an axis: samples are channels; an axis without a meaning (Q, I ...) is time, for
     # which frames are restored one by one and nothing is mixed up.
     letters = ""
-    for letter in series.axes.replace("S", "C"):
-        free = [spare for spare in "TZC" if spare not in letters + series.axes]
+    for letter in axes.replace("S", "C"):
+        free = [spare for spare in "TZC" if spare not in letters + axes]
         known = letter in "TCZYX" and letter not in letters
         letters += letter if known else (free[0] if free else "?")
     if "?" in letters:
-        raise ReadError(f"{path}: axes {series.axes} are more than time, channel, depth, Y and X")
+        raise ReadError(f"{path}: axes {axes} are more than time, channel, depth, Y and X")
     pixels = _ome_pixels(tiff, number)
     channels = tuple(name for c in (pixels if pixels is not None else ()) if (name := c.get("Name")))
     page = series.keyframe
     rgb = (
-        series.axes.endswith("S")
+        axes.endswith("S")
         and array.shape[-1] in (3, 4)
         and array.dtype == np.uint8
         and int(page.photometric) in (2, 6)
@@ -174,11 +177,67 @@ def _missing_planes(series: Any, array: NDArray[Any]) -> Flags | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    with path.open("rb") as file:
+        if file.read(4) not in _MAGIC:
+            raise ReadError(f"{path} is no TIFF file: it does not begin with II or MM and its version")
     # Other files that an OME header names are not opened: a path in a file may lead anywhere.
     with tifffile.TiffFile(path, _multifile=False) as tiff:
-        if not tiff.series:
+        if not len(tiff.pages):
             raise ReadError(f"{path} holds no image")
-        yield tiff
+        trusted = _is_harmless(tiff)
+        if trusted:
+            _check_promises(path, tiff)
+            yield tiff
+    if not trusted:
+        with tifffile.TiffFile(path, _multifile=False, is_ome=False) as tiff:
+            yield tiff
+
+
+def _is_harmless(tiff: Any) -> bool:
+    """Whether the first page's XML, if it has any, is of a size to read and defines nothing itself."""
+    text = str(tiff.pages[0].description or "")
+    return len(text) <= _MOST_XML and "<!DOCTYPE" not in text
+
+
+def _check_promises(path: Path, tiff: Any) -> None:
+    """Refuse metadata that speak of far more planes than there are, before tifffile lists them."""
+    for pixels in _ome(tiff).iterfind("{*}Image/{*}Pixels"):
+        sizes = [pixels.get(f"Size{letter}", "1") for letter in "ZCT"]
+        if all(size.isdecimal() for size in sizes):
+            _check_planes(path, math.prod(map(int, sizes)), len(tiff.pages))
+
+
+def _check_planes(path: Path, promised: int, present: int) -> None:
+    if promised > 10 * present + 100:
+        raise ReadError(f"{path} promises {promised:,} planes and holds {present:,}; it is broken")
+
+
+def _pixels(path: Path, series: Any) -> NDArray[Any]:
+    """All pixels of a series that is not larger than a file like this can be."""
+    if 0 in series.shape or len(series.shape) < 2:
+        sides = " x ".join(map(str, series.shape))
+        raise ReadError(f"{path} holds no image: its pixels are {sides}, and two sides are needed")
+    bits = int(series.keyframe.bitspersample)
+    if bits > 64 and series.dtype.kind != "c":
+        raise ReadError(f"{path}: pixels of {bits} bits cannot be read")
+    size, stored = int(series.nbytes), path.stat().st_size
+    if size > 1000 * stored and size > arrays.budget():
+        raise ReadError(
+            f"{path} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes, and the memory has no"
+            " room for that: it is broken, or a trap"
+        )
+    try:
+        return np.asarray(series.asarray(out=arrays.empty(series.shape, series.dtype.newbyteorder("="))))
+    except ReadError:
+        raise
+    except ValueError as error:
+        cut = re.search(r"failed to read (\d+) bytes, got (\d+)", str(error))
+        if cut is None:
+            raise
+        raise ReadError(
+            f"{path} is cut off: {int(cut[2]):,} of {int(cut[1]):,} bytes of pixels are there; copy or"
+            " download it again"
+        ) from error
 
 
 def _ome(tiff: Any) -> ElementTree.Element:
