@@ -1,6 +1,8 @@
 """What every test may use: the folder of real images, and small images of known truth."""
 
 import os
+import time
+import tracemalloc
 from pathlib import Path
 
 # Small images on few cores: more threads than one only get in each other's way.
@@ -11,6 +13,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe
+from napari_dip.errors import ReadError
+from napari_dip.io import images
 
 QUICK = {"network.channels": 8, "network.depth": 3, "solver.max_steps": 20, "compute.device": "cpu"}
 
@@ -58,3 +62,23 @@ def unequal() -> np.ndarray:
     rng = np.random.default_rng(0)
     smooth = gaussian_filter(rng.normal(0, 10, (128, 128)), 0.6)
     return smooth * np.kron(rng.lognormal(size=(16, 16)), np.ones((8, 8)))
+
+
+@pytest.fixture
+def refused():
+    """Checks that reading a file ends in one sentence that says this, soon and in little memory."""
+
+    def refused(path, said):
+        begun = time.monotonic()
+        tracemalloc.start()
+        with pytest.raises(ReadError) as error:
+            images(path)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert said in str(error.value)
+        assert path.name in str(error.value)
+        assert "\n" not in str(error.value)
+        assert time.monotonic() - begun < 60  # five on a quiet machine, and much less without tracing
+        assert most < 300e6
+
+    return refused

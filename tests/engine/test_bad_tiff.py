@@ -2,14 +2,11 @@
 
 import io
 import struct
-import time
-import tracemalloc
 
 import numpy as np
 import pytest
 import tifffile
 
-from napari_dip.errors import ReadError
 from napari_dip.io import images
 
 PIXELS = np.random.default_rng(0).integers(1, 250, (40, 50), np.uint8)
@@ -90,21 +87,11 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_gets_its_sentence(tmp_path, kind):
+def test_a_broken_file_gets_its_sentence(tmp_path, refused, kind):
     content, said = BROKEN[kind]
     path = tmp_path / "broken.tif"
     path.write_bytes(content)
-    begun = time.monotonic()
-    tracemalloc.start()
-    with pytest.raises(ReadError) as error:
-        images(path)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert said in str(error.value)
-    assert "broken.tif" in str(error.value)
-    assert "\n" not in str(error.value)
-    assert time.monotonic() - begun < 60
-    assert most < 300e6
+    refused(path, said)
     (tmp_path / "good.tif").write_bytes(written())
     np.testing.assert_array_equal(images(tmp_path / "good.tif")[0].array, PIXELS)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_dip.errors import ReadError
 from napari_dip.observation import Flags
 
-# The two bits without which JWST and Roman could call hardly any pixel good are those that count.
+# JWST and Roman flag nearly every pixel with something; the first two bits alone make one unusable.
 _JWST_NAMES = (
     "do not use", "saturated", "jump", "dropout", "outlier", "persistence", "A/D floor", "charge loss",
     "unreliable error", "no science", "dead", "hot", "warm", "low efficiency", "RC", "telegraph noise",

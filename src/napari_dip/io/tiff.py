@@ -228,8 +228,6 @@ def _pixels(path: Path, series: Any) -> NDArray[Any]:
         )
     try:
         return np.asarray(series.asarray(out=arrays.empty(series.shape, series.dtype.newbyteorder("="))))
-    except ReadError:
-        raise
     except ValueError as error:
         cut = re.search(r"failed to read (\d+) bytes, got (\d+)", str(error))
         if cut is None:
