@@ -31,6 +31,7 @@ import numpy as np
 
 from napari_dip.errors import DeviceError, ReadError, RestoreError, SettingsError, WriteError
 from napari_dip.io import (
+    OTHER_TIFF_SUFFIXES,
     SUFFIXES,
     check_writable,
     file_and_extension,
@@ -68,6 +69,10 @@ class Job:
         What the recipe takes besides, such as a PSF.
     overwrite : bool
         Whether a target that is there and was made otherwise may be replaced.
+    flags : tuple of int or None
+        Which flags of the sources' quality planes are holes; None: those of the telescope's convention.
+    dtype : str
+        Type of the target's pixels: float32, or one of whole numbers.
     """
 
     sources: tuple[str, ...]
@@ -76,6 +81,8 @@ class Job:
     holes: str | None = None
     companions: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
+    flags: tuple[int, ...] | None = None
+    dtype: str = "float32"
 
     def check(self) -> None:
         """Find out before the work whether the job makes sense and its target can be written.
@@ -111,7 +118,7 @@ class Job:
         ObservationError
             If they do not fit each other.
         """
-        observation = read(*self.sources)
+        observation = read(*self.sources, flags=self.flags)
         if self.holes is not None:
             observation = observation.with_holes(first_image(self.holes).array)
         for name, file in self.companions:
@@ -147,6 +154,8 @@ def jobs_for(
     holes: str | None = None,
     companions: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
+    flags: tuple[int, ...] | None = None,
+    dtype: str = "float32",
 ) -> list[Job]:
     """One job for each input, its output in `folder` under the same name.
 
@@ -158,7 +167,7 @@ def jobs_for(
         FITS and TIFF files, and folders of such files.
     folder : Path
         Where the outputs go; it is made where it is not there.
-    holes, companions, overwrite
+    holes, companions, overwrite, flags, dtype
         As of `Job`, for all of them.
 
     Raises
@@ -187,6 +196,8 @@ def jobs_for(
             None if holes is None else _absolute(holes),
             tuple((name, _absolute(file)) for name, file in companions),
             overwrite,
+            flags,
+            dtype,
         )
         jobs[target] = job
     if not jobs:
@@ -207,7 +218,8 @@ def perform(job: Job) -> Row:
 
             job.check()
             clear_unfinished(Path(job.target))
-            write(job.target, drain(restore(recipe, observation)), overwrite=job.overwrite)
+            result = drain(restore(recipe, observation))
+            write(job.target, result, overwrite=job.overwrite, dtype=job.dtype)
         made = provenance_of(job.target)
         return Row(
             job.sources[0],
@@ -411,6 +423,8 @@ def _output_name(source: str) -> str:
     name = file.name
     if name.lower().endswith(".fz"):
         name = name[:-3] if ".fits" in name.lower() else f"{name[:-3]}.fits"
+    if name.lower().endswith(OTHER_TIFF_SUFFIXES):
+        name = f"{Path(name).stem}.ome.tif"
     stem, dot, suffix = name.partition(".")
     return f"{stem}_{extension}{dot}{suffix}" if extension else name
 

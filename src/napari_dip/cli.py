@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -37,7 +37,7 @@ from napari_dip.batch import (
     write_summary,
 )
 from napari_dip.errors import ReadError, RestoreError, SettingsError, WriteError
-from napari_dip.io import first_image, images, recipe_of, write
+from napari_dip.io import check_writable, first_image, images, recipe_of, write
 from napari_dip.io.file_image import FileImage
 from napari_dip.observation import Observation
 from napari_dip.recipe import Level, Recipe, presets
@@ -85,6 +85,17 @@ Changes = Annotated[
 AtLevel = Annotated[
     Level | None, typer.Option(help="Fast for a first look, best for the mean of four fits.")
 ]
+Quality = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N",
+        help="Flags of the quality plane that are holes, such as 1,4,4096; info lists them.",
+    ),
+]
+Pixels = Literal["float32", "uint8", "uint16", "int16", "int32"]
+Kind = Annotated[
+    Pixels, typer.Option("--as", help="Type of the pixels; whole numbers are rounded and clipped.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random number.")]
 
@@ -102,6 +113,9 @@ def run(
     level: AtLevel = None,
     changes: Changes = None,
     seed: Seed = None,
+    flags: Quality = None,
+    kind: Kind = "float32",
+    imagej: Annotated[bool, typer.Option("--imagej", help="Write ImageJ's own TIFF.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C finishes early and keeps what is there.
@@ -116,12 +130,15 @@ def run(
         None if holes is None else str(holes),
         _companions(companions),
         overwrite,
+        _flags(flags),
     )
     job.check()
+    check_writable(target, overwrite=overwrite, imagej=imagej)
     result = _watched(chosen, job.observation())
-    write(target, result, overwrite=overwrite)
+    clipped = write(target, result, overwrite=overwrite, dtype=kind, imagej=imagej)
     out.print(result.verdict, markup=False)
-    out.print(f"written: {target}", markup=False)
+    stored = "" if kind == "float32" else f", as {kind}: {100 * clipped:.3g} % of the pixels clipped"
+    out.print(f"written: {target}{stored}", markup=False)
 
 
 @app.command(name="batch")
@@ -144,6 +161,8 @@ def run_batch(
     level: AtLevel = None,
     changes: Changes = None,
     seed: Seed = None,
+    flags: Quality = None,
+    kind: Kind = "float32",
     overwrite: Overwrite = False,
 ) -> None:
     """Restore each INPUT on its own by RECIPE, into DIR under its own name, and write a summary.
@@ -158,6 +177,8 @@ def run_batch(
         holes=None if holes is None else str(holes),
         companions=_companions(companions),
         overwrite=overwrite,
+        flags=_flags(flags),
+        dtype=kind,
     )
     at_once = workers if scheduler is None else len(jobs)
     engine = partial(local_workers, workers) if scheduler is None else partial(dask_workers, scheduler)
@@ -287,6 +308,17 @@ def _companions(texts: list[str] | None) -> tuple[tuple[str, str], ...]:
             raise SettingsError(f"--with {text}: write it as name=file, such as psf=star.fits")
         pairs.append((name, file))
     return tuple(pairs)
+
+
+def _flags(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(flag) for flag in text.split(",") if flag.strip())
+    except ValueError as error:
+        raise SettingsError(
+            f"--flags {text}: write whole numbers and commas, such as 1,4,4096"
+        ) from error
 
 
 def _change(text: str) -> tuple[str, Any]:

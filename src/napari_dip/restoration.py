@@ -74,7 +74,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     steady = drift.laid_over(observation) if drift else observation
     blocks = list(recipe.stack.blocks(steady, joint=recipe.operator.joint))
     axes = recipe.operator.result_axes(observation.axes)
-    residual = blank(steady.y.shape)
+    residual, noise = blank(steady.y.shape), blank(steady.y.shape)
     image = uncertainty = blank(())  # their size is known with the first operator
     filled = np.zeros((), bool)
     histories: list[History] = []
@@ -131,6 +131,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         image[here] = parts.unfolded(parts.image.planes)
         filled[here] = parts.unfolded(parts.filled)
         residual[here] = parts.residual.planes.reshape(residual[here].shape)
+        noise[here] = parts.noise.planes.reshape(noise[here].shape)
         histories += parts.histories
         scenes += parts.described
 
@@ -143,6 +144,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         image=as_input(image, axes, zoom),
         filled=as_input(filled, axes, zoom),
         residual=as_input(residual, observation.axes),
+        noise=as_input(noise, observation.axes),
         uncertainty=as_input(uncertainty, axes, zoom) if recipe.ensemble.members > 1 else None,
         axes=axes,
         residual_axes=observation.axes,
@@ -160,6 +162,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             else _flux_change(observation, residual),
             "split": scenes[-1]["split"],
             "refinement": scenes[-1]["refinement"],
+            "sources": any(s["sources"] for s in scenes),
             "operator": {
                 "remark": "; ".join(dict.fromkeys(s["remark"] for s in scenes)),
                 "zoom": zoom,
@@ -215,7 +218,7 @@ class _Parts:
     ----------
     image, uncertainty : Mosaic of (C, Y, X)
         The restoration, and one standard deviation of its error.
-    residual : Mosaic of (T, C, Y, X)
+    residual, noise : Mosaic of (T, C, Y, X)
     filled : (C, Y, X) bool
     planes : Planes
         What the channels of the image stand for.
@@ -224,6 +227,7 @@ class _Parts:
     image: Mosaic
     uncertainty: Mosaic
     residual: Mosaic
+    noise: Mosaic
     filled: Flags
     planes: Planes
     zoom: tuple[float, float]
@@ -261,6 +265,7 @@ class _Parts:
             x, deviation = self.scene.result()
             self._add(self.scene.shown(x), self.scene.shown(deviation), marked)
             self.residual.add(crop, problem.residual(x).cpu().numpy())
+            self.noise.add(crop, problem.noise(x).cpu().numpy())
             self.histories += self.scene.histories
             self.described.append(self.scene.described(x))
             if finish:
@@ -278,6 +283,7 @@ class _Parts:
         shape = (operator.scene_shape[0], *zoomed)
         self.image, self.uncertainty = Mosaic(blank(shape), self.zoom), Mosaic(blank(shape), self.zoom)
         self.residual = Mosaic(blank((times, channels, height, width)))
+        self.noise = Mosaic(blank((times, channels, height, width)))
         self.filled = arrays.full(shape, 0, np.bool_)
 
     def _copy(self, part: Observation) -> None:
@@ -291,6 +297,7 @@ class _Parts:
             x = np.full(seen.shape, y[observed][0] / operator.gain, np.float32)
             self._add(x, np.zeros_like(x), ~seen)
             self.residual.add(self._crop, np.where(observed, 0, np.nan).astype(np.float32))
+            self.noise.add(self._crop, np.full(y.shape, np.nan, np.float32))
 
     def _add(self, x: Floats, deviation: Floats, marked: Flags) -> None:
         """What is shown of the crop that is at work."""

@@ -109,6 +109,8 @@ class Result:
         Pixels that no observed datum shows: the prior made them up.
     residual : float32 array of the input's shape
         y - A x where observed, NaN elsewhere.
+    noise : float32 array of the residual's shape
+        One standard deviation of the noise in each datum, as the result implies it.
     uncertainty : float32 array of the image's shape, or None
         One standard deviation of the image's error, in data units; None where there was one fit only.
     axes, residual_axes : str
@@ -126,6 +128,7 @@ class Result:
     image: Floats
     filled: Flags
     residual: Floats
+    noise: Floats
     uncertainty: Floats | None
     axes: str
     residual_axes: str
@@ -133,6 +136,11 @@ class Result:
     provenance: Mapping[str, Any]
     header: Header = field(default_factory=Header)
     zoom: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def residual_in_noise(self) -> Floats:
+        """The residual in standard deviations of the noise: 1 in the mean square, where all is well."""
+        return np.divide(self.residual, self.noise)
 
     def magnitude(self) -> Result:
         """The same of the magnitude of a complex image, whose channels are real and imaginary parts."""
@@ -182,6 +190,7 @@ class Result:
             _flux(self.provenance["flux_change"]),
             splits.get(self.provenance["split"], ""),
             looks.get(self.provenance["refinement"], ""),
+            "what was left of small sources' light returned" if self.provenance["sources"] else "",
             f"{int(self.filled.sum()):,} pixels filled",
             operator["remark"],
             _trust(self.provenance["ensemble"]),

@@ -57,6 +57,7 @@ class Scene:
         self.members = Members(self.problem)
         self.histories: list[History] = []
         self._look: Look = "none"
+        self._sources = False
 
     def fits(self, starts: Starts, snapshot_every: int | None) -> Generator[Tick, Wish | None, bool]:
         """One fit after another, each with random numbers of its own; whether that shall be all."""
@@ -109,7 +110,10 @@ class Scene:
         self._look = refinement.chosen(self.problem, watch, keep_observed=kept)
         alone = self._recipe.ensemble.members == 1
         x = yield from self._recipe.consistency.brought(x, prior, self.problem, enough)
-        return (yield from refinement.refined(x, self.problem, watch, keep_observed=kept, alone=alone))
+        x = yield from refinement.refined(x, self.problem, watch, keep_observed=kept, alone=alone)
+        lit = refinement.with_sources(x, self.problem, watch, keep_observed=kept, alone=alone)
+        self._sources |= lit is not None
+        return x if lit is None else lit
 
     def preview(self, x: torch.Tensor) -> torch.Tensor:
         """The mean with the fit that is under way, which stands at `x`."""
@@ -141,6 +145,7 @@ class Scene:
             "residual": round(float(problem.residual_in_noise(x)), 3),
             "split": recipe.recorruption.chosen(problem, recipe.network.shrink),
             "refinement": self._look,
+            "sources": self._sources,
             "remark": problem.operator.remark,
             "consistency": round(problem.consistency(x), 2),
             "calibration": self._calibration,

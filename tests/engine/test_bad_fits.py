@@ -79,7 +79,6 @@ BROKEN = {
     ),
     "an axis of nothing": (declared(sides=(50, 0)), "no image"),
     "one dimension": (declared(axes=1, sides=(50,)), "no image"),
-    "seven dimensions": (declared(bits=8, axes=7, sides=(2, 3, 2, 3, 2, 3, 2)), "more than five axes"),
     "SIMPLE is false": (good().replace(card("SIMPLE", "T")[:30], card("SIMPLE", "F")[:30]), "no image"),
     "a byte short": (good()[:2880] + good()[2880:][: 40 * 50 * 4 - 1], "7,999 of 8,000 bytes"),
     "half": (good()[:6880], "4,000 of 8,000 bytes"),

@@ -82,7 +82,6 @@ BROKEN = {
     "65,535 samples": (raw({SAMPLES: 65535}), "cut off"),
     "a billion planes": (ome(SizeT=10**6, SizeZ=1000), "promises 1,000,000,000 planes and holds 1"),
     "one dimension": (written(np.zeros(50, np.uint8)), "two sides are needed"),
-    "six dimensions": (written(np.zeros((2, 2, 2, 2, 40, 50), np.uint8)), "more than time"),
 }  # fmt: skip
 
 

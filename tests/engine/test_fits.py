@@ -110,7 +110,7 @@ def test_writing_keeps_every_card_that_is_still_true(frame, quick, tmp_path):
     out = tmp_path / "out.fits"
     write(out, restored(frame, quick))
     with fits.open(frame) as old, fits.open(out, checksum=True) as new:
-        assert [h.name for h in new] == ["PRIMARY", "DQ", "TRUTH", "FILLED"]
+        assert [h.name for h in new] == ["PRIMARY", "DQ", "TRUTH", "FILLED", "RESIDUAL"]
         for card in old[0].header.cards:
             if card.keyword not in ("BITPIX", "EXTEND"):
                 assert new[0].header[card.keyword] == card.value

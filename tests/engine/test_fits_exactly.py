@@ -132,3 +132,28 @@ def test_a_part_has_no_sections_of_the_detector():
     assert "DATASEC" not in found
     assert found["CRPIX1"] == 1
     assert found["GAIN"] == 2
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_large_image_is_read_where_somebody_looks(tmp_path, monkeypatch, scaled):
+    array = np.random.default_rng(0).integers(0, 30000, (3, 2100, 60), np.int16)
+    array = array.astype(np.uint16) if scaled else array  # the first has BZERO
+    hdu = fits.ImageHDU(array, name="SCI")
+    hdu.header["CTYPE3"] = "WAVE"
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
+    monkeypatch.setattr("napari_dip.arrays.SHARE", 1e-9)
+    (image,) = images(tmp_path / "a.fits")
+    assert not isinstance(image.array, np.ndarray)
+    assert image.axes == "CYX"
+    np.testing.assert_array_equal(image.array[1, 2040:2060].compute(), array[1, 2040:2060])
+    np.testing.assert_array_equal(image.observe().y[0, :, 0], array)
+    cropped = image.cropped(slice(5, 60), slice(0, 50))
+    np.testing.assert_array_equal(cropped.array.compute(), array[:, 5:60, :50])
+
+
+def test_axes_beyond_five_become_one(tmp_path):
+    array = np.random.default_rng(0).integers(0, 99, (2, 3, 2, 2, 40, 50), np.int16)
+    fits.writeto(tmp_path / "a.fits", array)
+    (image,) = images(tmp_path / "a.fits")
+    assert image.axes == "TZCYX"
+    np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))

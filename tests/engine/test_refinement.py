@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.problem import Problem
 from napari_dip.refinement import nonlocal_bayes as patches
-from napari_dip.refinement.residual import residual_returned
+from napari_dip.refinement.residual import residual_returned, sources_returned
 from napari_dip.refinement.settings import Refinement
 from napari_dip.refinement.spectral_shrinkage import spectrally_shrunk
 from napari_dip.stopping.fission import Fission
@@ -280,3 +280,66 @@ class TestResidual:
         recipe = Recipe().override(quick | change)
         result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
         assert result.provenance["refinement"] == look
+
+
+class TestLightOfSmallSources:
+    @staticmethod
+    def stars(fluxes, side=64, width=1.3, level=100.0):
+        y, x = np.mgrid[:side, :side]
+        truth = np.full((side, side), level)
+        for number, flux in enumerate(fluxes):
+            row, column = 12 + 20 * (number // 3), 12 + 20 * (number % 3)
+            square = (y - row) ** 2 + (x - column) ** 2
+            truth += flux / (2 * np.pi * width**2) * np.exp(-square / (2 * width**2))
+        return truth
+
+    @staticmethod
+    def returned(x, array, **changes):
+        recipe = Recipe().override({"noise.relative": 0, "noise.sigma": 5.0, **changes})
+        observation = Observation.from_array(array, axes="YX")
+        problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        found = sources_returned(torch.from_numpy(x[None]).float(), problem)
+        return None if found is None else found[0].numpy()
+
+    def test_a_flux_that_the_fit_lost_comes_back_without_bias(self):
+        truth = self.stars([400] * 9, side=80)
+        lost = 100 + 0.8 * (truth - 100)
+        gained = []
+        for seed in range(20):
+            noisy = truth + np.random.default_rng(seed).normal(0, 5, truth.shape)
+            gained.append((self.returned(lost, noisy) - lost).sum())
+        missing = (truth - lost).sum()
+        error = np.std(gained) / np.sqrt(len(gained))
+        assert np.mean(gained) == pytest.approx(missing, abs=0.08 * missing + 3 * error)
+
+    def test_the_sky_stays_as_it_is(self):
+        truth = self.stars([400, 0, 0, 0, 0, 0, 0, 0, 400])
+        noisy = truth + np.random.default_rng(0).normal(0, 5, truth.shape)
+        found = self.returned(truth, noisy)
+        np.testing.assert_array_equal(found[:24, 40:], truth[:24, 40:].astype(np.float32))
+        assert (found != truth.astype(np.float32))[8:16, 8:16].all()
+
+    @pytest.mark.parametrize("kind", ["noise", "a photograph", "a crowd", "a broad thing"])
+    def test_it_is_for_small_sources_in_an_empty_image(self, kind):
+        rng = np.random.default_rng(0)
+        broad = 100 + 60 * np.exp(-(((np.mgrid[:64, :64] - 32) ** 2).sum(axis=0)) / (2 * 12**2))
+        x = {
+            "noise": np.full((64, 64), 100.0),
+            "a photograph": gaussian_filter(rng.normal(0, 300, (64, 64)), 2),
+            "a crowd": 100 + 20 * (rng.random((64, 64)) < 0.02),
+            "a broad thing": broad,
+        }[kind]
+        noisy = x + rng.normal(0, 5, x.shape)
+        assert self.returned(x, noisy) is None
+
+    def test_a_run_says_that_it_did_it(self, quick):
+        noisy = self.stars([4000] * 2) + np.random.default_rng(0).normal(0, 5, (64, 64))
+        observation = Observation.from_array(noisy, axes="YX")
+        recipe = quick.override(
+            {"refinement.patches": "on", "noise.sigma": 5.0, "solver.max_steps": 150}
+        )
+        result = drain(restore(recipe, observation))
+        assert result.provenance["sources"]
+        assert "small sources" in result.verdict
+        result = drain(restore(recipe.override({"refinement.sources": "off"}), observation))
+        assert not result.provenance["sources"]

@@ -245,3 +245,38 @@ def test_the_verdict_tells_what_became_of_the_flux(quick, noisy):
 def test_about_a_level_of_0_no_flux_is_told(quick, noisy):
     about_0 = noisy - noisy.mean()
     assert "flux" not in drain(restore(quick, Observation.from_array(about_0, axes="YX"))).verdict
+
+
+@pytest.mark.parametrize("task", ["denoise", "inpaint", "super-resolution"])
+def test_what_is_under_a_hole_decides_nothing(task):
+    array = np.random.default_rng(0).normal(100, 9, (48, 48)).astype(np.float32)
+    holes = np.zeros(array.shape, bool)
+    holes[10:14, 20:30] = True
+    quick = {"network.channels": 8, "network.depth": 2, "solver.max_steps": 25, "ensemble.members": 1}
+    recipe = Recipe.preset(task).override(quick)
+    results = []
+    for value in (0.0, np.nan, 1e9, -1e30):
+        hidden = np.where(holes, value, array)
+        observation = Observation.from_array(hidden, axes="YX", holes=holes)
+        results.append(drain(restore(recipe, observation)).image)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+def test_what_was_observed_stays_bit_for_bit_where_it_shall():
+    array = np.random.default_rng(0).normal(100, 9, (48, 48)).astype(np.float32)
+    holes = np.zeros(array.shape, bool)
+    holes[10:14, 20:30] = True
+    recipe = Recipe.preset("inpaint").override({"network.channels": 8, "solver.max_steps": 25})
+    result = drain(restore(recipe, Observation.from_array(array, axes="YX", holes=holes)))
+    np.testing.assert_array_equal(result.image[~holes], array[~holes])
+
+
+@pytest.mark.parametrize("power", [-66, 13])
+def test_units_that_lose_no_digit_change_nothing(quick, power):
+    array = np.random.default_rng(0).normal(100, 9, (48, 48)).astype(np.float32)
+    images = []
+    for factor in (1.0, 2.0**power):
+        observation = Observation.from_array(array * np.float32(factor), axes="YX")
+        images.append(drain(restore(quick, observation)).image / np.float32(factor))
+    np.testing.assert_array_equal(*images)

@@ -6,6 +6,8 @@ import weakref
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from qtpy.QtCore import Qt
 
 from napari_dip import Recipe
 from napari_dip.plugin.session import State
@@ -296,7 +298,7 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, picture, q
     click(dock.run_button, qtbot)
     wait(lambda: dock.session.state == State.IDLE)
     assert viewer.layers["a - restored"].data.shape == picture.shape
-    assert viewer.layers["a - residual"].data.shape == (2, *picture.shape)
+    assert viewer.layers["a - residual in sigmas"].data.shape == (2, *picture.shape)
 
 
 def test_shifts_are_written_as_lists(viewer, open_dock, picture, qtbot):
@@ -307,3 +309,35 @@ def test_shifts_are_written_as_lists(viewer, open_dock, picture, qtbot):
     dock.form.common.entry("operator.shifts").value = "1.5; 2"
     click(dock.run_button, qtbot)
     assert "is no list of numbers" in dock.status.text()
+
+
+def test_flags_are_ticked_to_be_holes_and_strokes_stay(viewer, tmp_path):
+    rng = np.random.default_rng(0)
+    quality = np.zeros((40, 50), np.int16)
+    quality[5, 5:9], quality[9, 5:12], quality[5, 8] = 16, 4096, 16 + 4096
+    planes = [
+        fits.ImageHDU(rng.normal(100, 5, (40, 50)).astype(np.float32), name="SCI"),
+        fits.ImageHDU(quality, name="DQ"),
+    ]
+    primary = fits.PrimaryHDU(header=fits.Header({"TELESCOP": "HST", "INSTRUME": "ACS"}))
+    fits.HDUList([primary, *planes]).writeto(tmp_path / "hst.fits")
+    viewer.open(tmp_path / "hst.fits", plugin="napari-dip")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    holes = viewer.layers["hst.fits SCI - holes"]
+    assert dock.form.rows.isRowVisible(dock.flags)
+    assert [dock.flags.item(row).text().split(" (")[1] for row in range(2)] == ["4 pixels)", "8 pixels)"]
+    holes.data[20, 20] = 1  # a stroke
+    dock.flags.item(0).setCheckState(Qt.CheckState.Unchecked)
+    expected = quality & 4096 != 0
+    expected[20, 20] = True
+    np.testing.assert_array_equal(holes.data != 0, expected)
+    dock.flags.item(1).setCheckState(Qt.CheckState.Unchecked)
+    assert holes.data.sum() == 1
+    dock.flags.item(0).setCheckState(Qt.CheckState.Checked)
+    assert holes.data.sum() == 5
+    viewer.layers.remove(holes)
+    dock.flags.item(1).setCheckState(Qt.CheckState.Checked)
+    assert dock.holes.layer().data.sum() == 8
+    plain = viewer.add_image(rng.normal(size=(40, 50)))
+    dock.image.choose(plain)
+    assert not dock.form.rows.isRowVisible(dock.flags)

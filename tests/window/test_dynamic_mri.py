@@ -37,7 +37,7 @@ def test_k_space_becomes_magnitudes_and_phases(viewer, dock, qtbot, heart):
     assert restored.data.min() >= 0
     assert np.abs(phase.data).max() <= np.float32(np.pi)
     assert not phase.visible
-    assert layers["residual"].data.shape == (3, 8, 32, 32)
+    assert layers["residual in sigmas"].data.shape == (3, 8, 32, 32)
 
 
 def test_coil_maps_of_the_same_file_are_chosen_and_used(viewer, dock, qtbot, heart):

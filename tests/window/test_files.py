@@ -27,12 +27,12 @@ def frame(tmp_path):
 
 def test_fits_opens_as_image_and_holes_with_its_scale(model, frame):
     add(model, get_reader(str(frame))(str(frame)))
-    image, holes = model.layers
+    image, holes, quality = model.layers
     np.testing.assert_array_equal(image.data, fits.getdata(frame))
     np.testing.assert_allclose(image.scale, 1.2)
     np.testing.assert_array_equal(holes.scale, image.scale)
     assert str(image.units[0]) == "arcsecond"
-    assert holes.units == image.units
+    assert holes.units == quality.units == image.units
     bad = np.isnan(fits.getdata(frame)) | (fits.getdata(frame, "DQ") != 0)
     np.testing.assert_array_equal(holes.data != 0, bad)
     assert "RA---TAN" in image.metadata["header"]
@@ -102,7 +102,7 @@ def test_a_residual_keeps_its_place_on_the_sky_but_not_its_sources_extensions(
 ):
     add(model, read_layers(str(frame)))
     session.run(quick, model.layers[0])
-    residual = next(layer for layer in model.layers if layer.name.endswith("residual"))
+    residual = next(layer for layer in model.layers if layer.name.endswith("residual in sigmas"))
     data, attributes, _ = residual.as_layer_data_tuple()
     write_layer(str(tmp_path / "r.fits"), data, attributes)
     with fits.open(tmp_path / "r.fits") as hdus:
@@ -123,3 +123,62 @@ def test_samples_open(model):
     for sample in (star_field_sample, cell_sample):
         assert add(model, sample())
     assert {layer.name for layer in model.layers} >= {"star field", "star field - holes", "cell"}
+
+
+@pytest.fixture
+def flagged(tmp_path):
+    """A frame of the Hubble telescope's convention: hot pixels, cosmic rays, both, and a NaN."""
+    rng = np.random.default_rng(0)
+    science = rng.normal(100, 5, (40, 50)).astype(np.float32)
+    science[9, 9] = np.nan
+    quality = np.zeros((40, 50), np.int16)
+    quality[5, 5:9], quality[9, 5:12], quality[5, 8] = 16, 4096, 16 + 4096
+    planes = [fits.ImageHDU(science, name="SCI"), fits.ImageHDU(quality, name="DQ")]
+    primary = fits.PrimaryHDU(header=fits.Header({"TELESCOP": "HST", "INSTRUME": "ACS"}))
+    fits.HDUList([primary, *planes]).writeto(tmp_path / "hst.fits")
+    return tmp_path / "hst.fits"
+
+
+def test_quality_flags_are_labels_that_say_their_names(model, flagged):
+    add(model, read_layers(str(flagged)))
+    quality = model.layers["hst.fits SCI - quality"]
+    np.testing.assert_array_equal(quality.data, fits.getdata(flagged, "DQ"))
+    told = dict(zip(quality.features["index"], quality.features["flags"], strict=True))
+    assert "hot" in told[16]
+    assert "cosmic ray" in told[4096]
+    assert told[4112] == f"{told[16]}, {told[4096]}"
+    assert told[0] == "good"
+    quality.visible = True
+    assert "hot" in quality.get_status((5, 5))["value"]
+
+
+def test_a_palette_and_min_is_white_are_shown_as_the_file_wants(model, tmp_path):
+    import tifffile
+
+    values = np.arange(40 * 50, dtype=np.uint8).reshape(40, 50)
+    palette = np.zeros((3, 256), np.uint16)
+    palette[0], palette[1] = np.arange(256) * 257, np.arange(256)[::-1] * 257
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=palette)
+    tifffile.imwrite(tmp_path / "b.tif", values, photometric="miniswhite")
+    for name in "ab":
+        add(model, read_layers(str(tmp_path / f"{name}.tif")))
+    coloured, inverted = model.layers
+    for layer in model.layers:
+        np.testing.assert_array_equal(layer.data, values)
+    np.testing.assert_allclose(coloured.colormap.map(np.array([0.0]))[0], [0, 1, 0, 1])
+    np.testing.assert_allclose(coloured.colormap.map(np.array([1.0]))[0], [1, 0, 0, 1])
+    assert tuple(coloured.contrast_limits) == (0, 255)
+    np.testing.assert_allclose(inverted.colormap.map(np.array([0.0]))[0], [1, 1, 1, 1])
+
+
+def test_a_pyramid_opens_with_all_its_levels(model, data_folder, tmp_path):
+    path = data_folder / "microscopy" / "pyramid_tiled_zstd_bigtiff_10kx5k.tiff"
+    add(model, read_layers(str(path)))
+    (layer,) = model.layers
+    assert layer.multiscale
+    assert [level.shape for level in layer.data][:3] == [
+        (5000, 10000, 3),
+        (2500, 5000, 3),
+        (1250, 2500, 3),
+    ]
+    assert layer.rgb

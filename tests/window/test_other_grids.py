@@ -32,7 +32,7 @@ def test_a_finer_grid_covers_the_same_ground(model, session, recipe, noisy, spat
         for corner, inside in (((-0.5, -0.5), (-0.5, -0.5)), ((47.5, 55.5), (95.5, 223.5))):
             place = finer.data_to_world((*([0] * (finer.ndim - 2)), *inside))[-2:]
             np.testing.assert_allclose(place, layer.data_to_world(corner), atol=1e-6)
-    residual = model.layers["a - residual"]
+    residual = model.layers["a - residual in sigmas"]
     assert residual.data.shape == noisy.shape
     np.testing.assert_allclose(residual.scale, layer.scale)
     assert residual.metadata["napari-dip"]["header"].pixel_size == {"Y": (2.0, "um"), "X": (3.0, "um")}
@@ -47,7 +47,7 @@ def test_exposures_along_time_become_one_picture(model, session, recipe, noisy):
     assert restored.data.shape == noisy.shape
     assert restored.axis_labels == ("y", "x")
     np.testing.assert_allclose(restored.scale, (2, 2))
-    assert model.layers["a - residual"].data.shape == stack.shape
+    assert model.layers["a - residual in sigmas"].data.shape == stack.shape
 
 
 def test_so_do_several_layers_each_with_its_own_holes(model, session, recipe, noisy):
@@ -58,7 +58,7 @@ def test_so_do_several_layers_each_with_its_own_holes(model, session, recipe, no
     model.add_labels(holes, metadata={"napari-dip": {"axes": "YX", "origin": "1", "role": "holes"}})
     session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
     assert not session.sentences[-1][1], session.sentences
-    residual = model.layers["a0 - residual"].data
+    residual = model.layers["a0 - residual in sigmas"].data
     assert residual.shape == (3, *noisy.shape)
     assert np.isnan(residual[1, 5:8, 5:8]).all()
     assert np.isfinite(residual[0]).all()
@@ -71,7 +71,7 @@ def test_holes_painted_on_the_first_count_there(model, session, recipe, noisy):
     painted[5:8, 5:8] = 1
     holes = model.add_labels(painted)
     session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:], holes=holes)
-    residual = model.layers["a0 - residual"].data
+    residual = model.layers["a0 - residual in sigmas"].data
     assert np.isnan(residual[0, 5:8, 5:8]).all()
     assert np.isfinite(residual[1]).all()
 

@@ -40,7 +40,7 @@ def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes
     assert session.state == State.IDLE
     assert not session.sentences[-1][1], session.sentences
     np.testing.assert_array_equal(layer.data, before)
-    restored, residual = model.layers["cell - restored"], model.layers["cell - residual"]
+    restored, residual = model.layers["cell - restored"], model.layers["cell - residual in sigmas"]
     assert restored.data.shape == array.shape
     for result in (restored, residual):
         np.testing.assert_array_equal(result.scale, layer.scale)
@@ -71,7 +71,11 @@ def test_companions_lie_where_a_turned_layer_lies(model, session, recipe, noisy)
     )
     session.run(recipe, layer)
     corner = np.array(layer.data_to_world((40, 50)))
-    for name, inside in (("restored", (40, 50)), ("residual", (40, 50)), ("iterations", (0, 40, 50))):
+    for name, inside in (
+        ("restored", (40, 50)),
+        ("residual in sigmas", (40, 50)),
+        ("iterations", (0, 40, 50)),
+    ):
         np.testing.assert_allclose(model.layers[f"a - {name}"].data_to_world(inside)[-2:], corner)
 
 

@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from napari_dip.errors import ReadError, WriteError
 from napari_dip.io.file_image import FileImage
-from napari_dip.io.target import check_target
+from napari_dip.io.target import OTHER_TIFF_SUFFIXES, check_target
 from napari_dip.observation import Observation
 from napari_dip.result import Result
 
 T = TypeVar("T")
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
 TIFF_SUFFIXES = (".tif", ".tiff")
-SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES)
+SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES, *OTHER_TIFF_SUFFIXES)
 KSPACE_SUFFIXES = (".npy", ".npz", ".h5")  # which are only read
 
 __all__ = [
     "KSPACE_SUFFIXES",
+    "OTHER_TIFF_SUFFIXES",
     "SUFFIXES",
     "FileImage",
     "check_writable",
@@ -37,7 +41,7 @@ __all__ = [
 ]
 
 
-def read(*paths: str | os.PathLike[str]) -> Observation:
+def read(*paths: str | os.PathLike[str], flags: Collection[int] | None = None) -> Observation:
     """The first image of a file, with its holes, its noise and its header.
 
     Parameters
@@ -46,15 +50,20 @@ def read(*paths: str | os.PathLike[str]) -> Observation:
         ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; FITS also with the
         name or number of an extension, ``frame.fits[SCI]``. Several files of one shape become
         frames along T. ``.npy .npz .h5`` are k-space (docs/formats.md).
+    flags : collection of int, optional
+        Which flags of a quality plane are holes, as its bits' values (1, 2, 4 ...) or its codes; else
+        those of the telescope's convention.
 
     Raises
     ------
     ReadError
-        If there is no such file, or no image in it, or several do not fit each other.
+        If there is no such file, or no image or quality plane in it, or several do not fit each other.
     ObservationError
         If there is nothing to restore in the image.
     """
     found = [first_image(path) for path in paths]
+    if flags is not None:
+        found = [image.with_bad(flags) for image in found]
     return (FileImage.stacked(found) if len(found) > 1 else found[0]).observe()
 
 
@@ -129,23 +138,51 @@ def recipe_of(path: str | os.PathLike[str]) -> str:
     return json.dumps(provenance_of(path)["recipe"])
 
 
-def write(path: str | os.PathLike[str], result: Result, *, overwrite: bool = False) -> None:
-    """Write a result as float32, with all that its input's file said and the recipe that made it.
+def write(
+    path: str | os.PathLike[str],
+    result: Result,
+    *,
+    overwrite: bool = False,
+    dtype: DTypeLike = np.float32,
+    imagej: bool = False,
+) -> float:
+    """Write a result, with all that its input's file said and the recipe that made it.
 
     The file appears whole or not at all. FITS keeps the input's other HDUs and every card that is
-    still true; TIFF is OME-TIFF. Filled pixels are marked in an image of their own, FILLED, and
-    the uncertainty, where there is one, is in UNCERT.
+    still true; TIFF is OME-TIFF. Filled pixels are marked in an image of their own, FILLED; the
+    uncertainty, where there is one, is in UNCERT, and what is left of the data, in standard deviations
+    of their noise, in RESIDUAL.
+
+    Parameters
+    ----------
+    path : path
+        Where to.
+    result : Result
+        What to write.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+    dtype : type of number
+        float32, or one of whole numbers: then values are rounded, and clipped at the type's ends.
+    imagej : bool
+        Write ImageJ's own TIFF, which holds the image and its recipe alone.
+
+    Returns
+    -------
+    float
+        What part of the pixels was clipped; 0 as float32.
 
     Raises
     ------
     WriteError
         If the folder, the suffix or the disk does not allow it, or the file exists and may not be
-        replaced.
+        replaced, or the type is none of those.
     """
-    picture = FileImage(
-        result.image, result.axes, flagged=result.filled, sigma=result.uncertainty, header=result.header
-    )
-    save(path, picture, result.record, overwrite=overwrite)
+    picture, record, clipped = FileImage.restored(result), dict(result.record), 0.0
+    if np.dtype(dtype) != np.float32:
+        picture, clipped = picture.rounded(dtype)
+        record["stored"] = {"dtype": str(np.dtype(dtype)), "clipped": clipped}
+    save(path, picture, record, overwrite=overwrite, imagej=imagej)
+    return clipped
 
 
 def save(
@@ -154,6 +191,7 @@ def save(
     provenance: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
+    imagej: bool = False,
 ) -> None:
     """Write any image in its own type, with its header; `provenance` as `Result.record`.
 
@@ -162,13 +200,13 @@ def save(
     WriteError
         As for `write`; also if `path` is the file that the image was read from.
     """
-    check_writable(path, overwrite=overwrite)
+    check_writable(path, overwrite=overwrite, imagej=imagej)
     target, source = Path(path), Path(picture.header.path)
     if picture.header.path and target.exists() and source.exists() and target.samefile(source):
         raise WriteError(f"{path} is the file the image came from; choose another name")
     try:
-        _write(target, picture, provenance or {})
-    except MemoryError:
+        _write(target, picture, provenance or {}, imagej)
+    except (MemoryError, WriteError):
         raise
     except OSError as error:
         raise WriteError(f"{path} could not be written: {error.strerror or error}") from error
@@ -176,7 +214,9 @@ def save(
         raise WriteError(f"{path} could not be written: {_first_line(error)}") from error
 
 
-def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def check_writable(
+    path: str | os.PathLike[str], *, overwrite: bool = False, imagej: bool = False
+) -> None:
     """Find out before the work whether `write` has a chance.
 
     Raises
@@ -185,9 +225,11 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         As `write` would.
     """
     try:
-        _is_fits(path)
+        is_fits = _is_fits(path)
     except ReadError as error:
         raise WriteError(str(error)) from error
+    if is_fits and imagej:
+        raise WriteError(f"{path}: ImageJ's own files are TIFF; write .tif")
     check_target(Path(path), overwrite=overwrite)
 
 
@@ -221,14 +263,14 @@ def _provenance(path: Path) -> dict[str, Any]:
     return tiff_provenance(path)
 
 
-def _write(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+def _write(path: Path, picture: FileImage, provenance: Mapping[str, Any], imagej: bool) -> None:  # noqa: FBT001
     if _is_fits(path):
         from napari_dip.io.fits_writing import write_fits
 
         return write_fits(path, picture, provenance)
-    from napari_dip.io.tiff import write_tiff
+    from napari_dip.io.tiff_writing import write_imagej, write_tiff
 
-    return write_tiff(path, picture, provenance)
+    return (write_imagej if imagej else write_tiff)(path, picture, provenance)
 
 
 def _is_fits(path: str | os.PathLike[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from napari_dip import arrays
 from napari_dip.errors import ReadError
 from napari_dip.io.file_image import FileImage
 from napari_dip.io.fits_scan import checked
+from napari_dip.io.lazily import in_parts
 from napari_dip.io.quality import Quality
 from napari_dip.observation import Header
 
@@ -144,7 +146,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
     companions = [other for other in hdus if _belongs_to(other, hdu)]
     companions.sort(key=lambda other: not is_about(other, hdu))  # ours is of this very image
-    array, axes = _without_single_axes(_pixels(hdu), stored_header, path)
+    array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
     sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
     if sigma is not None and not np.any(sigma > 0):
         sigma = None  # a plane that nobody filled in
@@ -199,18 +201,17 @@ def _text(header: fits.Header) -> str:
     return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
 
 
-def _pixels(hdu: Any) -> NDArray[Any]:
-    """All pixels in data units and native byte order; a large image is read some rows at a time."""
-    if arrays.fits_memory(_shape(hdu), np.float64):
+def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
+    """All pixels in data units and native byte order; of a large image when they are asked for."""
+    hdu = hdus[index]
+    if arrays.fits_memory(_shape(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
         return _native(_data(hdu))
-    kind = hdu.section[tuple(slice(0, 1) for _ in hdu.shape)].dtype.newbyteorder("=")
-    pixels = arrays.empty(hdu.shape, kind)
-    planes = pixels.reshape(1, 1, -1, *hdu.shape[-2:])
-    for _, _, number, rows, _ in arrays.blocks(planes.shape):
-        plane = np.unravel_index(number.start, hdu.shape[:-2]) if hdu.shape[:-2] else ()
-        place = tuple(int(index) for index in plane)
-        planes[0, 0, number.start, rows] = hdu.section[(*place, rows, slice(None))]
-    return pixels
+
+    def part(place: tuple[slice, ...]) -> NDArray[Any]:
+        with opened(path) as again:
+            return np.asarray(again[index].section[place])
+
+    return in_parts(path, hdu.shape, part((slice(0, 1),) * len(hdu.shape)).dtype, part)
 
 
 def _native(data: NDArray[Any]) -> NDArray[Any]:
@@ -235,9 +236,7 @@ def _quality(hdu: Any, primary: fits.Header) -> Quality:
     return Quality.of(values, str(primary.get("TELESCOP", "")), str(primary.get("INSTRUME", "")))
 
 
-def _without_single_axes(
-    data: NDArray[Any], header: fits.Header, path: Path
-) -> tuple[NDArray[Any], str]:
+def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
     """The pixels without leading axes of length 1, and a letter for each axis that is left."""
     letters = ""
     kept = []
@@ -248,10 +247,10 @@ def _without_single_axes(
         kind = str(header.get(f"CTYPE{data.ndim - axis}", "")).upper()
         colours = data.shape[axis] <= 4 and not kind
         letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colours else "T"
+    if len(letters) > 3:  # more axes than have a name: the first ones become one, of time
+        kept = [math.prod(kept[:-2]), *kept[-2:]]
     if len(set(letters)) < len(letters):
-        letters = "TZC"[: len(letters)] if len(letters) <= 3 else letters
-    if len(letters) > 3:
-        raise ReadError(f"{path}: an image of shape {data.shape} has more than five axes")
+        letters = "TZC"[: len(kept)]
     return data.reshape(*kept, *data.shape[-2:]), f"{letters}YX"
 
 

@@ -46,7 +46,9 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
         if provenance:
             _record(image.header, picture, provenance)
             for name, (plane, comment) in _by_products(picture).items():
-                aside = fits.ImageHDU(plane.reshape(shape), name=name)
+                if plane.shape == picture.array.shape:
+                    plane = plane.reshape(shape)
+                aside = fits.ImageHDU(plane, name=name)
                 aside.header["DIPOF"] = (name_of(image), "name of the image that this is about")
                 aside.header["DIPOFVER"] = (image.ver, "its EXTVER")
                 aside.header["COMMENT"] = comment
@@ -65,6 +67,9 @@ def _by_products(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
     if picture.sigma is not None:
         comment = "one standard deviation of the restored image's error, in its unit"
         found["UNCERT"] = (picture.sigma, comment)
+    if picture.residual is not None:
+        comment = "data less what the image predicts, in standard deviations of their noise"
+        found["RESIDUAL"] = (picture.residual, comment)
     return found
 
 

@@ -89,9 +89,16 @@ class Quality:
 
     def holes(self) -> Flags:
         """Pixels that have any of the bad flags."""
-        present = np.unique(self.values)
-        bad = [value for value in present if self.bad.intersection(self._within(int(value)))]
+        bad = [value for value in np.unique(self.values) if self.is_bad(int(value))]
         return np.asarray(np.isin(self.values, bad))
+
+    def is_bad(self, value: int) -> bool:
+        """Whether a pixel of this value has any of the bad flags."""
+        return not self.bad.isdisjoint(self._within(value))
+
+    def with_flag(self, flag: int) -> Flags:
+        """Pixels that have this bit or code."""
+        return np.asarray(self.values == flag if self.codes else self.values & flag != 0)
 
     def choosing(self, bad: Collection[int]) -> Quality:
         """The same with other bad flags.

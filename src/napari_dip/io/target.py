@@ -11,6 +11,7 @@ from pathlib import Path
 
 from napari_dip.errors import WriteError
 
+OTHER_TIFF_SUFFIXES = (".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs")  # which are only read
 _PREFIX = ".napari-dip-"
 
 
@@ -18,6 +19,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """Raise `WriteError` if `path` cannot become a file, or is one already."""
     if path.suffix.lower() == ".fz":
         raise WriteError(f"{path}: compressed tiles (.fz) are read only; write .fits or .fits.gz")
+    if path.suffix.lower() in OTHER_TIFF_SUFFIXES:
+        raise WriteError(f"{path}: files of {path.suffix} are read only; write .ome.tif")
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent} to write {path.name} into")
     if path.is_dir():

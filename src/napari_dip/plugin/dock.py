@@ -24,9 +24,10 @@ from qtpy.QtWidgets import (
 
 from napari_dip.errors import ObservationError, RestoreError
 from napari_dip.plugin.axes_rows import AxesRows
+from napari_dip.plugin.flags_list import FlagsList
 from napari_dip.plugin.form import ACRONYMS
 from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import companions_of, is_companion
+from napari_dip.plugin.layers import companions_of, holes_with_flag, is_companion
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.recipe_form import RecipeForm, spare_threads
 from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
@@ -61,6 +62,7 @@ class RestoreDock(ScrollingDock):
         self.image = LayerPicker(viewer, Image)
         self.axes = AxesRows()
         self.holes = LayerPicker(viewer, Labels, none="none painted")
+        self.flags = FlagsList()
         self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
         self.extras = {name: LayerPicker(viewer, Image, none="none") for name in every_extra()}
         self.run_button = QPushButton("Run")
@@ -96,6 +98,7 @@ class RestoreDock(ScrollingDock):
         self.sigma.refresh(newcomer=self._companion("noise"))
         for name, picker in self.extras.items():
             picker.refresh(newcomer=self._companion(name))
+        self._show_flags()
         self._show_state(self.session.state)
 
     def run(self) -> None:
@@ -168,6 +171,26 @@ class RestoreDock(ScrollingDock):
         for role, picker in {"holes": self.holes, "noise": self.sigma, **self.extras}.items():
             picker.refresh()
             picker.choose(self._companion(role))
+        self._show_flags()
+
+    def _show_flags(self) -> None:
+        self.flags.show_flags(self._companion("quality"))
+        self.form.rows.setRowVisible(self.flags, self.flags.quality is not None)
+
+    def _tick_flag(self, flag: int, hole: bool) -> None:  # noqa: FBT001 - a signal's signature
+        """Take the pixels of a quality flag for holes, or no longer."""
+        quality, image, holes = self._companion("quality"), self.image.layer(), self.holes.layer()
+        if quality is None:
+            return
+        pixels = holes_with_flag(quality, image, holes, flag, hole=hole)
+        if holes is not None:
+            holes.data = pixels
+            return
+        options = {"scale": image.scale, "translate": image.translate, "units": image.units}
+        added = self._viewer.add_labels(pixels, name=f"{image.name} - holes", opacity=0.5, **options)
+        self._viewer.layers.selection.active = image
+        self.holes.refresh()
+        self.holes.choose(added)
 
     def _companion(self, role: str) -> Layer | None:
         layer = self.image.layer()
@@ -184,6 +207,7 @@ class RestoreDock(ScrollingDock):
         layers.addRow("Image", self.image)
         self.axes.add_to(layers)
         layers.addRow("Holes", self.holes)
+        layers.addRow("Flags", self.flags)
         layers.addRow("Noise map", self.sigma)
         for name, picker in self.extras.items():
             layers.addRow(name.upper() if name in ACRONYMS else name.capitalize(), picker)
@@ -211,6 +235,7 @@ class RestoreDock(ScrollingDock):
         self.form.changed.connect(self._follow_form)
         self.axes.changed.connect(self._follow_axes)
         self.form.refused.connect(self._on_refused)
+        self.flags.ticked.connect(self._tick_flag)
         self.image.currentIndexChanged.connect(self._choose_companions)
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self._pause_or_resume)

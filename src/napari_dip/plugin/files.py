@@ -45,6 +45,13 @@ def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     return [path]
 
 
+def write_imagej_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save one image layer as ImageJ's own TIFF."""
+    picture, provenance = picture_of(data, attributes)
+    save(path, picture, provenance, overwrite=True, imagej=True)
+    return [path]
+
+
 def star_field_sample() -> list[LayerData]:
     """*File > Open Sample*: a simulated star field, its holes, and the truth."""
     from napari_dip.io.fits import hdu_images

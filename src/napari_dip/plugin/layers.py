@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_dip.errors import ObservationError, ReadError, WriteError
 from napari_dip.io import FileImage, save
+from napari_dip.io.quality import Quality
 from napari_dip.observation import CANONICAL_AXES, Header, Observation
 from napari_dip.result import Result
 
@@ -194,6 +195,29 @@ def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | N
     return None
 
 
+def holes_with_flag(
+    quality: Labels, image: Image, holes: Labels | None, flag: int, *, hole: bool
+) -> NDArray[np.uint8]:
+    """The pixels of `holes` once a flag of `quality` is one of holes, or is none; strokes stay.
+
+    `quality` remembers it.
+    """
+    ours = quality.metadata[KEY]
+    before: Quality = ours["quality"]
+    bad = before.bad | {flag} if hole else before.bad - {flag}
+    ours["quality"] = after = before.choosing(bad)
+    features = quality.features.copy()
+    features["hole"] = [after.is_bad(int(value)) for value in features["index"]]
+    quality.features = features
+    pixels = np.zeros(quality.data.shape, np.uint8) if holes is None else np.array(holes.data)
+    if hole:
+        pixels[before.with_flag(flag)] = 1
+    else:
+        known = np.isfinite(np.asarray(image.data))
+        pixels[before.with_flag(flag) & ~after.holes() & known] = 0
+    return pixels
+
+
 def is_companion(layer: Layer) -> bool:
     """Whether a reader brought `layer` along as the noise or the holes of another."""
     return bool(layer.metadata.get(KEY, {}).get("role"))
@@ -209,17 +233,16 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
     spatial = _spatial(image.header, axes, image.rgb)
     origin = uuid4().hex  # by which companions know each other
     metadata = {KEY: {"axes": axes, "header": image.header, "origin": origin}, **_plain(image.header)}
-    layers: list[LayerData] = [
-        (array, {"name": name, "metadata": metadata, "rgb": image.rgb, **spatial}, "image")
-    ]
-    seen = array if holes is None else array[~holes]
+    options = {"name": name, "metadata": metadata, "rgb": image.rgb, **_look(image), **spatial}
+    layers: list[LayerData] = [([array, *image.pyramid] if image.pyramid else array, options, "image")]
+    seen = _sample(array, holes)
     if image.header.cards and seen.size:
         from astropy.visualization import ZScaleInterval  # which brings matplotlib
 
         # What astronomers expect: from the sky's noise to what is a little brighter than it.
         low, high = ZScaleInterval().get_limits(seen)
         if high > low:
-            layers[0][1]["contrast_limits"] = (float(low), float(high))
+            options["contrast_limits"] = (float(low), float(high))
     if sigma is not None:
         ours = {"axes": axes, "origin": origin, "role": "noise"}
         about = {"name": f"{name} - noise", "metadata": {KEY: ours}, "visible": False}
@@ -229,7 +252,44 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
         ours = {"axes": axes[: marked.ndim], "origin": origin, "role": "holes"}
         about = {"name": f"{name} - holes", "opacity": 0.5, "metadata": {KEY: ours}}
         layers.append((marked.astype(np.uint8), {**about, **spatial}, "labels"))
+    kinds = image.quality.kinds() if image.quality else {}
+    if image.quality and (len(kinds) > 1 or not image.quality.bad.issuperset(kinds)):
+        quality = _quality_layer(image.quality, name, {"axes": axes, "origin": origin})
+        layers.append((quality[0], {**quality[1], **spatial}, "labels"))
     return layers
+
+
+def _look(image: FileImage) -> dict[str, Any]:
+    """How the file wants its values shown, and how a pyramid is."""
+    look: dict[str, Any] = {"multiscale": True} if image.pyramid else {}
+    if image.colours is not None:
+        look["colormap"] = {"colors": image.colours, "name": "from the file"}
+        if len(image.colours) > 2:  # a colour for each value
+            look["contrast_limits"] = (0, len(image.colours) - 1)
+    return look
+
+
+def _sample(array: Any, holes: NDArray[Any] | None) -> NDArray[Any]:
+    """The pixels that tell how bright an image is; of one that is read when it is asked for, some."""
+    if isinstance(array, np.ndarray):
+        return array if holes is None else array[~holes]
+    middle = (slice(size // 2 - 256, size // 2 + 256) for size in array.shape[-2:])
+    return np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *middle)])
+
+
+def _quality_layer(
+    quality: Quality, name: str, ours: Mapping[str, Any]
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """The quality plane as labels, whose features tell what each value says."""
+    present = [int(value) for value in np.unique(quality.values)]
+    features = {
+        "index": present,
+        "flags": [quality.told(value) for value in present],
+        "hole": [quality.is_bad(value) for value in present],
+    }
+    metadata = {KEY: {**ours, "role": "quality", "quality": quality}}
+    about = {"name": f"{name} - quality", "metadata": metadata, "features": features}
+    return quality.values, {**about, "opacity": 0.5, "visible": False}
 
 
 def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Mapping[str, Any]]:
@@ -256,8 +316,7 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     # Colours are shown from 0 to 1; as long as nobody painted in them, what was restored is saved.
     untouched = rgb and np.array_equal(pixels, np.clip(result.image / ours["white"], 0, 1))
     image = result.image if untouched else _unscaled(pixels, ours, rgb=rgb)
-    picture = FileImage(image, axes, flagged=result.filled, sigma=result.uncertainty, header=header)
-    return picture, result.record
+    return replace(FileImage.restored(result), array=image, axes=axes, header=header), result.record
 
 
 def _pixels(layer: Layer) -> Any:

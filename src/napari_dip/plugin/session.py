@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 50  # steps
+SIGMAS = 5  # the residual's darkest colours are that many
 SNAPSHOT_BYTES = 256 * 2**20  # beyond this every other snapshot goes
 
 
@@ -245,9 +246,8 @@ class Session:
             if run.is_complex:
                 restored.reset_contrast_limits()
         self._add_snapshots(run, result)
-        self._add_aside(run, result, "residual")
-        if result.uncertainty is not None:
-            self._add_aside(run, result, "uncertainty")
+        self._add_residual(run, result)
+        self._add_uncertainty(run, result)
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if result.filled.any():
             self._add_filled(run, result)
@@ -268,21 +268,32 @@ class Session:
         options["metadata"].pop("napari-dip")  # its axes are no image's
         self._add_image(stack, options | place.stacked("iteration", run.every) | {"visible": False})
 
-    def _add_aside(self, run: _Run, result: Result, what: Literal["residual", "uncertainty"]) -> None:
-        values: Floats = getattr(result, what)
-        if what == "residual":
-            place, axes, header = run.place, result.residual_axes, run.observation.header
-        else:
-            place, axes, header = run.place_of(result.image), result.axes, result.header
-        if run.place.rgb:  # differences and deviations have no colour: show their mean
+    def _add_residual(self, run: _Run, result: Result) -> None:
+        values = result.residual_in_noise
+        if run.place.rgb:  # differences have no colour: show that of the mean
+            values = values.sum(axis=-1) / np.sqrt(values.shape[-1])
+        look = {"contrast_limits": (-SIGMAS, SIGMAS), "colormap": "PiYG"}
+        header = replace(run.observation.header, unit="")
+        self._add_aside(run.place, values, "residual in sigmas", result.residual_axes, header, look)
+
+    def _add_uncertainty(self, run: _Run, result: Result) -> None:
+        values = result.uncertainty
+        if values is None:
+            return
+        if run.place.rgb:
             values = values.mean(axis=-1)
-        options = place.image_options(what, header=_aside(header, what))
-        options["metadata"]["napari-dip"]["axes"] = axes[: values.ndim]
         known = values[np.isfinite(values)]
         most = 4 * float(np.sqrt(np.mean(known**2))) if known.any() else 1.0
-        limits = (-most, most) if what == "residual" else (0, most)
-        options |= {"contrast_limits": limits, "rgb": False, "visible": False, "gamma": 1}
-        self._add_image(values, options | {"colormap": "PiYG" if what == "residual" else "magma"})
+        look = {"contrast_limits": (0, most), "colormap": "magma"}
+        place = run.place_of(result.image)
+        self._add_aside(place, values, "uncertainty", result.axes, result.header, look)
+
+    def _add_aside(
+        self, place: Place, values: Floats, what: str, axes: str, header: Header, look: dict[str, Any]
+    ) -> None:
+        options = place.image_options(what, header=_aside(header, what))
+        options["metadata"]["napari-dip"]["axes"] = axes[: values.ndim]
+        self._add_image(values, options | look | {"rgb": False, "visible": False, "gamma": 1})
 
     def _add_filled(self, run: _Run, result: Result) -> None:
         filled = result.filled.any(axis=-1) if run.place.rgb else result.filled
@@ -311,6 +322,9 @@ class Session:
 
 def _aside(header: Header, what: str) -> Header:
     """The header for a by-product: its place on the sky, but not its source's other extensions."""
-    note = f"HISTORY The {what} of a restoration by napari-dip: no image of the sky."
-    cards = f"{header.cards}\n{note.ljust(80)}" if header.cards else ""
+    lines = header.cards.splitlines()
+    if not header.unit:  # the source's is not that of sigmas
+        lines = [line for line in lines if not line.startswith("BUNIT ")]
+    note = f"HISTORY No image of the sky: the {what} of a restoration."
+    cards = "\n".join([*lines, note.ljust(80)]) if header.cards else ""
     return replace(header, path="", hdu=0, name=what, cards=cards, description="")

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from napari_dip.problem import Problem
 from napari_dip.refinement.nonlocal_bayes import nonlocal_bayes
-from napari_dip.refinement.residual import residual_returned
+from napari_dip.refinement.residual import residual_returned, sources_returned
 from napari_dip.settings import Settings
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
@@ -53,6 +53,11 @@ class Refinement(Settings):
     residual: Literal["auto", "off"] = "auto"
     """Return to each plane what neighbouring residuals have in common, beyond noise. Automatic: where
     planes are restored together, under independent noise that is as its model says."""
+
+    sources: Literal["auto", "off"] = "auto"
+    """Return to small bright sources what the fit has not taken of their light, so that fluxes are not
+    too low; with it comes some of the data's noise. Automatic: where alike patches are estimated
+    together and most of the image is empty."""
 
     def chosen(self, problem: Problem, watch: Watch, *, keep_observed: bool) -> Look:
         """What is done to a picture that was fitted to `problem` under `watch`."""
@@ -110,6 +115,15 @@ class Refinement(Settings):
             found = yield from self._denoised(x, problem)
         parts = _small_and_large((found - x) / noise)
         return x + noise * (shares[:, None, None, None] * parts).sum(dim=0)
+
+    def with_sources(
+        self, x: torch.Tensor, problem: Problem, watch: Watch, *, keep_observed: bool, alone: bool
+    ) -> torch.Tensor | None:
+        """The `refined` scene with its sources' light, for the same arguments; None without any."""
+        look = self.chosen(problem, watch, keep_observed=keep_observed)
+        if self.sources == "off" or keep_observed or look != "patches":
+            return None
+        return sources_returned(x, problem if alone else watch.fitted)
 
     def _denoised(self, x: torch.Tensor, data: Problem) -> Generator[None, None, torch.Tensor]:
         """Alike patches of the data, with `x` to tell which they are."""
