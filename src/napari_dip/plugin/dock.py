@@ -26,6 +26,7 @@ from napari_dip.errors import ObservationError, RestoreError
 from napari_dip.plugin.axes_rows import AxesRows
 from napari_dip.plugin.flags_list import FlagsList
 from napari_dip.plugin.form import ACRONYMS
+from napari_dip.plugin.keep_row import KeepRow
 from napari_dip.plugin.layer_picker import LayerPicker
 from napari_dip.plugin.layers import companions_of, holes_with_flag, is_companion
 from napari_dip.plugin.plot import CoursePlot
@@ -69,6 +70,7 @@ class RestoreDock(ScrollingDock):
         self.pause_button = QPushButton("Pause")
         self.finish_button = QPushButton("Finish and keep")
         self.cancel_button = QPushButton("Cancel")
+        self.keep = KeepRow(self._asked, lambda: (self.form.recipe(), str(self.form.task.currentData())))
         self.bar = QProgressBar()
 
         self.say(RESTING)
@@ -103,27 +105,29 @@ class RestoreDock(ScrollingDock):
 
     def run(self) -> None:
         """Begin, or say in one sentence why not."""
-        layer = self.image.layer()
-        if layer is None:
+        if self.image.layer() is None:
             return
         self.plot.clear_course()
         self.say("Starting ...")
         self.window().destroyed.connect(_closing(self.session))
         try:
-            recipe = self.form.recipe(threads=spare_threads())
-            self.session.run(
-                recipe,
-                layer,
-                axes=self.axes.axes,
-                frames=self._more_frames(recipe, layer),
-                holes=self.holes.layer(),
-                sigma=self.sigma.layer(),
-                extras={
-                    n: p.layer() for n, p in self.extras.items() if n in recipe.extras and p.layer()
-                },
-            )
+            recipe, layer, inputs = self._asked()
+            self.session.run(recipe, layer, **inputs)
         except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
             self.say(str(error) or "the memory is full: restore a smaller crop", error=True)
+
+    def _asked(self) -> tuple[Recipe, Image, dict[str, Any]]:
+        """What a run would be given."""
+        layer, recipe = self.image.layer(), self.form.recipe(threads=spare_threads())
+        extras = {n: p.layer() for n, p in self.extras.items() if n in recipe.extras and p.layer()}
+        inputs = {
+            "axes": self.axes.axes,
+            "frames": self._more_frames(recipe, layer),
+            "holes": self.holes.layer(),
+            "sigma": self.sigma.layer(),
+            "extras": extras,
+        }
+        return recipe, layer, inputs
 
     def _more_frames(self, recipe: Recipe, layer: Image) -> list[Image]:
         """The other selected images, where the recipe combines exposures and `layer` is only one."""
@@ -225,7 +229,7 @@ class RestoreDock(ScrollingDock):
         column.setSpacing(4)
         column.addWidget(self.form)
         column.addLayout(buttons)
-        for part in (self.bar, self.status, self.plot):
+        for part in (self.bar, self.status, self.plot, self.keep):
             column.addWidget(part)
         column.addStretch()
         self.setWidget(body)
@@ -241,6 +245,7 @@ class RestoreDock(ScrollingDock):
         self.pause_button.clicked.connect(self._pause_or_resume)
         self.finish_button.clicked.connect(self.session.finish)
         self.cancel_button.clicked.connect(self.session.cancel)
+        self.keep.said.connect(self._on_said)
         self.session.changed.connect(self._show_state)
         self.session.advanced.connect(self._show_progress)
         self.session.said.connect(self._on_said)
@@ -254,6 +259,7 @@ class RestoreDock(ScrollingDock):
         idle = state == State.IDLE
         active = state in (State.RUNNING, State.PAUSED)
         self.run_button.setEnabled(idle and self.image.layer() is not None)
+        self.keep.copy_button.setEnabled(self.image.layer() is not None)
         self.pause_button.setEnabled(active)
         self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
         self.finish_button.setEnabled(active)

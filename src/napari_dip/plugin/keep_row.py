@@ -1,0 +1,80 @@
+"""The row of buttons by which settings are kept: as a script, as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from psygnal import Signal
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QWidget
+
+from napari_dip.errors import RestoreError
+from napari_dip.io.target import replacing
+from napari_dip.recipe import Recipe
+
+
+class KeepRow(QWidget):  # type: ignore[misc]
+    """*Copy as Python* and *Save recipe*.
+
+    Parameters
+    ----------
+    asked : callable
+        Gives the arguments of `script`: the recipe, the layer and what goes with it.
+    recipe : callable
+        Gives the recipe, and the name of its preset.
+    """
+
+    said = Signal(str, bool)
+    """A sentence for the person, and whether it is an error."""
+
+    def __init__(
+        self,
+        asked: Callable[[], tuple[Recipe, Any, dict[str, Any]]],
+        recipe: Callable[[], tuple[Recipe, str]],
+    ) -> None:
+        super().__init__()
+        self._asked, self._recipe = asked, recipe
+        self.copy_button, self.save_button = (
+            QPushButton("Copy as Python"),
+            QPushButton("Save recipe ..."),
+        )
+        self.copy_button.setToolTip(
+            "Copy a script that does what Run does, for Python or napari's console."
+        )
+        self.save_button.setToolTip("Write these settings to a file, for napari-dip run or a colleague.")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for button in (self.copy_button, self.save_button):
+            row.addWidget(button)
+        self.copy_button.clicked.connect(self.copy_as_python)
+        self.save_button.clicked.connect(self.save_recipe)
+
+    def copy_as_python(self) -> None:
+        """Put a script that does what Run would do on the clipboard."""
+        from napari_dip.plugin.as_python import script
+
+        try:
+            recipe, layer, inputs = self._asked()
+            QApplication.clipboard().setText(script(recipe, layer, **inputs))
+        except RestoreError as error:
+            self.said.emit(str(error), True)
+        else:
+            self.said.emit("Copied: a script that does what Run does.", False)
+
+    def save_recipe(self) -> None:
+        """Ask for a file, and write the settings to it as JSON."""
+        try:
+            recipe, preset = self._recipe()
+            name, _ = QFileDialog.getSaveFileName(
+                self, "Save recipe", f"{preset}.json", "Recipe (*.json)"
+            )
+            if not name:
+                return
+            path = Path(name).with_suffix(".json")
+            with replacing(path) as unfinished:
+                unfinished.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
+        except (RestoreError, OSError) as error:
+            self.said.emit(f"The recipe was not saved: {error}", True)
+        else:
+            self.said.emit(f"Saved. To repeat it: napari-dip run {path.name} INPUT OUTPUT", False)
