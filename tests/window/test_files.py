@@ -27,7 +27,7 @@ def frame(tmp_path):
 
 def test_fits_opens_as_image_and_holes_with_its_scale(model, frame):
     add(model, get_reader(str(frame))(str(frame)))
-    image, holes, quality = model.layers
+    image, quality, holes = model.layers
     np.testing.assert_array_equal(image.data, fits.getdata(frame))
     np.testing.assert_allclose(image.scale, 1.2)
     np.testing.assert_array_equal(holes.scale, image.scale)

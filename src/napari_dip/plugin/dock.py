@@ -74,8 +74,8 @@ class RestoreDock(ScrollingDock):
         self.bar = QProgressBar()
 
         self.say(RESTING)
-        self._choose_companions()
         self._lay_out()
+        self._choose_companions()
         self._connect()
         self._ask_what_is_needed()
         self._show_state(State.IDLE)
@@ -211,7 +211,7 @@ class RestoreDock(ScrollingDock):
         layers.addRow("Image", self.image)
         self.axes.add_to(layers)
         layers.addRow("Holes", self.holes)
-        layers.addRow("Flags", self.flags)
+        layers.addRow("Bad flags", self.flags)
         layers.addRow("Noise map", self.sigma)
         for name, picker in self.extras.items():
             layers.addRow(name.upper() if name in ACRONYMS else name.capitalize(), picker)

@@ -247,15 +247,15 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
         ours = {"axes": axes, "origin": origin, "role": "noise"}
         about = {"name": f"{name} - noise", "metadata": {KEY: ours}, "visible": False}
         layers.append((sigma, {**about, **spatial}, "image"))
+    kinds = image.quality.kinds() if image.quality else {}
+    if image.quality and (len(kinds) > 1 or not image.quality.bad.issuperset(kinds)):
+        quality = _quality_layer(image.quality, name, {"axes": axes, "origin": origin})
+        layers.append((quality[0], {**quality[1], **spatial}, "labels"))
     if holes is not None:
         marked = holes.any(axis=-1) if image.rgb else holes
         ours = {"axes": axes[: marked.ndim], "origin": origin, "role": "holes"}
         about = {"name": f"{name} - holes", "opacity": 0.5, "metadata": {KEY: ours}}
         layers.append((marked.astype(np.uint8), {**about, **spatial}, "labels"))
-    kinds = image.quality.kinds() if image.quality else {}
-    if image.quality and (len(kinds) > 1 or not image.quality.bad.issuperset(kinds)):
-        quality = _quality_layer(image.quality, name, {"axes": axes, "origin": origin})
-        layers.append((quality[0], {**quality[1], **spatial}, "labels"))
     return layers
 
 
