@@ -53,7 +53,10 @@ class Quality:
     @classmethod
     def of(cls, values: NDArray[Any], telescope: str, instrument: str = "") -> Quality:
         """The flags of a telescope's convention; of any other all are bad, and have numbers only."""
-        values = np.nan_to_num(values).astype(np.int64)
+        values = np.nan_to_num(values)
+        if values.dtype.kind == "i" and values.dtype.itemsize < 8:  # the last bit is one like the others
+            values = values.view(values.dtype.str.replace("i", "u"))
+        values = values.astype(np.int64)
         telescope = telescope.upper().strip()
         kinds = {1 << bit for bit in range(64)}
         if telescope in ("JWST", "ROMAN"):

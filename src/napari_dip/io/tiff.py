@@ -148,7 +148,8 @@ def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
     bits = int(found.keyframe.bitspersample)
     if bits > 64 and found.dtype.kind != "c":
         raise ReadError(f"{path}: pixels of {bits} bits cannot be read")
-    size, stored = int(found.nbytes), path.stat().st_size
+    piece = math.prod(found.keyframe.chunks) * found.dtype.itemsize  # a tile may be larger than the image
+    size, stored = max(int(found.nbytes), piece), path.stat().st_size
     if size > 1000 * stored and size > arrays.budget():
         raise ReadError(
             f"{path} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes, and the memory has no"
@@ -157,12 +158,15 @@ def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
     if not arrays.fits_memory(found.shape, found.dtype):
         return _large(path, number, found, level)
     try:
-        return np.asarray(found.asarray(), found.dtype.newbyteorder("="))
+        pixels = np.asarray(found.asarray(), found.dtype.newbyteorder("="))
     except ValueError as error:
         cut = re.search(r"failed to read (\d+) bytes, got (\d+)", str(error))
         if cut is None:
             raise
         raise _cut_off(path, int(cut[1]), int(cut[2])) from error
+    if pixels.shape != tuple(found.shape):
+        raise ReadError(f"{path} is broken: its pixels do not fill the {found.shape} that it promises")
+    return pixels
 
 
 def _large(path: Path, number: int, series: Any, level: int) -> Any:
