@@ -292,7 +292,7 @@ def _named(name: str) -> Recipe:
         return Recipe.preset(name)
     path = Path(name)
     if path.suffix.lower() == ".json" and path.is_file():
-        return Recipe.from_json(path.read_text("utf-8-sig", errors="replace"), source=name)
+        return Recipe.from_file(path)
     if path.is_file():
         return Recipe.from_json(recipe_of(path), source=name)
     if path.suffix:

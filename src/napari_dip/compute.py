@@ -24,7 +24,7 @@ class Compute(Settings):
     """Number format inside the network; automatic: bfloat16 where the processor computes in it.
     The image, the loss and the averages are always float32."""
 
-    memory: Annotated[float, Field(gt=0)] | None = None
+    memory: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Memory that a fit may take, about; automatic: half of what is free. Larger frames are restored
     in crops. [GB]"""
     crop: Annotated[int, Field(ge=128, le=8192)] | None = None

@@ -33,6 +33,8 @@ from napari_dip.stack import Stack
 from napari_dip.stopping import AnyStopping
 from napari_dip.stopping.automatic import Automatic
 
+_LARGEST = 2**20  # bytes of a recipe's file
+
 Level = Literal["fast", "balanced", "best"]
 
 # What each level changes of a preset. Chosen by measurement: docs/performance.md.
@@ -60,9 +62,9 @@ class Recipe(Settings):
     12.0
     """
 
-    title: str = "Denoise"
+    title: Annotated[str, Field(max_length=100)] = "Denoise"
     """Name of the task, as menus show it."""
-    summary: str = ""
+    summary: Annotated[str, Field(max_length=1000)] = ""
     """What the recipe is for, in one sentence."""
     operator: AnyOperator = Identity()
     """How the scene becomes data."""
@@ -119,6 +121,19 @@ class Recipe(Settings):
         return cls.from_json((_PRESETS / f"{name}.json").read_text("utf-8"), source=name)
 
     @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """A recipe from a file of JSON.
+
+        Raises
+        ------
+        SettingsError
+            If it is no recipe.
+        """
+        if path.stat().st_size > _LARGEST:
+            raise SettingsError(f"{path} is no recipe: it has {path.stat().st_size:,} bytes")
+        return cls.from_json(path.read_text("utf-8-sig", errors="replace"), source=str(path))
+
+    @classmethod
     def from_json(cls, text: str, *, source: str = "recipe") -> Self:
         """A recipe from its JSON; settings left out have their defaults.
 
@@ -131,8 +146,10 @@ class Recipe(Settings):
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise SettingsError(f"{source} is no recipe: line {error.lineno} is not JSON") from error
-        except RecursionError as error:
-            raise SettingsError(f"{source} is no recipe: it is nested without end") from error
+        except (RecursionError, ValueError) as error:  # the second of numbers of thousands of digits
+            raise SettingsError(
+                f"{source} is no recipe: it is nested, or counts, without end"
+            ) from error
         if not isinstance(values, dict):
             raise SettingsError(f"{source} is no recipe: a JSON object of settings is needed")
         return cls.parse(values, source=source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
@@ -97,14 +98,19 @@ def _sentence(error: ValidationError, model: type[Settings], source: str) -> str
             if name in known:
                 return f"{source}: there is no setting '{name}' with the kind that is chosen"
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = f"; did you mean '{near[0]}'?" if near else "; it may be of a newer napari-dip"
             return f"{source}: there is no setting '{name}'{hint}"
         case "union_tag_not_found" | "union_tag_invalid":
             kinds = first["ctx"].get("expected_tags", "as 'presets NAME --json' prints them")
             return f"{source}: setting '{name}' needs a kind: {kinds}"
         case "model_type" | "model_attributes_type":
-            return f"{source}: '{name}' is a group of settings, it cannot be {first['input']!r}"
-    return f"{source}: setting '{name}' is {first['input']!r}: {first['msg'].lower()}"
+            return f"{source}: '{name}' is a group of settings, it cannot be {_short(first['input'])}"
+    return f"{source}: setting '{name}' is {_short(first['input'])}: {first['msg'].lower()}"
+
+
+def _short(value: Any) -> str:
+    """A value as it is written, the end of a long one left out."""
+    return reprlib.repr(value)
 
 
 def _without_kinds(location: tuple[int | str, ...], known: set[str]) -> str:

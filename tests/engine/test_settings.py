@@ -71,11 +71,53 @@ def test_a_mistyped_setting_is_refused_in_one_sentence(changes, said):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"solver": 3}), json.dumps({"colour": 1})])
-def test_a_broken_recipe_is_refused_in_one_sentence(text):
+HOSTILE = {
+    "no JSON": "{",
+    "a list": "[]",
+    "a number for a group": '{"solver": 3}',
+    "a list for a group": '{"noise": [1]}',
+    "nothing for a group": '{"solver": null}',
+    "a setting of a newer version": '{"colour_space": {"kind": "lab"}}',
+    "another class": '{"__class__": "os.system"}',
+    "nested without end": "[" * 10**5,
+    "a number of 10,000 digits": '{"seed": ' + "1" * 10_000 + "}",
+    "a number of 1,000 digits": '{"seed": ' + "1" * 1_000 + "}",
+    "a title of a megabyte": json.dumps({"title": "x" * 10**6}),
+    "NaN": '{"solver": {"learning_rate": NaN}}',
+    "infinite": '{"solver": {"learning_rate": Infinity}}',
+    "1e400": '{"compute": {"memory": 1e400}}',
+    "more memory than there is": '{"compute": {"memory": 1e30}}',
+    "a billion channels": '{"network": {"kind": "hourglass", "channels": 1000000000}}',
+    "a thousand floors": '{"network": {"kind": "hourglass", "depth": 1000}}',
+    "10^18 steps": '{"solver": {"max_steps": 1000000000000000000}}',
+    "a million fits": '{"ensemble": {"members": 1000000}}',
+    "a million times as fine": '{"operator": {"kind": "downsample", "factor": 1000000}}',
+    "a path for a kind": '{"operator": {"kind": "../../etc/passwd"}}',
+    "text for a number": '{"seed": "seven"}',
+    "twice": '{"seed": 1, "seed": -1}',
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_recipe_is_refused_in_one_sentence(tmp_path, kind):
+    path = tmp_path / "my.json"
+    path.write_text(HOSTILE[kind])
     with pytest.raises(SettingsError, match=r"my\.json") as error:
-        Recipe.from_json(text, source="my.json")
+        Recipe.from_file(path)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < len(str(path)) + 200
+
+
+def test_a_recipe_of_a_newer_version_is_told_to_be_one():
+    with pytest.raises(SettingsError, match="newer napari-dip"):
+        Recipe.from_json('{"seed": 1, "colour_space": "lab"}')
+
+
+def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
+    with (tmp_path / "my.json").open("wb") as file:
+        file.truncate(10**12)  # a hole: it takes no room
+    with pytest.raises(SettingsError, match="1,000,000,000,000 bytes"):
+        Recipe.from_file(tmp_path / "my.json")
 
 
 def test_an_unknown_preset_gets_a_suggestion():

@@ -148,7 +148,9 @@ def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
     bits = int(found.keyframe.bitspersample)
     if bits > 64 and found.dtype.kind != "c":
         raise ReadError(f"{path}: pixels of {bits} bits cannot be read")
-    piece = math.prod(found.keyframe.chunks) * found.dtype.itemsize  # a tile may be larger than the image
+    piece = (
+        math.prod(found.keyframe.chunks) * found.dtype.itemsize
+    )  # a tile may be larger than the image
     size, stored = max(int(found.nbytes), piece), path.stat().st_size
     if size > 1000 * stored and size > arrays.budget():
         raise ReadError(
