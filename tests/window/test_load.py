@@ -1,9 +1,6 @@
 """A long session: many runs, many of them cancelled; two viewers; data and devices that give out."""
 
 import gc
-import json
-import sys
-import time
 
 import dask.array as da
 import numpy as np
@@ -17,6 +14,7 @@ RUNS = 100
 
 
 def test_a_hundred_runs_leave_no_memory_behind(model, session, script, quick):
+    recipe = quick.override({"solver.max_steps": 6, "refinement.patches": "off"})
     rng = np.random.default_rng(0)
     sides = [(48, 64), (64, 48), (96, 96), (40, 120)]
     used = []
@@ -29,13 +27,14 @@ def test_a_hundred_runs_leave_no_memory_behind(model, session, script, quick):
     script.after = cancel_sometimes
     for number in range(RUNS):
         layer = model.add_image(rng.normal(100, 9, sides[number % 4]), name=f"a{number}")
-        session.run(quick, layer)
+        session.run(recipe, layer)
         assert session.state == State.IDLE
         cancelled = "Cancelled" in session.sentences[-1][0]
         assert cancelled == bool(number % 2), session.sentences[-1]
         model.layers.clear()
-        gc.collect()
-        assert not [thing for thing in gc.get_objects() if type(thing) is Prior]
+        if number % 10 == 9:
+            gc.collect()
+            assert not [thing for thing in gc.get_objects() if type(thing) is Prior]
         used.append(process.memory_info().rss)
     grown = np.polyfit(np.arange(RUNS - 30), used[30:], 1)[0] * RUNS
     assert grown < 40e6, f"{grown / 1e6:.0f} MB in {RUNS} runs"
@@ -63,33 +62,18 @@ def test_two_viewers_restore_at_the_same_time(make_napari_viewer, qtbot):
         assert all(name.startswith(f"a{number}") for name in names)
 
 
-def test_a_part_that_cannot_be_read_is_told(model, session, quick):
-    def part(block_info):
-        if block_info[None]["chunk-location"] == (1, 0):
-            raise OSError("the disk is gone")
-        return np.random.default_rng(0).normal(100, 9, (40, 80))
-
-    data = da.map_blocks(part, chunks=((40, 40), (80,)), dtype=float, meta=np.empty((0, 0)))
-    layer = model.add_image(da.from_delayed([], (0, 0), float) if False else data, contrast_limits=(0, 200))
-    with pytest.raises(OSError, match="the disk is gone"):  # which the dock shows
-        session.run(quick, layer)
-    assert session.state == State.IDLE
-
-
 def test_the_dock_tells_of_a_part_that_cannot_be_read(viewer, quick_dock):
-    good = np.random.default_rng(0).normal(100, 9, (40, 48))
-    calls = []
+    good, gone = np.random.default_rng(0).normal(100, 9, (40, 48)), []
 
     def part(block_info):
-        calls.append(block_info)
-        if len(calls) > 8:
+        if gone:
             raise OSError("the disk is gone")
         return good
 
     data = da.map_blocks(part, chunks=((40,), (48,)), dtype=float, meta=np.empty((0, 0)))
-    viewer.add_image(data, contrast_limits=(0, 200), name="a")
+    viewer.add_image(data, contrast_limits=(0, 200), name="a", cache=False)
     dock = quick_dock("Denoise")
-    calls += [None] * 9
+    gone.append(True)
     dock.run_button.click()
     assert "the disk is gone" in dock.status.text()
     assert dock.session.state == State.IDLE
@@ -104,7 +88,9 @@ def test_the_dock_tells_of_a_part_that_cannot_be_read(viewer, quick_dock):
         "CUDA driver error: device unplugged",
     ],
 )
-def test_a_device_that_vanishes_is_told_in_one_sentence(model, session, quick, noisy, monkeypatch, words):
+def test_a_device_that_vanishes_is_told_in_one_sentence(
+    model, session, quick, noisy, monkeypatch, words
+):
     steps = []
 
     def fails(self, *args, **kwargs):
