@@ -62,7 +62,7 @@ class Recipe(Settings):
     12.0
     """
 
-    title: Annotated[str, Field(max_length=100)] = "Denoise"
+    title: Annotated[str, Field(max_length=200)] = "Denoise"
     """Name of the task, as menus show it."""
     summary: Annotated[str, Field(max_length=1000)] = ""
     """What the recipe is for, in one sentence."""

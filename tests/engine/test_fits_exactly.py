@@ -10,6 +10,8 @@ from napari_dip.errors import ReadError
 from napari_dip.io import FileImage, first_image, images
 from napari_dip.io.grid import on_part
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*the checksum of")  # of some real files
+
 
 def test_every_image_of_every_file_is_what_astropy_reads(data_folder):
     compared = 0
@@ -157,3 +159,48 @@ def test_axes_beyond_five_become_one(tmp_path):
     (image,) = images(tmp_path / "a.fits")
     assert image.axes == "TZCYX"
     np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
+
+
+@pytest.mark.parametrize(
+    "name", ["decam_c4d_170316_ooi_z_N2.fits", "decam_tilecomp_c4d_171113_ooi_r_N6.fits"]
+)
+def test_flags_and_weights_in_files_of_their_own_belong_to_the_image(data_folder, name):
+    path = data_folder / "astronomy" / name
+    (image,) = images(path)
+    flags = fits.getdata(str(path).replace("_ooi_", "_ood_"), 1)
+    weights = fits.getdata(str(path).replace("_ooi_", "_oow_"), 1).astype(float)
+    np.testing.assert_array_equal(image.quality.values, flags)
+    assert image.quality.codes
+    flagged = np.zeros(flags.shape, bool) if image.flagged is None else image.flagged
+    np.testing.assert_array_equal(flagged, (flags != 0) | (weights <= 0))
+    good = weights > 0
+    np.testing.assert_allclose(image.sigma[good], weights[good] ** -0.5, rtol=1e-5)
+    # The weights are those of this image's noise, as far as it can be measured.
+    steps = np.diff(np.where(flagged, np.nan, image.array), axis=1)
+    measured = 1.4826 * np.nanmedian(np.abs(steps - np.nanmedian(steps))) / np.sqrt(2)
+    assert measured == pytest.approx(np.median(image.sigma[~flagged]), rel=0.1)
+
+
+def test_a_broken_file_beside_the_image_is_left_out_and_told(data_folder, tmp_path):
+    for part in ("ooi", "ood"):
+        name = f"decam_c4d_170316_{part}_z_N2.fits"
+        (tmp_path / name).write_bytes((data_folder / "astronomy" / name).read_bytes())
+    broken = tmp_path / "decam_c4d_170316_ood_z_N2.fits"
+    broken.write_bytes(broken.read_bytes()[:9000])
+    with pytest.warns(UserWarning, match="left out"):
+        (image,) = images(tmp_path / "decam_c4d_170316_ooi_z_N2.fits")
+    assert image.quality is None
+
+
+def test_a_wrong_checksum_is_a_warning_and_the_pixels_are_there(data_folder):
+    path = data_folder / "astronomy" / "checksum_false.fits"
+    with pytest.warns(UserWarning, match=r"checksum_false\.fits: the checksum of .* is wrong") as told:
+        found = images(path)
+    assert len(told) == 1
+    np.testing.assert_array_equal(found[0].array, fits.getdata(path, found[0].header.hdu))
+
+
+def test_a_right_checksum_is_no_warning(tmp_path, recwarn):
+    fits.writeto(tmp_path / "a.fits", np.eye(40), checksum=True)
+    images(tmp_path / "a.fits")
+    assert not recwarn

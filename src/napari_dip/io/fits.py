@@ -32,6 +32,7 @@ _VARIANCES = {"VAR", "VARIANCE", "STAT"}
 _INVERSE_VARIANCES = {"IVAR", "INVVAR"}
 _WEIGHTS = {"WHT", "WEIGHT"}  # often exposure times: only 0 has a meaning we can rely on
 _FLAGS = {"DQ", "MASK", "FLAGS", "FILLED"}
+_FILES_BESIDE = {"_ood_": "DQ", "_oow_": "IVAR"}  # DECam's, beside the image's "_ooi_"
 _SIGMAS = _ERRORS | _VARIANCES | _INVERSE_VARIANCES
 _COMPANIONS = _SIGMAS | _WEIGHTS | _FLAGS
 # Lookup tables and by-products that are stored as images but show nothing of the sky.
@@ -44,7 +45,7 @@ _SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VE
 
 def fits_images(path: Path) -> Iterator[FileImage]:
     """Every science image of a FITS file, each with its error and quality planes."""
-    with opened(path) as hdus:
+    with opened(path, checksum=_is_soon_read(path)) as hdus:
         yield from hdu_images(hdus, path)
 
 
@@ -67,7 +68,7 @@ def fits_image(path: Path, wanted: str) -> FileImage:
         If the file has no such image.
     """
     name, _, version = wanted.upper().partition(",")
-    with opened(path) as hdus:
+    with opened(path, checksum=_is_soon_read(path)) as hdus:
         images = {i: hdu for i, hdu in enumerate(hdus) if _has_pixels(hdu)}
         for index, hdu in images.items():
             called = name == name_of(hdu) and version in ("", str(hdu.ver))
@@ -90,7 +91,7 @@ def fits_provenance(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
-    """The HDUs of a file whose headers and data are whole.
+    """The HDUs of a file whose headers and data are whole; a wrong checksum is a warning.
 
     Raises
     ------
@@ -98,11 +99,29 @@ def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
         If they are not.
     """
     source = checked(path)
-    with warnings.catch_warnings():
-        # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
-        warnings.simplefilter("ignore", AstropyWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         with fits.open(source, memmap=False, **options) as hdus:
             yield hdus
+    wrong = []
+    for one in caught:
+        if failed := re.search(r"verification failed for HDU \('(.*)', \d+\)", str(one.message)):
+            wrong.append(failed[1])
+        elif not issubclass(one.category, AstropyWarning):
+            # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if wrong:
+        names = ", ".join(dict.fromkeys(wrong))
+        warnings.warn(
+            f"{path}: the checksum of {names} is wrong: it was changed or damaged after it was written."
+            " Its pixels are shown as they are",
+            stacklevel=3,
+        )
+
+
+def _is_soon_read(path: Path) -> bool:
+    """Whether a file is so small that all of it may be read to check it."""
+    return arrays.fits_memory((path.stat().st_size,), np.uint8)
 
 
 def _is_image(hdu: Any) -> bool:
@@ -144,7 +163,7 @@ def _contents(hdus: fits.HDUList) -> str:
 def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     hdu = hdus[index]
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
-    companions = [other for other in hdus if _belongs_to(other, hdu)]
+    companions = [other for other in hdus if _belongs_to(other, hdu)] or _beside(path, hdus, hdu)
     companions.sort(key=lambda other: not is_about(other, hdu))  # ours is of this very image
     array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
     sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
@@ -193,6 +212,28 @@ def is_about(other: Any, hdu: Any) -> bool:
     """Whether `other` is a by-product of the restoration of `hdu`."""
     about = (other.header.get("DIPOF"), other.header.get("DIPOFVER", 1))
     return bool(about == (name_of(hdu), hdu.ver))
+
+
+def _beside(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.ImageHDU]:
+    """The quality and weight planes of `hdu` where they are files of their own, as DECam's are."""
+    found: list[fits.ImageHDU] = []
+    if "_ooi_" not in path.name:
+        return found
+    for part, name in _FILES_BESIDE.items():
+        other = path.with_name(path.name.replace("_ooi_", part))
+        if not other.is_file():
+            continue
+        try:
+            with opened(other) as others:
+                if others[0].header.get("OBSID") != hdus[0].header.get("OBSID"):
+                    continue
+                same = [o for o in others if _has_pixels(o) and name_of(o) == name_of(hdu)]
+                planes = [_native(_data(o)) for o in same if _shape(o) == _shape(hdu)]
+        except ReadError as error:
+            warnings.warn(f"a file beside {path.name} was left out: {error}", stacklevel=3)
+        else:
+            found += [fits.ImageHDU(plane, name=name) for plane in planes[:1]]
+    return found
 
 
 def _text(header: fits.Header) -> str:
