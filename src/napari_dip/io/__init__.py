@@ -22,9 +22,12 @@ T = TypeVar("T")
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES, *OTHER_TIFF_SUFFIXES)
+ASDF_SUFFIXES = (".asdf",)
 KSPACE_SUFFIXES = (".npy", ".npz", ".h5")  # which are only read
+_NEITHER = (*ASDF_SUFFIXES, *KSPACE_SUFFIXES)  # FITS nor TIFF
 
 __all__ = [
+    "ASDF_SUFFIXES",
     "KSPACE_SUFFIXES",
     "OTHER_TIFF_SUFFIXES",
     "SUFFIXES",
@@ -49,7 +52,8 @@ def read(*paths: str | os.PathLike[str], flags: Collection[int] | None = None) -
     *paths : path
         ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; FITS also with the
         name or number of an extension, ``frame.fits[SCI]``. Several files of one shape become
-        frames along T. ``.npy .npz .h5`` are k-space (docs/formats.md).
+        frames along T. ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5`` are k-space
+        (docs/formats.md).
     flags : collection of int, optional
         Which flags of a quality plane are holes, as its bits' values (1, 2, 4 ...) or its codes; else
         those of the telescope's convention.
@@ -90,7 +94,7 @@ def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
 
 def _named(path: Path, name: str) -> FileImage:
-    if path.suffix.lower() not in KSPACE_SUFFIXES and _is_fits(path):
+    if path.suffix.lower() not in _NEITHER and _is_fits(path):
         from napari_dip.io.fits import fits_image
 
         return _reading(path, lambda p: fits_image(p, name))
@@ -242,6 +246,10 @@ def _images(path: Path) -> Iterator[FileImage]:
         from napari_dip.io.kspace import kspace_images
 
         return kspace_images(path)
+    if path.suffix.lower() in ASDF_SUFFIXES:
+        from napari_dip.io.asdf import asdf_images
+
+        return asdf_images(path)
     if _is_fits(path):
         from napari_dip.io.fits import fits_images
 
@@ -252,7 +260,7 @@ def _images(path: Path) -> Iterator[FileImage]:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    if path.suffix.lower() in KSPACE_SUFFIXES:
+    if path.suffix.lower() in _NEITHER:
         return {}
     if _is_fits(path):
         from napari_dip.io.fits import fits_provenance
@@ -277,7 +285,7 @@ def _is_fits(path: str | os.PathLike[str]) -> bool:
     """Whether the suffix says FITS, and not TIFF; it has to say one of them."""
     name = Path(path).name.lower()
     if not name.endswith(SUFFIXES):
-        known = " ".join((*SUFFIXES, *KSPACE_SUFFIXES))
+        known = " ".join((*SUFFIXES, *_NEITHER))
         raise ReadError(f"{path}: the format is told by the suffix, one of {known}")
     return name.endswith(FITS_SUFFIXES)
 
