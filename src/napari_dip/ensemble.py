@@ -11,6 +11,7 @@ from pydantic import Field
 
 from napari_dip.problem import Problem, blurred
 from napari_dip.settings import Settings
+from napari_dip.sources import doubtful, heights, near_sources
 from napari_dip.torch_import import torch
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 SMOOTHING = 1.0  # pixels over which the spread of a few members is averaged: alone it is too uncertain
 JUDGING = 1.0  # pixels over which data are averaged to judge: there most errors stand out of the noise
 EVENLY = 5.0  # pixels over which the spread is averaged to weigh: narrower, and the noise has its say
+
+UNSURE = 0.03  # part of the noise's variance that is not known
+ENOUGH, MOST = 3, 0.8  # fits that can tell, and which part of them has to show a source
 
 
 class Ensemble(Settings):
@@ -43,12 +47,15 @@ class Members:
         # Data of 1e-20 squared would vanish in float32; a power of two changes no digit of them.
         self._unit = 2.0 ** math.frexp(float(problem.noise_in_scene.max()))[1]
         self._scene = _Spread()
+        self._heights: list[torch.Tensor] = []
         self.averaged, self.plain = Evidence(problem, JUDGING), Evidence(problem, 0.0)
 
     def add(self, x: torch.Tensor, watch: Watch) -> None:
         """One more scene `x` (C, H, W), and the rule that stopped its fit."""
         self.number += 1
         self._scene.add(x / self._unit)
+        if self._problem.operator.copies:
+            self._heights.append((heights(x) / self._unit).to(torch.float16))
         if watch.judged is None:
             return
         predicted = self._problem.predicted(x)
@@ -67,25 +74,43 @@ class Members:
         """The mean scene, (C, H, W), were `x` one of the members."""
         return (x + self.number * self.mean) / (self.number + 1)
 
+    def doubtful(self) -> list[tuple[int, int]]:
+        """Places of small sources in the mean that are not in most of the members; of three at least."""
+        if self.number < ENOUGH or not self._heights:
+            return []
+        places = doubtful(*self._seen(), self._heights, MOST)
+        return [(int(y), int(x)) for y, x in places]
+
     def uncertainty(self) -> tuple[torch.Tensor, float | None]:
         """One standard deviation of the mean scene's error, (C, H, W), and how many spreads that is.
 
         The members disagree where the data leave them free, but not by as much as they are wrong:
         they share the data and their noise. So their variance is multiplied by the number that makes
-        it right for the data that were not fitted; None where there are none. If the data show more
-        error than that, pixel by pixel and beyond chance, it is in what no member has, like the grain
-        of a photograph, and the same part of the noise everywhere.
+        it right for the data that were not fitted; None where there are none. About small sources it is
+        a number of their own. If the data show more error than that, pixel by pixel, beyond chance and
+        beyond what is not known of the noise, it is in what no member has, like the grain of a
+        photograph, and the same part of the noise everywhere.
         """
         variance = blurred(self._scene.variance, SMOOTHING)
         evidence = self.averaged if self.averaged.number else self.plain
         if not evidence.number:
             return variance.sqrt() * self._unit, None
-        factor = evidence.factor()
+        copies = self._problem.operator.copies
+        near = near_sources(*self._seen()) if copies else None
+        if near is None:
+            factor = torch.as_tensor(evidence.factor())
+        else:
+            factor = (1 - near) * evidence.factor(1 - near) + near * evidence.factor(near)
         calibrated = factor * variance
-        if self.averaged.number and self._problem.operator.copies:
+        if self.averaged.number and copies:
             calibrated = calibrated + self.plain.rest(factor) * (self._noise[0] / self._unit) ** 2
         ratio = float((calibrated.mean() / variance.mean().clamp(min=1e-30)).sqrt())
         return calibrated.sqrt() * self._unit, ratio
+
+    def _seen(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The mean, its pixels' noise, and which are observed; (C, H, W), in a unit of their own."""
+        noise = self._problem.noise(self.mean)[0]
+        return self.mean / self._unit, noise / self._unit, self._problem.observed[0]
 
 
 class Evidence:
@@ -167,23 +192,24 @@ class Evidence:
         error: torch.Tensor = self._squares / self._judged + 2 * covariance - self.foretold()
         return error
 
-    def factor(self) -> float:
-        """By how much the squared error exceeds the members' variance, at least 1.
+    def factor(self, part: torch.Tensor | None = None) -> float:
+        """By how much the squared error exceeds the members' variance, at least 1; or of a `part`.
 
         Every place counts the same: errors are weighed in units of the variance thereabouts, or a
         few bright stars would decide how wide the sky's interval is.
         """
         foretold = self.foretold()
-        thereabouts = blurred(foretold, EVENLY).clamp(min=1e-30)
-        error, own = (
-            (part / thereabouts)[self.known].sum() for part in (self.squared_error(), foretold)
-        )
+        weight = 1 / blurred(foretold, EVENLY).clamp(min=1e-30)
+        if part is not None:
+            weight = weight * part
+        error, own = ((data * weight)[self.known].sum() for data in (self.squared_error(), foretold))
         return max(float(error / own.clamp(min=1e-30)), 1.0)
 
-    def rest(self, factor: float) -> float:
-        """The mean squared error beyond `factor` times the members' variance and beyond chance."""
+    def rest(self, factor: torch.Tensor) -> float:
+        """The mean squared error beyond `factor` times the members' variance, if it can be told."""
         rest = (self.squared_error() - factor * self.foretold())[self.known]
-        return max(float(rest.mean() - rest.std() / rest.numel() ** 0.5), 0.0)
+        beyond = float(rest.mean() - rest.std() / rest.numel() ** 0.5)
+        return beyond if beyond > UNSURE else 0.0
 
 
 class _Spread:

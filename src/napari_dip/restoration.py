@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_dip import arrays
 from napari_dip.compute import memory_errors_explained
-from napari_dip.crops import Means, Mosaic, sample
+from napari_dip.crops import Crop, Means, Mosaic, sample
 from napari_dip.errors import MemoryFullError
 from napari_dip.observation import Flags, Floats, Observation, Planes
 from napari_dip.operators import Operator
@@ -28,6 +28,7 @@ from napari_dip.torch_import import torch
 Run = Generator[Iterate, Wish | None, Result]
 
 _EMPTY = np.zeros(0, np.float32)
+MOST_DOUBTFUL = 1000  # places that a file remembers
 NOT_REACHED = History(_EMPTY, _EMPTY, 0, "not restored: the run was finished before")
 
 
@@ -79,6 +80,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     filled = np.zeros((), bool)
     histories: list[History] = []
     scenes: list[Mapping[str, Any]] = []
+    rare: list[tuple[int, ...]] = []
     means, starts = Means(recipe.compute.resolve_device()), Starts(recipe)
     zoom = (1.0, 1.0)
     finished = False
@@ -134,6 +136,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         noise[here] = parts.noise.planes.reshape(noise[here].shape)
         histories += parts.histories
         scenes += parts.described
+        rare += [(times.start, depths.start, *place) for place in parts.doubtful()]
 
     from napari_dip.io.grid import on_finer_grid  # and astropy, which the dock opens without
 
@@ -171,6 +174,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
             "ensemble": {
                 "members": recipe.ensemble.members,
                 "calibration": [s["calibration"] for s in scenes],
+                "doubtful": rare[:MOST_DOUBTFUL],
             },
             "chosen": [history.chosen for history in histories],
             "steps": sum(len(history.loss) for history in histories),
@@ -241,6 +245,7 @@ class _Parts:
             self.crops = self._means.plan(self._recipe, self._frame)
             self.histories: list[History] = []
             self.described: list[Mapping[str, Any]] = []
+            self.described_crops: list[Crop] = []
             try:
                 with memory_errors_explained(self._means.device):
                     return (yield from self._in_crops(snapshot_every))
@@ -268,6 +273,7 @@ class _Parts:
             self.noise.add(crop, problem.noise(x).cpu().numpy())
             self.histories += self.scene.histories
             self.described.append(self.scene.described(x))
+            self.described_crops.append(crop)
             if finish:
                 self.histories += (len(self.crops) - number - 1) * [NOT_REACHED]
                 return
@@ -304,6 +310,16 @@ class _Parts:
         self.image.add(self._crop, x)
         self.uncertainty.add(self._crop, deviation)
         self.filled[:, *self.image.place(self._crop)] |= marked
+
+    def doubtful(self) -> list[tuple[int, int]]:
+        """Rows and columns of the image where a small source is not in most of the fits."""
+        found: dict[tuple[int, int], tuple[int, int]] = {}
+        for crop, told in zip(self.described_crops, self.described, strict=True):
+            rows, columns = self.image.place(crop)
+            for y, x in told["doubtful"]:
+                place = rows.start + y, columns.start + x
+                found.setdefault((place[0] // 3, place[1] // 3), place)  # crops overlap
+        return list(found.values())
 
     def unfolded(self, planes: NDArray[Any]) -> NDArray[Any]:
         """An array (C, Y, X) of the image as (T, C, Z, Y, X)."""

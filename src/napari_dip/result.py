@@ -194,6 +194,7 @@ class Result:
             f"{int(self.filled.sum()):,} pixels filled",
             operator["remark"],
             _trust(self.provenance["ensemble"]),
+            _doubt(len(self.provenance["ensemble"]["doubtful"])),
             self.provenance["remark"],
         ]
         if self.zoom != (1.0, 1.0):
@@ -220,6 +221,13 @@ def _trust(ensemble: Mapping[str, Any]) -> str:
     if not factors:
         return "uncertainty: what the fits disagree, not calibrated"
     return f"uncertainty: {np.median(factors):.1f} times what the fits disagree, by data not fitted"
+
+
+def _doubt(number: int) -> str:
+    """What is not to be trusted because not every fit shows it."""
+    if not number:
+        return ""
+    return f"{number} small source{'s are' if number > 1 else ' is'} not in most of the fits"
 
 
 def blank(shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -149,7 +149,14 @@ class Scene:
             "remark": problem.operator.remark,
             "consistency": round(problem.consistency(x), 2),
             "calibration": self._calibration,
+            "doubtful": self._doubtful(),
         }
+
+    def _doubtful(self) -> list[tuple[int, int]]:
+        """Rows and columns, of what is shown, of small sources that most fits do not have."""
+        rows, columns = self.problem.operator.window
+        places = self.members.doubtful()
+        return [(y - (rows.start or 0), x - (columns.start or 0)) for y, x in places]
 
 
 def _number(sigma: Floats) -> float | None:

@@ -67,7 +67,7 @@ BROKEN = {
     "cut off in the tree": (GOOD[:200], "a.asdf"),
     "no array": (written({"a": 1}), "no image"),
     "arrays elsewhere": (
-        OUTSIDE + b"data: !core/ndarray-1.0.0 {source: ../../etc/passwd, shape: [40, 48], datatype: uint8,"
+        OUTSIDE + b"data: !core/ndarray-1.0.0 {source: ../../passwd, shape: [40, 48], datatype: uint8,"
         b" byteorder: little}\n...\n",
         "other files",
     ),

@@ -227,3 +227,14 @@ def test_pyramids_are_read_at_full_resolution(model, session, recipe, noisy):
     layer = model.add_image([noisy, noisy[::2, ::2]], multiscale=True, name="a")
     session.run(recipe, layer)
     assert model.layers["a - restored"].data.shape == noisy.shape
+
+
+def test_sources_of_few_fits_are_ringed(model, session, recipe, noisy, monkeypatch):
+    from napari_dip.ensemble import Members
+
+    monkeypatch.setattr(Members, "doubtful", lambda self: [(3, 4), (10, 20)])
+    model.add_image(noisy, name="a", scale=(2, 2))
+    session.run(recipe, model.layers["a"])
+    rings = model.layers["a - in few fits only"]
+    np.testing.assert_array_equal(rings.data, [[3, 4], [10, 20]])
+    np.testing.assert_array_equal(rings.scale, (2, 2))

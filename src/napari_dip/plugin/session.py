@@ -251,6 +251,8 @@ class Session:
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if result.filled.any():
             self._add_filled(run, result)
+        if places := result.provenance["ensemble"]["doubtful"]:
+            self._add_doubtful(run, result, places)
 
     def _add_phase(self, run: _Run, phase: Floats) -> None:
         options = run.place_of(phase).image_options("phase")
@@ -303,6 +305,20 @@ class Session:
                 name=f"{run.place.name} - filled",
                 opacity=0.4,
                 visible=False,
+                **run.place_of(result.image).spatial,
+            )
+
+    def _add_doubtful(self, run: _Run, result: Result, places: Sequence[Sequence[int]]) -> None:
+        """Rings about small sources that are not in most of the fits."""
+        shown = result.axes.replace("C", "") if run.place.rgb else result.axes
+        points = [[dict(zip("TZYX", p, strict=True)).get(a, 0) for a in shown] for p in places]
+        with self._same_selection():
+            self._viewer.add_points(
+                points,
+                name=f"{run.place.name} - in few fits only",
+                size=15,
+                face_color="transparent",
+                border_color="orange",
                 **run.place_of(result.image).spatial,
             )
 

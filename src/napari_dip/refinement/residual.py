@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from napari_dip.problem import Problem, blurred
+from napari_dip.sources import near_sources
 from napari_dip.torch_import import torch
 
 WIDTH, THEREABOUTS = 2.0, 6.0  # standard deviations of the Gaussians. [pixel]
-NARROW, RIM = 15, 4  # a source's greatest width, and how far its light reaches beyond its core. [pixel]
-# An image is empty where its spread is less than that part of the noise, and crowded where so much of
-# it is near a source: photographs are neither, star fields are empty.
-EMPTY, CROWDED = 0.35, 0.3
 
 
 def residual_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor:
@@ -45,8 +42,8 @@ def sources_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
 
     A fit draws what is faint towards its surroundings, and a star's flux with it: by several per cent
     where its peak is a few sigmas high. The residual has that flux still, under noise. So it is smoothed
-    and returned, to stars and the like only: what is narrower than `NARROW` pixels and higher than the
-    noise of one, in an image that is empty for the most part. Fluxes there are as free of bias as the
+    and returned, to stars and the like only: what is narrow and higher than the noise of a
+    pixel, in an image that is empty for the most part. Fluxes there are as free of bias as the
     data's, and have some of their noise.
 
     Parameters
@@ -57,23 +54,14 @@ def sources_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
         The data.
     """
     seen, noise = problem.scene_and_noise(x)
-    usual = noise[torch.isfinite(noise) & (noise > 0)].median()
-    spread = 1.4826 * (x - x.flatten(1).median(dim=1).values[:, None, None]).abs().median()
-    height = x - _pooled(-_pooled(-x, NARROW), NARROW)  # a top hat: less its opening
-    core = (height > noise).any(dim=0, keepdim=True) & problem.observed[0].all(dim=0, keepdim=True)
-    near = _inside(_pooled(core.to(x.dtype), 2 * RIM + 1), RIM / 2).clamp(0, 1)
-    if spread > EMPTY * usual or not core.any() or near.mean() > CROWDED:
+    near = near_sources(x, noise, problem.observed[0])
+    if near is None:
         return None
     return x + near * _inside(torch.where(problem.told[0], seen - x, 0.0))
 
 
-def _pooled(planes: torch.Tensor, side: int) -> torch.Tensor:
-    """The greatest value in a square about each pixel of planes (C, H, W)."""
-    return torch.nn.functional.max_pool2d(planes, side, stride=1, padding=side // 2)
-
-
-def _inside(planes: torch.Tensor, width: float = WIDTH, *, squared: bool = False) -> torch.Tensor:
+def _inside(planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
     """Blurred planes (C, H, W), with nothing beyond their edges: a border has no noise of its own."""
-    margin = round(3 * width)
+    margin = round(3 * WIDTH)
     wide = torch.nn.functional.pad(planes, 4 * (margin,))
-    return blurred(wide, width, squared=squared)[..., margin:-margin, margin:-margin]
+    return blurred(wide, WIDTH, squared=squared)[..., margin:-margin, margin:-margin]
