@@ -242,3 +242,52 @@ def test_every_preset_runs(call, tmp_path, preset):
         sources = [tmp_path / "k.npy"]
     status, _, told = call("run", preset, *sources, out, *slim, *companions)
     assert status == 0, told
+
+
+@pytest.fixture
+def flagged(tmp_path):
+    """A frame of the Hubble telescope's convention: 4 hot pixels, 7 of a cosmic ray."""
+    quality = np.zeros((40, 50), np.int16)
+    quality[5, 5:9], quality[9, 5:12] = 16, 4096
+    science = np.random.default_rng(0).normal(100, 5, (40, 50)).astype(np.float32)
+    primary = fits.PrimaryHDU(header=fits.Header({"TELESCOP": "HST", "INSTRUME": "ACS"}))
+    planes = [fits.ImageHDU(science, name="SCI"), fits.ImageHDU(quality, name="DQ")]
+    fits.HDUList([primary, *planes]).writeto(tmp_path / "hst.fits")
+    return tmp_path / "hst.fits"
+
+
+@pytest.mark.parametrize(("flags", "filled"), [([], 11), (["--flags", "16"], 4), (["--flags", ""], 0)])
+def test_flags_that_are_holes_are_chosen(call, flagged, tmp_path, flags, filled):
+    _, said, _ = call("info", flagged)
+    assert "16 hot: 4 pixels, a hole" in said
+    assert call("run", "denoise", flagged, tmp_path / "out.fits", *flags, *FAST)[0] == 0
+    header = fits.getheader(tmp_path / "out.fits", "SCI")
+    assert header["DIPFILL"] == filled
+    folder = tmp_path / "many"
+    assert call("batch", "denoise", flagged, "--out", folder, *flags, *FAST)[0] == 0
+    assert fits.getheader(folder / "hst.fits", "SCI")["DIPFILL"] == filled
+
+
+def test_whole_numbers_and_imagej_are_written_on_request(call, flagged, tmp_path):
+    words = ["run", "denoise", flagged, tmp_path / "out.tif", *FAST]
+    status, said, _ = call(*words, "--as", "uint8", "--imagej")
+    assert status == 0
+    assert "as uint8: 0 % of the pixels clipped" in said
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert tiff.is_imagej
+        assert tiff.asarray().dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--flags", "3"], "no quality flag"),
+        (["--flags", "x"], "whole numbers and commas"),
+        (["--imagej"], "write .tif"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_the_work(call, flagged, tmp_path, options, said):
+    status, _, told = call("run", "denoise", flagged, tmp_path / "out.fits", *options)
+    assert status == 2
+    assert said in told
+    assert not (tmp_path / "out.fits").exists()
