@@ -1,10 +1,9 @@
 """Whether a restored image may be measured: photometry, false sources, coverage, linearity.
 
-Run as ``python benchmarks/trust.py [field noise split seeds scale zoom coverage linearity]
-[--side 512] [--seeds 3] [--first 100] [--level balanced] [--threads 1]``. Every section prints its
-figures and the bounds that they should keep. Truth only scores. Fields are simulated: 300 stars in
-512 x 512 pixels, FWHM 3 pixels, gain 1.9 electron / adu, read noise 5 electron, sky 100 adu. Needs
-photutils.
+Run as ``python benchmarks/trust.py [SECTION ...] [--side 512] [--seeds 3] [--first 100]
+[--level balanced] [--threads 1]``. Every section prints its figures and the bounds that they should
+keep. Truth only scores. Fields are simulated: 300 stars in 512 x 512 pixels, FWHM 3 pixels, gain 1.9
+electron / adu, read noise 5 electron, sky 100 adu. Needs photutils.
 
 Seeds 1 to 99 are for choosing settings, those from 100 on for tables.
 """
@@ -248,10 +247,38 @@ def scale(asked) -> None:
     settings = {"solver.max_steps": 300}
     base = restored(star.data, asked, settings=settings).image
     header("a", "b", "largest difference [sigma]", "r.m.s.", "bound")
-    for a, b in ((1e-20, 0.0), (1e4, 0.0), (1.0, 300.0), (1e4, -5e5)):
+    for a, b in ((2.0**-66, 0.0), (2.0**13, 0.0), (1e-20, 0.0), (1e4, 0.0), (1.0, 300.0), (1e4, -5e5)):
         x = (restored(a * star.data + b, asked, settings=settings).image.astype(float) - b) / a
         away = np.abs(x - base) / star.sigma
         row(f"{a:g}", f"{b:g}", f"{away.max():.4f}", f"{np.sqrt(np.mean(away**2)):.4f}", 0.01)
+
+
+def faint(asked) -> None:
+    """T14: the mean of few photons, where a stretch would bend it."""
+    header("expectation [electron]", "read noise [electron]", "mean, restored less given [%]", "bound")
+    for expected in (1.0, 2.0, 5.0, 20.0):
+        for read_noise in (0.0, 3.0, 5.0):
+            rng = np.random.default_rng(asked.first)
+            data = rng.poisson(expected, (96, 96)) + rng.normal(0, read_noise, (96, 96))
+            settings = {"noise.kind": "poisson-gaussian" if read_noise else "poisson", "noise.gain": 1.0}
+            if read_noise:
+                settings["noise.read_noise"] = read_noise
+            x = restored(data, asked, settings=settings, **{"solver.max_steps": 300}).image
+            bias = 100 * (x.mean(dtype=float) - data.mean()) / expected
+            row(f"{expected:g}", f"{read_noise:g}", f"{bias:+.3f}", 0.7)
+
+
+def bright(asked) -> None:
+    """T9: stars found beside one that is 100,000 times as bright."""
+    header("seed", "stars within 60 pixels", "found in the given [%]", "found restored [%]", "bound")
+    for seed in range(asked.first, asked.first + asked.seeds):
+        star = Field(seed, 256, bright=2e7)
+        x = restored(star.data, asked).image
+        snr, _ = bins_of(star, asked)
+        away = np.hypot(*(star.places - star.places[0]).T)
+        near = (away > 3 * RADIUS) & (away < 60) & (snr > 5)
+        found = [100 * matched(sources(i, 5), star.places[near]).mean() for i in (star.data, x)]
+        row(seed, int(near.sum()), *(f"{f:.1f}" for f in found), "within 2")
 
 
 def zoom(asked) -> None:
@@ -402,7 +429,9 @@ def linearity(asked) -> None:
         row(name, "time constant of bleaching, off by [%]", *told, 2)
 
 
-SECTIONS = {f.__name__: f for f in (field, noise, split, seeds, scale, zoom, coverage, linearity)}
+SECTIONS = {
+    f.__name__: f for f in (field, bright, noise, split, seeds, scale, faint, zoom, coverage, linearity)
+}
 
 
 def main() -> None:
