@@ -78,7 +78,8 @@ def test_compressed_frames_and_their_neighbours_are_written_whole(restore_file, 
     source = data_folder / "astronomy" / "m13_rice.fits"
     out = restore_file(source, tmp_path / "out.fits")
     with fits.open(source) as old, fits.open(out) as new:
-        assert len(new) == len(old)
+        assert len(new) == len(old) + 1
+        assert new[-1].name == "RESIDUAL"
         assert isinstance(new[1], fits.ImageHDU)
         assert new[1].data.shape == old[1].data.shape
         assert WCS(new[1].header).wcs.compare(WCS(old[1].header).wcs)
