@@ -55,7 +55,7 @@ class Members:
         self.number += 1
         self._scene.add(x / self._unit)
         if self._problem.operator.copies:
-            self._heights.append((heights(x) / self._unit).to(torch.float16))
+            self._heights.append((heights(x) / self._unit).half().cpu())
         if watch.judged is None:
             return
         predicted = self._problem.predicted(x)

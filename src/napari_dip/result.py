@@ -140,7 +140,9 @@ class Result:
     @property
     def residual_in_noise(self) -> Floats:
         """The residual in standard deviations of the noise: 1 in the mean square, where all is well."""
-        return np.divide(self.residual, self.noise)
+        return np.divide(
+            self.residual, self.noise, out=arrays.empty(self.residual.shape, self.residual.dtype)
+        )
 
     def magnitude(self) -> Result:
         """The same of the magnitude of a complex image, whose channels are real and imaginary parts."""

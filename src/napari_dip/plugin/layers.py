@@ -273,7 +273,7 @@ def _sample(array: Any, holes: NDArray[Any] | None) -> NDArray[Any]:
     """The pixels that tell how bright an image is; of one that is read when it is asked for, some."""
     if isinstance(array, np.ndarray):
         return array if holes is None else array[~holes]
-    middle = (slice(size // 2 - 256, size // 2 + 256) for size in array.shape[-2:])
+    middle = (slice(max(size // 2 - 256, 0), size // 2 + 256) for size in array.shape[-2:])
     return np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *middle)])
 
 
