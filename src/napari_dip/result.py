@@ -140,9 +140,8 @@ class Result:
     @property
     def residual_in_noise(self) -> Floats:
         """The residual in standard deviations of the noise: 1 in the mean square, where all is well."""
-        return np.divide(
-            self.residual, self.noise, out=arrays.empty(self.residual.shape, self.residual.dtype)
-        )
+        found: Floats = arrays.empty(self.residual.shape, np.float32)
+        return np.divide(self.residual, self.noise, out=found)
 
     def magnitude(self) -> Result:
         """The same of the magnitude of a complex image, whose channels are real and imaginary parts."""
