@@ -21,6 +21,7 @@ SMOOTHING = 1.0  # pixels over which the spread of a few members is averaged: al
 JUDGING = 1.0  # pixels over which data are averaged to judge: there most errors stand out of the noise
 EVENLY = 5.0  # pixels over which the spread is averaged to weigh: narrower, and the noise has its say
 
+SKY, SOURCES = 3.0, 11.0  # usual factors, of the simulated fields 1 to 3
 UNSURE = 0.03  # part of the noise's variance that is not known
 ENOUGH, MOST = 3, 0.8  # fits that can tell, and which part of them has to show a source
 
@@ -86,10 +87,14 @@ class Members:
 
         The members disagree where the data leave them free, but not by as much as they are wrong:
         they share the data and their noise. So their variance is multiplied by the number that makes
-        it right for the data that were not fitted; None where there are none. About small sources it is
-        a number of their own. If the data show more error than that, pixel by pixel, beyond chance and
-        beyond what is not known of the noise, it is in what no member has, like the grain of a
-        photograph, and the same part of the noise everywhere.
+        it right for the data that were not fitted; None where there are none. If the data show more
+        error than that, pixel by pixel, beyond chance and beyond what is not known of the noise, it is
+        in what no member has, like the grain of a photograph, and the same part of the noise
+        everywhere.
+
+        In an image that is empty but for small sources there is no grain. Its sky and its sources have
+        a number each, drawn half the way to what it usually is: a sky's errors are so small that few
+        data tell them from noise.
         """
         variance = blurred(self._scene.variance, SMOOTHING)
         evidence = self.averaged if self.averaged.number else self.plain
@@ -97,13 +102,17 @@ class Members:
             return variance.sqrt() * self._unit, None
         copies = self._problem.operator.copies
         near = near_sources(*self._seen()) if copies else None
-        if near is None:
-            factor = torch.as_tensor(evidence.factor())
+        if near is not None:
+            sky, sources = (
+                math.sqrt(usual * evidence.factor(part))
+                for usual, part in ((SKY, 1 - near), (SOURCES, near))
+            )
+            calibrated = (sky + near * (sources - sky)) * variance
         else:
-            factor = (1 - near) * evidence.factor(1 - near) + near * evidence.factor(near)
-        calibrated = factor * variance
-        if self.averaged.number and copies:
-            calibrated = calibrated + self.plain.rest(factor) * (self._noise[0] / self._unit) ** 2
+            factor = evidence.factor()
+            calibrated = factor * variance
+            if self.averaged.number and copies:
+                calibrated = calibrated + self.plain.rest(factor) * (self._noise[0] / self._unit) ** 2
         ratio = float((calibrated.mean() / variance.mean().clamp(min=1e-30)).sqrt())
         return calibrated.sqrt() * self._unit, ratio
 
@@ -205,7 +214,7 @@ class Evidence:
         error, own = ((data * weight)[self.known].sum() for data in (self.squared_error(), foretold))
         return max(float(error / own.clamp(min=1e-30)), 1.0)
 
-    def rest(self, factor: torch.Tensor) -> float:
+    def rest(self, factor: float) -> float:
         """The mean squared error beyond `factor` times the members' variance, if it can be told."""
         rest = (self.squared_error() - factor * self.foretold())[self.known]
         beyond = float(rest.mean() - rest.std() / rest.numel() ** 0.5)
