@@ -73,6 +73,8 @@ class Job:
         Which flags of the sources' quality planes are holes; None: those of the telescope's convention.
     dtype : str
         Type of the target's pixels: float32, or one of whole numbers.
+    imagej : bool
+        Whether the target is to be ImageJ's own TIFF.
     """
 
     sources: tuple[str, ...]
@@ -83,6 +85,7 @@ class Job:
     overwrite: bool = False
     flags: tuple[int, ...] | None = None
     dtype: str = "float32"
+    imagej: bool = False
 
     def check(self) -> None:
         """Find out before the work whether the job makes sense and its target can be written.
@@ -102,7 +105,7 @@ class Job:
                 wanted = " or ".join(f"{extra}=FILE" for extra in takes) or "nothing"
                 raise SettingsError(f"--with {name}={file}: the recipe takes {wanted}")
         target = Path(self.target)
-        check_writable(target, overwrite=self.overwrite)
+        check_writable(target, overwrite=self.overwrite, imagej=self.imagej)
         for path in (*self.sources, *filter(None, [self.holes]), *(file for _, file in self.companions)):
             source, _ = file_and_extension(path)
             if target.exists() and source.exists() and target.samefile(source):

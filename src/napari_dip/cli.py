@@ -37,7 +37,7 @@ from napari_dip.batch import (
     write_summary,
 )
 from napari_dip.errors import ReadError, RestoreError, SettingsError, WriteError
-from napari_dip.io import check_writable, first_image, images, recipe_of, write
+from napari_dip.io import first_image, images, recipe_of, write
 from napari_dip.io.file_image import FileImage
 from napari_dip.observation import Observation
 from napari_dip.recipe import Level, Recipe, presets
@@ -131,9 +131,10 @@ def run(
         _companions(companions),
         overwrite,
         _flags(flags),
+        kind,
+        imagej,
     )
     job.check()
-    check_writable(target, overwrite=overwrite, imagej=imagej)
     result = _watched(chosen, job.observation())
     clipped = write(target, result, overwrite=overwrite, dtype=kind, imagej=imagej)
     out.print(result.verdict, markup=False)

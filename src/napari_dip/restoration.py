@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_dip import arrays
 from napari_dip.compute import memory_errors_explained
-from napari_dip.crops import Crop, Means, Mosaic, sample
+from napari_dip.crops import Means, Mosaic, sample
 from napari_dip.errors import MemoryFullError
 from napari_dip.observation import Flags, Floats, Observation, Planes
 from napari_dip.operators import Operator
@@ -245,7 +245,6 @@ class _Parts:
             self.crops = self._means.plan(self._recipe, self._frame)
             self.histories: list[History] = []
             self.described: list[Mapping[str, Any]] = []
-            self.described_crops: list[Crop] = []
             try:
                 with memory_errors_explained(self._means.device):
                     return (yield from self._in_crops(snapshot_every))
@@ -272,8 +271,7 @@ class _Parts:
             self.residual.add(crop, problem.residual(x).cpu().numpy())
             self.noise.add(crop, problem.noise(x).cpu().numpy())
             self.histories += self.scene.histories
-            self.described.append(self.scene.described(x))
-            self.described_crops.append(crop)
+            self.described.append({**self.scene.described(x), "crop": crop})
             if finish:
                 self.histories += (len(self.crops) - number - 1) * [NOT_REACHED]
                 return
@@ -314,8 +312,8 @@ class _Parts:
     def doubtful(self) -> list[tuple[int, int]]:
         """Rows and columns of the image where a small source is not in most of the fits."""
         found: dict[tuple[int, int], tuple[int, int]] = {}
-        for crop, told in zip(self.described_crops, self.described, strict=True):
-            rows, columns = self.image.place(crop)
+        for told in self.described:
+            rows, columns = self.image.place(told["crop"])
             for y, x in told["doubtful"]:
                 place = rows.start + y, columns.start + x
                 found.setdefault((place[0] // 3, place[1] // 3), place)  # crops overlap

@@ -153,14 +153,6 @@ def test_a_large_image_is_read_where_somebody_looks(tmp_path, monkeypatch, scale
     np.testing.assert_array_equal(cropped.array.compute(), array[:, 5:60, :50])
 
 
-def test_axes_beyond_five_become_one(tmp_path):
-    array = np.random.default_rng(0).integers(0, 99, (2, 3, 2, 2, 40, 50), np.int16)
-    fits.writeto(tmp_path / "a.fits", array)
-    (image,) = images(tmp_path / "a.fits")
-    assert image.axes == "TZCYX"
-    np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
-
-
 @pytest.mark.parametrize(
     "name", ["decam_c4d_170316_ooi_z_N2.fits", "decam_tilecomp_c4d_171113_ooi_r_N6.fits"]
 )

@@ -141,6 +141,19 @@ def test_scales_that_make_no_sense_leave_no_image(tmp_path, scale, zero):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [(".fits", np.int16), (".tif", np.uint8)])
+def test_axes_without_a_letter_become_time_and_surplus_ones_one_axis(tmp_path, suffix, kind):
+    array = np.random.default_rng(0).integers(1, 255, (2, 3, 2, 2, 40, 50), kind)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".fits":
+        fits.writeto(path, array)
+    else:
+        tifffile.imwrite(path, array)
+    (image,) = images(path)
+    assert image.axes == "TZCYX"
+    np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
+
+
 def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(tmp_path, quick, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
     array = SKY.astype(np.float32)

@@ -82,14 +82,6 @@ def test_every_level_of_a_pyramid_is_there(data_folder):
     assert number == 4
 
 
-def test_axes_without_a_letter_become_time_and_surplus_ones_one_axis(tmp_path):
-    array = np.random.default_rng(0).integers(1, 255, (2, 3, 2, 2, 40, 50), np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", array)
-    (image,) = images(tmp_path / "a.tif")
-    assert image.axes == "TZCYX"
-    np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
-
-
 def test_planes_in_files_of_one_folder_are_one_image(tmp_path):
     planes = np.random.default_rng(0).integers(1, 255, (3, 40, 50), np.uint8)
     xml = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_dip import arrays
 from napari_dip.errors import ReadError
-from napari_dip.io.file_image import FileImage
+from napari_dip.io.file_image import FileImage, usable_noise
 from napari_dip.io.quality import Quality
 from napari_dip.observation import Header
 
@@ -88,15 +88,13 @@ def _image(path: Path, number: int, name: str, found: Mapping[str, Any], tree: A
     telescope = "ROMAN" if name.startswith("roman.") else str(_meta(tree, place).get("telescope", ""))
     quality = None if values is None else Quality.of(values, telescope)
     flagged = np.zeros(array.shape, bool) if quality is None else quality.holes()
-    if sigma is not None and np.any(sigma > 0):
-        flagged |= ~(np.isfinite(sigma) & (sigma > 0))
-    else:
-        sigma = None
+    if sigma is not None:
+        sigma = usable_noise(sigma.astype(np.float32), flagged)
     return FileImage(
         array,
         _AXES[array.ndim],
         flagged=flagged if flagged.any() else None,
-        sigma=None if sigma is None else sigma.astype(np.float32),
+        sigma=sigma,
         header=Header(path=str(path), hdu=number, name=name),
         quality=quality,
     )

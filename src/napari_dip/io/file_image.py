@@ -198,6 +198,14 @@ class FileImage:
         )
 
 
+def usable_noise(sigma: NDArray[np.float32], flagged: Flags) -> NDArray[np.float32] | None:
+    """An error plane, with pixels marked in `flagged` that have none; None where nobody filled it in."""
+    if not np.any(sigma > 0):
+        return None
+    flagged |= ~(np.isfinite(sigma) & (sigma > 0))
+    return sigma
+
+
 def _planes_first(axes: str) -> tuple[list[int], str]:
     """The order of axes that has Y and X last, and their letters in that order."""
     letters = "".join(letter for letter in axes if letter not in "YX") + ("YX" if axes else "")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from napari_dip import arrays
 from napari_dip.errors import ReadError
-from napari_dip.io.file_image import FileImage
+from napari_dip.io.file_image import FileImage, usable_noise
 from napari_dip.io.fits_scan import checked
 from napari_dip.io.lazily import in_parts
 from napari_dip.io.quality import Quality
@@ -167,8 +167,6 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
     companions.sort(key=lambda other: not is_about(other, hdu))  # ours is of this very image
     array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
     sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
-    if sigma is not None and not np.any(sigma > 0):
-        sigma = None  # a plane that nobody filled in
     flagged, quality = np.zeros(array.shape, bool), None
     for companion in companions:
         if name_of(companion) in _FLAGS:
@@ -179,8 +177,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
         elif name_of(companion) in _WEIGHTS:
             flagged |= (_native(_data(companion)) == 0).reshape(array.shape)
     if sigma is not None:
-        sigma = sigma.reshape(array.shape)
-        flagged |= ~(np.isfinite(sigma) & (sigma > 0))
+        sigma = usable_noise(sigma.reshape(array.shape), flagged)
     header = Header(
         path=str(path),
         hdu=index,

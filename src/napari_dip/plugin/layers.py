@@ -249,8 +249,10 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
         layers.append((sigma, {**about, **spatial}, "image"))
     kinds = image.quality.kinds() if image.quality else {}
     if image.quality and (len(kinds) > 1 or not image.quality.bad.issuperset(kinds)):
-        quality = _quality_layer(image.quality, name, {"axes": axes, "origin": origin})
-        layers.append((quality[0], {**quality[1], **spatial}, "labels"))
+        mine = {"axes": axes, "origin": origin, "role": "quality", "quality": image.quality}
+        look = {"opacity": 0.5, "visible": False, "features": _flag_features(image.quality)}
+        about = {"name": f"{name} - quality", "metadata": {KEY: mine}, **look}
+        layers.append((image.quality.values, {**about, **spatial}, "labels"))
     if holes is not None:
         marked = holes.any(axis=-1) if image.rgb else holes
         ours = {"axes": axes[: marked.ndim], "origin": origin, "role": "holes"}
@@ -277,19 +279,14 @@ def _sample(array: Any, holes: NDArray[Any] | None) -> NDArray[Any]:
     return np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *middle)])
 
 
-def _quality_layer(
-    quality: Quality, name: str, ours: Mapping[str, Any]
-) -> tuple[NDArray[Any], dict[str, Any]]:
-    """The quality plane as labels, whose features tell what each value says."""
+def _flag_features(quality: Quality) -> dict[str, list[Any]]:
+    """What each value of a quality plane says, as the features of its labels."""
     present = [int(value) for value in np.unique(quality.values)]
-    features = {
+    return {
         "index": present,
         "flags": [quality.told(value) for value in present],
         "hole": [quality.is_bad(value) for value in present],
     }
-    metadata = {KEY: {**ours, "role": "quality", "quality": quality}}
-    about = {"name": f"{name} - quality", "metadata": metadata, "features": features}
-    return quality.values, {**about, "opacity": 0.5, "visible": False}
 
 
 def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Mapping[str, Any]]:
