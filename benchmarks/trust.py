@@ -354,7 +354,8 @@ def coverage(asked) -> None:
 
 
 def _scenes(asked):
-    yield "stars", Field(asked.first, asked.side // 2).truth
+    for seed in range(asked.first, asked.first + asked.seeds):
+        yield f"stars {seed}", Field(seed, asked.side // 2).truth
     yield "camera", centre(natural("camera.png"), asked.side // 2)
 
 
