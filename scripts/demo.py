@@ -45,7 +45,7 @@ def main() -> None:
 
     print("restoring; it stops by itself ...", flush=True)
     begun = time.monotonic()
-    dock.run_button.click()
+    dock.panel.run_button.click()
     wait_until(lambda: dock.session.state == State.IDLE, 3600)
     print(dock.status.text(), f"({time.monotonic() - begun:.0f} s)")
 

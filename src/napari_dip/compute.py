@@ -111,6 +111,16 @@ def memory_errors_explained(device: torch.device) -> Iterator[None]:
             release(device)
 
 
+def in_use(kind: str) -> float:
+    """Bytes of memory in use on a kind of device, by this process: for the CPU, napari and all."""
+    match kind:
+        case "cuda":
+            return float(torch.cuda.memory_reserved())
+        case "mps":
+            return float(torch.mps.driver_allocated_memory())
+    return float(psutil.Process().memory_info().rss)
+
+
 def release(device: torch.device) -> None:
     """Give memory that nobody uses any more back to the device."""
     gc.collect()

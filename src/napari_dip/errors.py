@@ -13,7 +13,14 @@ class ObservationError(RestoreError, ValueError):
 
 
 class SettingsError(RestoreError, ValueError):
-    """A recipe that does not exist, or a setting that is unknown or out of bounds."""
+    """A recipe that does not exist, or a setting that is unknown or out of bounds.
+
+    `setting` is its name with dots, where one is to blame.
+    """
+
+    def __init__(self, text: str, *, setting: str = "") -> None:
+        super().__init__(text)
+        self.setting = setting
 
 
 class DeviceError(RestoreError):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field
 
@@ -62,6 +62,7 @@ class Recipe(Settings):
     12.0
     """
 
+    asked: ClassVar[tuple[str, ...]] = ("noise",)
     title: Annotated[str, Field(max_length=200)] = "Denoise"
     """Name of the task, as menus show it."""
     summary: Annotated[str, Field(max_length=1000)] = ""

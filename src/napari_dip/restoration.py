@@ -32,7 +32,13 @@ MOST_DOUBTFUL = 1000  # places that a file remembers
 NOT_REACHED = History(_EMPTY, _EMPTY, 0, "not restored: the run was finished before")
 
 
-def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | None = None) -> Run:
+def restore(
+    recipe: Recipe,
+    observation: Observation,
+    *,
+    snapshot_every: int | None = None,
+    starts: Starts | None = None,
+) -> Run:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
     Channels are restored jointly, frames (T and Z) one after another or together, as the recipe says;
@@ -49,6 +55,8 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
         What was measured.
     snapshot_every : int, optional
         Steps between iterates that surely carry an image; it changes nothing in the result.
+    starts : Starts, optional
+        What the fits begin with; it keeps them, so that another run may go on where this one stopped.
 
     Yields
     ------
@@ -81,7 +89,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     histories: list[History] = []
     scenes: list[Mapping[str, Any]] = []
     rare: list[tuple[int, ...]] = []
-    means, starts = Means(recipe.compute.resolve_device()), Starts(recipe)
+    means, starts = Means(recipe.compute.resolve_device()), starts or Starts(recipe)
     zoom = (1.0, 1.0)
     finished = False
 
@@ -160,9 +168,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
                 "origin": scenes[-1]["origin"],
                 "residual": [s["residual"] for s in scenes],
             },
-            "flux_change": None
-            if recipe.operator.complex_scene
-            else _flux_change(observation, residual),
+            "flux_change": None if recipe.operator.complex_scene else flux_change(observation, residual),
             "split": scenes[-1]["split"],
             "refinement": scenes[-1]["refinement"],
             "sources": any(s["sources"] for s in scenes),
@@ -197,7 +203,7 @@ def restore(recipe: Recipe, observation: Observation, *, snapshot_every: int | N
     )
 
 
-def _flux_change(observation: Observation, residual: Floats) -> float | None:
+def flux_change(observation: Observation, residual: Floats) -> float | None:
     """By what part what the result predicts differs from the data's sum; None about a level of 0."""
     places = list(arrays.blocks(observation.y.shape))
     total = sum(float(np.nansum(observation.y[place], dtype=float)) for place in places)

@@ -69,6 +69,11 @@ class Iterate:
     image: Floats | None = None
 
     @property
+    def alone(self) -> bool:
+        """Whether this is the run's only fit."""
+        return self.frames == self.crops == self.members == 1
+
+    @property
     def done(self) -> float:
         """Part of the whole run that is done at the latest, from 0 to 1."""
         crop = self.crop + (self.member + self.step / self.steps) / self.members

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,59 @@ from napari_dip.problem import Problem
 from napari_dip.recipe import Recipe
 from napari_dip.refinement.settings import Look
 from napari_dip.result import History, Wish
-from napari_dip.solve import TICK, Solution, Tick, solve
+from napari_dip.solve import TICK, Fit, Solution, Tick
 from napari_dip.stopping import Watch
 from napari_dip.torch_import import torch
 
 
 class Starts:
-    """What the fits of one run begin with, scene after scene: seeds, and what was learnt before."""
+    """What the fits of one run begin with, scene after scene: seeds, and what was learnt before.
 
-    def __init__(self, recipe: Recipe) -> None:
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do.
+    fit : Fit, optional
+        One to run on, of the same recipe to the same scene.
+    weights : mapping of int to Weights, optional
+        What the network of each member of the ensemble begins with.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, fit: Fit | None = None, weights: Mapping[int, Weights] | None = None
+    ) -> None:
         self._recipe, self._scenes = recipe, 0
-        self.weights: dict[int, Weights] = {}
+        self._member = 0
+        self._to_run_on = fit
+        self.fit: Fit | None = None
+        """The fit that is under way, or was the last."""
+        self.weights: dict[int, Weights] = dict(weights or {})
         """The last network of each member of the ensemble, where the next begins with it."""
+
+    @property
+    def only(self) -> bool:
+        """Whether there is one fit, which can be run on."""
+        return self._scenes == self._recipe.ensemble.members == 1
+
+    def on(self) -> Starts:
+        """What a run begins with that goes on where the only fit of this one stands."""
+        return Starts(self._recipe, fit=self.fit)
+
+    def anew(self) -> Starts:
+        """What a run begins with that fits other data of the same scene, with what was learnt so far."""
+        learnt = {self._member: self.fit.prior.weights()} if self.fit else {}
+        return Starts(self._recipe, weights=self.weights | learnt)
+
+    def forget(self) -> None:
+        """Give the memory of the fit and of all weights back."""
+        self.fit = self._to_run_on = None
+        self.weights.clear()
+
+    def begin(self, member: int, begun: Callable[[], Fit]) -> Fit:
+        """The fit of a member to the next scene: the one to run on, or one that is `begun`."""
+        self._member, self.fit = member, None  # not two at a time
+        self.fit, self._to_run_on = self._to_run_on or begun(), None
+        return self.fit
 
     def seeds(self) -> list[int]:
         """Those of the next scene's fits: others, and so other codes, where the network knows a code."""
@@ -61,29 +102,33 @@ class Scene:
 
     def fits(self, starts: Starts, snapshot_every: int | None) -> Generator[Tick, Wish | None, bool]:
         """One fit after another, each with random numbers of its own; whether that shall be all."""
-        recipe, problem = self._recipe, self.problem
         for member, seed in enumerate(starts.seeds()):
-            generator = torch.Generator().manual_seed(seed)
-            watch = recipe.stopping.watch(problem, generator)
-            prior = Prior(
-                watch.fitted,
-                self._frame,
-                recipe.network,
-                recipe.code,
-                recipe.output,
-                recipe.recorruption,
-                precision=recipe.compute.resolve_precision(self._device),
-                generator=generator,
-                start=starts.weights.get(member),
-            )
-            found = yield from solve(prior, watch, recipe.solver, snapshot_every=snapshot_every)
-            starts.keep(member, prior)
-            x, finish = yield from self._second_look(found, prior, watch)
-            self.members.add(x, watch)
+            weights = starts.weights.get(member)
+            fit = starts.begin(member, lambda: self._begun(seed, weights))  # noqa: B023 - called at once
+            found = yield from fit.run(snapshot_every=snapshot_every)
+            starts.keep(member, fit.prior)
+            x, finish = yield from self._second_look(found, fit.prior, fit.watch)
+            self.members.add(x, fit.watch)
             self.histories.append(History(found.loss, found.statistic, found.chosen, found.reason))
             if finish:
                 return True
         return False
+
+    def _begun(self, seed: int, weights: Weights | None) -> Fit:
+        recipe, generator = self._recipe, torch.Generator().manual_seed(seed)
+        watch = recipe.stopping.watch(self.problem, generator)
+        prior = Prior(
+            watch.fitted,
+            self._frame,
+            recipe.network,
+            recipe.code,
+            recipe.output,
+            recipe.recorruption,
+            precision=recipe.compute.resolve_precision(self._device),
+            generator=generator,
+            start=weights,
+        )
+        return Fit(prior, watch, recipe.solver)
 
     def _second_look(
         self, found: Solution, prior: Prior, watch: Watch

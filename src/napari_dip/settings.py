@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import reprlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError
 from pydantic.fields import FieldInfo
@@ -21,6 +21,9 @@ class Settings(BaseModel):
     That sentence is the field's `description`: the tooltip, the `--set` help and the docs page all
     read it there. Unknown keys are refused: a mistyped setting must not vanish.
     """
+
+    asked: ClassVar[tuple[str, ...]] = ()
+    """The settings that everybody is asked for; the others are for who looks for them."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -38,7 +41,8 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError(_sentence(error, cls, source)) from error
+            sentence, setting = _sentence(error, cls, source)
+            raise SettingsError(sentence, setting=setting) from error
 
 
 def tagged_union(base: type[Settings], package: str | None = None) -> Any:
@@ -89,23 +93,25 @@ def _leaves(base: type[Settings]) -> Iterator[type[Settings]]:
         yield from _leaves(child)
 
 
-def _sentence(error: ValidationError, model: type[Settings], source: str) -> str:
+def _sentence(error: ValidationError, model: type[Settings], source: str) -> tuple[str, str]:
+    """What is wrong, and the name of the setting."""
     first = error.errors(include_url=False)[0]
     known = {name for name, _ in walk(model)}
     name = _without_kinds(first["loc"], known)
     match first["type"]:
         case "extra_forbidden":
-            if name in known:
-                return f"{source}: there is no setting '{name}' with the kind that is chosen"
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else "; it may be of a newer napari-dip"
-            return f"{source}: there is no setting '{name}'{hint}"
+            hint = " with the kind that is chosen" if name in known else hint
+            sentence = f"there is no setting '{name}'{hint}"
         case "union_tag_not_found" | "union_tag_invalid":
             kinds = first["ctx"].get("expected_tags", "as 'presets NAME --json' prints them")
-            return f"{source}: setting '{name}' needs a kind: {kinds}"
+            sentence = f"setting '{name}' needs a kind: {kinds}"
         case "model_type" | "model_attributes_type":
-            return f"{source}: '{name}' is a group of settings, it cannot be {_short(first['input'])}"
-    return f"{source}: setting '{name}' is {_short(first['input'])}: {first['msg'].lower()}"
+            sentence = f"'{name}' is a group of settings, it cannot be {_short(first['input'])}"
+        case _:
+            sentence = f"setting '{name}' is {_short(first['input'])}: {first['msg'].lower()}"
+    return f"{source}: {sentence}", name
 
 
 def _short(value: Any) -> str:

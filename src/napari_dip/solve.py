@@ -21,6 +21,7 @@ from napari_dip.torch_import import torch
 
 TICK = 0.05  # seconds between two ticks, at least; a step in progress is never cut
 IN_A_ROW = 50  # steps that are worse for the stars, after which they are learnt
+AGAIN = 200  # steps that a fit which is run on takes at least
 CHECK = 10  # steps between two looks at the stopping statistic, so that no step waits for the host
 
 
@@ -61,24 +62,12 @@ class Solution:
     """What the reader of the run asked for last."""
 
 
-def solve(
-    prior: Prior,
-    watch: Watch,
-    solver: Solver,
-    *,
-    snapshot_every: int | None = None,
-) -> Generator[Tick, Wish | None, Solution]:
-    """Minimise the loss of `watch.fitted` over the network's parameters.
+class Fit:
+    """The fit of a prior to a problem: it can be run, and then run on.
 
-    Adam on the mean negative log-likelihood; the result is the exponential running average of the
-    images, corrected for its start, at the step that the watch prefers, and where it sets pixels
-    apart at theirs. Yields a tick several times a second and at every multiple of `snapshot_every`,
-    then with its image.
-
-    Raises
-    ------
-    RestoreError
-        If the fit diverges before there is anything to keep.
+    Adam on the mean negative log-likelihood of `watch.fitted`; the result is the exponential running
+    average of the images, corrected for its start, at the step that the watch prefers, and where it
+    sets pixels apart at theirs.
 
     References
     ----------
@@ -87,59 +76,85 @@ def solve(
     .. [2] Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 3 (the
            correction of running averages for their start).
     """
-    problem: Problem = watch.fitted
-    optimiser = torch.optim.Adam(
-        prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
-    )
-    losses, statistics, misfits = torch.zeros((3, solver.max_steps), device=problem.y.device)
-    average = running = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
-    best = _Best(running)
-    stars = _LastAsGood(running, watch.apart) if watch.apart else None
-    reason, wish, last_tick = "", Wish(), time.monotonic()
-    step = 0
-    while not reason:
-        step += 1
-        x, asked = prior(average if step > SETTLED else None)
-        loss = asked.loss(x)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        with torch.no_grad():
-            running.lerp_(x, 1 - solver.averaging)
-            average = running / (1 - solver.averaging**step)
-            statistic = watch.statistic(average, x)
-            losses[step - 1], statistics[step - 1] = loss.detach(), statistic
-            newest = step <= SETTLED or not watch.keeps_least
-            best.offer(average, statistic, newest=newest)
-            if stars:
-                misfits[step - 1] = stars.offer(average, step)
-        if step % CHECK == 0:
-            seen = statistics[:step].cpu().numpy()
-            if not np.isfinite(seen[-1]):
-                reason = "the fit diverged, and the best image before that was taken"
-                _refuse_divergence(seen, watch)
-            else:
-                reason = watch.reason_to_stop(seen) or ""
-                if stars and not watch.reason_to_stop(misfits[:step].cpu().numpy()):
-                    reason = ""
-        if step == solver.max_steps and not reason:
-            reason = f"all {step} steps were taken"
-        snapshot = snapshot_every is not None and step % snapshot_every == 0
-        if snapshot or wish.image or time.monotonic() - last_tick >= TICK:
-            image = average if snapshot or wish.image else None
-            last_tick = time.monotonic()
-            now = (losses[step - 1].item(), statistics[step - 1].item())
-            wish = (yield Tick(step, *now, image=image)) or Wish()
-            if wish.finish and not reason:
-                reason = f"finished by hand after {step} steps"
-    course = statistics[:step].cpu().numpy()
-    _refuse_divergence(course, watch)
-    chosen = step_of_least(course) if watch.keeps_least else step
-    x = best.average
-    if stars:
-        x = torch.lerp(x, stars.average, _softened(stars.pixels))
-        reason += f" (stars and the like are from step {int(stars.step)})"
-    return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
+
+    def __init__(self, prior: Prior, watch: Watch, solver: Solver) -> None:
+        self.prior, self.watch, self._solver = prior, watch, solver
+        problem: Problem = watch.fitted
+        self._optimiser = torch.optim.Adam(
+            prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
+        )
+        self._course = torch.zeros((3, 0), device=problem.y.device)  # losses, statistics, misfits
+        self._average = self._running = torch.zeros(
+            problem.operator.scene_shape, device=problem.y.device
+        )
+        self._best = _Best(self._running)
+        self._stars = _LastAsGood(self._running, watch.apart) if watch.apart else None
+        self.step = 0
+
+    def run(self, *, snapshot_every: int | None = None) -> Generator[Tick, Wish | None, Solution]:
+        """Minimise the loss over the network's parameters, from where it stands.
+
+        Yields a tick several times a second and at every multiple of `snapshot_every`, then with its
+        image. One that is run on goes `AGAIN` steps before the watch may stop it once more, and as
+        many as the solver's most.
+
+        Raises
+        ------
+        RestoreError
+            If the fit diverges before there is anything to keep.
+        """
+        solver, watch, prior = self._solver, self.watch, self.prior
+        best, stars, running, average = self._best, self._stars, self._running, self._average
+        reason, wish, last_tick = "", Wish(), time.monotonic()
+        step, last = self.step, self.step + solver.max_steps
+        earliest = step + AGAIN if step else 0
+        more = self._course.new_zeros((3, solver.max_steps))
+        self._course = torch.cat((self._course[:, :step], more), dim=1)
+        losses, statistics, misfits = self._course
+        while not reason:
+            step += 1
+            x, asked = prior(average if step > SETTLED else None)
+            loss = asked.loss(x)
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimiser.step()
+            with torch.no_grad():
+                running.lerp_(x, 1 - solver.averaging)
+                average = running / (1 - solver.averaging**step)
+                statistic = watch.statistic(average, x)
+                losses[step - 1], statistics[step - 1] = loss.detach(), statistic
+                newest = step <= SETTLED or not watch.keeps_least
+                best.offer(average, statistic, newest=newest)
+                if stars:
+                    misfits[step - 1] = stars.offer(average, step)
+            self.step, self._average = step, average
+            if step % CHECK == 0:
+                seen = statistics[:step].cpu().numpy()
+                if not np.isfinite(seen[-1]):
+                    reason = "the fit diverged, and the best image before that was taken"
+                    _refuse_divergence(seen, watch)
+                elif step >= earliest:
+                    reason = watch.reason_to_stop(seen) or ""
+                    if stars and not watch.reason_to_stop(misfits[:step].cpu().numpy()):
+                        reason = ""
+            if step == last and not reason:
+                reason = f"all {step} steps were taken"
+            snapshot = snapshot_every is not None and step % snapshot_every == 0
+            if snapshot or wish.image or time.monotonic() - last_tick >= TICK:
+                image = average if snapshot or wish.image else None
+                last_tick = time.monotonic()
+                now = (losses[step - 1].item(), statistics[step - 1].item())
+                wish = (yield Tick(step, *now, image=image)) or Wish()
+                if wish.finish and not reason:
+                    reason = f"finished by hand after {step} steps"
+        course = statistics[:step].cpu().numpy()
+        _refuse_divergence(course, watch)
+        chosen = step_of_least(course) if watch.keeps_least else step
+        x = best.average
+        if stars:
+            x = torch.lerp(x, stars.average, _softened(stars.pixels))
+            reason += f" (stars and the like are from step {int(stars.step)})"
+        return Solution(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
 
 
 def _refuse_divergence(course: Floats, watch: Watch) -> None:

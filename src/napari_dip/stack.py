@@ -64,6 +64,18 @@ class Stack(Settings):
             If times are to be restored together that the operator combines.
         """
         times, depths = observation.y.shape[0], observation.y.shape[2]
+        for place in self.places(times, depths, joint=joint):
+            part = observation.part(*place)
+            yield place, part if joint else part.folded()
+
+    def places(self, times: int, depths: int, *, joint: bool = False) -> Iterator[Place]:
+        """The times and depths that are restored at a time, of so many.
+
+        Raises
+        ------
+        SettingsError
+            If times are to be restored together that the operator combines.
+        """
         if joint and "T" in self.together:
             raise SettingsError(
                 "stack.together names T, but the operator takes all times by itself: choose none, or Z"
@@ -71,8 +83,7 @@ class Stack(Settings):
         length = times if joint else min(self.window, times) if "T" in self.together else 1
         for when in _runs(times, length):
             for where in _runs(depths, depths if "Z" in self.together else 1):
-                part = observation.part(when, where)
-                yield (when, where), part if joint else part.folded()
+                yield when, where
 
 
 def _runs(number: int, longest: int) -> Iterator[slice]:

@@ -5,6 +5,7 @@ import pytest
 
 from napari_dip import Observation, Recipe, Wish, drain, restore
 from napari_dip.errors import DeviceError, RestoreError
+from napari_dip.scene import Starts
 
 rng = np.random.default_rng(0)
 
@@ -280,3 +281,28 @@ def test_units_that_lose_no_digit_change_nothing(quick, power):
         observation = Observation.from_array(array * np.float32(factor), axes="YX")
         images.append(drain(restore(quick, observation)).image / np.float32(factor))
     np.testing.assert_array_equal(*images)
+
+
+def test_a_run_goes_on_as_if_it_had_never_stopped(quick, noisy):
+    recipe = quick.override({"stopping.kind": "fixed", "solver.max_steps": 40})
+    observation = Observation.from_array(noisy, axes="YX")
+    first = Starts(recipe)
+    drain(restore(recipe, observation, starts=first))
+    continued = drain(restore(recipe, observation, starts=first.on()))
+    at_once = drain(restore(recipe.override({"solver.max_steps": 80}), observation))
+    assert continued.provenance["steps"] == 80
+    np.testing.assert_array_equal(continued.image, at_once.image)
+    np.testing.assert_array_equal(continued.history[0].loss, at_once.history[0].loss)
+
+
+def test_what_was_learnt_is_at_hand_when_the_data_change(quick, noisy):
+    recipe = quick.override({"stopping.kind": "fixed", "solver.max_steps": 200})
+    holes = np.zeros(noisy.shape, bool)
+    holes[10:14, 10:14] = True
+    whole, part = (Observation.from_array(noisy, axes="YX", holes=h) for h in (None, holes))
+    starts = Starts(recipe)
+    drain(restore(recipe, whole, starts=starts))
+    anew = drain(restore(recipe, part, starts=starts.anew()))
+    cold = drain(restore(recipe, part))
+    assert anew.filled.sum() == 16
+    assert anew.history[0].loss[:20].mean() < cold.history[0].loss[:20].mean()

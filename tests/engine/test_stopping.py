@@ -4,7 +4,7 @@ import torch
 
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.problem import Problem
-from napari_dip.solve import Solver, solve
+from napari_dip.solve import Fit, Solver
 from napari_dip.stopping import SETTLED, step_of_least
 from napari_dip.stopping.fission import Fission
 from napari_dip.stopping.fixed import FixedSteps
@@ -171,7 +171,7 @@ class TestPixelsOfMuchNoise:
                 return 100 + off + 0 * self.network.weight.sum(), problem
 
         watch = Fission().watch(problem, torch.Generator().manual_seed(0))
-        run = solve(Scripted(), watch, Solver(averaging=0))
+        run = Fit(Scripted(), watch, Solver(averaging=0)).run()
         try:
             while True:
                 next(run)

@@ -56,11 +56,11 @@ from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari_dip.plugin.dock import DenoiseDock
 dock = DenoiseDock(ViewerModel())
-choice = dock.form.advanced.entry("operator.kind")
+choice = dock.form.entry("operator.kind")
 assert "mirror" in choice.choices, choice.choices
 choice.value = "mirror"
-assert "returns" in dock.form.advanced.entry("operator.tint").tooltip
-assert dock.form.rows.isRowVisible(dock.extras["glass"])
+assert "returns" in dock.form.entry("operator.tint").tooltip
+assert dock.form.rows.isRowVisible(dock.inputs.extras["glass"])
 assert dock.form.recipe().operator.tint == 0.5
 """
 

@@ -23,6 +23,15 @@ def viewer(make_napari_viewer_proxy, request):
 
 
 @pytest.fixture(autouse=True)
+def presets_folder(tmp_path, monkeypatch):
+    """Where presets are kept: never the person's own folder."""
+    from napari_dip.plugin import remembered
+
+    monkeypatch.setattr(remembered, "_folder", lambda: tmp_path / "presets")
+    return tmp_path / "presets"
+
+
+@pytest.fixture(autouse=True)
 def no_worker_left():
     """No run may outlive its test."""
     yield
@@ -95,7 +104,7 @@ def quick_dock(viewer):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
         changes = {"network.channels": 8, "network.depth": 2}
         for setting, value in {**changes, "stopping.kind": "fixed", "solver.max_steps": 4}.items():
-            dock.form.advanced.entry(setting).value = value
+            dock.form.entry(setting).value = value
         return dock
 
     return opened

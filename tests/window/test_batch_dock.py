@@ -15,9 +15,9 @@ from napari_dip.samples import star_field
 def dock(viewer):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Batch")
     for setting, value in QUICK.items():
-        dock.form.advanced.entry(f"network.{setting}").value = value
-    dock.form.advanced.entry("stopping.kind").value = "fixed"
-    dock.form.advanced.entry("solver.max_steps").value = 20
+        dock.form.entry(f"network.{setting}").value = value
+    dock.form.entry("stopping.kind").value = "fixed"
+    dock.form.entry("solver.max_steps").value = 20
     return dock
 
 
@@ -46,7 +46,7 @@ def test_a_folder_is_restored_and_again_skipped(viewer, dock, night, tmp_path, q
     dock.target.line_edit.value = str(tmp_path / "out")
     for state in ("restored", "skipped"):
         click(dock.start_button, qtbot)
-        assert not dock.form.common.enabled
+        assert not dock.form.level.isEnabled()
         qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
         assert column(dock, 0) == ["broken.fits", "frame0.fits", "frame1.fits", "frame2.fits"]
         assert column(dock, 1) == ["failed", state, state, state]
@@ -63,7 +63,7 @@ def test_stop_leaves_what_is_done_and_start_goes_on(dock, night, tmp_path, qtbot
     dock.folder.line_edit.value, dock.target.line_edit.value = str(night), str(tmp_path / "out")
     click(dock.start_button, qtbot)
     qtbot.waitUntil(lambda: "restored" in column(dock, 1), timeout=60_000)
-    dock.form.advanced.entry("solver.max_steps")
+    dock.form.entry("solver.max_steps")
     click(dock.stop_button, qtbot)
     qtbot.waitUntil(lambda: ended(dock), timeout=10_000)
     assert "Start goes on" in dock.status.text()
@@ -95,7 +95,7 @@ def test_the_frames_of_a_layer_become_files(viewer, dock, tmp_path, qtbot):
 
 
 def test_a_closed_dock_ends_its_batch(viewer, dock, night, tmp_path, qtbot):
-    dock.form.advanced.entry("solver.max_steps").value = 1_000_000
+    dock.form.entry("solver.max_steps").value = 1_000_000
     dock.folder.line_edit.value, dock.target.line_edit.value = str(night), str(tmp_path / "out")
     click(dock.start_button, qtbot)
     qtbot.waitUntil(lambda: "running" in column(dock, 1), timeout=60_000)

@@ -43,13 +43,13 @@ def test_k_space_becomes_magnitudes_and_phases(viewer, dock, qtbot, heart):
 def test_coil_maps_of_the_same_file_are_chosen_and_used(viewer, dock, qtbot, heart):
     maps = kspace_image(heart.maps, "", 1)
     run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0), maps)
-    assert dock.form.rows.isRowVisible(dock.extras["coils"])
-    assert (dock.image.layer().name, dock.extras["coils"].layer().name) == (
+    assert dock.form.rows.isRowVisible(dock.inputs.extras["coils"])
+    assert (dock.inputs.image.layer().name, dock.inputs.extras["coils"].layer().name) == (
         "heart kspace",
         "heart coils",
     )
     first = next(x for x in viewer.layers if x.name.endswith("restored")).data
-    dock.extras["coils"].choose(None)
+    dock.inputs.extras["coils"].choose(None)
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     second = [x for x in viewer.layers if "restored" in x.name][-1].data
@@ -63,7 +63,7 @@ def test_the_sample_s_k_space_is_chosen(viewer, first):
     viewer.open_sample("napari-dip", "cine")
     if first == "sample":
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
-    chosen = dock.image, dock.holes, dock.extras["coils"]
+    chosen = dock.inputs.image, dock.inputs.holes, dock.inputs.extras["coils"]
     assert [picker.layer().name for picker in chosen] == [
         "heart kspace",
         "heart kspace - holes",

@@ -20,7 +20,7 @@ def opened(viewer, tmp_path, quick_dock):
 
 def finished(dock, qtbot):
     with qtbot.waitSignal(dock.session.finished, timeout=60_000) as found:
-        dock.run_button.click()
+        dock.panel.run_button.click()
     return found.args[0]
 
 
@@ -38,7 +38,7 @@ def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
 
 
 def test_with_painted_holes_it_is_for_the_console(opened, qtbot, viewer):
-    opened.holes.layer().data[20:24, 30:40] = 1
+    opened.inputs.holes.layer().data[20:24, 30:40] = 1
     opened.keep.copy_button.click()
     text = QApplication.clipboard().text()
     assert "console" in text

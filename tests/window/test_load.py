@@ -54,11 +54,11 @@ def test_two_viewers_restore_at_the_same_time(make_napari_viewer, qtbot):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
         changes = {"network.channels": 8, "network.depth": 2}
         for setting, value in {**changes, "stopping.kind": "fixed", "solver.max_steps": 200}.items():
-            dock.form.advanced.entry(setting).value = value
+            dock.form.entry(setting).value = value
         docks.append((viewer, dock))
     signals = [dock.session.finished for _, dock in docks]
     for _, dock in docks:
-        dock.run_button.click()
+        dock.panel.run_button.click()
     with qtbot.waitSignals(signals, timeout=60_000):
         pass
     for number, (viewer, dock) in enumerate(docks):
@@ -80,10 +80,10 @@ def test_the_dock_tells_of_a_part_that_cannot_be_read(viewer, quick_dock):
     viewer.add_image(data, contrast_limits=(0, 200), name="a", cache=False)
     dock = quick_dock("Denoise")
     gone.append(True)
-    dock.run_button.click()
+    dock.panel.run_button.click()
     assert "the disk is gone" in dock.status.text()
     assert dock.session.state == State.IDLE
-    assert dock.run_button.isEnabled()
+    assert dock.panel.run_button.isEnabled()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 from napari_dip import Recipe
 from napari_dip.errors import ObservationError
 from napari_dip.plugin.layers import axes_of
-from napari_dip.plugin.session import Session, State
+from napari_dip.plugin.result_layers import ResultLayers
+from napari_dip.plugin.session import State
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, 
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(Session, "_add_aside", fail)
+    monkeypatch.setattr(ResultLayers, "_add_aside", fail)
     session.run(recipe, model.add_image(noisy, name="a"))
     assert session.state == State.IDLE
     assert session.sentences[-1][1]

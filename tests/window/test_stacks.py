@@ -14,11 +14,11 @@ def dock(quick_dock):
 
 
 def asked(dock):
-    return {t: dock.form.rows.isRowVisible(q) for t, q in dock.axes.questions.items()}
+    return {t: dock.form.rows.isRowVisible(q) for t, q in dock.inputs.axes.questions.items()}
 
 
 def answer(dock, letter, together):
-    question = dock.axes.questions[letter]
+    question = dock.inputs.axes.questions[letter]
     question.setCurrentIndex(question.findData(together))
 
 
@@ -27,14 +27,14 @@ def stack(*shape):
 
 
 def test_each_axis_is_named_and_asked_for(viewer, dock):
-    assert not dock.form.rows.isRowVisible(dock.axes.line)
+    assert not dock.form.rows.isRowVisible(dock.inputs.axes.line)
     viewer.add_image(stack(3, 2, 4, 32, 40), axis_labels=("t", "c", "z", "y", "x"))
-    assert dock.axes.line.text() == "TCZYX"
-    assert dock.axes.words.text() == "3 times, 2 channels, 4 depths, 40 x 32 pixels"
+    assert dock.inputs.axes.line.text() == "TCZYX"
+    assert dock.inputs.axes.words.text() == "3 times, 2 channels, 4 depths, 40 x 32 pixels"
     assert asked(dock) == {"T": True, "Z": True}
     viewer.add_image(stack(32, 40), name="flat")
-    dock.image.choose(viewer.layers["flat"])
-    assert (dock.axes.line.text(), asked(dock)) == ("YX", {"T": False, "Z": False})
+    dock.inputs.image.choose(viewer.layers["flat"])
+    assert (dock.inputs.axes.line.text(), asked(dock)) == ("YX", {"T": False, "Z": False})
 
 
 def test_an_answer_is_the_recipe_s_and_a_task_s_answer_is_shown(viewer, dock):
@@ -43,9 +43,9 @@ def test_an_answer_is_the_recipe_s_and_a_task_s_answer_is_shown(viewer, dock):
         answer(dock, letter, together=True)
         assert dock.form.recipe().stack.together == together
     dock.form.task.setCurrentIndex(dock.form.task.findText("Denoise a time series"))
-    assert [q.currentData() for q in dock.axes.questions.values()] == [True, False]
-    dock.form.advanced.entry("stack.together").value = "Z"
-    assert [q.currentData() for q in dock.axes.questions.values()] == [False, True]
+    assert [q.currentData() for q in dock.inputs.axes.questions.values()] == [True, False]
+    dock.form.entry("stack.together").value = "Z"
+    assert [q.currentData() for q in dock.inputs.axes.questions.values()] == [False, True]
 
 
 def test_exposures_that_are_combined_are_no_series(viewer, dock):
@@ -57,11 +57,13 @@ def test_exposures_that_are_combined_are_no_series(viewer, dock):
 
 def test_axes_that_the_person_corrects_are_those_of_the_result(viewer, dock, qtbot):
     layer = viewer.add_image(stack(3, 32, 40), axis_labels=("t", "y", "x"), name="a")
-    dock.axes.line.setText("tt")
-    assert dock.axes.words.text() == "Name each of its 3 axes once: T, C, Z, Y, X."
+    dock.inputs.axes.line.setText("tt")
+    assert (
+        dock.inputs.axes.words.text() == "Under Advanced, name each of its 3 axes once: T, C, Z, Y, X."
+    )
     dock.run()
     assert "name 2 axes but the array has 3" in dock.status.text()
-    dock.axes.line.setText("zyx")
+    dock.inputs.axes.line.setText("zyx")
     assert asked(dock) == {"T": False, "Z": True}
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
@@ -72,8 +74,8 @@ def test_axes_that_the_person_corrects_are_those_of_the_result(viewer, dock, qtb
 
 def test_colours_are_no_axis_to_name(viewer, dock):
     viewer.add_image(np.zeros((32, 40, 3), np.uint8), rgb=True)
-    assert (dock.axes.line.text(), dock.axes.axes) == ("YX", "YXC")
-    assert dock.axes.words.text() == "3 channels, 40 x 32 pixels"
+    assert (dock.inputs.axes.line.text(), dock.inputs.axes.axes) == ("YX", "YXC")
+    assert dock.inputs.axes.words.text() == "3 channels, 40 x 32 pixels"
 
 
 @pytest.mark.parametrize("together", ["none", "T", "TZ"])
@@ -87,8 +89,8 @@ def test_a_hyperstack_goes_through_the_dock_to_a_file_with_all_it_had(
     about |= {f"PhysicalSize{a}Unit": "µm" for a in sizes}
     tifffile.imwrite(source, stack(2, 3, 2, 32, 48), metadata=about)
     (layer,) = viewer.open(source, plugin="napari-dip")
-    assert dock.axes.words.text() == "2 times, 3 depths, 2 channels, 48 x 32 pixels"
-    dock.form.advanced.entry("stack.together").value = together
+    assert dock.inputs.axes.words.text() == "2 times, 3 depths, 2 channels, 48 x 32 pixels"
+    dock.form.entry("stack.together").value = together
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=120_000)
     restored = viewer.layers[f"{layer.name} - restored"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -38,7 +38,8 @@ class _Counts(NoiseSettings):
         if gain is None:
             raise SettingsError(
                 f"{self.kind} noise needs the gain, and {frame.header.path or 'the image'} does not"
-                " say it: give noise.gain in electrons per data unit (1 for photon counts)"
+                " say it: give noise.gain in electrons per data unit (1 for photon counts)",
+                setting="noise.gain",
             )
         offset = self.offset if self.offset is not None else sensor.offset or 0.0
         read_noise = self._read_noise(sensor)
@@ -77,6 +78,7 @@ class _Counts(NoiseSettings):
 class Poisson(_Counts):
     """Photon noise alone: counting detectors, electron-multiplying cameras, confocal microscopes."""
 
+    asked: ClassVar[tuple[str, ...]] = ("gain",)
     kind: Literal["poisson"] = "poisson"
 
     def _counted(self, frame: Observation, gain: float, offset: float) -> bool:
@@ -87,6 +89,7 @@ class Poisson(_Counts):
 class PoissonGaussian(_Counts):
     """Photon noise and the noise of reading: CCD and CMOS detectors."""
 
+    asked: ClassVar[tuple[str, ...]] = ("gain", "read_noise")
     kind: Literal["poisson-gaussian"] = "poisson-gaussian"
     read_noise: Annotated[float, Field(ge=0)] | None = None
     """Standard deviation of reading one pixel; automatic: the header's, else 0. [electron]"""

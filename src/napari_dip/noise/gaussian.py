@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,7 @@ class Gaussian(NoiseSettings):
     brightest stars of a frame would own the loss. Faint pixels do not feel it.
     """
 
+    asked: ClassVar[tuple[str, ...]] = ("sigma",)
     kind: Literal["gaussian"] = "gaussian"
     sigma: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the noise; automatic: the error layer's, else estimated from the

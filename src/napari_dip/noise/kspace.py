@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,7 @@ class KSpace(NoiseSettings):
     measured where the signal is least, far from the middle.
     """
 
+    asked: ClassVar[tuple[str, ...]] = ("sigma",)
     kind: Literal["k-space"] = "k-space"
     sigma: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the noise in each part; automatic: measured, coil by coil. [data units]"""

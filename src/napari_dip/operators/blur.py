@@ -20,6 +20,7 @@ class Blur(OperatorSettings):
     the frame; the result shows the frame. So nothing wraps around and no edge is made up.
     """
 
+    asked: ClassVar[tuple[str, ...]] = ("fwhm",)
     kind: Literal["blur"] = "blur"
     extras: ClassVar[tuple[str, ...]] = ("psf",)
     psf: Literal["auto", "gaussian", "moffat", "airy"] = "auto"

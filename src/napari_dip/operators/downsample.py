@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,7 @@ class Downsample(OperatorSettings):
     .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (6).
     """
 
+    asked: ClassVar[tuple[str, ...]] = ("factor",)
     kind: Literal["downsample"] = "downsample"
     factor: Factor = 4.0
     """Pixels of the result in one of the image, along Y and X. [pixel]"""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_dip.errors import RestoreError
 from napari_dip.io import read
-from napari_dip.plugin.layers import KEY, axes_of, observation_of
+from napari_dip.plugin.layers import KEY, axes_of
+from napari_dip.plugin.observing import observation_of
 from napari_dip.recipe import LEVELS, Recipe, presets
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _from_layers(
     else:
         function, arguments = "observation_of", [called(layer), f"axes={axes!r}", *given]
     return (
-        f"from napari_dip.plugin.layers import {function}\n"
+        f"from napari_dip.plugin.observing import {function}\n"
         f"observation = {function}({', '.join(arguments)})\n"
     )
 

@@ -26,6 +26,7 @@ class AxesRows:
     def __init__(self) -> None:
         self._layer: Image | None = None
         self._rows: QFormLayout | None = None
+        self._details: QFormLayout | None = None
         self._combined = ""
         self.line, self.words = QLineEdit(), QLabel()
         self.line.setToolTip(
@@ -45,10 +46,10 @@ class AxesRows:
             question.currentIndexChanged.connect(lambda _: self.changed.emit())
         self.line.textChanged.connect(lambda _: self._update())
 
-    def add_to(self, rows: QFormLayout) -> None:
-        """Lay them out below what is in `rows`."""
-        self._rows = rows
-        rows.addRow("Axes", self.line)
+    def add_to(self, rows: QFormLayout, details: QFormLayout) -> None:
+        """Lay out the words and the questions below what is in `rows`, the letters in `details`."""
+        self._rows, self._details = rows, details
+        details.addRow("Axes", self.line)
         rows.addRow("", self.words)
         for letter, question in self.questions.items():
             rows.addRow(WORDS[letter].capitalize(), question)
@@ -82,29 +83,30 @@ class AxesRows:
         self._show_questions()
 
     def _update(self) -> None:
-        sizes = self._sizes()
+        sizes = self.sizes
         counts = [f"{n} {WORDS[letter]}" for letter, n in sizes.items() if letter in WORDS]
         if sizes:
             words = ", ".join([*counts, f"{sizes['X']} x {sizes['Y']} pixels"])
         elif self._layer is None:
             words = ""
         else:
-            words = f"Name each of its {self._layer.ndim} axes once: T, C, Z, Y, X."
+            words = f"Under Advanced, name each of its {self._layer.ndim} axes once: T, C, Z, Y, X."
         self.words.setText(words)
-        if self._rows is not None:
-            self._rows.setRowVisible(self.line, self._layer is not None)
+        if self._rows is not None and self._details is not None:
+            self._details.setRowVisible(self.line, self._layer is not None)
             self._rows.setRowVisible(self.words, bool(words))
         self._show_questions()
         self.changed.emit()
 
     def _show_questions(self) -> None:
-        sizes = self._sizes()
+        sizes = self.sizes
         for letter, question in self.questions.items():
             if self._rows is not None:
                 asked = sizes.get(letter, 1) > 1 and letter not in self._combined
                 self._rows.setRowVisible(question, asked)
 
-    def _sizes(self) -> dict[str, int]:
+    @property
+    def sizes(self) -> dict[str, int]:
         """How long each axis is, in the layer's order; empty where the letters cannot be."""
         if self._layer is None:
             return {}

@@ -37,7 +37,8 @@ from napari_dip.errors import ReadError, RestoreError
 from napari_dip.io import first_image
 from napari_dip.plugin.form import ACRONYMS
 from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import companions_of, write_frames
+from napari_dip.plugin.layers import companions_of
+from napari_dip.plugin.observing import write_frames
 from napari_dip.plugin.recipe_form import RecipeForm
 from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
 from napari_dip.recipe import Recipe, every_extra
@@ -94,6 +95,7 @@ class BatchDock(ScrollingDock):
         self.table = QTableWidget(0, len(COLUMNS))
         self.say(RESTING)
         self._lay_out()
+        self.form.lay_out()
         self.start_button.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.let_go)
         self.table.itemDoubleClicked.connect(self._open)
@@ -181,10 +183,11 @@ class BatchDock(ScrollingDock):
         column = QVBoxLayout(body)
         column.setSpacing(4)
         column.addWidget(self.form)
+        column.addWidget(self.form.fold)
         column.addLayout(buttons)
         for part in (self.bar, self.status, self.table):
             column.addWidget(part)
-        column.addStretch()
+        column.addStretch(1)
         self.setWidget(body)
         calm(body)
 

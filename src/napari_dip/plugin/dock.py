@@ -8,42 +8,33 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.utils import progress
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import (
-    QApplication,
-    QGridLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
-from napari_dip.errors import ObservationError, RestoreError
-from napari_dip.plugin.axes_rows import AxesRows
-from napari_dip.plugin.flags_list import FlagsList
-from napari_dip.plugin.form import ACRONYMS
+from napari_dip.errors import RestoreError
+from napari_dip.outlook import usual_steps
+from napari_dip.plugin import remembered
+from napari_dip.plugin.after_panel import AfterPanel
+from napari_dip.plugin.forecast import Forecast, Told
+from napari_dip.plugin.inputs import Inputs
 from napari_dip.plugin.keep_row import KeepRow
-from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import companions_of, holes_with_flag, is_companion
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.recipe_form import RecipeForm, spare_threads
+from napari_dip.plugin.run_panel import RunPanel, cost_told, progress_told
 from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
 from napari_dip.plugin.session import Session, State
-from napari_dip.recipe import Recipe, every_extra
+from napari_dip.recipe import Recipe
 from napari_dip.result import Iterate
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Layer
 
-PREVIEW_SECONDS = 0.1  # ten frames a second at the most
 DRAWING_SHARE = 8  # for each second of drawing, seconds without
 SLOW_DRAWING = 0.03  # seconds; a window without a graphics card takes three times as long
-RESTING = "Choose an image and press Run."
+RESTING = "Press Run: it stops by itself, and your image is not changed."
 
 
 class RestoreDock(ScrollingDock):
@@ -56,32 +47,25 @@ class RestoreDock(ScrollingDock):
         self.session = Session(viewer)
         self._activity: Any = None
         self._quiet_until = self._next_preview = 0.0
+        self._usual, self._device = 0, "cpu"
         self.plot = CoursePlot(get_theme(viewer.theme))
         super().__init__()
 
         self.form = RecipeForm(self.preset)
-        self.image = LayerPicker(viewer, Image)
-        self.axes = AxesRows()
-        self.holes = LayerPicker(viewer, Labels, none="none painted")
-        self.flags = FlagsList()
-        self.sigma = LayerPicker(viewer, Image, none="the same everywhere")
-        self.extras = {name: LayerPicker(viewer, Image, none="none") for name in every_extra()}
-        self.run_button = QPushButton("Run")
-        self.pause_button = QPushButton("Pause")
-        self.finish_button = QPushButton("Finish and keep")
-        self.cancel_button = QPushButton("Cancel")
-        self.keep = KeepRow(self._asked, lambda: (self.form.recipe(), str(self.form.task.currentData())))
-        self.bar = QProgressBar()
-
+        self.inputs = Inputs(viewer, self.form)
+        self.form.lay_out()
+        self.forecast = Forecast()
+        self.panel, self.after = RunPanel(), AfterPanel(self.session)
+        self.keep = KeepRow(self._asked, lambda: (self.form.recipe(), self.form.title))
         self.say(RESTING)
         self._lay_out()
-        self._choose_companions()
         self._connect()
         self._ask_what_is_needed()
         self._show_state(State.IDLE)
 
     def let_go(self) -> None:
         """Cancel what runs."""
+        self.forecast.close()
         self.session.cancel()
         self._close_activity()
 
@@ -95,180 +79,138 @@ class RestoreDock(ScrollingDock):
         """Called by napari when layers come, go, move or change their names."""
         if self.session.closed:
             return
-        self.image.refresh()
-        self.holes.refresh(newcomer=self._companion("holes"))
-        self.sigma.refresh(newcomer=self._companion("noise"))
-        for name, picker in self.extras.items():
-            picker.refresh(newcomer=self._companion(name))
-        self._show_flags()
+        self.inputs.refresh()
         self._show_state(self.session.state)
 
     def run(self) -> None:
         """Begin, or say in one sentence why not."""
-        if self.image.layer() is None:
+        if self.inputs.layer is None:
             return
         self.plot.clear_course()
         self.say("Starting ...")
         self.window().destroyed.connect(_closing(self.session))
+        self.forecast.forget()
         try:
             recipe, layer, inputs = self._asked()
+            self._usual = usual_steps(recipe)
+            self._device = recipe.compute.resolve_device().type
             self.session.run(recipe, layer, **inputs)
+            remembered.save(remembered.LAST, self.form.recipe())
         except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
             self.say(str(error) or "the memory is full: restore a smaller crop", error=True)
+        else:
+            self.form.list_tasks()
 
     def _asked(self) -> tuple[Recipe, Image, dict[str, Any]]:
         """What a run would be given."""
-        layer, recipe = self.image.layer(), self.form.recipe(threads=spare_threads())
-        extras = {n: p.layer() for n, p in self.extras.items() if n in recipe.extras and p.layer()}
-        inputs = {
-            "axes": self.axes.axes,
-            "frames": self._more_frames(recipe, layer),
-            "holes": self.holes.layer(),
-            "sigma": self.sigma.layer(),
-            "extras": extras,
-        }
-        return recipe, layer, inputs
-
-    def _more_frames(self, recipe: Recipe, layer: Image) -> list[Image]:
-        """The other selected images, where the recipe combines exposures and `layer` is only one."""
-        if recipe.operator.result_axes("T") or "T" in self.axes.axes:
-            return []
-        chosen = [
-            other
-            for other in self._viewer.layers
-            if isinstance(other, Image)
-            and other in self._viewer.layers.selection
-            and not is_companion(other)
-        ]
-        if layer not in chosen or len(chosen) == 1:
-            raise ObservationError(
-                f"'{layer.name}' is one exposure: select the layers of the others too (Ctrl-click in the"
-                " layer list), or choose a layer with a time axis"
-            )
-        return [other for other in chosen if other != layer]
+        recipe = self.form.recipe(threads=spare_threads())
+        return recipe, self.inputs.image.layer(), self.inputs.asked(recipe)
 
     def _ask_what_is_needed(self) -> None:
-        """Show the questions that the recipe raises, as it answers them."""
-        try:
-            recipe = self.form.recipe()
-        except RestoreError:  # an entry that is being typed
+        """Show the questions that the recipe raises, and what it would cost."""
+        recipe = self.form.check()
+        if recipe is None:  # an entry that is being typed
+            self._show_told(Told())
             return
-        for name, picker in self.extras.items():
-            self.form.rows.setRowVisible(picker, name in recipe.extras)
-        self.axes.show(recipe.stack.together, combined="T" if recipe.operator.joint else "")
+        self.inputs.show(recipe)
+        self._foresee()
+
+    def _foresee(self) -> None:
+        """Have it found out what is known of the run before it begins."""
+        for role in self.inputs.roles:
+            self.inputs.remark(role)
+        recipe, layer = self.form.check(threads=spare_threads()), self.inputs.layer
+        if recipe is None or layer is None or self.session.state != State.IDLE:
+            self.forecast.forget()
+            self._show_told(Told())
+            return
+        try:
+            inputs = self.inputs.asked(recipe)
+        except RestoreError as error:
+            self.forecast.forget()
+            self._show_told(Told(wrong={"image": str(error)}))
+            return
+        self.forecast.ask(recipe, layer, self.inputs.axes.sizes, inputs)
+
+    def _show_told(self, told: Told) -> None:
+        """The noise, the cost, and what is wrong, each where it belongs."""
+        outlook = told.outlook
+        suggested = self.form.suggest("noise.sigma", f"{outlook.sigma:.4g}" if outlook else "")
+        if outlook is None or (suggested and outlook.origin == "estimated"):
+            self.form.noise.setText("")  # the entry says it all
+        else:
+            self.form.noise.setText(f"{outlook.sigma:.4g}: {outlook.origin}.")
+        self.form.cost.setText(cost_told(outlook) if outlook else "")
+        for where, sentence in told.wrong.items():
+            if where in self.inputs.roles:
+                self.inputs.remark(where, sentence)
+            elif not self.form.blame(where, sentence):
+                self.inputs.remark("image", sentence)
+        self.form.show_notes()
 
     def _follow_form(self) -> None:
         self._ask_what_is_needed()
         self._show_state(self.session.state)
 
-    def _follow_axes(self) -> None:
-        together = self.form.advanced.entry("stack.together")
-        if together.value != self.axes.together:  # type: ignore[attr-defined]
-            together.value = self.axes.together  # type: ignore[attr-defined]
-
     def _on_refused(self, sentence: str) -> None:
         self.say(sentence, error=True)
 
-    def _choose_companions(self) -> None:
-        """With an image, its axes, and what else its file brought along, or none."""
-        self.axes.ask(self.image.layer())
-        for role, picker in {"holes": self.holes, "noise": self.sigma, **self.extras}.items():
-            picker.refresh()
-            picker.choose(self._companion(role))
-        self._show_flags()
-
-    def _show_flags(self) -> None:
-        self.flags.show_flags(self._companion("quality"))
-        self.form.rows.setRowVisible(self.flags, self.flags.quality is not None)
-
-    def _tick_flag(self, flag: int, hole: bool) -> None:  # noqa: FBT001 - a signal's signature
-        """Take the pixels of a quality flag for holes, or no longer."""
-        quality, image, holes = self._companion("quality"), self.image.layer(), self.holes.layer()
-        if quality is None:
-            return
-        pixels = holes_with_flag(quality, image, holes, flag, hole=hole)
-        if holes is not None:
-            holes.data = pixels
-            return
-        options = {"scale": image.scale, "translate": image.translate, "units": image.units}
-        added = self._viewer.add_labels(pixels, name=f"{image.name} - holes", opacity=0.5, **options)
-        self._viewer.layers.selection.active = image
-        self.holes.refresh()
-        self.holes.choose(added)
-
-    def _companion(self, role: str) -> Layer | None:
-        layer = self.image.layer()
-        return None if layer is None else companions_of(layer, self._viewer.layers, role)
+    def _on_measured(self, sigma: float) -> None:
+        """Take the noise of a region, where the form asks for one number."""
+        try:
+            self.form.entry("noise.sigma").value = f"{sigma:.4g}"
+        except KeyError:
+            self.say(f"The noise there is {sigma:.4g}; it is used where Noise is 'gaussian'.")
 
     def _pause_or_resume(self) -> None:
         if self.session.state == State.PAUSED:
-            self.session.resume()
+            self.session.resume(self.inputs.holes.layer())
         else:
             self.session.pause()
 
     def _lay_out(self) -> None:
-        layers = self.form.rows
-        layers.addRow("Image", self.image)
-        self.axes.add_to(layers)
-        layers.addRow("Holes", self.holes)
-        layers.addRow("Bad flags", self.flags)
-        layers.addRow("Noise map", self.sigma)
-        for name, picker in self.extras.items():
-            layers.addRow(name.upper() if name in ACRONYMS else name.capitalize(), picker)
-        self.image.setToolTip("The image to restore. It is never changed.")
-        self.holes.setToolTip("A Labels layer: whatever is painted is missing. NaN is missing anyway.")
-        self.sigma.setToolTip("An image of the noise's standard deviation. [data units]")
-        buttons = QGridLayout()
-        for place, button in enumerate(self._buttons()):
-            buttons.addWidget(button, place // 2, place % 2)
-        self.bar.setRange(0, 1000)
-        self.bar.setTextVisible(False)
-
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
-        column.addWidget(self.form)
-        column.addLayout(buttons)
-        for part in (self.bar, self.status, self.plot, self.keep):
+        for part in (self.form, self.form.fold, self.panel, self.status, self.after, self.plot):
             column.addWidget(part)
-        column.addStretch()
+        self.form.details.addRow(self.keep)
+        column.addStretch(1)
         self.setWidget(body)
         calm(body)
 
     def _connect(self) -> None:
         self.form.changed.connect(self._follow_form)
-        self.axes.changed.connect(self._follow_axes)
         self.form.refused.connect(self._on_refused)
-        self.flags.ticked.connect(self._tick_flag)
-        self.image.currentIndexChanged.connect(self._choose_companions)
-        self.run_button.clicked.connect(self.run)
-        self.pause_button.clicked.connect(self._pause_or_resume)
-        self.finish_button.clicked.connect(self.session.finish)
-        self.cancel_button.clicked.connect(self.session.cancel)
+        self.inputs.changed.connect(self._foresee)
+        self.inputs.said.connect(self._on_said)
+        self.inputs.measured.connect(self._on_measured)
+        self.forecast.told.connect(self._show_told)
+        self.panel.run_button.clicked.connect(self.run)
+        self.panel.paused.connect(self._pause_or_resume)
+        self.panel.finish_button.clicked.connect(self.session.finish)
+        self.panel.cancel_button.clicked.connect(self.session.cancel)
+        self.after.said.connect(self._on_said)
+        self.after.picked.connect(self.plot.mark)
         self.keep.said.connect(self._on_said)
+        self.keep.kept.connect(self.form.list_tasks)
         self.session.changed.connect(self._show_state)
         self.session.advanced.connect(self._show_progress)
         self.session.said.connect(self._on_said)
-        QApplication.instance().aboutToQuit.connect(_closing(self.session))
         self.session.finished.connect(self.plot.show_result)
-
-    def _buttons(self) -> tuple[QPushButton, ...]:
-        return (self.run_button, self.pause_button, self.finish_button, self.cancel_button)
+        QApplication.instance().aboutToQuit.connect(_closing(self.session))
 
     def _show_state(self, state: State) -> None:
-        idle = state == State.IDLE
-        active = state in (State.RUNNING, State.PAUSED)
-        self.run_button.setEnabled(idle and self.image.layer() is not None)
-        self.keep.copy_button.setEnabled(self.image.layer() is not None)
-        self.pause_button.setEnabled(active)
-        self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
-        self.finish_button.setEnabled(active)
-        self.cancel_button.setEnabled(active or state == State.FINISHING)
+        idle, layer = state == State.IDLE, self.inputs.layer
+        self.panel.show_state(state, ready=layer is not None)
+        self.keep.copy_button.setEnabled(layer is not None)
         self.form.enable(on=idle)
+        self.inputs.enable(on=idle, holes=state == State.PAUSED)
+        self.after.refresh()
+        self.plot.setVisible(not idle or self.session.shown is not None)
         if idle:
-            self.bar.setValue(0)
             self._close_activity()
-            if self.image.layer() is None:
+            if layer is None:
                 self.say("Open an image first: drop a file here, or File > Open Sample.")
             elif self.status.text().startswith("Open an image"):
                 self.say(RESTING)
@@ -276,6 +218,8 @@ class RestoreDock(ScrollingDock):
             self._next_preview = self._quiet_until = 0.0
             if self._activity is None:
                 self._activity = progress(total=1000, desc=self.form.title)
+        elif state == State.PAUSED:
+            self.say("Paused. Paint more holes if there are any, then Resume.")
         else:
             self.say(f"{state} ...")
 
@@ -287,20 +231,11 @@ class RestoreDock(ScrollingDock):
         if iterate.image is None and begun < self._quiet_until:
             return
         self.plot.add(iterate)
-        done = int(1000 * iterate.done)
-        self.bar.setValue(done)
+        done = int(1000 * min(iterate.step / max(self._usual, 1), 1)) if iterate.alone else 0
+        done = max(done, int(1000 * iterate.done))
+        self.panel.bar.setValue(done)
         if self.session.state == State.RUNNING:
-            counts = (
-                ("frame", iterate.frame, iterate.frames),
-                ("crop", iterate.crop, iterate.crops),
-                ("fit", iterate.member, iterate.members),
-            )
-            where = "".join(f"{what} {at + 1} of {n}, " for what, at, n in counts if n > 1)
-            remark = f" ({iterate.remark})" if iterate.remark else ""
-            self.say(
-                f"Running: {where}step {iterate.step}, {iterate.seconds:.0f} s; stops by itself,"
-                f" at step {iterate.steps} at the latest{remark}."
-            )
+            self.say(progress_told(iterate, self._usual, self._device))
         # napari's progress bar runs the event loop, which may call us again: never from inside.
         activity, self._activity = self._activity, None
         if activity is not None:
@@ -315,7 +250,8 @@ class RestoreDock(ScrollingDock):
         drawing = now - begun
         if drawing > SLOW_DRAWING:
             self._calm_napari()
-        self._quiet_until = now + max(PREVIEW_SECONDS, DRAWING_SHARE * drawing)
+        rest = 1 / remembered.preferences().watching.preview_rate
+        self._quiet_until = now + max(rest, DRAWING_SHARE * drawing)
         if iterate.image is not None or math.isfinite(self._next_preview):
             self._next_preview = self._quiet_until
 
@@ -327,6 +263,7 @@ class RestoreDock(ScrollingDock):
 
     def _on_said(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
         self.say(sentence, error=error)
+        self.after.refresh()
 
     def _close_activity(self) -> None:
         activity, self._activity = self._activity, None

@@ -1,15 +1,17 @@
-"""Forms made from settings: a widget for each field, its tooltip and bounds read from the type."""
+"""Entries for settings: a widget for each field, its tooltip and bounds read from the type."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Le, Lt
-from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, SpinBox
-from magicgui.widgets.bases import Widget
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, SpinBox
+from magicgui.widgets.bases import ValueWidget
 from pydantic.fields import FieldInfo
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_dip.errors import SettingsError
 from napari_dip.settings import Settings, fields, members
@@ -17,8 +19,30 @@ from napari_dip.settings import Settings, fields, members
 ACRONYMS = ("psf", "fwhm")
 
 
-class SettingsForm(Container[Widget]):
-    """The fields of one settings class, nested classes and unions included.
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One entry of a form.
+
+    Attributes
+    ----------
+    entry : ValueWidget
+        Its `name` is the setting's, with dots.
+    title : str
+        Of the group that begins with it, if one does.
+    asked : bool
+        Whether it is asked of everybody.
+    shown : callable
+        Whether what it belongs to is chosen.
+    """
+
+    entry: ValueWidget[Any]
+    title: str
+    asked: bool
+    shown: Callable[[], bool]
+
+
+class Group:
+    """The entries of one settings class, by name; groups within it are groups again.
 
     Parameters
     ----------
@@ -26,67 +50,131 @@ class SettingsForm(Container[Widget]):
         What to ask for.
     value : Settings
         What to begin with.
+    path : str
+        The name of the group itself, and a dot.
     only : collection of str, optional
         Which fields of `model`; all where it is left out.
     """
 
     def __init__(
-        self,
-        model: type[Settings],
-        value: Settings,
-        *,
-        only: Collection[str] | None = None,
+        self, model: type[Settings], value: Settings, path: str = "", only: Collection[str] | None = None
     ) -> None:
-        super().__init__(labels=True)
-        self.margins = (0, 0, 0, 0)
-        self._entries: dict[str, Widget] = {}
+        self._model, self._path = model, path
+        self._parts: dict[str, Group | Choice | ValueWidget[Any]] = {}
         for name, field in fields(model).items():
             if name == "kind" or (only is not None and name not in only):
                 continue
             if field.annotation is str:
                 continue  # titles and summaries are the preset's own
-            entry = _entry(name, field, getattr(value, name))
-            self._entries[name] = entry
-            self.append(entry)
+            self._parts[name] = _part(path + name, field, getattr(value, name))
 
     def values(self) -> dict[str, Any]:
         """What the person entered, ready for `Settings.parse`."""
-        return {name: _read(entry) for name, entry in self._entries.items()}
+        return {name: _read(part) for name, part in self._parts.items()}
 
-    def entry(self, dotted: str) -> Widget:
+    def entry(self, dotted: str) -> ValueWidget[Any]:
         """The widget of the setting called `dotted`."""
         first, _, rest = dotted.partition(".")
-        entry = self._entries[first]
-        return entry.entry(rest) if rest and isinstance(entry, SettingsForm | _Choice) else entry
+        part = self._parts[first]
+        return part if isinstance(part, ValueWidget) else part.entry(rest)
+
+    def rows(self, shown: Callable[[], bool] = lambda: True) -> Iterator[Row]:
+        """Every entry, in order."""
+        title = _label(self._path.rstrip(".").rpartition(".")[2])
+        for name, part in self._parts.items():
+            asked = name in self._model.asked
+            match part:
+                case Group():
+                    yield from part.rows(shown)
+                case Choice():
+                    yield from part.rows(shown, asked=asked)
+                case ValueWidget():
+                    yield Row(part, title, asked, shown)
+            title = ""
 
 
-class _Choice(Container[Widget]):
-    """One of several settings classes, and the form of the chosen one."""
+class Choice:
+    """One of several settings classes, and the group of each."""
 
-    def __init__(self, choices: tuple[type[Settings], ...], value: Settings) -> None:
-        super().__init__(labels=False)
-        self.margins = (0, 0, 0, 0)
-        self._models = {choice.model_fields["kind"].default: choice for choice in choices}
-        self._kind = ComboBox(choices=list(self._models), value=value.kind)  # type: ignore[attr-defined]
-        self._forms = {
-            kind: SettingsForm(model, value if isinstance(value, model) else model())
-            for kind, model in self._models.items()
+    def __init__(self, choices: tuple[type[Settings], ...], value: Settings, path: str) -> None:
+        models = {choice.model_fields["kind"].default: choice for choice in choices}
+        self._title = _label(path.rstrip(".").rpartition(".")[2])
+        self.kind = ComboBox(choices=list(models), value=value.kind, name=f"{path}kind")  # type: ignore[attr-defined]
+        self._groups = {
+            kind: Group(model, value if isinstance(value, model) else model(), path)
+            for kind, model in models.items()
         }
-        self.extend([self._kind, *self._forms.values()])
-        self._kind.changed.connect(self._show)
-        self._show()
 
     def values(self) -> dict[str, Any]:
         """The chosen class's values, with its kind."""
-        return {"kind": self._kind.value, **self._forms[self._kind.value].values()}
+        return {"kind": self.kind.value, **self._groups[self.kind.value].values()}
 
-    def entry(self, dotted: str) -> Widget:
+    def entry(self, dotted: str) -> ValueWidget[Any]:
         """The widget of the chosen class's setting called `dotted`, or of the choice itself."""
-        return self._kind if dotted == "kind" else self._forms[self._kind.value].entry(dotted)
+        return self.kind if dotted == "kind" else self._groups[self.kind.value].entry(dotted)
 
-    def _show(self) -> None:
-        for kind, form in self._forms.items():
-            form.visible = kind == self._kind.value
+    def rows(self, shown: Callable[[], bool], *, asked: bool) -> Iterator[Row]:
+        """The choice, and every entry of every class."""
+        yield Row(self.kind, self._title, asked, shown)
+        for kind, group in self._groups.items():
+            for row in group.rows(lambda kind=kind: shown() and self.kind.value == kind):  # type: ignore[misc]
+                yield Row(row.entry, "", row.asked, row.shown)
+
+
+class Rows:
+    """Some entries in a layout: the labels in one column, and only what is chosen.
+
+    Parameters
+    ----------
+    layout : QFormLayout
+        Gets the rows.
+    rows : list of Row
+        What to show.
+    before : QWidget, optional
+        Where they end; else they are the last.
+    titled : bool
+        Whether each group begins with its name.
+    """
+
+    def __init__(
+        self,
+        layout: QFormLayout,
+        rows: list[Row],
+        *,
+        before: QWidget | None = None,
+        titled: bool = False,
+    ) -> None:
+        self._layout, self._rows = layout, rows
+        self._at = layout.rowCount() if before is None else layout.getWidgetPosition(before)[0]
+        self._titles: list[QLabel] = []
+        group = ""
+        for row in rows:
+            entry, is_choice = row.entry, row.entry.name.endswith(".kind")
+            begins = titled and "." in entry.name and entry.name.partition(".")[0] != group
+            if begins:
+                group = entry.name.partition(".")[0]
+            if begins and not (is_choice and row.title == _label(group)):
+                self._titles.append(QLabel(f"<b>{_label(group)}</b>"))
+                self._add(self._titles[-1])
+            label = row.title if is_choice else entry.label
+            if begins and is_choice:
+                label = f"<b>{label}</b>"
+            self._add("" if isinstance(entry, CheckBox) else label, entry.native)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what is chosen."""
+        for row in self._rows:
+            self._layout.setRowVisible(row.entry.native, row.shown())
+
+    def clear(self) -> None:
+        """Take everything out again."""
+        for widget in (*self._titles, *(row.entry.native for row in self._rows)):
+            self._layout.removeRow(widget)
+
+    def _add(self, *parts: Any) -> None:
+        self._layout.insertRow(self._at, *parts)
+        self._at += 1
 
 
 class _Lists(LineEdit):
@@ -100,34 +188,43 @@ class _Lists(LineEdit):
             return json.loads(self.value)
         except json.JSONDecodeError as error:
             raise SettingsError(
-                f"{self.label}: '{self.value}' is no list of numbers; write it like [[0, 0], [1.5, -2]]"
+                f"{self.label}: '{self.value}' is no list of numbers; write it like [[0, 0], [1.5, -2]]",
+                setting=self.name,
             ) from error
 
 
-def _read(entry: Widget) -> Any:
-    if isinstance(entry, SettingsForm | _Choice | _Lists):
-        return entry.values()
+def _read(part: Group | Choice | ValueWidget[Any]) -> Any:
+    if isinstance(part, Group | Choice | _Lists):
+        return part.values()
     # Numbers are text until the settings parse them; nothing written means automatic.
-    value = entry.value  # type: ignore[attr-defined]
-    return value if value != "" else None
+    return part.value if part.value != "" else None
 
 
-def _entry(name: str, field: FieldInfo, value: Any) -> Widget:
+def _part(path: str, field: FieldInfo, value: Any) -> Group | Choice | ValueWidget[Any]:
     kinds = members(field.annotation)
     if len(kinds) > 1:
-        entry: Widget = _Choice(kinds, value)
-    elif kinds:
-        entry = SettingsForm(kinds[0], value)
-    else:
-        entry = _single(field, value)
-    entry.label = name.upper() if name in ACRONYMS else name.replace("_", " ").capitalize()
+        choice = Choice(kinds, value, f"{path}.")
+        choice.kind.tooltip = _sentence(field)
+        return choice
+    if kinds:
+        return Group(kinds[0], value, f"{path}.")
+    entry = _single(field, value)
+    entry.name, entry.label = path, _label(path.rpartition(".")[2])
     if isinstance(entry, CheckBox):
-        entry.text = entry.label  # magicgui writes a check box's label beside the box
-    entry.tooltip = " ".join((field.description or "").split())
+        entry.text = entry.label
+    entry.tooltip = _sentence(field)
     return entry
 
 
-def _single(field: FieldInfo, value: Any) -> Widget:
+def _label(name: str) -> str:
+    return name.upper() if name in ACRONYMS else name.replace("_", " ").capitalize()
+
+
+def _sentence(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def _single(field: FieldInfo, value: Any) -> ValueWidget[Any]:
     """The widget of a field that is one value."""
     kind = field.annotation
     if get_origin(kind) is Literal:

@@ -1,4 +1,4 @@
-"""The row of buttons by which settings are kept: as a script, as a file."""
+"""The row of buttons by which settings are kept: as a script, as a file, as a task."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from psygnal import Signal
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QWidget
 
 from napari_dip.errors import RestoreError
 from napari_dip.io.target import replacing
+from napari_dip.plugin import remembered
 from napari_dip.recipe import Recipe
 
 
 class KeepRow(QWidget):  # type: ignore[misc]
-    """*Copy as Python* and *Save recipe*.
+    """*Copy as Python*, *Save recipe* and *Save as task*.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ class KeepRow(QWidget):  # type: ignore[misc]
 
     said = Signal(str, bool)
     """A sentence for the person, and whether it is an error."""
+    kept = Signal()
+    """There is one task more."""
 
     def __init__(
         self,
@@ -35,18 +38,19 @@ class KeepRow(QWidget):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._asked, self._recipe = asked, recipe
-        self.copy_button, self.save_button = (
-            QPushButton("Copy as Python"),
-            QPushButton("Save recipe ..."),
-        )
+        self.copy_button = QPushButton("Copy as Python")
+        self.save_button = QPushButton("Save recipe ...")
+        self.task_button = QPushButton("Save as task ...")
         self.copy_button.setToolTip(
             "Copy a script that does what Run does, for Python or napari's console."
         )
         self.save_button.setToolTip("Write these settings to a file, for napari-dip run or a colleague.")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        for button in (self.copy_button, self.save_button):
+        self.task_button.setToolTip("Keep these settings under a name, to be found under Task.")
+        for button in (self.copy_button, self.save_button, self.task_button):
             row.addWidget(button)
+        self.task_button.clicked.connect(self.save_task)
         self.copy_button.clicked.connect(self.copy_as_python)
         self.save_button.clicked.connect(self.save_recipe)
 
@@ -61,6 +65,23 @@ class KeepRow(QWidget):  # type: ignore[misc]
             self.said.emit(str(error), True)
         else:
             self.said.emit("Copied: a script that does what Run does.", False)
+
+    def save_task(self) -> None:
+        """Ask for a name, and keep the settings under it for this and later sessions."""
+        name, agreed = QInputDialog.getText(self, "Save as task", "Name:")
+        if not (agreed and name.strip()):
+            return
+        try:
+            recipe, _ = self._recipe()
+            path = remembered.save(name, recipe)
+        except (RestoreError, OSError) as error:
+            self.said.emit(f"The task was not saved: {error}", True)
+            return
+        if path is None:
+            self.said.emit("napari has no folder for settings: use Save recipe instead.", True)
+            return
+        self.kept.emit()
+        self.said.emit(f"'{path.stem}' is under Task from now on.", False)
 
     def save_recipe(self) -> None:
         """Ask for a file, and write the settings to it as JSON."""

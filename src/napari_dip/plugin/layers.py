@@ -1,9 +1,8 @@
-"""Between layers and observations: axes, holes, places and metadata, translated once."""
+"""What layers tell and hold: axes, companions, places and metadata, translated once."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.errors import ObservationError, ReadError, WriteError
-from napari_dip.io import FileImage, save
+from napari_dip.errors import WriteError
+from napari_dip.io import FileImage
 from napari_dip.io.quality import Quality
-from napari_dip.observation import CANONICAL_AXES, Header, Observation
+from napari_dip.observation import CANONICAL_AXES, Header
 from napari_dip.result import Result
 
 if TYPE_CHECKING:
@@ -50,133 +49,6 @@ def _axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *, rgb
     if len(leading) != spare or len(set(leading)) != spare or not set(leading) <= set("TCZ"):
         leading = ("", "T", "TZ", "TZC")[spare] if 0 <= spare <= 3 else "?" * spare
     return f"{leading}YX{'C' * rgb}"
-
-
-def observation_of(
-    layer: Image,
-    *,
-    axes: str | None = None,
-    holes: Labels | None = None,
-    sigma: Image | None = None,
-    extras: Mapping[str, Layer] | None = None,
-) -> Observation:
-    """What a run needs from the layers, copied: they may change or go while it runs.
-
-    `axes` are the layer's where the person knows better than its file.
-
-    Raises
-    ------
-    ObservationError
-        If the layers do not fit each other, or there is nothing to restore.
-    """
-    for companion in (holes, sigma):
-        if companion is not None:
-            _check_place(companion, layer)
-    observation = Observation.from_array(
-        _pixels(layer),
-        axes=axes or axes_of(layer),
-        holes=None if holes is None else _pixels(holes),
-        sigma=None if sigma is None else _pixels(sigma),
-        header=_header(layer, axes),
-    )
-    return _accompanied(observation, extras)
-
-
-def observation_of_frames(
-    layers: Sequence[Image],
-    others: Iterable[Layer],
-    *,
-    holes: Labels | None = None,
-    sigma: Image | None = None,
-    extras: Mapping[str, Layer] | None = None,
-) -> Observation:
-    """Several layers as exposures of one scene along T.
-
-    `holes` and `sigma` are the first one's; the others have those of their own file.
-
-    Raises
-    ------
-    ObservationError
-        If they differ in shape or in scale, or there is nothing to restore.
-    """
-    images = []
-    others = list(others)
-    for number, layer in enumerate(layers):
-        _check_pixels_alike(layer, layers[0])
-        found = [holes, sigma] if number == 0 else []
-        found = found or [companions_of(layer, others, role) for role in ("holes", "noise")]
-        pixels, axes = _pixels(layer), axes_of(layer)
-        flagged, deviation = (
-            None if one is None else _spread(_pixels(one), pixels.shape, axes) for one in found
-        )
-        header = replace(_header(layer), path=layer.name)
-        image = FileImage(pixels, axes, flagged=flagged, sigma=deviation, header=header)
-        images.append(image)
-    try:
-        stacked = FileImage.stacked(images)
-    except ReadError as error:
-        raise ObservationError(str(error)) from error
-    observation = replace(stacked, header=_header(layers[0])).observe()
-    return _accompanied(observation, extras)
-
-
-def write_frames(layer: Image, holes: Labels | None, folder: Path) -> list[Path]:
-    """Each frame of a layer, along T and Z, as a TIFF file in `folder`, NaN in its `holes`.
-
-    Raises
-    ------
-    ObservationError
-        If the layer cannot be restored as it is.
-    WriteError
-        If the folder cannot be written to.
-    """
-    observation = observation_of(layer, holes=holes)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
-    name = re.sub(r"[^\w .-]", "_", layer.name).removesuffix(".tif").removesuffix(".fits")
-    kept = "".join(letter for letter in "CYX" if letter in observation.axes)
-    written = []
-    for (times, depths), frame in observation.frames():
-        path = folder / f"{name} T{times.start:04d} Z{depths.start:04d}.tif"
-        header = replace(observation.header, path="", hdu=0, name="", cards="", description="")
-        save(path, FileImage(frame.as_input(frame.y, kept), kept, header=header), overwrite=True)
-        written.append(path)
-    return written
-
-
-def _spread(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
-    """`companion`, shared by all channels where it has none, as large as an image of `shape`.
-
-    Raises
-    ------
-    ObservationError
-        If it does not fit.
-    """
-    if companion.ndim < len(shape) and axes.endswith("C"):
-        companion = companion[..., None]
-    try:
-        return np.broadcast_to(np.asarray(companion), shape)
-    except ValueError as error:
-        raise ObservationError(
-            f"a holes or noise layer of shape {companion.shape} does not fit an image of {shape}"
-        ) from error
-
-
-def _check_pixels_alike(layer: Image, first: Image) -> None:
-    """Refuse exposures whose pixels are not of one size: only shifts between them are found."""
-    if layer.ndim == first.ndim and not np.allclose(layer.scale, first.scale):
-        raise ObservationError(
-            f"the pixels of '{layer.name}' are not as large as those of '{first.name}': bring them to"
-            " one scale before they are combined"
-        )
-
-
-def _accompanied(observation: Observation, extras: Mapping[str, Layer] | None) -> Observation:
-    for name, layer in (extras or {}).items():
-        observation = observation.with_extra(name, _pixels(layer), axes=axes_of(layer))
-    return observation
 
 
 def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:
@@ -316,7 +188,7 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     return replace(FileImage.restored(result), array=image, axes=axes, header=header), result.record
 
 
-def _pixels(layer: Layer) -> Any:
+def pixels_of(layer: Layer) -> Any:
     """The layer's pixels at full resolution, in data units; lazy ones stay so."""
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     rgb = bool(getattr(layer, "rgb", False))
@@ -328,22 +200,7 @@ def _unscaled(pixels: Any, ours: Mapping[str, Any], *, rgb: bool) -> Any:
     return pixels * ours["white"] if rgb and "white" in ours else pixels
 
 
-def _check_place(companion: Layer, layer: Image) -> None:
-    """Refuse a layer of the image's size that is shown elsewhere: what is seen is what counts."""
-    ndim = min(companion.ndim, layer.ndim)
-    corners = np.array([np.zeros(ndim), np.ones(ndim)])
-    seen = [
-        [one.data_to_world(np.pad(corner, (one.ndim - ndim, 0)))[-ndim:] for corner in corners]
-        for one in (companion, layer)
-    ]
-    if not np.allclose(seen[0], seen[1], rtol=1e-5, atol=1e-6):
-        raise ObservationError(
-            f"layer '{companion.name}' lies elsewhere than '{layer.name}': their scale, translation"
-            " or rotation differ; make them the same, or choose another layer"
-        )
-
-
-def _header(layer: Image, axes: str | None = None) -> Header:
+def header_of(layer: Image, axes: str | None = None) -> Header:
     """What the file said, or the layer says; with pixel sizes along `axes` where others are given."""
     own = axes_of(layer)
     about = {"scale": layer.scale, "units": layer.units}

@@ -22,13 +22,14 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self.setFixedHeight(180)
+        self.setFixedHeight(150)
         self.setMouseEnabled(x=False, y=False)
         self.setMenuEnabled(False)
         self.hideButtons()
         item = self.getPlotItem()
         item.setLogMode(x=False, y=True)
         item.setDownsampling(auto=True, mode="peak")
+        item.getAxis("left").setStyle(maxTextLevel=0)  # of a logarithmic axis, the powers of ten
         self._legend = item.addLegend(offset=(-5, 5))
         self._loss = self.plot(pen=pg.mkPen(LOSS, width=1), name="loss")
         self._statistic = self.plot(pen=pg.mkPen(STATISTIC, width=2), name="stopping statistic")
@@ -51,6 +52,7 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
 
     def clear_course(self) -> None:
         """Forget the run before."""
+        self._taken = 0
         self._steps: list[int] = []
         self._values: list[tuple[float, float]] = []
         self._fit = (0, 0, 0)
@@ -60,7 +62,7 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
     def add(self, iterate: Iterate) -> None:
         """One more point; a new fit begins a new course."""
         fit = iterate.frame, iterate.crop, iterate.member
-        if fit != self._fit:
+        if fit != self._fit or (self._steps and iterate.step < self._steps[-1]):
             self.clear_course()
             self._fit = fit
         self._steps.append(iterate.step)
@@ -70,11 +72,16 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
     def show_result(self, result: Result) -> None:
         """Every step of the last fit, and which was taken."""
         course = result.history[-1]
+        self._taken = course.chosen
         if course.chosen:
             steps = np.arange(1, len(course.loss) + 1)
             self._draw(steps, np.stack((course.loss, course.statistic), axis=1))
             self._chosen.setValue(course.chosen)
             self._chosen.show()
+
+    def mark(self, step: int) -> None:
+        """Another step than that which was taken; 0: that one again."""
+        self._chosen.setValue(step or self._taken)
 
     def _draw(self, steps: NDArray[Any], values: NDArray[np.float64]) -> None:
         for curve, column in ((self._loss, 0), (self._statistic, 1)):

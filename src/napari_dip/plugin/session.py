@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
-from napari_dip.observation import Floats, Header, Observation
-from napari_dip.plugin.layers import observation_of, observation_of_frames
+from napari_dip.errors import RestoreError
+from napari_dip.observation import Floats, Observation
+from napari_dip.picking import picked
+from napari_dip.plugin.observing import observation_of, observation_of_frames
 from napari_dip.plugin.place import Place
+from napari_dip.plugin.remembered import preferences
+from napari_dip.plugin.result_layers import ResultLayers
 from napari_dip.plugin.worker import Controls, Outcome, in_thread, restoration
 from napari_dip.recipe import Recipe
 from napari_dip.result import Iterate, Result
+from napari_dip.scene import Starts
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 50  # steps
-SIGMAS = 5  # the residual's darkest colours are that many
-SNAPSHOT_BYTES = 256 * 2**20  # beyond this every other snapshot goes
 
 
 class State(StrEnum):
@@ -40,38 +41,48 @@ class State(StrEnum):
     CANCELLING = "Cancelling"
 
 
-@dataclass
-class _Run:
-    """What belongs to one run and is forgotten with it."""
+@dataclass(eq=False)
+class Run:
+    """One run: what it was given, its layers, and once it has ended its result.
 
-    place: Place
+    Attributes
+    ----------
+    snapshots : list of (int, array)
+        The images along the way that are kept, with their steps, `every` so many.
+    starts : Starts
+        Its fit, as long as it can be run on.
+    """
+
+    recipe: Recipe
     observation: Observation
-    axes: str
-    """Of the result."""
-    is_complex: bool = False
-    """Whether its channels are real and imaginary parts, of which the magnitude is shown."""
+    layers: ResultLayers
+    starts: Starts
+    observe: Callable[[Labels | None], Observation]
+    """The layers as they are now, with these holes."""
+    source: Hashable
+    """By which the layer that is restored knows itself."""
+    is_stack: bool
+    is_complex: bool
     controls: Controls = field(default_factory=Controls)
-    preview: Image | None = None
-    preview_gone: bool = False
     snapshots: list[tuple[int, Floats]] = field(default_factory=list)
     every: int = SNAPSHOT_EVERY
+    result: Result | None = None
 
-    def place_of(self, image: Floats) -> Place:
-        """Where a picture of the result belongs, as it is shown."""
-        axes = self.axes.replace("C", "") if self.is_complex else self.axes
-        shape = self.observation.as_input(self.observation.y).shape
-        if self.is_complex:  # the data are no picture: their rows and columns are not the image's
-            sizes = dict(zip(axes, image.shape, strict=True))
-            sides = {letter: sizes[letter] for letter in "YX"}
-            shape = tuple(
-                sides.get(letter, size)
-                for letter, size in zip(self.observation.axes, shape, strict=True)
-            )
-        return self.place.of_result(image.shape, shape, axes)
+    @property
+    def steps(self) -> list[int]:
+        """Those that can be picked for a result instead of the one that was chosen."""
+        if self.is_stack or self.is_complex or self.recipe.ensemble.members > 1:
+            return []
+        return [step for step, _ in self.snapshots]
 
-    def seen(self, image: Floats) -> Floats:
-        """The result, or of a complex one the magnitude."""
-        return np.hypot(*np.moveaxis(image, self.axes.index("C"), 0)) if self.is_complex else image
+    def keep(self, step: int, image: Floats, most: float) -> None:
+        """Keep an image along the way; beyond `most` bytes every other one goes."""
+        if self.snapshots and self.snapshots[-1][0] >= step:  # the fit is over, its second look is not
+            return
+        self.snapshots.append((step, image))
+        if len(self.snapshots) * image.nbytes > most and len(self.snapshots) > 1:
+            self.every *= 2
+            self.snapshots = [kept for kept in self.snapshots if kept[0] % self.every == 0]
 
 
 class Session:
@@ -94,9 +105,17 @@ class Session:
     def __init__(self, viewer: ViewerModel, *, start: Callable[..., None] = in_thread) -> None:
         self._viewer = viewer
         self._start = start
-        self._run: _Run | None = None
+        self._run: Run | None = None
+        self._done: list[Run] = []
+        self._seen: dict[Hashable, bool] = {}
         self.closed = False
         self.state = State.IDLE
+
+    @property
+    def shown(self) -> Run | None:
+        """The run whose layers are on top: that under way, or the last with any left."""
+        done = [run for run in self._done if run.layers.added]
+        return self._run or (done[-1] if done else None)
 
     def run(
         self,
@@ -121,24 +140,44 @@ class Session:
         """
         if self._run is not None:
             return
-        if frames:
-            exposures = [layer, *frames]
-            observation = observation_of_frames(
-                exposures, self._viewer.layers, holes=holes, sigma=sigma, extras=extras
-            )
-        else:
-            observation = observation_of(layer, axes=axes, holes=holes, sigma=sigma, extras=extras)
-        kept = recipe.operator.result_axes(observation.axes)
+
+        def observe(holes: Labels | None) -> Observation:
+            given: dict[str, Any] = {"holes": holes, "sigma": sigma, "extras": extras}
+            if not frames:
+                return observation_of(layer, axes=axes, **given)
+            return observation_of_frames([layer, *frames], self._viewer.layers, **given)
+
+        observation = observe(holes)
         place = Place.of(layer).along_time() if frames else Place.of(layer, axes)
         is_complex = recipe.operator.complex_scene
         if is_complex:  # the data are no picture
             place = replace(place, contrast_limits=None)
-        self._run = _Run(place, observation, kept, is_complex)
-        self._enter(State.RUNNING)
-        stack = (1 if recipe.operator.joint else observation.y.shape[0]) * observation.y.shape[2] > 1
-        every = None if stack else SNAPSHOT_EVERY
-        job = restoration(recipe, observation, self._run.controls, every)
-        self._start(job, self._on_iterate, self._on_outcome)
+        kept = recipe.operator.result_axes(observation.axes)
+        layers = ResultLayers(self._viewer, place, observation, kept, is_complex=is_complex)
+        times, _, depths = observation.y.shape[:3]
+        is_stack = (1 if recipe.operator.joint else times) * depths > 1
+        starts, source = Starts(recipe), layer.unique_id
+        self._begin(Run(recipe, observation, layers, starts, observe, source, is_stack, is_complex))
+
+    def why_not_on(self) -> str:
+        """Why the last run cannot go on, as a sentence; nothing where it can."""
+        run = self.shown
+        if run is None or run.result is None or run is not self._done[-1]:
+            return "There is no run that could go on."
+        if run.starts.fit is None:
+            return "What was learnt is forgotten: another run began."
+        return "" if run.starts.only else "Only one fit to one whole image can go on; press Run instead."
+
+    def go_on(self) -> None:
+        """Run on where the last run stopped; its layers stay, the new ones come on top."""
+        if self._run is not None or self.why_not_on():
+            return
+        last = self._done[-1]
+        layers, starts = last.layers.again(), last.starts.on()
+        self._begin(
+            replace(last, layers=layers, starts=starts, controls=Controls(), result=None,
+                    snapshots=list(last.snapshots))
+        )  # fmt: skip
 
     def pause(self) -> None:
         """Hold on after the current step."""
@@ -146,11 +185,21 @@ class Session:
             self._run.controls.pause.set()
             self._enter(State.PAUSED)
 
-    def resume(self) -> None:
-        """Go on."""
-        if self._run is not None and self.state == State.PAUSED:
-            self._run.controls.pause.clear()
-            self._enter(State.RUNNING)
+    def resume(self, holes: Labels | None = None) -> None:
+        """Go on; from the beginning, with what was learnt so far, where other pixels are `holes` now."""
+        run = self._run
+        if run is None or self.state != State.PAUSED:
+            return
+        try:
+            now = run.observe(holes)
+            if now.digest() != run.observation.digest():
+                run.observation, run.snapshots, run.every = now, [], SNAPSHOT_EVERY
+                run.controls.instead.append(now)
+                self.said.emit("Going on with the holes as they are painted now.", False)
+        except RestoreError as error:  # a layer is gone: the copies are still there
+            self.said.emit(f"Going on with the layers as they were: {error}", False)
+        run.controls.pause.clear()
+        self._enter(State.RUNNING)
 
     def finish(self) -> None:
         """Stop here and keep the best so far."""
@@ -164,15 +213,64 @@ class Session:
             self._run.controls.cancel.set()
             self._enter(State.CANCELLING)
 
+    def glance(self, step: int | None) -> None:
+        """Show the image of another step, for the moment; None: the result's."""
+        run = self.shown
+        if self._run is None and run is not None and run.result is not None:
+            run.layers.glance(run.result.image if step is None else dict(run.snapshots)[step])
+
+    def pick(self, step: int | None) -> None:
+        """Put the image of another step in place of the result's; None: that which was chosen."""
+        run = self.shown
+        if self._run is not None or run is None or run.result is None:
+            return
+        result = run.result
+        if step is not None:
+            result = picked(result, run.observation, dict(run.snapshots)[step], step)
+        run.layers.replace(result)
+        self.said.emit(f"Shown: {result.verdict}.", False)
+
+    def show_original(self, *, on: bool) -> None:
+        """Show the layer that was restored instead of the result, or both as they were seen before."""
+        for layer in self._viewer.layers:
+            layer.visible = self._seen.pop(layer.unique_id, layer.visible)
+        run = self.shown
+        if on and run is not None and run.layers.picture is not None:
+            sources = [layer for layer in self._viewer.layers if layer.unique_id == run.source]
+            for layer, seen in ((run.layers.picture, False), *((source, True) for source in sources)):
+                self._seen[layer.unique_id], layer.visible = layer.visible, seen
+
+    def undo(self) -> None:
+        """Take out the layers that the last run added."""
+        run = self.shown
+        if self._run is None and run is not None:
+            self._done.remove(run)
+            run.layers.remove()
+            self.said.emit("The layers of the last run are gone.", False)
+            self._enter(State.IDLE)
+
     def ask_for_preview(self) -> None:
         """Wish for an image with the next sign of life."""
-        if self._run is not None and self.state == State.RUNNING and not self._run.preview_gone:
-            self._run.controls.image.set()
+        run = self._run
+        if run is not None and self.state == State.RUNNING and not run.layers.preview_gone:
+            run.controls.image.set()
 
     def close(self) -> None:
         """End whatever runs; nothing touches the viewer or the dock from here on."""
         self.closed = True
         self.cancel()
+        self._done.clear()
+
+    def _begin(self, run: Run) -> None:
+        if self._done:
+            self._done[-1].starts.forget()
+            self._done[-1].snapshots = []
+        self._done = [done for done in self._done if done.layers.added]
+        self._run = run
+        self._enter(State.RUNNING)
+        every = None if run.is_stack else SNAPSHOT_EVERY
+        job = restoration(run.recipe, run.observation, run.controls, every, run.starts)
+        self._start(job, self._on_iterate, self._on_outcome)
 
     def _enter(self, state: State) -> None:
         self.state = state
@@ -184,11 +282,11 @@ class Session:
         if self.closed or run is None or self.state == State.CANCELLING:
             return
         if iterate.image is not None:
-            image = run.seen(iterate.image)
-            self._show_preview(run, image)
+            image = run.layers.seen(iterate.image)
+            run.layers.preview(image)
             alone = iterate.frames == iterate.crops == 1 and not iterate.member
             if alone and iterate.step % run.every == 0:
-                self._keep_snapshot(run, iterate.step, image)
+                run.keep(iterate.step, image, 1e9 * preferences().watching.snapshot_memory)
         self.advanced.emit(iterate)
 
     def _on_outcome(self, outcome: Outcome) -> None:
@@ -197,12 +295,14 @@ class Session:
             return
         sentence, failed = outcome.error or "Cancelled; nothing was kept.", bool(outcome.error)
         try:
-            preview = run.preview if run.preview in self._viewer.layers else None
-            if outcome.result is not None:
-                self._show_result(run, outcome.result, preview)
+            if outcome.result is None:
+                run.layers.remove()
+            else:
+                run.result, run.starts = outcome.result, outcome.starts or run.starts
+                self._done.append(run)
+                kept = [(step, image) for step, image in run.snapshots if step % run.every == 0]
+                run.layers.show(outcome.result, kept, run.every)
                 sentence = f"Done: {outcome.result.verdict}."
-            elif preview is not None:
-                self._viewer.layers.remove(preview)
         except Exception as error:
             log.exception("the layers of a result could not all be added")
             sentence, failed = f"Not all layers could be added: {error or type(error).__name__}", True
@@ -211,136 +311,3 @@ class Session:
         if outcome.result is not None:
             self.finished.emit(outcome.result)
         self.said.emit(sentence, failed)
-
-    def _show_preview(self, run: _Run, image: Floats) -> None:
-        place = run.place_of(image)
-        if run.preview is None:
-            run.preview = self._add_image(place.shown(image), place.image_options("restoring"))
-        elif run.preview in self._viewer.layers:
-            run.preview.data = place.shown(image)
-            if run.is_complex:  # the first picture's scale tells nothing of the later ones'
-                run.preview.reset_contrast_limits()
-        else:
-            run.preview_gone = True  # deleted by the person: leave it at that
-
-    @staticmethod
-    def _keep_snapshot(run: _Run, step: int, image: Floats) -> None:
-        run.snapshots.append((step, image))
-        if len(run.snapshots) * image.nbytes > SNAPSHOT_BYTES and len(run.snapshots) > 1:
-            run.every *= 2
-            run.snapshots = [kept for kept in run.snapshots if kept[0] % run.every == 0]
-
-    def _show_result(self, run: _Run, result: Result, preview: Image | None) -> None:
-        if run.is_complex:
-            parts = np.moveaxis(result.image, result.axes.index("C"), 0)
-            result = result.magnitude()
-            self._add_phase(run, np.arctan2(parts[1], parts[0]))
-        place = run.place_of(result.image)
-        options = place.image_options("restored", result=result, header=result.header)
-        restored = preview
-        if restored is None:
-            restored = self._add_image(place.shown(result.image), options)
-        else:
-            restored.data = place.shown(result.image)
-            restored.name, restored.metadata = options["name"], options["metadata"]
-            if run.is_complex:
-                restored.reset_contrast_limits()
-        self._add_snapshots(run, result)
-        self._add_residual(run, result)
-        self._add_uncertainty(run, result)
-        self._viewer.layers.move(self._viewer.layers.index(restored), -1)
-        if result.filled.any():
-            self._add_filled(run, result)
-        if places := result.provenance["ensemble"]["doubtful"]:
-            self._add_doubtful(run, result, places)
-
-    def _add_phase(self, run: _Run, phase: Floats) -> None:
-        options = run.place_of(phase).image_options("phase")
-        options |= {"contrast_limits": (-np.pi, np.pi), "colormap": "hsv", "visible": False, "gamma": 1}
-        self._add_image(phase, options)
-
-    def _add_snapshots(self, run: _Run, result: Result) -> None:
-        snapshots = [(step, image) for step, image in run.snapshots if step % run.every == 0]
-        if not snapshots:
-            return
-        place = run.place_of(result.image)
-        stack = np.stack([place.shown(image) for _, image in snapshots])
-        options = place.image_options("iterations", header=result.header)
-        options["metadata"] |= {"steps": [step for step, _ in snapshots]}
-        options["metadata"].pop("napari-dip")  # its axes are no image's
-        self._add_image(stack, options | place.stacked("iteration", run.every) | {"visible": False})
-
-    def _add_residual(self, run: _Run, result: Result) -> None:
-        values = result.residual_in_noise
-        if run.place.rgb:  # differences have no colour: show that of the mean
-            values = values.sum(axis=-1) / np.sqrt(values.shape[-1])
-        look = {"contrast_limits": (-SIGMAS, SIGMAS), "colormap": "PiYG"}
-        header = replace(run.observation.header, unit="")
-        self._add_aside(run.place, values, "residual in sigmas", result.residual_axes, header, look)
-
-    def _add_uncertainty(self, run: _Run, result: Result) -> None:
-        values = result.uncertainty
-        if values is None:
-            return
-        if run.place.rgb:
-            values = values.mean(axis=-1)
-        known = values[np.isfinite(values)]
-        most = 4 * float(np.sqrt(np.mean(known**2))) if known.any() else 1.0
-        look = {"contrast_limits": (0, most), "colormap": "magma"}
-        place = run.place_of(result.image)
-        self._add_aside(place, values, "uncertainty", result.axes, result.header, look)
-
-    def _add_aside(
-        self, place: Place, values: Floats, what: str, axes: str, header: Header, look: dict[str, Any]
-    ) -> None:
-        options = place.image_options(what, header=_aside(header, what))
-        options["metadata"]["napari-dip"]["axes"] = axes[: values.ndim]
-        self._add_image(values, options | look | {"rgb": False, "visible": False, "gamma": 1})
-
-    def _add_filled(self, run: _Run, result: Result) -> None:
-        filled = result.filled.any(axis=-1) if run.place.rgb else result.filled
-        with self._same_selection():
-            self._viewer.add_labels(
-                filled.astype(np.uint8),
-                name=f"{run.place.name} - filled",
-                opacity=0.4,
-                visible=False,
-                **run.place_of(result.image).spatial,
-            )
-
-    def _add_doubtful(self, run: _Run, result: Result, places: Sequence[Sequence[int]]) -> None:
-        """Rings about small sources that are not in most of the fits."""
-        shown = result.axes.replace("C", "") if run.place.rgb else result.axes
-        points = [[dict(zip("TZYX", p, strict=True)).get(a, 0) for a in shown] for p in places]
-        with self._same_selection():
-            self._viewer.add_points(
-                points,
-                name=f"{run.place.name} - in few fits only",
-                size=15,
-                face_color="transparent",
-                border_color="orange",
-                **run.place_of(result.image).spatial,
-            )
-
-    def _add_image(self, data: Any, options: dict[str, Any]) -> Image:
-        with self._same_selection():
-            layer: Image = self._viewer.add_image(data, **options)
-        return layer
-
-    @contextmanager
-    def _same_selection(self) -> Iterator[None]:
-        """Leave the selection as the person had it: it is where the next stroke goes."""
-        selected, active = set(self._viewer.layers.selection), self._viewer.layers.selection.active
-        yield
-        self._viewer.layers.selection = selected
-        self._viewer.layers.selection.active = active
-
-
-def _aside(header: Header, what: str) -> Header:
-    """The header for a by-product: its place on the sky, but not its source's other extensions."""
-    lines = header.cards.splitlines()
-    if not header.unit:  # the source's is not that of sigmas
-        lines = [line for line in lines if not line.startswith("BUNIT ")]
-    note = f"HISTORY No image of the sky: the {what} of a restoration."
-    cards = "\n".join([*lines, note.ljust(80)]) if header.cards else ""
-    return replace(header, path="", hdu=0, name=what, cards=cards, description="")

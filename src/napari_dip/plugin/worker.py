@@ -12,6 +12,7 @@ from napari_dip.observation import Observation
 from napari_dip.recipe import Recipe
 from napari_dip.restoration import restore
 from napari_dip.result import Iterate, Result, Wish
+from napari_dip.scene import Starts
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ class Controls:
     pause: Event = field(default_factory=Event)
     finish: Event = field(default_factory=Event)
     cancel: Event = field(default_factory=Event)
+    instead: list[Observation] = field(default_factory=list)
+    """Other data to fit from now on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +35,16 @@ class Outcome:
 
     result: Result | None = None
     error: str = ""
+    starts: Starts | None = None
+    """What another run may go on from."""
 
 
 def restoration(
-    recipe: Recipe, observation: Observation, controls: Controls, snapshot_every: int | None
+    recipe: Recipe,
+    observation: Observation,
+    controls: Controls,
+    snapshot_every: int | None,
+    starts: Starts,
 ) -> Generator[Iterate, None, Outcome]:
     """Restore under the desk's control.
 
@@ -43,7 +52,7 @@ def restoration(
     torch raises, and the desk would wait for ever. The generator always returns by itself: a
     worker that is told to quit keeps the network and its memory.
     """
-    run = restore(recipe, observation, snapshot_every=snapshot_every)
+    run = restore(recipe, observation, snapshot_every=snapshot_every, starts=starts)
     wish: Wish | None = None
     try:
         while not controls.cancel.is_set():
@@ -51,11 +60,17 @@ def restoration(
             yield iterate
             while controls.pause.is_set() and not _leaving(controls):
                 controls.cancel.wait(0.02)
+            if controls.instead:
+                run.close()
+                starts, wish = starts.anew(), None
+                data = controls.instead.pop()
+                run = restore(recipe, data, snapshot_every=snapshot_every, starts=starts)
+                continue
             wish = Wish(image=controls.image.is_set(), finish=controls.finish.is_set())
             controls.image.clear()
         return Outcome()
     except StopIteration as end:
-        return Outcome(result=end.value)
+        return Outcome(result=end.value, starts=starts)
     except RestoreError as error:
         return Outcome(error=str(error))
     except Exception as error:
