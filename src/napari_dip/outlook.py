@@ -18,7 +18,7 @@ from napari_dip.torch_import import torch
 
 SIDES = (96, 192)  # pixels along the sides of the squares that are tried
 STEPS = 5  # that are tried
-USUAL = 6.5  # times the patience, that a run takes; measured: docs/performance.md
+USUAL = 12  # times the patience, that a run takes; measured: docs/performance.md
 AFTERWARDS = 70  # steps that take as long as the second look at the data
 _TRIAL = {
     "stopping.kind": "fixed",
@@ -51,8 +51,9 @@ class Outlook:
         In how many crops the frame is restored, and why; nothing where it is restored as a whole.
     steps : int
         How many steps it takes, as a rule. [step]
-    seconds : float
-        How long it takes, as a rule; not a number where that cannot be told beforehand. [s]
+    seconds, longest : float
+        How long it takes, as a rule and at the most; not a number where that cannot be told
+        beforehand. [s]
     """
 
     sigma: float
@@ -62,6 +63,7 @@ class Outlook:
     crops: str
     steps: int
     seconds: float
+    longest: float
 
 
 class Pace:
@@ -91,6 +93,9 @@ class Pace:
         each = usual_steps(recipe)
         parts = len(crops) * len(list(recipe.stack.places(times, depths, joint=recipe.operator.joint)))
         fits = 1 + (parts - 1) * (WARM if recipe.solver.warm_start else 1.0)
+        a_step = self._a_step(recipe, observation.part(*place), finer, pixels, device)
+        pace = a_step * recipe.ensemble.members * fits
+        afterwards = 0 if recipe.refinement.patches == "off" else AFTERWARDS
         known = like.sigma[np.isfinite(like.sigma)]
         return Outlook(
             sigma=float(np.median(known)) if known.size else math.nan,
@@ -99,10 +104,8 @@ class Pace:
             memory=pixels * bytes_per_pixel(recipe, frame.planes, device),
             crops=why,
             steps=each,
-            seconds=self._a_step(recipe, observation.part(*place), finer, pixels, device)
-            * recipe.ensemble.members
-            * fits
-            * (each + (0 if recipe.refinement.patches == "off" else AFTERWARDS)),
+            seconds=pace * (each + afterwards),
+            longest=pace * (recipe.solver.max_steps + afterwards),
         )
 
     def _a_step(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +53,9 @@ def shift_between(
     for _ in range(2):  # once more from where it was found: the tapers then cover the same scene
         here = _moved(moving, found)
         pair = [(one - one.mean()) * taper for one in (fixed, here)]
-        step, _, _ = phase_cross_correlation(*pair, upsample_factor=parts, normalization=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of its error, which is not asked for
+            step, _, _ = phase_cross_correlation(*pair, upsample_factor=parts, normalization=None)
         found = found + step
     return found
 

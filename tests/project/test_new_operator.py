@@ -12,43 +12,8 @@ from astropy.io import fits
 
 ROOT = Path(__file__).parents[2]
 
-MIRROR = '''
-"""The mirror: the data show the scene from behind."""
-
-from typing import Annotated, ClassVar, Literal
-
-import numpy as np
-from pydantic import Field
-
-from napari_dip.observation import Observation
-from napari_dip.operators.base import Operator, OperatorSettings
-
-
-class Mirror(OperatorSettings):
-    """The data show the scene from behind."""
-
-    kind: Literal["mirror"] = "mirror"
-    extras: ClassVar[tuple[str, ...]] = ("glass",)
-    tint: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Part of the light that the mirror returns."""
-
-    def build(self, frame):
-        operator = MirrorOperator()
-        operator.scene_shape, operator.gain = frame.y[0, :, 0].shape, self.tint
-        return operator
-
-    def example(self, seed):
-        ramp = np.linspace(0, 100, 48) + np.random.default_rng(seed).normal(0, 2, (40, 48))
-        return Observation.from_array(ramp, axes="YX")
-
-
-class MirrorOperator(Operator):
-    def __call__(self, x):
-        return self.gain * x.flip(-1)[None]
-
-    def adjoint(self, y):
-        return self.gain * y[0].flip(-1)
-'''
+PAGE = ROOT / "docs" / "howto" / "operator.md"
+MIRROR = PAGE.read_text("utf-8").partition("```python\n")[2].partition("```")[0]  # the page's example
 
 DOCK = """
 from napari.components import ViewerModel

@@ -97,10 +97,16 @@ def session(model, script):
 
 
 @pytest.fixture
-def quick_dock(viewer):
+def quick_dock(viewer, quick_dock_of):
     """Opens the dock of a name, with settings that take a second and restore nothing well."""
+    return lambda name: quick_dock_of(viewer, name)
 
-    def opened(name):
+
+@pytest.fixture
+def quick_dock_of():
+    """The same in a viewer of one's own."""
+
+    def opened(viewer, name):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
         changes = {"network.channels": 8, "network.depth": 2}
         for setting, value in {**changes, "stopping.kind": "fixed", "solver.max_steps": 4}.items():

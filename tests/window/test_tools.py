@@ -1,5 +1,7 @@
 """The menus beside the pickers: holes that are found, and what people do with an image."""
 
+import re
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,7 +9,6 @@ from astropy.wcs import WCS
 from qtpy.QtWidgets import QInputDialog
 
 from napari_dip.plugin import looks
-from napari_dip.plugin.compare import compare
 from napari_dip.plugin.cropping import cropped
 
 
@@ -164,20 +165,25 @@ def test_the_noise_of_a_region_is_measured_where_it_is_drawn(viewer, dock):
     assert 2.7 < dock.form.recipe().noise.sigma < 3.3
 
 
-def test_two_images_are_compared(viewer):
+def test_two_images_are_compared(viewer, dock):
+    press(dock.inputs.tools_button, "Compare two images ...")
+    widget = viewer.window.dock_widgets["Compare two images (napari-dip)"]
+    assert not widget.button.isEnabled()
     rng = np.random.default_rng(0)
     truth = np.tile(np.linspace(0, 100, 50), (50, 1))
-    layers = [
+    for sigma in (1, 10):
         viewer.add_image(truth + rng.normal(0, sigma, truth.shape), name=f"off by {sigma}")
-        for sigma in (1, 10)
-    ]
     known = viewer.add_image(truth, name="truth")
-    widget = compare()
-    told = widget(viewer=viewer, first=layers[0], second=layers[1], truth=known)
-    assert "PSNR of 'off by 1' 40." in told or "PSNR of 'off by 1' 39.9" in told
-    assert "PSNR of 'off by 10' 20." in told or "PSNR of 'off by 10' 19.9" in told
+    one, ten = viewer.layers["off by 1"], viewer.layers["off by 10"]
+    for picker, layer in ((widget.first, one), (widget.second, ten), (widget.truth, known)):
+        picker.choose(layer)
+    widget.button.click()
+    told = [float(number) for number in re.findall(r"' ([\d.]+) dB", widget.status.text())]
+    np.testing.assert_allclose(told, (40, 20), atol=0.3)
     difference = viewer.layers["off by 1 minus off by 10"]
-    np.testing.assert_allclose(difference.data, layers[0].data - layers[1].data)
+    np.testing.assert_allclose(difference.data, one.data - ten.data)
     assert difference.contrast_limits[0] == -difference.contrast_limits[1]
-    other = viewer.add_image(np.zeros((9, 9)), name="small")
-    assert "choose images of one shape" in widget(viewer=viewer, first=layers[0], second=other)
+    small = viewer.add_image(np.zeros((9, 9)), name="small")
+    widget.second.choose(small)
+    widget.button.click()
+    assert "choose images of one shape" in widget.status.text()

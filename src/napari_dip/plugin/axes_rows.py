@@ -34,6 +34,7 @@ class AxesRows:
             "They are the file's, where it says so: correct them where they are wrong."
         )
         self.words.setWordWrap(True)
+        self.words.setMinimumWidth(300)  # else Qt takes a short sentence for two lines
         self.questions: dict[str, QComboBox] = {}
         for letter in ASKED:
             question = self.questions[letter] = QComboBox()

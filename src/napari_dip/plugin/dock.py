@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import weakref
@@ -24,13 +25,15 @@ from napari_dip.plugin.keep_row import KeepRow
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.recipe_form import RecipeForm, spare_threads
 from napari_dip.plugin.run_panel import RunPanel, cost_told, progress_told
-from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
+from napari_dip.plugin.scrolling_dock import ScrollingDock
 from napari_dip.plugin.session import Session, State
 from napari_dip.recipe import Recipe
 from napari_dip.result import Iterate
 
 if TYPE_CHECKING:
     import napari
+
+log = logging.getLogger(__name__)
 
 DRAWING_SHARE = 8  # for each second of drawing, seconds without
 SLOW_DRAWING = 0.03  # seconds; a window without a graphics card takes three times as long
@@ -95,11 +98,14 @@ class RestoreDock(ScrollingDock):
             self._usual = usual_steps(recipe)
             self._device = recipe.compute.resolve_device().type
             self.session.run(recipe, layer, **inputs)
-            remembered.save(remembered.LAST, self.form.recipe())
         except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
             self.say(str(error) or "the memory is full: restore a smaller crop", error=True)
-        else:
-            self.form.list_tasks()
+            return
+        try:
+            remembered.save(remembered.LAST, self.form.recipe())
+        except OSError:
+            log.exception("the settings of this run could not be kept")
+        self.form.list_tasks()
 
     def _asked(self) -> tuple[Recipe, Image, dict[str, Any]]:
         """What a run would be given."""
@@ -177,10 +183,11 @@ class RestoreDock(ScrollingDock):
         self.form.details.addRow(self.keep)
         column.addStretch(1)
         self.setWidget(body)
-        calm(body)
+        self.settle()
 
     def _connect(self) -> None:
         self.form.changed.connect(self._follow_form)
+        self.form.laid_out.connect(self.settle)
         self.form.refused.connect(self._on_refused)
         self.inputs.changed.connect(self._foresee)
         self.inputs.said.connect(self._on_said)
@@ -230,6 +237,8 @@ class RestoreDock(ScrollingDock):
             self.session.ask_for_preview()
         if iterate.image is None and begun < self._quiet_until:
             return
+        if iterate.image is not None:
+            self.after.refresh()
         self.plot.add(iterate)
         done = int(1000 * min(iterate.step / max(self._usual, 1), 1)) if iterate.alone else 0
         done = max(done, int(1000 * iterate.done))

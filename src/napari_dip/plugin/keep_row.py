@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psygnal import Signal
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QGridLayout, QInputDialog, QPushButton, QWidget
 
 from napari_dip.errors import RestoreError
 from napari_dip.io.target import replacing
@@ -45,11 +45,11 @@ class KeepRow(QWidget):  # type: ignore[misc]
             "Copy a script that does what Run does, for Python or napari's console."
         )
         self.save_button.setToolTip("Write these settings to a file, for napari-dip run or a colleague.")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
         self.task_button.setToolTip("Keep these settings under a name, to be found under Task.")
-        for button in (self.copy_button, self.save_button, self.task_button):
-            row.addWidget(button)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        for place, button in enumerate((self.copy_button, self.save_button, self.task_button)):
+            grid.addWidget(button, place // 2, place % 2)
         self.task_button.clicked.connect(self.save_task)
         self.copy_button.clicked.connect(self.copy_as_python)
         self.save_button.clicked.connect(self.save_recipe)

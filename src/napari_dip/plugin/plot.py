@@ -21,7 +21,7 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
     """Loss and stopping statistic against the step."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
+        super().__init__(axisItems={"left": _Decades("left")})
         self.setFixedHeight(150)
         self.setMouseEnabled(x=False, y=False)
         self.setMenuEnabled(False)
@@ -29,7 +29,6 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
         item = self.getPlotItem()
         item.setLogMode(x=False, y=True)
         item.setDownsampling(auto=True, mode="peak")
-        item.getAxis("left").setStyle(maxTextLevel=0)  # of a logarithmic axis, the powers of ten
         self._legend = item.addLegend(offset=(-5, 5))
         self._loss = self.plot(pen=pg.mkPen(LOSS, width=1), name="loss")
         self._statistic = self.plot(pen=pg.mkPen(STATISTIC, width=2), name="stopping statistic")
@@ -86,3 +85,18 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
     def _draw(self, steps: NDArray[Any], values: NDArray[np.float64]) -> None:
         for curve, column in ((self._loss, 0), (self._statistic, 1)):
             curve.setData(steps, values[:, column])
+
+
+class _Decades(pg.AxisItem):  # type: ignore[misc]
+    """A logarithmic axis whose labels do not run into each other."""
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:  # noqa: N802
+        """Powers of ten, where there are few of them twice and five times as much, too."""
+        parts = np.log10((1, 2, 5)) if high - low < 1.5 else np.zeros(1)
+        decades = np.arange(np.floor(low), np.ceil(high) + 1)
+        values = np.add.outer(decades, parts).ravel()
+        return [(1.0, [float(value) for value in values if low <= value <= high])]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:  # noqa: N802
+        """As numbers."""
+        return [f"{10**value:.4g}" for value in values]

@@ -14,7 +14,6 @@ from superqt import QCollapsible
 from napari_dip.errors import SettingsError
 from napari_dip.plugin import remembered
 from napari_dip.plugin.form import Group, Rows
-from napari_dip.plugin.scrolling_dock import calm
 from napari_dip.recipe import LEVELS, Recipe, presets
 
 PERSONAL = ("compute", "seed")  # what a person says for all tasks
@@ -40,6 +39,8 @@ class RecipeForm(QWidget):  # type: ignore[misc]
 
     changed = Signal()
     """An entry, or all of them."""
+    laid_out = Signal()
+    """There are other entries."""
     refused = Signal(str)
     """Why entries could not be kept, as a sentence."""
 
@@ -59,7 +60,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         )
         self.noise, self.cost = QLabel(wordWrap=True), QLabel(wordWrap=True)
         for note in (self.noise, self.cost):
-            note.setMinimumWidth(240)  # else Qt takes short sentences for two lines
+            note.setMinimumWidth(300)  # else Qt takes short sentences for two lines
         self.rows, self.details = QFormLayout(), QFormLayout()
         for layout in (self.rows, self.details):
             layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -69,6 +70,11 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.fold = QCollapsible("Advanced")
         self.fold.setDuration(0)
         self.fold.addWidget(inside)
+        policy = inside.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # the dock is as wide as it will need to be
+        inside.setSizePolicy(policy)
+        self.fold.toggled.connect(inside.setVisible)  # else Tab goes through what cannot be seen
+        inside.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self.rows)
@@ -78,6 +84,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         for label, widget in (("", self.noise), ("Quality", self.level), ("", self.cost)):
             self.rows.addRow(label, widget)
         self._show()
+        self.show_notes()
         for choice, kept in ((self.task, PERSONAL), (self.level, NOT_OF_A_LEVEL)):
             choice.currentIndexChanged.connect(lambda _, kept=kept: self._choose(kept))
 
@@ -245,8 +252,8 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.task.setToolTip(self._recipe.summary)
         for row in self._all:
             row.entry.changed.connect(self._on_entry)
-        calm(self)
         self.updateGeometry()
+        self.laid_out.emit()
 
     def _on_entry(self) -> None:
         for view in self._views:

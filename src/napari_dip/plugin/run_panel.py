@@ -88,7 +88,9 @@ def cost_told(outlook: Outlook) -> str:
     crops = f"; {outlook.crops}" if outlook.crops else ""
     if outlook.seconds != outlook.seconds:  # not a number
         return f"{memory} on {device}; how long it takes is told once it runs{crops}"
-    return f"about {in_words(outlook.seconds)} on {device}, {memory}{crops}"
+    usual, longest = in_words(outlook.seconds), in_words(outlook.longest)
+    most = f" ({longest} at the most)" if longest != usual else ""
+    return f"about {usual}{most} on {device}, {memory}{crops}"
 
 
 def _on(device: str) -> str:

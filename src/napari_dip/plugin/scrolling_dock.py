@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
+    QFormLayout,
     QLabel,
+    QLayout,
     QScrollArea,
     QSizePolicy,
     QWidget,
@@ -28,6 +33,11 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
     def let_go(self) -> None:
         """End the work: the dock was closed."""
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """See to the wheel and to the order of Tab, once entries have come or gone."""
+        calm(self.widget())
+        order_tabs(self.widget())
 
     def say(self, sentence: str, *, error: bool = False) -> None:
         """Show one sentence; an error in white on red, which is readable in every theme."""
@@ -71,3 +81,33 @@ def calm(widget: QWidget) -> None:
             if not entry.findChildren(_CalmWheel):
                 entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                 entry.installEventFilter(_CalmWheel(entry))
+
+
+def order_tabs(body: QWidget) -> None:
+    """Let Tab go through `body` from top to bottom, also where entries came later than others."""
+    stops = [w for w in _in_order(body) if w.focusPolicy() & Qt.FocusPolicy.TabFocus]
+    for first, second in pairwise(stops):
+        QWidget.setTabOrder(first, second)
+
+
+def _in_order(widget: QWidget) -> Iterator[QWidget]:
+    """A widget and those in it, as they are read."""
+    yield widget
+    inside = widget.widget() if isinstance(widget, QScrollArea) else None
+    if inside is not None:
+        yield from _in_order(inside)
+    elif widget.layout() is not None:
+        yield from _of_layout(widget.layout())
+
+
+def _of_layout(layout: QLayout) -> Iterator[QWidget]:
+    if isinstance(layout, QFormLayout):
+        roles = (QFormLayout.LabelRole, QFormLayout.FieldRole, QFormLayout.SpanningRole)
+        items = [layout.itemAt(row, role) for row in range(layout.rowCount()) for role in roles]
+    else:
+        items = [layout.itemAt(number) for number in range(layout.count())]
+    for item in filter(None, items):
+        if item.widget() is not None:
+            yield from _in_order(item.widget())
+        elif item.layout() is not None:
+            yield from _of_layout(item.layout())

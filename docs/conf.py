@@ -1,0 +1,46 @@
+"""Sphinx: the pages of this folder, and a reference of the command line made from the program."""
+
+import subprocess
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+HERE = Path(__file__).parent
+COMMANDS = HERE / "reference" / "command-line.md"  # written at every build, not kept
+
+project = "napari-dip"
+author = "the napari-dip developers"
+copyright = "BSD-3-Clause"  # noqa: A001 - Sphinx' name
+release = version = version_of("napari-dip").partition("+")[0]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["_build"]
+nitpicky = False
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+autodoc_typehints = "none"  # numpydoc's sections say the types
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "napari-dip"
+html_logo = "../src/napari_dip/icon.svg"
+html_static_path: list[str] = []
+
+
+def _write_commands(app: object) -> None:
+    """The page of the command line, by the program itself."""
+    told = subprocess.run(
+        [sys.executable, "-m", "typer", "napari_dip.cli", "utils", "docs", "--name", "napari-dip"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    page = told.replace("# `napari-dip`", "# Command line", 1).replace("```console", "```text")
+    COMMANDS.write_text(page, "utf-8")
+
+
+def setup(app: object) -> None:
+    """Called by Sphinx."""
+    app.connect("builder-inited", _write_commands)

@@ -1,0 +1,172 @@
+"""Every command and every script on every page runs; links and pictures are there."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+from typer.testing import CliRunner
+
+import napari_dip
+from napari_dip import cli, restoration
+from napari_dip.cine import cine
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    page
+    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    if page.name != "command-line.md" and "_build" not in page.parts
+]
+QUICK = {"network.channels": 8, "solver.max_steps": 2, "refinement.patches": "off"}
+# Sketches for clusters that are not here, as the page says; an operator, which has a test of its own.
+NOT_RUN = ("dask_jobqueue", "dask_kubernetes", "operators.base", "LocalCluster")
+
+
+def by_name(page):
+    return str(page.relative_to(ROOT))
+
+
+def lines(page):
+    """The lines of code: of fenced blocks that are no Python, and indented ones."""
+    text = re.sub(r"```(python|\{[^}]*\})\n.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    fenced = "".join(re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL))
+    indented = "\n".join(re.findall(r"^ {4,}(\S.*)$", text, flags=re.MULTILINE))
+    return [line.strip() for line in (fenced + indented).splitlines()]
+
+
+def python(page):
+    """The blocks of Python that can be run here."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    return [block for block in blocks if not any(word in block for word in NOT_RUN)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The files that the pages speak of."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+
+    def noisy(*shape):
+        return rng.normal(100, 5, shape).astype(np.float32)
+
+    for name in ("frame", "another", "star_field", "night1", "night2", "night3"):
+        fits.writeto(folder / f"{name}.fits", noisy(48, 56))
+    flags = np.zeros((48, 56), np.int16)
+    flags[5, 5], flags[9, 9] = 16, 4096
+    hst = fits.Header({"TELESCOP": "HST", "INSTRUME": "ACS"})
+    planes = [fits.ImageHDU(noisy(48, 56), name="SCI"), fits.ImageHDU(flags, name="DQ")]
+    fits.HDUList([fits.PrimaryHDU(header=hst), *planes]).writeto(folder / "hst.fits")
+    y, x = np.mgrid[-7:8, -7:8]
+    fits.writeto(folder / "star.fits", np.exp(-(x**2 + y**2) / 4).astype(np.float32))
+    rows, columns = np.mgrid[:48, :56]
+    scene = (np.hypot(rows - 20, columns - 18) < 9) + ((rows > 28) & (columns > 34)).astype(np.float32)
+    for name, light in (("cell", 30), ("dark", 40), ("flash", 90)):
+        tifffile.imwrite(folder / f"{name}.tif", light * scene + noisy(48, 56))
+    for name, axes, shape in (
+        ("stack.tif", "ZYX", (2, 40, 48)),
+        ("movie.tif", "TYX", (3, 40, 48)),
+        ("cells.ome.tif", "TCYX", (2, 2, 48, 56)),
+    ):
+        tifffile.imwrite(folder / name, noisy(*shape), ome=True, metadata={"axes": axes})
+    holes = np.zeros((48, 56), np.uint8)
+    holes[20:23, 5:40] = 1
+    for name in ("scratches.tif", "scratch.tif"):
+        tifffile.imwrite(folder / name, holes)
+    fits.writeto(folder / "bad_pixels.fits", holes)
+    (folder / "night").mkdir()
+    for number in (1, 2):
+        fits.writeto(folder / "night" / f"frame0{number}.fits", noisy(48, 56))
+    heart = cine(side=32, beats=(4,), coils=2, acceleration=4)
+    np.savez(folder / "scan.npz", kspace=heart.kspace, coils=heart.maps)
+    return folder
+
+
+@pytest.fixture
+def here(files, tmp_path, monkeypatch):
+    """Those files, and runs of a few steps."""
+    for source in files.iterdir():
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / source.name)
+    monkeypatch.chdir(tmp_path)
+    watched, restored = cli._watched, restoration.restore
+    monkeypatch.setattr(cli, "_watched", lambda r, o: watched(r.override(QUICK), o))
+    monkeypatch.setattr(
+        napari_dip, "restore", lambda r, o, **more: restored(r.override(QUICK), o, **more), raising=False
+    )
+    return tmp_path
+
+
+COMMANDS = {p: [line for line in lines(p) if line.startswith("napari-dip ")] for p in PAGES}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if COMMANDS[p]], ids=by_name)
+def test_commands_run(page, here):
+    changes = [part for name, value in QUICK.items() for part in ("--set", f"{name}={value}")]
+    for line in COMMANDS[page]:
+        words = shlex.split(line, comments=True)[1:]
+        if "--scheduler" in words:
+            continue  # a cluster's; tests/engine/test_batch.py has one
+        if "*" in line:  # which the shell replaces
+            words = [str(part) for word in words for part in sorted(Path().glob(word)) or [word]]
+        words += {"batch": changes, "run": ["--overwrite"]}.get(words[0], [])
+        done = CliRunner().invoke(cli.app, words)
+        assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if python(p)], ids=by_name)
+def test_python_runs(page, here):
+    for block in python(page):
+        exec(compile(block, str(page), "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_scripts_and_extras_are_there(page):
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    text = page.read_text("utf-8")
+    for names in re.findall(r"napari-dip\[([\w,]+)\]\"", text):
+        assert set(names.split(",")) <= set(extras)
+    scripts = re.findall(r"(?:python |bash |^ {4}|`)((?:scripts|benchmarks|\.ci)/[\w./]+)", text, re.M)
+    for script in scripts:
+        assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_links_and_pictures_are_there(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if not target.startswith(("http", "#")):
+            path = (page.parent / target.partition("#")[0]).resolve()
+            assert path.exists() or path.name == "command-line.md", target
+
+
+def test_the_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("furo")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-W",
+            "--keep-going",
+            "-q",
+            "-b",
+            "html",
+            ROOT / "docs",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "reference" / "command-line.html").exists()
