@@ -25,7 +25,7 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "napari-dip"
-html_logo = "../src/napari_dip/icon.svg"
+html_favicon = "../src/napari_dip/icon.svg"
 html_static_path: list[str] = []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal
@@ -108,7 +109,7 @@ def memory_errors_explained(device: torch.device) -> Iterator[None]:
         ) from error
     finally:
         if full or device.type != "cpu":
-            release(device)
+            release(device, in_need=full)
 
 
 def in_use(kind: str) -> float:
@@ -121,9 +122,14 @@ def in_use(kind: str) -> float:
     return float(psutil.Process().memory_info().rss)
 
 
-def release(device: torch.device) -> None:
-    """Give memory that nobody uses any more back to the device."""
-    gc.collect()
+def release(device: torch.device, *, in_need: bool = False) -> None:
+    """Give memory that nobody uses any more back to the device.
+
+    In a thread beside a window Python's garbage is left alone, but in need: what belongs to the window
+    would be deleted there, and that waits for the window, which may be waiting for this thread.
+    """
+    if in_need or threading.current_thread() is threading.main_thread():
+        gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

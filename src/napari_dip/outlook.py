@@ -27,6 +27,7 @@ _TRIAL = {
     "refinement.spectrum": "off",
     "consistency.rounds": 0,
     "stack.steady": False,
+    "solver.warm_start": True,
     "compute.crop": None,
     "compute.memory": None,
 }

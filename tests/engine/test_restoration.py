@@ -1,11 +1,15 @@
+import gc
 import pickle
+import threading
 
 import numpy as np
 import pytest
 
 from napari_dip import Observation, Recipe, Wish, drain, restore
+from napari_dip.compute import release
 from napari_dip.errors import DeviceError, RestoreError
 from napari_dip.scene import Starts
+from napari_dip.torch_import import torch
 
 rng = np.random.default_rng(0)
 
@@ -306,3 +310,18 @@ def test_what_was_learnt_is_at_hand_when_the_data_change(quick, noisy):
     cold = drain(restore(recipe, part))
     assert anew.filled.sum() == 16
     assert anew.history[0].loss[:20].mean() < cold.history[0].loss[:20].mean()
+
+
+def test_garbage_is_collected_in_the_main_thread_only_but_in_need(monkeypatch):
+    # A thread that deletes what belongs to a window waits for the window, which may wait for it.
+    collected = []
+    monkeypatch.setattr(gc, "collect", lambda: collected.append(threading.current_thread()))
+    for in_need in (False, True):
+        thread = threading.Thread(
+            target=release, args=[torch.device("cpu")], kwargs={"in_need": in_need}
+        )
+        thread.start()
+        thread.join()
+    assert collected == [thread]
+    release(torch.device("cpu"))
+    assert collected == [thread, threading.main_thread()]

@@ -84,6 +84,14 @@ def test_every_frame_of_a_series_counts(viewer, dock, told, qtbot):
     assert "min" in dock.form.cost.text() or "h" in dock.form.cost.text()
 
 
+@pytest.mark.parametrize("milliseconds", [410, 450, 500])
+def test_the_dock_may_be_closed_while_something_is_found_out(viewer, dock, qtbot, milliseconds):
+    viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)))
+    qtbot.wait(milliseconds)
+    viewer.window.remove_dock_widget(dock)
+    qtbot.wait(1000)
+
+
 def test_nothing_is_told_of_a_dock_that_was_closed(viewer, dock, qtbot):
     viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)))
     said = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -267,6 +268,7 @@ class Session:
             self._done[-1].snapshots = []
         self._done = [done for done in self._done if done.layers.added]
         self._run = run
+        gc.collect()  # networks of runs before; here, for in a thread it would not be safe
         self._enter(State.RUNNING)
         every = None if run.is_stack else SNAPSHOT_EVERY
         job = restoration(run.recipe, run.observation, run.controls, every, run.starts)
