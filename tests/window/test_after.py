@@ -60,6 +60,20 @@ def test_going_on_is_one_longer_run_and_keeps_the_first_result(model, session, r
     np.testing.assert_array_equal(model.layers["a - restored [1]"].data, longer)
 
 
+def test_only_the_last_run_keeps_what_it_would_go_on_with(model, session, recipe, layer):
+    session.run(recipe, layer)
+    first = session.shown
+    assert first.starts.fit is not None
+    session.run(recipe, layer)
+    assert (first.starts.fit, first.snapshots, first.observation) == (None, [], None)
+    session.undo()
+    assert session.shown is first
+    before = model.layers["a - restored"].data.copy()
+    session.pick(50)  # there is nothing to pick from any more
+    session.go_on()
+    np.testing.assert_array_equal(model.layers["a - restored"].data, before)
+
+
 def test_a_stack_and_an_average_do_not_go_on(model, session, recipe, layer, noisy):
     assert session.why_not_on()
     session.run(recipe.override({"ensemble.members": 2}), layer)

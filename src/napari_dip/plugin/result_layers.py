@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ class ResultLayers:
         self, viewer: ViewerModel, place: Place, observation: Observation, axes: str, *, is_complex: bool
     ) -> None:
         self._viewer, self.place, self._axes, self._is_complex = viewer, place, axes, is_complex
-        self._observation = observation
+        self._sizes = dict(zip("TCZYX", observation.y.shape, strict=True))
+        self._letters, self._header = observation.axes, observation.header
         self._added: list[
             Hashable
         ] = []  # by which layers know themselves: to hold none that was removed
@@ -126,21 +128,20 @@ class ResultLayers:
 
     def again(self) -> ResultLayers:
         """For another run of the same: nothing is added yet."""
-        return ResultLayers(
-            self._viewer, self.place, self._observation, self._axes, is_complex=self._is_complex
-        )
+        other = copy(self)
+        other._added, other._shown, other._residual = [], None, None
+        return other
 
     def _there(self, one: Hashable) -> Any:
         return next((layer for layer in self._viewer.layers if layer.unique_id == one), None)
 
     def _place_of(self, image: Floats) -> Place:
         """Where a picture of the result belongs, as it is shown."""
-        observation, axes = self._observation, self._axes
-        sides = dict(zip("TCZYX", observation.y.shape, strict=True))
+        axes, sides = self._axes, self._sizes
         if self._is_complex:  # the data are no picture: their rows and columns are not the image's
             axes = axes.replace("C", "")
-            sides |= dict(zip("YX", image.shape[-2:], strict=True))
-        shape = [sides[letter] for letter in observation.axes]
+            sides = sides | dict(zip("YX", image.shape[-2:], strict=True))
+        shape = [sides[letter] for letter in self._letters]
         return self.place.of_result(image.shape, shape, axes)
 
     def _add_phase(self, phase: Floats) -> None:
@@ -173,7 +174,7 @@ class ResultLayers:
             self._residual_of(result),
             "residual in sigmas",
             result.residual_axes,
-            replace(self._observation.header, unit=""),
+            replace(self._header, unit=""),
             look,
         )
         self._residual = added.unique_id

@@ -55,7 +55,8 @@ class Run:
     """
 
     recipe: Recipe
-    observation: Observation
+    observation: Observation | None
+    """None once it is forgotten."""
     layers: ResultLayers
     starts: Starts
     observe: Callable[[Labels | None], Observation]
@@ -68,6 +69,11 @@ class Run:
     snapshots: list[tuple[int, Floats]] = field(default_factory=list)
     every: int = SNAPSHOT_EVERY
     result: Result | None = None
+
+    def forget(self) -> None:
+        """Give back what only the last run is good for; its layers stay."""
+        self.starts.forget()
+        self.snapshots, self.observation = [], None
 
     @property
     def steps(self) -> list[int]:
@@ -158,7 +164,8 @@ class Session:
         times, _, depths = observation.y.shape[:3]
         is_stack = (1 if recipe.operator.joint else times) * depths > 1
         starts, source = Starts(recipe), layer.unique_id
-        self._begin(Run(recipe, observation, layers, starts, observe, source, is_stack, is_complex))
+        run = Run(recipe, observation, layers, starts, observe, source, is_stack, is_complex)
+        self._begin(run, observation)
 
     def why_not_on(self) -> str:
         """Why the last run cannot go on, as a sentence; nothing where it can."""
@@ -174,11 +181,18 @@ class Session:
         if self._run is not None or self.why_not_on():
             return
         last = self._done[-1]
-        layers, starts = last.layers.again(), last.starts.on()
-        self._begin(
-            replace(last, layers=layers, starts=starts, controls=Controls(), result=None,
-                    snapshots=list(last.snapshots))
-        )  # fmt: skip
+        observation = last.observation
+        if observation is None:
+            return
+        again = replace(
+            last,
+            layers=last.layers.again(),
+            starts=last.starts.on(),
+            controls=Controls(),
+            snapshots=list(last.snapshots),
+            result=None,
+        )
+        self._begin(again, observation)
 
     def pause(self) -> None:
         """Hold on after the current step."""
@@ -193,7 +207,7 @@ class Session:
             return
         try:
             now = run.observe(holes)
-            if now.digest() != run.observation.digest():
+            if run.observation is None or now.digest() != run.observation.digest():
                 run.observation, run.snapshots, run.every = now, [], SNAPSHOT_EVERY
                 run.controls.instead.append(now)
                 self.said.emit("Going on with the holes as they are painted now.", False)
@@ -226,7 +240,7 @@ class Session:
         if self._run is not None or run is None or run.result is None:
             return
         result = run.result
-        if step is not None:
+        if step is not None and run.observation is not None:
             result = picked(result, run.observation, dict(run.snapshots)[step], step)
         run.layers.replace(result)
         self.said.emit(f"Shown: {result.verdict}.", False)
@@ -262,16 +276,15 @@ class Session:
         self.cancel()
         self._done.clear()
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: Run, observation: Observation) -> None:
         if self._done:
-            self._done[-1].starts.forget()
-            self._done[-1].snapshots = []
+            self._done[-1].forget()
         self._done = [done for done in self._done if done.layers.added]
         self._run = run
         gc.collect()  # networks of runs before; here, for in a thread it would not be safe
         self._enter(State.RUNNING)
         every = None if run.is_stack else SNAPSHOT_EVERY
-        job = restoration(run.recipe, run.observation, run.controls, every, run.starts)
+        job = restoration(run.recipe, observation, run.controls, every, run.starts)
         self._start(job, self._on_iterate, self._on_outcome)
 
     def _enter(self, state: State) -> None:
