@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QLabel
 
 from napari_dip.plugin.session import State
 
@@ -56,10 +57,11 @@ def test_layers_that_do_not_fit_are_told_below_their_pickers(viewer, dock, told)
         )
     )
     (remark,) = dock.form.remarks
-    place, _ = dock.form.rows.getWidgetPosition(dock.inputs._places["holes"])
-    assert (
-        dock.form.rows.itemAt(place + 1, dock.form.rows.ItemRole.SpanningRole).widget().text() == remark
+    (label,) = [label for label in dock.findChildren(QLabel) if label.text() == remark]
+    row, place = (
+        dock.form.rows.getWidgetPosition(w)[0] for w in (label, dock.inputs.holes.parentWidget())
     )
+    assert row == place + 1
     assert "(9, 9)" in remark
     told(lambda: dock.inputs.holes.choose(None))
     assert dock.form.remarks == []

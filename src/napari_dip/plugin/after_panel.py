@@ -101,7 +101,7 @@ class AfterPanel(QWidget):  # type: ignore[misc]
         except (RestoreError, OSError) as error:
             self.said.emit(f"The image was not saved: {error}", True)
         else:
-            self.said.emit(f"Saved: {name}", False)
+            self.said.emit(f"Saved: {Path(name).name}", False)
 
     def _steps_of_slider(self) -> list[int]:
         return list(self.slider.property("steps") or [])

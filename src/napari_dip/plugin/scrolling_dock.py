@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
@@ -11,11 +10,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QLabel,
-    QLayout,
     QScrollArea,
     QSizePolicy,
     QWidget,
 )
+
+LAST = 1000  # in a layout within a layout
 
 
 class ScrollingDock(QScrollArea):  # type: ignore[misc]
@@ -84,30 +84,23 @@ def calm(widget: QWidget) -> None:
 
 
 def order_tabs(body: QWidget) -> None:
-    """Let Tab go through `body` from top to bottom, also where entries came later than others."""
-    stops = [w for w in _in_order(body) if w.focusPolicy() & Qt.FocusPolicy.TabFocus]
-    for first, second in pairwise(stops):
+    """Let Tab go through `body` from top to bottom, also where entries came later than others.
+
+    Layouts are asked for places, never for their items: PySide keeps an item that was deleted with its
+    row, and takes what is later at the same address for it, which brings the process down.
+    """
+    stops = [w for w in body.findChildren(QWidget) if w.focusPolicy() & Qt.FocusPolicy.TabFocus]
+    for first, second in pairwise(sorted(stops, key=lambda widget: _place(widget, body))):
         QWidget.setTabOrder(first, second)
 
 
-def _in_order(widget: QWidget) -> Iterator[QWidget]:
-    """A widget and those in it, as they are read."""
-    yield widget
-    inside = widget.widget() if isinstance(widget, QScrollArea) else None
-    if inside is not None:
-        yield from _in_order(inside)
-    elif widget.layout() is not None:
-        yield from _of_layout(widget.layout())
-
-
-def _of_layout(layout: QLayout) -> Iterator[QWidget]:
-    if isinstance(layout, QFormLayout):
-        roles = (QFormLayout.LabelRole, QFormLayout.FieldRole, QFormLayout.SpanningRole)
-        items = [layout.itemAt(row, role) for row in range(layout.rowCount()) for role in roles]
-    else:
-        items = [layout.itemAt(number) for number in range(layout.count())]
-    for item in filter(None, items):
-        if item.widget() is not None:
-            yield from _in_order(item.widget())
-        elif item.layout() is not None:
-            yield from _of_layout(item.layout())
+def _place(widget: QWidget, body: QWidget) -> tuple[int, ...]:
+    """Where a widget is read in `body`: the place of what it is in, then that in there."""
+    if widget is body:
+        return ()
+    parent = widget.parentWidget()
+    rows = [form.getWidgetPosition(widget)[0] for form in parent.findChildren(QFormLayout)]
+    number = max(rows, default=-1)
+    if number < 0 and parent.layout() is not None:
+        number = parent.layout().indexOf(widget)
+    return (*_place(parent, body), number if number >= 0 else LAST)
