@@ -40,7 +40,7 @@ from napari_dip.plugin.layer_picker import LayerPicker
 from napari_dip.plugin.layers import companions_of
 from napari_dip.plugin.observing import write_frames
 from napari_dip.plugin.recipe_form import RecipeForm
-from napari_dip.plugin.scrolling_dock import ScrollingDock
+from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
 from napari_dip.recipe import Recipe, every_extra
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ class BatchDock(ScrollingDock):
         self.stop_button.clicked.connect(self.let_go)
         self.table.itemDoubleClicked.connect(self._open)
         self.form.changed.connect(self._show_extras)
-        self.form.laid_out.connect(self.settle)
         self.form.refused.connect(self._on_refused)
         QApplication.instance().aboutToQuit.connect(self.let_go)
         self._show_extras()
@@ -190,7 +189,7 @@ class BatchDock(ScrollingDock):
             column.addWidget(part)
         column.addStretch(1)
         self.setWidget(body)
-        self.settle()
+        calm(body)
 
     def _show_extras(self) -> None:
         try:

@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from napari_dip.errors import ObservationError
 from napari_dip.plugin.layer_picker import LayerPicker
 from napari_dip.plugin.layers import KEY, axes_of, pixels_of
-from napari_dip.plugin.scrolling_dock import ScrollingDock
+from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
 
 if TYPE_CHECKING:
     import napari
@@ -41,7 +41,7 @@ class CompareDock(ScrollingDock):
         column.addWidget(self.status)
         column.addStretch(1)
         self.setWidget(body)
-        self.settle()
+        calm(body)
         self.button.clicked.connect(self.compare)
         self.reset_choices()
 

@@ -25,7 +25,7 @@ from napari_dip.plugin.keep_row import KeepRow
 from napari_dip.plugin.plot import CoursePlot
 from napari_dip.plugin.recipe_form import RecipeForm, spare_threads
 from napari_dip.plugin.run_panel import RunPanel, cost_told, progress_told
-from napari_dip.plugin.scrolling_dock import ScrollingDock
+from napari_dip.plugin.scrolling_dock import ScrollingDock, calm, tab_through
 from napari_dip.plugin.session import Session, State
 from napari_dip.recipe import Recipe
 from napari_dip.result import Iterate
@@ -183,11 +183,11 @@ class RestoreDock(ScrollingDock):
         self.form.details.addRow(self.keep)
         column.addStretch(1)
         self.setWidget(body)
-        self.settle()
+        calm(body)
+        tab_through((*self.inputs.stops, *self.form.stops, *self.panel.stops))
 
     def _connect(self) -> None:
         self.form.changed.connect(self._follow_form)
-        self.form.laid_out.connect(self.settle)
         self.form.refused.connect(self._on_refused)
         self.inputs.changed.connect(self._foresee)
         self.inputs.said.connect(self._on_said)

@@ -68,6 +68,11 @@ class Group:
                 continue  # titles and summaries are the preset's own
             self._parts[name] = _part(path + name, field, getattr(value, name))
 
+    def show(self, value: Settings) -> None:
+        """Put other values into the entries."""
+        for name, part in self._parts.items():
+            _write(part, getattr(value, name))
+
     def values(self) -> dict[str, Any]:
         """What the person entered, ready for `Settings.parse`."""
         return {name: _read(part) for name, part in self._parts.items()}
@@ -98,12 +103,19 @@ class Choice:
 
     def __init__(self, choices: tuple[type[Settings], ...], value: Settings, path: str) -> None:
         models = {choice.model_fields["kind"].default: choice for choice in choices}
+        self._models = models
         self._title = _label(path.rstrip(".").rpartition(".")[2])
         self.kind = ComboBox(choices=list(models), value=value.kind, name=f"{path}kind")  # type: ignore[attr-defined]
         self._groups = {
             kind: Group(model, value if isinstance(value, model) else model(), path)
             for kind, model in models.items()
         }
+
+    def show(self, value: Settings) -> None:
+        """Choose the class of `value`, with its values; the others have their defaults again."""
+        for kind, model in self._models.items():
+            self._groups[kind].show(value if isinstance(value, model) else model())
+        self.kind.value = value.kind  # type: ignore[attr-defined]
 
     def values(self) -> dict[str, Any]:
         """The chosen class's values, with its kind."""
@@ -146,7 +158,6 @@ class Rows:
     ) -> None:
         self._layout, self._rows = layout, rows
         self._at = layout.rowCount() if before is None else layout.getWidgetPosition(before)[0]
-        self._titles: list[QLabel] = []
         group = ""
         for row in rows:
             entry, is_choice = row.entry, row.entry.name.endswith(".kind")
@@ -154,8 +165,7 @@ class Rows:
             if begins:
                 group = entry.name.partition(".")[0]
             if begins and not (is_choice and row.title == _label(group)):
-                self._titles.append(QLabel(f"<b>{_label(group)}</b>"))
-                self._add(self._titles[-1])
+                self._add(QLabel(f"<b>{_label(group)}</b>"))
             label = row.title if is_choice else entry.label
             if begins and is_choice:
                 label = f"<b>{label}</b>"
@@ -166,11 +176,6 @@ class Rows:
         """Show what is chosen."""
         for row in self._rows:
             self._layout.setRowVisible(row.entry.native, row.shown())
-
-    def clear(self) -> None:
-        """Take everything out again."""
-        for widget in (*self._titles, *(row.entry.native for row in self._rows)):
-            self._layout.removeRow(widget)
 
     def _add(self, *parts: Any) -> None:
         self._layout.insertRow(self._at, *parts)
@@ -198,6 +203,22 @@ def _read(part: Group | Choice | ValueWidget[Any]) -> Any:
         return part.values()
     # Numbers are text until the settings parse them; nothing written means automatic.
     return part.value if part.value != "" else None
+
+
+def _write(part: Group | Choice | ValueWidget[Any], value: Any) -> None:
+    if isinstance(part, Group | Choice):
+        part.show(value)
+    elif isinstance(part, LineEdit):
+        part.value = _written(value)
+    else:
+        part.value = value
+
+
+def _written(value: Any) -> str:
+    """A number, or lists of them, as a line of text; nothing for automatic."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, int | float) else json.dumps(value)
 
 
 def _part(path: str, field: FieldInfo, value: Any) -> Group | Choice | ValueWidget[Any]:
@@ -235,12 +256,12 @@ def _single(field: FieldInfo, value: Any) -> ValueWidget[Any]:
         low, high = _limits(field)
         return SpinBox(value=value, min=low, max=high)
     if any(get_origin(part) is tuple for part in get_args(kind)):
-        lists = _Lists(value="" if value is None else json.dumps(value))
+        lists = _Lists(value=_written(value))
         lists.native.setPlaceholderText("automatic")
         return lists
     if kind is float or {int, float} & set(_alternatives(kind)):
         # A line of text, where a spin box would round 1e-7 to nothing.
-        line = LineEdit(value="" if value is None else f"{value:g}")
+        line = LineEdit(value=_written(value))
         line.native.setPlaceholderText("automatic" if kind is not float else "a number")
         return line
     raise TypeError(f"no widget for a setting of type {kind}")

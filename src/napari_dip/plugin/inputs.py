@@ -113,6 +113,12 @@ class Inputs:
         self._form.remark(self._places[role], sentence)
 
     @property
+    def stops(self) -> tuple[QWidget, ...]:
+        """The entries in sight, as they are read."""
+        asked = (self.image, self.tools_button, *self.axes.questions.values(), self.holes)
+        return (*asked, self.make_button, self.flags, *self.extras.values())
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """What `remark` knows: "image", "holes", "sigma" and the extras."""
         return tuple(self._places)

@@ -39,8 +39,6 @@ class RecipeForm(QWidget):  # type: ignore[misc]
 
     changed = Signal()
     """An entry, or all of them."""
-    laid_out = Signal()
-    """There are other entries."""
     refused = Signal(str)
     """Why entries could not be kept, as a sentence."""
 
@@ -49,6 +47,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         at_level = Recipe.preset(preset).at_level(remembered.quality())
         self._recipe = at_level.override(remembered.computing())
         self._views: list[Rows] = []
+        self._showing = False
         self._remarks: dict[QWidget, QLabel] = {}
         self.task, self.level = QComboBox(), QComboBox()
         self.list_tasks()
@@ -83,7 +82,18 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         """Put the recipe's own entries below what the docks put there."""
         for label, widget in (("", self.noise), ("Quality", self.level), ("", self.cost)):
             self.rows.addRow(label, widget)
-        self._show()
+        self._entries = Group(Recipe, self._recipe)
+        self._all = list(self._entries.rows())
+        in_sight = [row for row in self._all if row.asked]
+        folded = [row for row in self._all if not row.asked]
+        folded.sort(key=lambda row: "." in row.entry.name)  # those of no group come first
+        self._views = [
+            Rows(self.rows, in_sight, before=self.noise),
+            Rows(self.details, folded, titled=True),
+        ]
+        for row in self._all:
+            row.entry.changed.connect(self._on_entry)
+        self._after_other()
         self.show_notes()
         for choice, kept in ((self.task, PERSONAL), (self.level, NOT_OF_A_LEVEL)):
             choice.currentIndexChanged.connect(lambda _, kept=kept: self._choose(kept))
@@ -158,23 +168,26 @@ class RecipeForm(QWidget):  # type: ignore[misc]
 
     def remark(self, widget: QWidget, sentence: str = "") -> None:
         """Say what is wrong with an entry right below it, or no longer."""
-        said = self._remarks.pop(widget, None)
-        if said is not None:
-            if said.text() == sentence:
-                self._remarks[widget] = said
+        label, layout = self._remarks.get(widget), self._layout_of(widget)
+        if label is None:
+            if not sentence:
                 return
-            self._layout_of(said).removeRow(said)
-        if sentence:
-            layout = self._layout_of(widget)
-            label = self._remarks[widget] = QLabel(sentence, wordWrap=True)
+            label = self._remarks[widget] = QLabel(wordWrap=True)
             label.setStyleSheet(WRONG)
-            row, _ = layout.getWidgetPosition(widget)
-            layout.insertRow(row + 1, label)
+            layout.insertRow(layout.getWidgetPosition(widget)[0] + 1, label)
+        label.setText(sentence)
+        layout.setRowVisible(label, bool(sentence))
+
+    @property
+    def stops(self) -> list[QWidget]:
+        """The entries in sight and the button that shows the others, as they are read."""
+        in_sight = [row.entry.native for row in self._all if row.asked]
+        return [*in_sight, self.level, self.fold.toggleButton()]
 
     @property
     def remarks(self) -> list[str]:
         """What is wrong with entries that can be seen."""
-        return [label.text() for label in self._remarks.values()]
+        return [label.text() for label in self._remarks.values() if label.text()]
 
     def enable(self, *, on: bool) -> None:
         """Let the person change it, or not."""
@@ -182,10 +195,12 @@ class RecipeForm(QWidget):  # type: ignore[misc]
             widget.setEnabled(on)
 
     def take(self, recipe: Recipe) -> None:
-        """Show another recipe."""
+        """Show another recipe, in the same entries: to delete widgets and make others is not safe."""
         self._recipe = recipe
-        self._show()
-        self.changed.emit()
+        self._showing = True
+        self._entries.show(recipe)
+        self._showing = False
+        self._after_other()
 
     def _layout_of(self, widget: QWidget) -> QFormLayout:
         return self.rows if self.rows.indexOf(widget) >= 0 else self.details
@@ -234,28 +249,15 @@ class RecipeForm(QWidget):  # type: ignore[misc]
             self.level.removeItem(place)
         self.level.blockSignals(blocked)
 
-    def _show(self) -> None:
-        """The recipe as it is: the operator in sight where it is what the task is about."""
-        for widget in list(self._remarks):
-            self.remark(widget)
-        for view in self._views:
-            view.clear()
-        self._entries = Group(Recipe, self._recipe)
-        self._all = list(self._entries.rows())
-        in_sight = [row for row in self._all if row.asked]
-        folded = [row for row in self._all if not row.asked]
-        folded.sort(key=lambda row: "." in row.entry.name)  # those of no group come first
-        self._views = [
-            Rows(self.rows, in_sight, before=self.noise),
-            Rows(self.details, folded, titled=True),
-        ]
+    def _after_other(self) -> None:
         self.task.setToolTip(self._recipe.summary)
-        for row in self._all:
-            row.entry.changed.connect(self._on_entry)
-        self.updateGeometry()
-        self.laid_out.emit()
+        for widget in self._remarks:
+            self.remark(widget)
+        self._on_entry()
 
     def _on_entry(self) -> None:
+        if self._showing:
+            return
         for view in self._views:
             view.refresh()
         self.changed.emit()

@@ -45,10 +45,10 @@ class RunPanel(QWidget):  # type: ignore[misc]
         """The buttons of a state; Run only where something is `ready` to be run."""
         idle = state == State.IDLE
         active = state in (State.RUNNING, State.PAUSED)
-        held = [button for button in self._buttons if button.hasFocus()]
+        held = [button for button in self.stops if button.hasFocus()]
         self.run_button.setVisible(idle)
         self.run_button.setEnabled(idle and ready)
-        for button in self._buttons[1:]:
+        for button in self.stops[1:]:
             button.setVisible(not idle)
             button.setEnabled(active)
         self.cancel_button.setEnabled(active or state == State.FINISHING)
@@ -60,7 +60,8 @@ class RunPanel(QWidget):  # type: ignore[misc]
             (self.run_button if idle else self.pause_button).setFocus()
 
     @property
-    def _buttons(self) -> tuple[QPushButton, ...]:
+    def stops(self) -> tuple[QPushButton, ...]:
+        """The buttons, as they are read."""
         return (self.run_button, self.pause_button, self.finish_button, self.cancel_button)
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
-    QFormLayout,
     QLabel,
     QScrollArea,
     QSizePolicy,
     QWidget,
 )
-
-LAST = 1000  # in a layout within a layout
 
 
 class ScrollingDock(QScrollArea):  # type: ignore[misc]
@@ -33,11 +31,6 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
     def let_go(self) -> None:
         """End the work: the dock was closed."""
         raise NotImplementedError
-
-    def settle(self) -> None:
-        """See to the wheel and to the order of Tab, once entries have come or gone."""
-        calm(self.widget())
-        order_tabs(self.widget())
 
     def say(self, sentence: str, *, error: bool = False) -> None:
         """Show one sentence; an error in white on red, which is readable in every theme."""
@@ -83,24 +76,7 @@ def calm(widget: QWidget) -> None:
                 entry.installEventFilter(_CalmWheel(entry))
 
 
-def order_tabs(body: QWidget) -> None:
-    """Let Tab go through `body` from top to bottom, also where entries came later than others.
-
-    Layouts are asked for places, never for their items: PySide keeps an item that was deleted with its
-    row, and takes what is later at the same address for it, which brings the process down.
-    """
-    stops = [w for w in body.findChildren(QWidget) if w.focusPolicy() & Qt.FocusPolicy.TabFocus]
-    for first, second in pairwise(sorted(stops, key=lambda widget: _place(widget, body))):
+def tab_through(stops: Iterable[QWidget]) -> None:
+    """Let Tab go through entries and buttons in this order."""
+    for first, second in pairwise(stops):
         QWidget.setTabOrder(first, second)
-
-
-def _place(widget: QWidget, body: QWidget) -> tuple[int, ...]:
-    """Where a widget is read in `body`: the place of what it is in, then that in there."""
-    if widget is body:
-        return ()
-    parent = widget.parentWidget()
-    rows = [form.getWidgetPosition(widget)[0] for form in parent.findChildren(QFormLayout)]
-    number = max(rows, default=-1)
-    if number < 0 and parent.layout() is not None:
-        number = parent.layout().indexOf(widget)
-    return (*_place(parent, body), number if number >= 0 else LAST)
