@@ -253,6 +253,22 @@ def test_every_task_s_form_gives_back_its_preset_and_keeps_what_is_the_person_s(
     assert told.seed == 7
 
 
+def test_tasks_are_changed_and_docks_closed_many_times(viewer, picture, qtbot):
+    # Entries that were deleted and made again brought the process down, at the next collection.
+    viewer.add_image(picture)
+    for name in ("Denoise", "Inpaint", "Deconvolve", "Denoise"):
+        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
+        entries = dock.form.entry("noise.kind"), dock.form.entry("seed")
+        for row in range(24):
+            dock.form.task.setCurrentIndex((7 * row) % dock.form.task.count())
+            dock.form.level.setCurrentIndex(row % 3)
+        assert (dock.form.entry("noise.kind"), dock.form.entry("seed")) == entries
+        viewer.window.remove_dock_widget(dock)
+        del dock, entries
+        qtbot.wait(20)
+        gc.collect()
+
+
 def test_another_quality_keeps_what_was_said_of_the_image(viewer, picture):
     viewer.add_image(picture)
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
