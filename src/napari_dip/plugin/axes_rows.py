@@ -8,7 +8,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit
 
 from napari_dip.observation import CANONICAL_AXES
-from napari_dip.plugin.layers import axes_of
+from napari_dip.plugin.layers import axes_of, finest
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -111,7 +111,7 @@ class AxesRows:
         """How long each axis is, in the layer's order; empty where the letters cannot be."""
         if self._layer is None:
             return {}
-        shape = (self._layer.data[0] if self._layer.multiscale else self._layer.data).shape
+        shape = finest(self._layer).shape
         axes = self.axes
         known = {"Y", "X"} <= set(axes) <= set(CANONICAL_AXES)
         fits = known and len(axes) == len(shape) == len(set(axes))

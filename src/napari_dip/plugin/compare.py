@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from napari_dip.errors import ObservationError
 from napari_dip.plugin.layer_picker import LayerPicker
-from napari_dip.plugin.layers import KEY, axes_of, pixels_of
+from napari_dip.plugin.layers import KEY, axes_of, pixels_of, spatial_of
 from napari_dip.plugin.scrolling_dock import ScrollingDock, calm
 
 if TYPE_CHECKING:
@@ -87,14 +87,13 @@ def compared(
     difference = one - other
     rms = float(np.sqrt(np.nanmean(difference**2)))
     most = float(np.nanpercentile(np.abs(difference), 99.5)) or 1.0
-    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     viewer.add_image(
         difference.sum(axis=-1) if first.rgb else difference,
         name=f"{first.name} minus {second.name}",
         colormap="PiYG",
         contrast_limits=(-most, most),
         metadata={KEY: {"axes": axes_of(first)[: first.ndim]}},
-        **{name: getattr(first, name) for name in names},
+        **spatial_of(first),
     )
     told = f"R.m.s. difference {rms:.4g}"
     if truth is not None:

@@ -12,7 +12,7 @@ from napari.utils.transforms import Affine
 
 from napari_dip.errors import ObservationError
 from napari_dip.observation import SMALLEST_SIDE
-from napari_dip.plugin.layers import KEY, axes_of
+from napari_dip.plugin.layers import KEY, axes_of, finest, spatial_of
 
 if TYPE_CHECKING:
     import napari
@@ -27,7 +27,7 @@ def seen_part(layer: Image) -> tuple[slice, slice]:
     ObservationError
         If it shows too little of it, or another plane than rows and columns.
     """
-    shape = (layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim]
+    shape = finest(layer).shape[: layer.ndim]
     top, bottom = (np.asarray(corner)[-2:] for corner in layer.corner_pixels)
     factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else np.ones(2)
     low = np.clip(np.floor(top * factor), 0, shape[-2:]).astype(int)
@@ -51,9 +51,8 @@ def cropped(
     origin = uuid4().hex
     added: list[Any] = []
     for one in (layer, *companions):
-        data = one.data[0] if getattr(one, "multiscale", False) else one.data
         rgb = bool(getattr(one, "rgb", False))
-        part = np.array(data[(..., rows, columns, *[slice(None)] * rgb)])
+        part = np.array(finest(one)[(..., rows, columns, *[slice(None)] * rgb)])
         add = viewer.add_image if hasattr(one, "contrast_limits") else viewer.add_labels
         added.append(add(part, **_options(one, rows, columns, origin, rgb=rgb)))
     viewer.layers.move(viewer.layers.index(added[0]), -1)
@@ -67,7 +66,8 @@ def cropped(
 def _options(one: Layer, rows: slice, columns: slice, origin: str, *, rgb: bool) -> dict[str, Any]:
     start = np.zeros(one.ndim)
     start[-2:] = rows.start, columns.start
-    place = {name: getattr(one, name) for name in ("scale", "translate", "rotate", "shear")}
+    spatial = spatial_of(one)
+    place = {name: spatial[name] for name in ("scale", "translate", "rotate", "shear")}
     ours = {**one.metadata.get(KEY, {}), "axes": axes_of(one), "origin": origin}
     ours.pop("result", None)
     if header := ours.get("header"):
@@ -77,11 +77,8 @@ def _options(one: Layer, rows: slice, columns: slice, origin: str, *, rgb: bool)
             on_part(header, rows.start, columns.start), path="", hdu=0, name="", description=""
         )
     options = {
-        **place,
+        **spatial,
         "translate": np.asarray(Affine(**place, ndim=one.ndim)(start)),
-        "affine": one.affine,
-        "units": one.units,
-        "axis_labels": one.axis_labels,
         "name": f"{one.name} - part",
         "opacity": one.opacity,
         "metadata": {**one.metadata, KEY: ours},

@@ -63,7 +63,7 @@ class RestoreDock(ScrollingDock):
         self.say(RESTING)
         self._lay_out()
         self._connect()
-        self._ask_what_is_needed()
+        self._foresee()
         self._show_state(State.IDLE)
 
     def let_go(self) -> None:
@@ -112,20 +112,13 @@ class RestoreDock(ScrollingDock):
         recipe = self.form.recipe(threads=spare_threads())
         return recipe, self.inputs.image.layer(), self.inputs.asked(recipe)
 
-    def _ask_what_is_needed(self) -> None:
-        """Show the questions that the recipe raises, and what it would cost."""
-        recipe = self.form.check()
-        if recipe is None:  # an entry that is being typed
-            self._show_told(Told())
-            return
-        self.inputs.show(recipe)
-        self._foresee()
-
     def _foresee(self) -> None:
-        """Have it found out what is known of the run before it begins."""
+        """Ask for what the recipe needs, and have it found out what is known of the run beforehand."""
         for role in self.inputs.roles:
             self.inputs.remark(role)
         recipe, layer = self.form.check(threads=spare_threads()), self.inputs.layer
+        if recipe is not None:  # no entry that is being typed
+            self.inputs.show(recipe)
         if recipe is None or layer is None or self.session.state != State.IDLE:
             self.forecast.forget()
             self._show_told(Told())
@@ -155,7 +148,7 @@ class RestoreDock(ScrollingDock):
         self.form.show_notes()
 
     def _follow_form(self) -> None:
-        self._ask_what_is_needed()
+        self._foresee()
         self._show_state(self.session.state)
 
     def _on_refused(self, sentence: str) -> None:

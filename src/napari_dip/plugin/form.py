@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -52,19 +52,13 @@ class Group:
         What to begin with.
     path : str
         The name of the group itself, and a dot.
-    only : collection of str, optional
-        Which fields of `model`; all where it is left out.
     """
 
-    def __init__(
-        self, model: type[Settings], value: Settings, path: str = "", only: Collection[str] | None = None
-    ) -> None:
+    def __init__(self, model: type[Settings], value: Settings, path: str = "") -> None:
         self._model, self._path = model, path
         self._parts: dict[str, Group | Choice | ValueWidget[Any]] = {}
         for name, field in fields(model).items():
-            if name == "kind" or (only is not None and name not in only):
-                continue
-            if field.annotation is str:
+            if name == "kind" or field.annotation is str:
                 continue  # titles and summaries are the preset's own
             self._parts[name] = _part(path + name, field, getattr(value, name))
 

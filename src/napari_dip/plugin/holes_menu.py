@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QInputDialog, QMenu, QWidget
 from napari_dip.errors import RestoreError
 from napari_dip.holes import grown, saturated, sharper_than_light
 from napari_dip.observation import Flags, Observation
+from napari_dip.plugin.layers import finest, spatial_of
 from napari_dip.plugin.observing import observation_of
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class HolesMenu(QMenu):  # type: ignore[misc]
         if image is None:
             self._desk.said.emit("Open an image first.", True)
             return
-        data = image.data[0] if image.multiscale else image.data
-        shape = data.shape[:-1] if image.rgb else data.shape
+        shape = finest(image).shape[: image.ndim]
         layer = holes_beside(self._viewer, image, np.zeros(shape, np.uint8))
         self._desk.take_holes(layer)
         self._viewer.layers.selection.active = layer
@@ -117,12 +117,11 @@ class HolesMenu(QMenu):  # type: ignore[misc]
 
 def holes_beside(viewer: napari.viewer.Viewer, image: Image, pixels: NDArray[np.uint8]) -> Labels:
     """A layer of holes that lies on `image`, which stays the active layer."""
-    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     added = viewer.add_labels(
         pixels,
         name=f"{image.name} - holes",
         opacity=0.5,
-        **{name: getattr(image, name) for name in names},
+        **spatial_of(image),
     )
     viewer.layers.selection.active = image
     return added

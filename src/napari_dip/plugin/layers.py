@@ -188,9 +188,20 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     return replace(FileImage.restored(result), array=image, axes=axes, header=header), result.record
 
 
+def finest(layer: Layer) -> Any:
+    """The layer's data at full resolution, as it is shown."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+
+
+def spatial_of(layer: Layer) -> dict[str, Any]:
+    """Where and how a layer lies, as arguments for another one that lies on it."""
+    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    return {name: getattr(layer, name) for name in names}
+
+
 def pixels_of(layer: Layer) -> Any:
     """The layer's pixels at full resolution, in data units; lazy ones stay so."""
-    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    data = finest(layer)
     rgb = bool(getattr(layer, "rgb", False))
     return _unscaled(data, layer.metadata.get(KEY, {}), rgb=rgb)
 

@@ -10,7 +10,7 @@ from napari.utils.colormaps import Colormap, ensure_colormap
 from numpy.typing import NDArray
 
 from napari_dip.errors import ObservationError
-from napari_dip.plugin.layers import KEY
+from napari_dip.plugin.layers import KEY, finest
 
 if TYPE_CHECKING:
     import napari
@@ -74,17 +74,13 @@ def orient(viewer: napari.viewer.Viewer, layer: Image) -> str:
     if abs(np.degrees(angle)) < SAME_WAY and turn[1, 1] > 0:
         turn = np.eye(2)
     place = _place(layer)
-    middle = np.asarray(layer.data_to_world(np.array(_shape(layer)) / 2))[-2:]
+    shape = finest(layer).shape[: layer.ndim]
+    middle = np.asarray(layer.data_to_world(np.array(shape) / 2))[-2:]
     for other in viewer.layers:
         if other.ndim >= 2 and np.allclose(_place(other), place):
             _turn(other, turn, middle)
     viewer.reset_view()
     return "North is up, and east to the left; saved pixels stay as they are."
-
-
-def _shape(layer: Image) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(data.shape[: layer.ndim])
 
 
 def _place(layer: Layer) -> NDArray[Any]:
@@ -113,7 +109,7 @@ def _directions(layer: Image) -> tuple[NDArray[Any], NDArray[Any]]:
         raise ObservationError(
             f"the header of '{layer.name}' has no coordinates on the sky: use 'Row 1 at the bottom'"
         )
-    row, column = (n / 2 for n in _shape(layer)[-2:])
+    row, column = (n / 2 for n in finest(layer).shape[: layer.ndim][-2:])
     there = wcs.pixel_to_world(column, row)
     step = 10 * wcs.proj_plane_pixel_scales()[0]
     found = []

@@ -12,7 +12,7 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_dip.observation import Floats
-from napari_dip.plugin.layers import KEY, axes_of
+from napari_dip.plugin.layers import KEY, axes_of, spatial_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -39,8 +39,7 @@ class Place:
     def of(cls, layer: Image, axes: str | None = None) -> Place:
         """The place of `layer` as it is now; its `axes` where the person knows better than its file."""
         own = axes_of(layer)
-        names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-        spatial = {name: getattr(layer, name) for name in names}
+        spatial = spatial_of(layer)
         if axes not in (None, own):
             spatial["axis_labels"] = tuple(axes[: layer.ndim].lower())
         low, high = layer.contrast_limits

@@ -14,12 +14,12 @@ from superqt import QCollapsible
 from napari_dip.errors import SettingsError
 from napari_dip.plugin import remembered
 from napari_dip.plugin.form import Group, Rows
+from napari_dip.plugin.scrolling_dock import WRONG
 from napari_dip.recipe import LEVELS, Recipe, presets
 
 PERSONAL = ("compute", "seed")  # what a person says for all tasks
 NOT_OF_A_LEVEL = set(Recipe.model_fields) - {"network", "stopping", "solver", "ensemble"}
 AS_SAVED = "as saved"
-WRONG = "background: #99121f; color: white; padding: 2px 4px;"  # readable in every theme
 
 
 class RecipeForm(QWidget):  # type: ignore[misc]
@@ -173,7 +173,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
             if not sentence:
                 return
             label = self._remarks[widget] = QLabel(wordWrap=True)
-            label.setStyleSheet(WRONG)
+            label.setStyleSheet(f"{WRONG} padding: 2px 4px;")
             layout.insertRow(layout.getWidgetPosition(widget)[0] + 1, label)
         label.setText(sentence)
         layout.setRowVisible(label, bool(sentence))

@@ -45,9 +45,8 @@ class ResultLayers:
         self._viewer, self.place, self._axes, self._is_complex = viewer, place, axes, is_complex
         self._sizes = dict(zip("TCZYX", observation.y.shape, strict=True))
         self._letters, self._header = observation.axes, observation.header
-        self._added: list[
-            Hashable
-        ] = []  # by which layers know themselves: to hold none that was removed
+        # By which layers know themselves, to hold none that was removed.
+        self._added: list[Hashable] = []
         self._shown: Hashable = None
         self._residual: Hashable = None
 

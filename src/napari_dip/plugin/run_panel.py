@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -87,7 +89,7 @@ def cost_told(outlook: Outlook) -> str:
     """What a run will take, as a sentence."""
     memory, device = in_gigabytes(outlook.memory), DEVICES[outlook.device]
     crops = f"; {outlook.crops}" if outlook.crops else ""
-    if outlook.seconds != outlook.seconds:  # not a number
+    if math.isnan(outlook.seconds):
         return f"{memory} on {device}; how long it takes is told once it runs{crops}"
     usual, longest = in_words(outlook.seconds), in_words(outlook.longest)
     most = f" ({longest} at the most)" if longest != usual else ""

@@ -15,6 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+WRONG = "background: #99121f; color: white;"  # readable in every theme
+
 
 class ScrollingDock(QScrollArea):  # type: ignore[misc]
     """A dock's body, as wide as its entries need; there is no horizontal scrolling."""
@@ -34,8 +36,7 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
 
     def say(self, sentence: str, *, error: bool = False) -> None:
         """Show one sentence; an error in white on red, which is readable in every theme."""
-        style = "background: #99121f; color: white; padding: 4px;" if error else ""
-        self.status.setStyleSheet(style)
+        self.status.setStyleSheet(f"{WRONG} padding: 4px;" if error else "")
         self.status.setText(sentence)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name

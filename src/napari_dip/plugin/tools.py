@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QMenu, QWidget
 from napari_dip.errors import ObservationError, RestoreError
 from napari_dip.plugin import looks
 from napari_dip.plugin.cropping import cropped, seen_part
+from napari_dip.plugin.layers import spatial_of
 from napari_dip.plugin.observing import observation_of
 from napari_dip.recipe import Recipe
 
@@ -55,13 +56,12 @@ class ToolsMenu(QMenu):  # type: ignore[misc]
     def ask_for_region(self) -> None:
         """A layer to draw a rectangle in; its noise is measured as soon as it is drawn."""
         image = self._image()
-        names = ("scale", "translate", "rotate", "shear", "affine", "units")
         region = self._viewer.add_shapes(
             ndim=image.ndim,
             name=REGION,
             face_color="transparent",
             edge_color="orange",
-            **{name: getattr(image, name) for name in names},
+            **spatial_of(image),
         )
         region.mode = "add_rectangle"
 
