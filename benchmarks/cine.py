@@ -20,9 +20,9 @@ import pywt
 
 from common import DATA, animation, conditions, header, picture, row, taken
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.cine import BLOOD, HEART, WALL, Cine, cine, to_image, to_kspace
-from napari_dip.operators.sense import Sense
-from napari_dip.torch_import import torch
+from napari_dip.core.torch_import import torch
+from napari_dip.datasets._cardiac_cine import BLOOD, HEART, WALL, Cine, cine, to_image, to_kspace
+from napari_dip.physics.operators.sense import Sense
 
 ITERATIONS = 80
 WEIGHTS = np.geomspace(1e-4, 0.1, 7)

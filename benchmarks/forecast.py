@@ -3,7 +3,7 @@
     python benchmarks/forecast.py [LEVEL ...]
 
 Real frames as they are, by default at levels fast and balanced, seed 0. The usual number of steps,
-``napari_dip.outlook.USUAL`` times the patience, was chosen on the first four; the others report.
+``napari_dip.run.forecast.USUAL`` times the patience, was chosen on the first four; the others report.
 """
 
 import sys
@@ -12,7 +12,7 @@ import numpy as np
 
 from common import DATA, centre, conditions, natural
 from napari_dip import Observation, Recipe, drain, read, restore
-from napari_dip.outlook import Pace
+from napari_dip.run.forecast import Pace
 
 FRAMES = (
     ("astronomy/M51.fits", 256),

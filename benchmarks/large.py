@@ -17,8 +17,8 @@ import numpy as np
 import quality
 from common import conditions, header, psnr, row, taken
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.crops import planned
-from napari_dip.torch_import import torch
+from napari_dip.core.torch_import import torch
+from napari_dip.run.tile_planner import planned
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from astropy.io import fits
 import reference
 from common import DATA, centre, conditions, curve, header, natural, psnr, row
 from napari_dip import Observation, Recipe
-from napari_dip.samples import _scene
+from napari_dip.datasets._star_field import _scene
 
 IMAGES = ("F16", "barbara", "camera", "astronaut", "coffee", "chelsea", "sky-21", "sky-22", "hst")
 NOISES = (

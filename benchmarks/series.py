@@ -21,7 +21,7 @@ from tifffile import imread
 
 from common import DATA, conditions, header, picture, psnr, row, taken
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.torch_import import torch
+from napari_dip.core.torch_import import torch
 
 IMAGES = {
     "dsb": ("stardist_img2d_dsb2018.tif", (slice(100, 292), slice(100, 292))),

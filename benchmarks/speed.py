@@ -22,8 +22,8 @@ import numpy as np
 import reference
 from common import conditions, header, psnr, row
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.recipe import LEVELS
-from napari_dip.torch_import import torch
+from napari_dip.core.torch_import import torch
+from napari_dip.run.recipe import LEVELS
 from quality import truth_of
 from stills import channels_first, lanczos2_forward, lanczos3
 

@@ -37,7 +37,7 @@ from common import (
     taken,
 )
 from napari_dip import Observation, Recipe, RestoreError, drain, read, restore, write
-from napari_dip.operators._psf import model
+from napari_dip.physics.operators._psf import model
 
 SIDE = 128  # of the crops that the reference configuration has to manage on a processor
 
@@ -126,11 +126,11 @@ def scratch(asked):
     """A painted scratch on a microscopy frame under photon noise."""
     import maskfill
 
-    from napari_dip.samples import scratched_cell
+    from napari_dip.datasets import scratched_cell
 
-    noisy, truth = scratched_cell()
+    noisy, flagged, truth = scratched_cell()
     window = np.s_[60:220, 60:220]
-    frame, flagged, truth = noisy.array[window], noisy.flagged[window], truth[window]
+    frame, flagged, truth = noisy[window], flagged[window], truth[window]
     rival = maskfill.maskfill(np.where(flagged, np.nan, frame), flagged.astype(int))[0]
     classical = inpaint_biharmonic(np.where(flagged, 0, frame) / 255, flagged) * 255
     result = drain(
@@ -281,7 +281,7 @@ def best_classical(seen, psf, truth, low, span):
 
 def deconvolve(asked):
     """A star field and a cell, blurred by a known PSF, under noise."""
-    from napari_dip.samples import _scene
+    from napari_dip.datasets._star_field import _scene
 
     rng = np.random.default_rng(5)
     psf = model("moffat", 4.0, 3.0)

@@ -16,7 +16,7 @@ from tifffile import imread
 
 from common import DATA, conditions, header, psnr, row, taken
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.torch_import import torch
+from napari_dip.core.torch_import import torch
 
 
 def cells(channel: int) -> np.ndarray:

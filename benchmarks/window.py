@@ -15,7 +15,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from common import conditions
-from napari_dip.plugin.session import State
+from napari_dip.plugin.session.run import State
 
 
 class Turns:

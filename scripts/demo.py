@@ -7,8 +7,8 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
-from napari_dip.plugin.session import State
-from napari_dip.samples import star_field
+from napari_dip.datasets import star_field
+from napari_dip.plugin.session.run import State
 
 
 def wait_until(done, seconds: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from napari_dip import Recipe, presets
-from napari_dip.settings import Settings, fields, members
+from napari_dip.core.settings import Settings, fields, members
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 

@@ -25,8 +25,8 @@ from qtpy.QtCore import QBuffer, QEvent, QIODevice, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QWidget
 
-from napari_dip.plugin.session import State
-from napari_dip.samples import scratched_cell, star_field
+from napari_dip.datasets import scratched_cell, star_field
+from napari_dip.plugin.session.run import State
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images" / "walks"
 SIZE = (1366, 768)
@@ -217,9 +217,9 @@ def astronomy(walk: Walk, folder: Path) -> None:
 
 def microscopy(walk: Walk, folder: Path) -> None:
     """A hyperstack with a scratch: two times, two channels; paint, run, look along time, save."""
-    cell, _ = scratched_cell()
+    cell, scratch, _ = scratched_cell()
     place = slice(128, 320), slice(128, 320)
-    plane = cell.array[place]
+    plane = cell[place]
     stack = np.stack([[plane, plane[::-1]], [plane.T, plane.T[::-1]]])
     path = folder / "cells.ome.tif"
     about = {"axes": "TCYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
@@ -230,7 +230,7 @@ def microscopy(walk: Walk, folder: Path) -> None:
     walk.shot("opened")
     walk.choose(walk.dock.inputs.make_button, "An empty layer")
     holes = walk.dock.inputs.holes.layer()
-    flagged = np.argwhere(cell.holes[place])
+    flagged = np.argwhere(scratch[place])
     for time_, channel, turn in ((0, 0, False), (0, 1, False), (1, 0, True), (1, 1, True)):
         walk.viewer.dims.current_step = (time_, channel, 0, 0)
         stroke = flagged[:, ::-1] if turn else flagged.copy()

@@ -13,10 +13,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe
-from napari_dip.errors import ReadError
+from napari_dip.core.errors import ReadError
 from napari_dip.io import images
-
-QUICK = {"network.channels": 8, "network.depth": 3, "solver.max_steps": 20, "compute.device": "cpu"}
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +28,15 @@ def data_folder() -> Path:
 
 
 @pytest.fixture
-def quick() -> Recipe:
+def fast_settings() -> dict[str, object]:
+    """Settings of a fit that takes a second and restores nothing well."""
+    return {"network.channels": 8, "network.depth": 3, "solver.max_steps": 20, "compute.device": "cpu"}
+
+
+@pytest.fixture
+def quick(fast_settings) -> Recipe:
     """A recipe that takes a second and restores nothing well."""
-    return Recipe.preset("denoise").override(QUICK)
+    return Recipe.preset("denoise").override(fast_settings)
 
 
 @pytest.fixture

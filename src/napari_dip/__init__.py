@@ -13,28 +13,30 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_dip.errors import RestoreError
+    from napari_dip.core.errors import RestoreError
+    from napari_dip.core.header import Header
+    from napari_dip.core.observation import Observation
+    from napari_dip.core.progress import Iterate, Wish
+    from napari_dip.core.result import Result
     from napari_dip.io import read, write
-    from napari_dip.observation import Header, Observation
-    from napari_dip.recipe import Recipe, presets
-    from napari_dip.restoration import drain, restore
-    from napari_dip.result import Iterate, Result, Wish
+    from napari_dip.run.recipe import Recipe, presets
+    from napari_dip.run.restoration import drain, restore
 
 # Where each public name lives; it is imported when first asked for, so that importing the package
 # costs nothing.
 _HOME = {
-    "Header": "observation",
-    "Iterate": "result",
-    "Observation": "observation",
-    "Recipe": "recipe",
-    "RestoreError": "errors",
-    "Result": "result",
-    "Wish": "result",
-    "drain": "restoration",
-    "presets": "recipe",
-    "read": "io",
-    "restore": "restoration",
-    "write": "io",
+    "Header": "core.header",
+    "Iterate": "core.progress",
+    "Observation": "core.observation",
+    "Recipe": "run.recipe",
+    "RestoreError": "core.errors",
+    "Result": "core.result",
+    "Wish": "core.progress",
+    "drain": "run.restoration",
+    "presets": "run.recipe",
+    "read": "io.files",
+    "restore": "run.restoration",
+    "write": "io.files",
 }
 
 __all__ = [

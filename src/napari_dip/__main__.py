@@ -1,5 +1,5 @@
 """``python -m napari_dip``: the command line."""
 
-from napari_dip.cli import main
+from napari_dip.cli.app import main
 
 main()

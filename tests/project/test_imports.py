@@ -32,7 +32,7 @@ def test_recipes_and_settings_do_without_torch():
 
 def test_restore_is_the_function_whatever_is_imported_first():
     done = python(
-        "import napari_dip.restoration, napari_dip; napari_dip.drain;"
+        "import napari_dip.run.restoration, napari_dip; napari_dip.drain;"
         "assert callable(napari_dip.restore); from napari_dip import *; assert callable(restore)"
     )
     assert done.returncode == 0, done.stderr
@@ -46,7 +46,7 @@ def test_an_optimiser_in_a_process_with_an_open_gl_window_does_not_crash():
         "app = QApplication([]); window = QOpenGLWidget(); window.show()\n"
         "for _ in range(20): app.processEvents()\n"
         "assert window.isValid()\n"
-        "from napari_dip.torch_import import torch\n"
+        "from napari_dip.core.torch_import import torch\n"
         "torch.optim.Adam([torch.zeros(1, requires_grad=True)])\n"
         "print('alive')",
     )

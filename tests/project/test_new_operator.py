@@ -19,7 +19,7 @@ DOCK = """
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
-from napari_dip.plugin.dock import DenoiseDock
+from napari_dip.plugin.docks.restore_dock import DenoiseDock
 dock = DenoiseDock(ViewerModel())
 choice = dock.form.entry("operator.kind")
 assert "mirror" in choice.choices, choice.choices
@@ -40,7 +40,7 @@ def house(tmp_path_factory):
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder)
-    (folder / "src" / "napari_dip" / "operators" / "mirror.py").write_text(MIRROR)
+    (folder / "src" / "napari_dip" / "physics" / "operators" / "mirror.py").write_text(MIRROR)
     return folder
 
 
@@ -74,7 +74,7 @@ def test_in_the_docs(house):
 
 
 def test_in_the_contract_tests(house):
-    said = run(house, "-m", "pytest", "-q", "tests/engine/test_operators.py", "-k", "mirror")
+    said = run(house, "-m", "pytest", "-q", "tests/physics/test_operators.py", "-k", "mirror")
     assert " passed" in said
     assert "failed" not in said
 

@@ -16,8 +16,9 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 import napari_dip
-from napari_dip import cli, restoration
-from napari_dip.cine import cine
+from napari_dip.cli import commands as cli
+from napari_dip.datasets import cine
+from napari_dip.run import restoration
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -113,7 +114,7 @@ def test_commands_run(page, here):
     for line in COMMANDS[page]:
         words = shlex.split(line, comments=True)[1:]
         if "--scheduler" in words:
-            continue  # a cluster's; tests/engine/test_batch.py has one
+            continue  # a cluster's; tests/run/test_batch.py has one
         if "*" in line:  # which the shell replaces
             words = [str(part) for word in words for part in sorted(Path().glob(word)) or [word]]
         words += {"batch": changes, "run": ["--overwrite"]}.get(words[0], [])

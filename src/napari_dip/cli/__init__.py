@@ -1,0 +1,6 @@
+"""The command line."""
+
+from napari_dip.cli import commands, info
+from napari_dip.cli.app import main
+
+__all__ = ["commands", "info", "main"]

@@ -1,0 +1,32 @@
+"""The application and its entry point."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from napari_dip.core.errors import RestoreError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Restore one scientific image with nothing but itself: deep image priors.",
+)
+
+
+def main() -> None:
+    """Run the command line; a failure is one sentence and exit status 2."""
+    try:
+        app()
+    except RestoreError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("the memory is full: restore a smaller crop, or close other programs")
+
+
+def _fail(sentence: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"napari-dip: {sentence}", markup=False)
+    sys.exit(2)

@@ -1,0 +1,106 @@
+"""Arrays as large as the disk: in memory while they are small, else in a temporary file."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import psutil
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from napari_dip.core.errors import ObservationError
+
+SHARE = 0.1  # part of the free memory that one array may take
+WHOLE = 0.25  # part of it that a file may take whose size only shows while it is unpacked
+BLOCK = 2**24  # pixels that are looked at together
+
+
+@runtime_checkable
+class Lazy(Protocol):
+    """What can be indexed like an array and may have its pixels elsewhere: dask, zarr, a mapped file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+
+    def __getitem__(self, place: Any) -> Any:
+        """Some of the pixels."""
+
+
+def lazy(array: ArrayLike | Lazy) -> Lazy:
+    """`array` itself where it can be indexed like one, or what numpy makes of it."""
+    indexed = isinstance(array, Lazy) and isinstance(array.dtype, np.dtype)
+    return array if indexed else np.asarray(array)  # type: ignore[return-value]
+
+
+def fits_memory(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bool:
+    """Whether an array is small beside the memory that is free."""
+    return bool(_bytes(shape, dtype) <= SHARE * psutil.virtual_memory().available)
+
+
+def budget() -> int:
+    """Bytes of memory that a file may take whose size only shows while it is unpacked."""
+    return int(WHOLE * psutil.virtual_memory().available)
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """A new array with any values; one that does not fit the memory well is in a file that goes with it.
+
+    Raises
+    ------
+    ObservationError
+        If the disk has no room for it.
+    """
+    if fits_memory(shape, dtype):
+        return np.empty(shape, dtype)
+    need, folder = _bytes(shape, dtype), tempfile.gettempdir()
+    with tempfile.TemporaryFile(prefix="napari-dip-") as file:
+        try:
+            if need > shutil.disk_usage(folder).free:
+                raise OSError
+            if hasattr(os, "posix_fallocate"):  # or writing to it might end the process
+                os.posix_fallocate(file.fileno(), 0, need)
+        except OSError as error:
+            raise ObservationError(
+                f"an image takes {need / 1e9:.3g} GB, more than memory and the disk of {folder} have:"
+                " free some, or let TMPDIR name a folder with more room"
+            ) from error
+        return np.memmap(file, np.dtype(dtype), "w+", shape=shape)
+
+
+def full(shape: tuple[int, ...], value: float, dtype: DTypeLike) -> NDArray[Any]:
+    """As `empty`, of one value."""
+    array = empty(shape, dtype)
+    array[...] = value
+    return array
+
+
+def copied(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy in C order, wherever there is room."""
+    copy = empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Places that cover an array (T, C, Z, Y, X), each of one T and Z and of few rows."""
+    times, channels, depth, height, width = shape
+    rows = max(1, BLOCK // (channels * width))
+    for t in range(times):
+        for z in range(depth):
+            for top in range(0, height, rows):
+                here = slice(top, min(top + rows, height))
+                yield slice(t, t + 1), slice(None), slice(z, z + 1), here, slice(None)
+
+
+def _bytes(shape: tuple[int, ...], dtype: DTypeLike) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize

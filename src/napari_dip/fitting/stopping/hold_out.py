@@ -1,0 +1,36 @@
+"""Held-out pixels: what was never fitted judges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_dip.core.torch_import import torch
+from napari_dip.fitting.stopping.base import Patient, PatientWatch, Watch
+from napari_dip.physics.problem import Problem
+
+
+class HeldOut(Patient):
+    """Leave a few pixels out of the fit and stop when their error no longer falls.
+
+    Noise that is independent from pixel to pixel cannot be predicted, so the error of pixels that
+    the network never saw is the error of the image plus a constant.
+
+    References
+    ----------
+    .. [1] Stone, "Cross-validatory choice and assessment of statistical predictions", J. R. Stat.
+           Soc. B 36 (1974) 111, doi:10.1111/j.2517-6161.1974.tb00994.x
+    """
+
+    kind: Literal["held-out"] = "held-out"
+    fraction: Annotated[float, Field(gt=0, le=0.2)] = 0.02
+    """Part of the observed pixels that is left out of the fit."""
+
+    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
+        fitted, judge = problem.hold_out(self.fraction, generator)
+
+        def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return judge.robust_loss(average)
+
+        return PatientWatch(self, fitted, error, "error of the held-out pixels", judge.observed)

@@ -1,0 +1,308 @@
+"""FITS in: scaled pixels in file order, each image with its error and quality planes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import NDArray
+
+from napari_dip.core import arrays
+from napari_dip.core.errors import ReadError
+from napari_dip.core.header import Header
+from napari_dip.io.data_quality import Quality
+from napari_dip.io.fits.scan import checked
+from napari_dip.io.image import FileImage, usable_noise
+from napari_dip.io.lazy import in_parts
+
+_ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
+_VARIANCES = {"VAR", "VARIANCE", "STAT"}
+_INVERSE_VARIANCES = {"IVAR", "INVVAR"}
+_WEIGHTS = {"WHT", "WEIGHT"}  # often exposure times: only 0 has a meaning we can rely on
+_FLAGS = {"DQ", "MASK", "FLAGS", "FILLED"}
+_FILES_BESIDE = {"_ood_": "DQ", "_oow_": "IVAR"}  # DECam's, beside the image's "_ooi_"
+_SIGMAS = _ERRORS | _VARIANCES | _INVERSE_VARIANCES
+_COMPANIONS = _SIGMAS | _WEIGHTS | _FLAGS
+# Lookup tables and by-products that are stored as images but show nothing of the sky.
+_NOT_SCIENCE = re.compile(
+    r"WCSDVARR|D2IMARR|FIELDMAP|WAVELENGTH|AREA$|SKYFIT|RESIDUAL|VAR_|PATHLOSS|TRUTH"
+)
+
+_SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VELO", "BETA")
+
+
+def fits_images(path: Path) -> Iterator[FileImage]:
+    """Every science image of a FITS file, each with its error and quality planes."""
+    with opened(path, checksum=_is_soon_read(path)) as hdus:
+        yield from hdu_images(hdus, path)
+
+
+def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[FileImage]:
+    """Every science image of `hdus`, each with its error and quality planes."""
+    images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
+    science = [index for index in images if name_of(hdus[index]) not in _COMPANIONS] or images
+    if not science:
+        raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
+    for index in science:
+        yield _image(path, hdus, index)
+
+
+def fits_image(path: Path, wanted: str) -> FileImage:
+    """One image of a FITS file, by EXTNAME (the first of it), ``EXTNAME,EXTVER`` or number; any image.
+
+    Raises
+    ------
+    ReadError
+        If the file has no such image.
+    """
+    name, _, version = wanted.upper().partition(",")
+    with opened(path, checksum=_is_soon_read(path)) as hdus:
+        images = {i: hdu for i, hdu in enumerate(hdus) if _has_pixels(hdu)}
+        for index, hdu in images.items():
+            called = name == name_of(hdu) and version in ("", str(hdu.ver))
+            if called or wanted == str(index):
+                return _image(path, hdus, index)
+        have = ", ".join(name_of(hdu) or str(index) for index, hdu in images.items())
+    raise ReadError(f"{path} has no image '{wanted}'; it has {have or 'none'}")
+
+
+def fits_provenance(path: Path) -> dict[str, Any]:
+    """What the HDU restored last says of how it was made; empty where none was."""
+    with opened(path) as hdus:
+        made = [hdu.header for hdu in hdus if "DIPRECIP" in hdu.header]
+        if not made:
+            return {}
+        latest = max(made, key=lambda header: str(header.get("DIPDATE", "")))
+        rest = json.loads(latest.get("DIPPROV", "{}"))  # files of the first versions lack it
+        return {"recipe": json.loads(latest["DIPRECIP"]), **rest}
+
+
+@contextmanager
+def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
+    """The HDUs of a file whose headers and data are whole; a wrong checksum is a warning.
+
+    Raises
+    ------
+    ReadError
+        If they are not.
+    """
+    source = checked(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with fits.open(source, memmap=False, **options) as hdus:
+            yield hdus
+    wrong = []
+    for one in caught:
+        if failed := re.search(r"verification failed for HDU \('(.*)', \d+\)", str(one.message)):
+            wrong.append(failed[1])
+        elif not issubclass(one.category, AstropyWarning):
+            # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if wrong:
+        names = ", ".join(dict.fromkeys(wrong))
+        warnings.warn(
+            f"{path}: the checksum of {names} is wrong: it was changed or damaged after it was written."
+            " Its pixels are shown as they are",
+            stacklevel=3,
+        )
+
+
+def _is_soon_read(path: Path) -> bool:
+    """Whether a file is so small that all of it may be read to check it."""
+    return arrays.fits_memory((path.stat().st_size,), np.uint8)
+
+
+def _is_image(hdu: Any) -> bool:
+    return _has_pixels(hdu) and not _NOT_SCIENCE.match(name_of(hdu))
+
+
+def _has_pixels(hdu: Any) -> bool:
+    kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
+    if not isinstance(hdu, kinds) or isinstance(hdu, fits.GroupsHDU):
+        return False
+    shape = _shape(hdu)
+    return len(shape) >= 2 and 0 not in shape
+
+
+def _shape(hdu: Any) -> tuple[int, ...]:
+    """That of the pixels; Hubble's arrays of one value have two cards in their place."""
+    if hdu.shape or not {"NPIX1", "NPIX2", "PIXVALUE"} <= set(hdu.header):
+        return tuple(hdu.shape or ())
+    return int(hdu.header["NPIX2"]), int(hdu.header["NPIX1"])
+
+
+def _data(hdu: Any) -> NDArray[Any]:
+    """The pixels in data units, also where one value stands for all of them."""
+    return hdu.data if hdu.shape else np.full(_shape(hdu), hdu.header["PIXVALUE"])
+
+
+def name_of(hdu: Any) -> str:
+    """EXTNAME in capitals."""
+    return str(hdu.name).upper().strip()
+
+
+def _contents(hdus: fits.HDUList) -> str:
+    kinds = [
+        type(h).__name__.removesuffix("HDU") for h in hdus if len(getattr(h, "shape", ())) or h.size
+    ]
+    return ", ".join(kinds) or "headers"
+
+
+def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
+    hdu = hdus[index]
+    stored_header = hdu.header.copy()  # reading the pixels rewrites it
+    companions = [other for other in hdus if _belongs_to(other, hdu)] or _beside(path, hdus, hdu)
+    companions.sort(key=lambda other: not is_about(other, hdu))  # ours is of this very image
+    array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
+    sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
+    flagged, quality = np.zeros(array.shape, bool), None
+    for companion in companions:
+        if name_of(companion) in _FLAGS:
+            found = _quality(companion, hdus[0].header)
+            flagged |= found.holes().reshape(array.shape)
+            if name_of(companion) != "FILLED" and quality is None:
+                quality = replace(found, values=found.values.reshape(array.shape))
+        elif name_of(companion) in _WEIGHTS:
+            flagged |= (_native(_data(companion)) == 0).reshape(array.shape)
+    if sigma is not None:
+        sigma = usable_noise(sigma.reshape(array.shape), flagged)
+    header = Header(
+        path=str(path),
+        hdu=index,
+        name=str(hdu.name) if index else "",
+        unit=str(stored_header.get("BUNIT", "")).strip(),
+        pixel_size=_pixel_size(stored_header, axes),
+        cards=_text(stored_header),
+        inherited=_text(hdus[0].header) if index else "",
+    )
+    return FileImage(
+        array,
+        axes,
+        flagged=flagged if flagged.any() else None,
+        sigma=sigma,
+        header=header,
+        quality=quality,
+    )
+
+
+def _belongs_to(other: Any, hdu: Any) -> bool:
+    if other is hdu or not _is_image(other) or _shape(other) != _shape(hdu):
+        return False
+    if "DIPOF" in other.header:
+        return is_about(other, hdu)
+    return name_of(other) in _COMPANIONS and bool(other.ver == hdu.ver)
+
+
+def is_about(other: Any, hdu: Any) -> bool:
+    """Whether `other` is a by-product of the restoration of `hdu`."""
+    about = (other.header.get("DIPOF"), other.header.get("DIPOFVER", 1))
+    return bool(about == (name_of(hdu), hdu.ver))
+
+
+def _beside(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.ImageHDU]:
+    """The quality and weight planes of `hdu` where they are files of their own, as DECam's are."""
+    found: list[fits.ImageHDU] = []
+    if "_ooi_" not in path.name:
+        return found
+    for part, name in _FILES_BESIDE.items():
+        other = path.with_name(path.name.replace("_ooi_", part))
+        if not other.is_file():
+            continue
+        try:
+            with opened(other) as others:
+                if others[0].header.get("OBSID") != hdus[0].header.get("OBSID"):
+                    continue
+                same = [o for o in others if _has_pixels(o) and name_of(o) == name_of(hdu)]
+                planes = [_native(_data(o)) for o in same if _shape(o) == _shape(hdu)]
+        except ReadError as error:
+            warnings.warn(f"a file beside {path.name} was left out: {error}", stacklevel=3)
+        else:
+            found += [fits.ImageHDU(plane, name=name) for plane in planes[:1]]
+    return found
+
+
+def _text(header: fits.Header) -> str:
+    """The cards, one a line; characters that FITS forbids become spaces."""
+    images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
+    return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
+
+
+def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
+    """All pixels in data units and native byte order; of a large image when they are asked for."""
+    hdu = hdus[index]
+    if arrays.fits_memory(_shape(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
+        return _native(_data(hdu))
+
+    def part(place: tuple[slice, ...]) -> NDArray[Any]:
+        with opened(path) as again:
+            return np.asarray(again[index].section[place])
+
+    return in_parts(path, hdu.shape, part((slice(0, 1),) * len(hdu.shape)).dtype, part)
+
+
+def _native(data: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
+
+
+def _native_sigma(hdu: Any) -> NDArray[np.float32]:
+    """The standard deviation that an error, variance or inverse variance plane stands for."""
+    plane = _native(_data(hdu)).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if name_of(hdu) in _VARIANCES:
+            plane = np.sqrt(plane)
+        elif name_of(hdu) in _INVERSE_VARIANCES:
+            plane = 1 / np.sqrt(plane)
+    return plane.astype(np.float32)
+
+
+def _quality(hdu: Any, primary: fits.Header) -> Quality:
+    values = _native(_data(hdu))
+    if name_of(hdu) != "DQ":  # a mask: whatever it says is bad
+        return Quality.of(values, "")
+    return Quality.of(values, str(primary.get("TELESCOP", "")), str(primary.get("INSTRUME", "")))
+
+
+def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
+    """The pixels without leading axes of length 1, and a letter for each axis that is left."""
+    letters = ""
+    kept = []
+    for axis in range(data.ndim - 2):
+        if data.shape[axis] == 1:
+            continue
+        kept.append(data.shape[axis])
+        kind = str(header.get(f"CTYPE{data.ndim - axis}", "")).upper()
+        colours = data.shape[axis] <= 4 and not kind
+        letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colours else "T"
+    if len(letters) > 3:  # more axes than have a name: the first ones become one, of time
+        kept = [math.prod(kept[:-2]), *kept[-2:]]
+    if len(set(letters)) < len(letters):
+        letters = "TZC"[: len(kept)]
+    return data.reshape(*kept, *data.shape[-2:]), f"{letters}YX"
+
+
+def _pixel_size(header: fits.Header, axes: str) -> dict[str, tuple[float, str]]:
+    """Pixel sizes in arcsec where the WCS is celestial; nothing where it is absent or broken."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            celestial = WCS(header).celestial
+        scales = proj_plane_pixel_scales(celestial) * 3600
+    except Exception:  # a WCS that astropy cannot make sense of says nothing about the pixels
+        return {}
+    if celestial.naxis != 2 or not np.all(np.isfinite(scales)) or np.any(scales <= 0):
+        return {}
+    if not celestial.wcs.ctype[0]:
+        return {}
+    return {"X": (float(scales[0]), "arcsec"), "Y": (float(scales[1]), "arcsec")}

@@ -1,0 +1,177 @@
+"""What a FITS file declares, read by ourselves before a library may stumble over it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+from napari_dip.core.arrays import budget
+from napari_dip.core.errors import ReadError
+
+BLOCK = 2880
+CARD = 80
+MOST_HEADER = 64 * 2**20  # bytes of one header
+MOST_HDUS = 1000
+MOST_AXES = 64
+GZIP = b"\x1f\x8b"
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> int: ...
+
+
+def checked(path: Path) -> Path | io.BytesIO:
+    """`path`, or its bytes if it is compressed, once all its HDUs are whole.
+
+    Raises
+    ------
+    ReadError
+        If it is no FITS file, a header makes no sense, data are cut off, or it inflates to more than
+        the memory has room for.
+    """
+    with path.open("rb") as file:
+        magic = file.read(9)
+    if magic.startswith(GZIP):
+        return _inflated(path)
+    if magic != b"SIMPLE  =":
+        raise ReadError(f"{path} is no FITS file: it does not begin with SIMPLE")
+    with path.open("rb") as file:
+        _Scan(path, file, path.stat().st_size).walk()
+    return path
+
+
+def _inflated(path: Path) -> io.BytesIO:
+    room = budget()
+    held = io.BytesIO()
+    try:
+        with gzip.open(path) as packed:
+            if packed.peek(9)[:9] != b"SIMPLE  =":
+                raise ReadError(f"{path} is no FITS file: what is compressed does not begin with SIMPLE")
+            scan = _Scan(path, packed, room, held)
+            scan.walk()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ReadError(
+            f"{path}: the compressed data are broken or end early; download it again"
+        ) from error
+    held.seek(0)
+    return held
+
+
+class _Scan:
+    """One walk over the headers of a file; what is read of a compressed one is kept."""
+
+    def __init__(self, path: Path, file: _Readable, most: int, held: io.BytesIO | None = None) -> None:
+        self._path, self._file, self._most, self._held = path, file, most, held
+        self._at = 0
+
+    def walk(self) -> None:
+        """From HDU to HDU, until something else or nothing follows."""
+        for number in range(MOST_HDUS + 1):
+            header = self._header(number)
+            if header is None:
+                return
+            if number == MOST_HDUS:
+                raise ReadError(f"{self._path} has more than {MOST_HDUS:,} HDUs; it is no image")
+            self._pass_data(number, header)
+
+    def _header(self, number: int) -> dict[str, str] | None:
+        """The cards that tell the size of the data; None where no further header is."""
+        cards: dict[str, str] = {}
+        begun = self._at
+        while True:
+            block = self._read(BLOCK)
+            if self._at - begun <= BLOCK and number and not block.startswith(b"XTENSION="):
+                return None
+            for start in range(0, len(block), CARD):
+                card = block[start : start + CARD]
+                if card[:8].rstrip() == b"END" and not card[8:].strip():
+                    return cards
+                if card[8:10] == b"= ":
+                    value = card[10:].decode("latin-1").partition("/")[0].strip()
+                    cards.setdefault(card[:8].decode("latin-1").rstrip(), value)
+            if len(block) < BLOCK:
+                raise ReadError(
+                    f"{self._path}: the header of HDU {number} has no END: the file is cut off after"
+                    f" {self._at:,} bytes, or broken; download it again"
+                )
+            if self._at - begun > MOST_HEADER:
+                raise ReadError(
+                    f"{self._path}: the header of HDU {number} goes on for more than"
+                    f" {MOST_HEADER // 2**20} MB: the file is broken"
+                )
+
+    def _pass_data(self, number: int, cards: dict[str, str]) -> None:
+        need = self._size(number, cards)
+        padded = -(-need // BLOCK) * BLOCK
+        if self._held is not None:
+            if self._at + need > self._most:
+                raise ReadError(
+                    f"{self._path}: HDU {number} inflates to {need / 1e9:.3g} GB and"
+                    f" {self._most / 1e9:.3g} GB of memory may be taken: unpack it with gunzip first"
+                )
+            have = len(self._read(padded))
+        else:
+            # The last block may lack its padding: no pixel is lost by that.
+            have = max(min(need, self._most - self._at), 0)
+            if have == need:
+                self._at += padded
+                self._file.seek(self._at)
+        if have < need:
+            name = cards.get("EXTNAME", "").strip("' ")
+            raise ReadError(
+                f"{self._path}: the data of HDU {number} '{name or ('' if number else 'PRIMARY')}' are"
+                f" cut off: {have:,} of {need:,} bytes are there; download the file again"
+            )
+
+    def _size(self, number: int, cards: dict[str, str]) -> int:
+        """Bytes of the data that a header declares."""
+
+        def whole(keyword: str, default: int | None = None) -> int:
+            text = cards.get(keyword)
+            if text is None and default is not None:
+                return default
+            try:
+                return int(text)  # type: ignore[arg-type]
+            except (TypeError, ValueError):
+                told = "is missing" if text is None else f"is {text[:30]!r}, which is no whole number"
+                raise self._broken(number, f"{keyword} {told}") from None
+
+        bits, axes = whole("BITPIX"), whole("NAXIS")
+        if bits not in (8, 16, 32, 64, -32, -64):
+            raise self._broken(number, f"BITPIX is {bits}, and FITS knows 8, 16, 32, 64, -32 and -64")
+        if not 0 <= axes <= MOST_AXES:
+            raise self._broken(number, f"NAXIS is {axes}, and 0 to {MOST_AXES} can be")
+        sides = [whole(f"NAXIS{axis}") for axis in range(1, axes + 1)]
+        for axis, side in enumerate(sides, start=1):
+            if side < 0:
+                raise self._broken(number, f"NAXIS{axis} is {side}, and no side is negative")
+        extra, groups = whole("PCOUNT", 0), whole("GCOUNT", 1)
+        if extra < 0 or groups < 0:
+            raise self._broken(number, f"PCOUNT {extra} or GCOUNT {groups} is negative")
+        if sides and sides[0] == 0 and cards.get("GROUPS") == "T":
+            sides = sides[1:]
+        elif not number:  # only groups have these cards in the first header
+            extra, groups = 0, 1
+        return abs(bits) // 8 * groups * (extra + (math.prod(sides) if axes else 0))
+
+    def _broken(self, number: int, what: str) -> ReadError:
+        return ReadError(f"{self._path}: the header of HDU {number} is broken: {what}")
+
+    def _read(self, number: int) -> bytes:
+        """The next bytes, fewer at the end of the file."""
+        parts = []
+        while number > 0 and (part := self._file.read(min(number, 2**24))):
+            parts.append(part)
+            number -= len(part)
+        found = b"".join(parts)
+        self._at += len(found)
+        if self._held is not None:
+            if self._at > self._most:
+                raise ReadError(f"{self._path} inflates to more than the memory has room for")
+            self._held.write(found)
+        return found

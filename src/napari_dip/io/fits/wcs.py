@@ -1,0 +1,165 @@
+"""Coordinates on a finer grid: the header of an image whose pixels were divided."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+from napari_dip.core.header import Header
+
+# A plate solution in these cards wins over CRPIX and CD, and cannot be scaled card by card.
+_PLATE = re.compile(r"PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|PLTRA.*|PLTDEC.*|PLTSCALE")
+# Sections of the detector and its mapping to the image: no longer those of these pixels.
+_SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
+# What one pixel of the detector can hold, and its noise: no longer those of finer pixels.
+_NO_LONGER_TRUE = re.compile(r"SATURATE|SATLEVEL|E?GAIN|CCDGAIN|EPERADU|RDNOISE|READNOIS|READNSE|ENOISE")
+# Corrections of pixel coordinates by tables; those of intermediate coordinates (CQDIS) stay true.
+_LOOKUP = re.compile(r"(CPDIS|DP|CPERR|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
+
+
+def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
+    """`header` for an image with `zoom` (Y, X) times as many pixels, whose outer edges are the same.
+
+    The coordinates of every point stay: CRPIX' = (CRPIX - 1/2) s + 1/2; CD, CDELT and the SIP
+    polynomials are divided by the right powers of s. Distortions that are stored as lookup tables
+    cannot be scaled by cards and are left out, with a note.
+
+    References
+    ----------
+    .. [1] Greisen, Calabretta, "Representations of world coordinates in FITS", A&A 395 (2002) 1061.
+    .. [2] Shupe et al., "The SIP convention", ADASS XIV (2005) 491.
+    """
+    if zoom == (1.0, 1.0):
+        return header
+    sizes = {
+        letter: (size / {"Y": zoom[0], "X": zoom[1]}.get(letter, 1.0), unit)
+        for letter, (size, unit) in header.pixel_size.items()
+    }
+    with warnings.catch_warnings():
+        # Cards that astropy finds odd, and a WCS that it completes: nothing for the person to do.
+        warnings.simplefilter("ignore", AstropyWarning)
+        cards = _scaled(header.cards, zoom) if header.cards else ""
+    return replace(header, pixel_size=sizes, cards=cards)
+
+
+def on_part(header: Header, row: int, column: int) -> Header:
+    """`header` for the part of an image that begins at `row` and `column`, counted from 0.
+
+    CRPIX' = CRPIX - column (or row), for every coordinate system of the header; distortions are about
+    that point and follow it. A digitised plate's cards and lookup tables are replaced as
+    `on_finer_grid` does; sections of the detector, no longer true, are left out.
+
+    References
+    ----------
+    .. [1] Greisen, Calabretta, "Representations of world coordinates in FITS", A&A 395 (2002) 1061.
+    """
+    if not header.cards or (row, column) == (0, 0):
+        return header
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        cards = fits.Header.fromstring(header.cards, sep="\n")
+        _without_plate(cards)
+        _without_tables(cards)
+        for keyword in [k for k in cards if _SECTIONS.fullmatch(k)]:
+            cards.remove(keyword, ignore_missing=True, remove_all=True)
+        for keyword in list(cards):
+            if found := re.fullmatch(r"CRPIX([12])[A-Z]?", keyword):
+                value = _number(cards, keyword)
+                if value is not None:
+                    cards[keyword] = value - {"1": column, "2": row}[found[1]]
+        cards["HISTORY"] = f"Cut out from column {column + 1} and row {row + 1} on."
+        text = str(cards.tostring(sep="\n", endcard=False, padding=False))
+    return replace(header, cards=text)
+
+
+def _without_tables(cards: fits.Header) -> None:
+    """Leave out distortions that are stored as lookup tables of the whole, coarser grid."""
+    lost = [keyword for keyword in cards if _LOOKUP.fullmatch(keyword)]
+    for keyword in lost:
+        cards.remove(keyword, ignore_missing=True, remove_all=True)
+    if lost:
+        cards["HISTORY"] = "Lookup-table distortions were left out: they are of another grid."
+
+
+def _scaled(text: str, zoom: tuple[float, float]) -> str:
+    cards = fits.Header.fromstring(text, sep="\n")
+    x, y = zoom[1], zoom[0]
+    _without_plate(cards)
+    _without_tables(cards)
+    for keyword in {k for k in cards if _SECTIONS.fullmatch(k) or _NO_LONGER_TRUE.fullmatch(k)}:
+        cards.remove(keyword, ignore_missing=True, remove_all=True)
+    for alternate in {k[6:] for k in cards if re.fullmatch(r"CRPIX1[A-Z]?", k)} | {""}:
+        _scale_linear(cards, alternate, {1: x, 2: y})
+    for keyword in list(cards):
+        if found := re.fullmatch(r"([AB])P?_(\d+)_(\d+)", keyword):
+            own = x if found[1] == "A" else y
+            _multiply(cards, keyword, own / (x ** int(found[2]) * y ** int(found[3])))
+    mean = float(np.sqrt(x * y))
+    sizes = {"PIXSCALE": mean, "SECPIX": mean, "SECPIX1": x, "SECPIX2": y, "PIXSCAL1": x}
+    sizes |= {"PIXSCAL2": y, "XPIXSZ": x, "YPIXSZ": y, "PIXAR_A2": x * y, "PIXAR_SR": x * y}
+    for keyword, factor in sizes.items():
+        _multiply(cards, keyword, 1 / factor)
+    cards["HISTORY"] = f"Pixels divided by {x:g} (x) and {y:g} (y), coordinates kept."
+    return str(cards.tostring(sep="\n", endcard=False, padding=False))
+
+
+def _scale_linear(cards: fits.Header, alternate: str, factors: Mapping[int, float]) -> None:
+    """CRPIX, and CD or CDELT or PC, of one of the header's coordinate systems."""
+    matrix = any(re.fullmatch(rf"CD\d_\d{alternate}", keyword) for keyword in cards)
+    # A distortion (CQDIS) stands between PC and CDELT: then PC takes all of it.
+    between = not alternate and "CQDIS1" in cards
+    for axis, factor in factors.items():
+        crpix = f"CRPIX{axis}{alternate}"
+        if (value := _number(cards, crpix)) is not None:
+            cards[crpix] = (value - 0.5) * factor + 0.5
+        if not matrix and not between and f"CTYPE{axis}{alternate}" in cards:
+            cdelt = f"CDELT{axis}{alternate}"
+            if cdelt not in cards:
+                cards[cdelt] = 1.0
+            _multiply(cards, cdelt, 1 / factor)
+    for keyword in list(cards):
+        if found := re.fullmatch(rf"CD\d_([12]){alternate}", keyword):
+            _multiply(cards, keyword, 1 / factors[int(found[1])])
+        elif (found := re.fullmatch(rf"PC0*([12])_?0*([12]){alternate}", keyword)) and not matrix:
+            i, j = int(found[1]), int(found[2])
+            _multiply(cards, keyword, (1.0 if between else factors[i]) / factors[j])
+    if between and not any(re.fullmatch(r"PC\d_\d", keyword) for keyword in cards):
+        for axis, factor in factors.items():
+            cards[f"PC{axis}_{axis}"] = 1 / factor
+
+
+def _multiply(cards: fits.Header, keyword: str, factor: float) -> None:
+    """Multiply a card, if it is there and a number; one that is none means nothing anyway."""
+    if (value := _number(cards, keyword)) is not None:
+        cards[keyword] = value * factor
+
+
+def _number(cards: fits.Header, keyword: str) -> float | None:
+    try:
+        value = cards[keyword]
+    except (KeyError, ValueError, fits.VerifyError):
+        return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _without_plate(cards: fits.Header) -> None:
+    """Put a linear solution in the place of a digitised plate's polynomial cards."""
+    plate = [keyword for keyword in cards if _PLATE.fullmatch(keyword)]
+    if not any(keyword.startswith("AMDX") for keyword in plate):
+        return
+    solved = WCS(cards).to_header(relax=True)
+    for keyword in plate:
+        cards.remove(keyword, ignore_missing=True, remove_all=True)
+    for keyword in [k for k in cards if re.fullmatch(r"CD\d_\d|PC\d_\d|CDELT\d|CROTA\d", k)]:
+        cards.remove(keyword, ignore_missing=True, remove_all=True)
+    for card in solved.cards:
+        if card.keyword in cards and "." not in card.keyword:
+            cards.remove(card.keyword, remove_all=True)
+        cards.append(card, end=True)

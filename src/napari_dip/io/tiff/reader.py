@@ -1,0 +1,195 @@
+"""TIFF in: OME, ImageJ, MetaMorph and plain files, with pixel sizes, channel names and provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip.core import arrays
+from napari_dip.core.axes import Flags
+from napari_dip.core.errors import ReadError
+from napari_dip.core.header import Header
+from napari_dip.io.image import FileImage
+from napari_dip.io.lazy import in_parts
+from napari_dip.io.tiff import calibration
+from napari_dip.io.tiff.ome import ome
+from napari_dip.io.tiff.scan import check_planes, opened
+
+_MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # of the tag PhotometricInterpretation
+
+
+def tiff_images(path: Path) -> Iterator[FileImage]:
+    """The series of a TIFF file; those named FILLED, UNCERT and RESIDUAL are about the last before."""
+    with opened(path) as tiff:
+        image: FileImage | None = None
+        for number, one in enumerate(tiff.series):
+            same_size = image is not None and image.array.shape == one.shape
+            if image is not None and one.name == "FILLED":
+                image = replace(image, flagged=one.asarray() != 0) if same_size else image
+            elif image is not None and one.name == "UNCERT":
+                image = replace(image, sigma=one.asarray()) if same_size else image
+            elif image is None or one.name != "RESIDUAL":
+                if image is not None:
+                    yield image
+                image = _image(path, tiff, number, one)
+        if image is not None:
+            yield image
+
+
+def tiff_provenance(path: Path) -> dict[str, Any]:
+    """What our annotation in the OME-XML, or ImageJ's Info, says of how it was made; else empty."""
+    with opened(path) as tiff:
+        entries = ome(tiff).iterfind(".//{*}MapAnnotation//{*}M")
+        notes = {str(entry.get("K")): entry.text or "" for entry in entries}
+        told = str((tiff.imagej_metadata or {}).get("Info", ""))
+    if told.startswith('{"napari-dip recipe"'):
+        notes |= json.loads(told)
+    if "napari-dip recipe" not in notes:
+        return {}
+    rest = json.loads(notes.get("napari-dip provenance", "{}"))
+    return {"recipe": json.loads(notes["napari-dip recipe"]), **rest}
+
+
+def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
+    check_planes(path, len(series.pages), sum(page is not None for page in series.pages))
+    page = series.keyframe
+    axes, arranged = _arrangement(path, series)
+    levels = [arranged(_pixels(path, number, series, n)) for n in range(len(series.levels))]
+    rgb = (
+        axes.endswith("C")
+        and "S" in series.axes
+        and levels[0].shape[-1] in (3, 4)
+        and series.dtype == np.uint8
+        and int(page.photometric) in (_RGB, _YCBCR)
+    )
+    sizes, channels = calibration.told(tiff, number, page)
+    missing = _missing_planes(series)
+    return FileImage(
+        levels[0],
+        axes,
+        flagged=None if missing is None else arranged(missing),
+        rgb=rgb,
+        header=Header(
+            path=str(path),
+            hdu=number,
+            name=str(series.name or ""),
+            pixel_size=sizes,
+            channels=channels,
+            description=str(page.description or tiff.pages[0].description or ""),
+        ),
+        pyramid=tuple(levels[1:]),
+        colours=_colours(page),
+    )
+
+
+def _arrangement(path: Path, series: Any) -> tuple[str, Callable[[Any], Any]]:
+    """A letter for each axis, and how to bring an array of the series into that shape.
+
+    Samples are channels; an axis without a meaning (Q, I ...) is time, for which frames are restored one
+    by one and nothing is mixed up. Where there are more axes than letters the first become one.
+    """
+    axes = str(series.axes)
+    planar = axes.index("S") if "S" in axes and int(series.keyframe.photometric) == _RGB else None
+    if planar is not None:  # colours may be stored plane by plane
+        axes = axes.replace("S", "") + "S"
+    axes = axes.replace("S", "C")
+    merged = max(len(axes) - 5, 0)
+    if merged:
+        if {"Y", "X"} & set(axes[: merged + 1]):
+            raise ReadError(f"{path}: axes {series.axes} are more than time, channel, depth, Y and X")
+        axes = "Q" + axes[merged + 1 :]
+    letters = ""
+    for letter in axes:
+        known = letter in "TCZYX" and letter not in letters
+        letters += letter if known else next(s for s in "TZCYX" if s not in letters + axes)
+
+    def arranged(pixels: Any) -> Any:
+        if planar is not None:
+            pixels = np.moveaxis(pixels, planar, -1)
+        return pixels.reshape(-1, *pixels.shape[merged + 1 :]) if merged else pixels
+
+    return letters, arranged
+
+
+def _colours(page: Any) -> NDArray[np.float64] | None:
+    """How the file wants its values shown, where larger is not simply lighter."""
+    if int(page.photometric) == _MIN_IS_WHITE:
+        return np.array([[1.0] * 3, [0.0] * 3])
+    if int(page.photometric) != _PALETTE or page.colormap is None:
+        return None
+    table = page.colormap.T / (65535 if page.colormap.max() > 255 else 255)
+    is_grey = (table == table[:, :1]).all() and (np.diff(table[:, 0]) >= 0).all() and table.any()
+    return None if is_grey else table
+
+
+def _missing_planes(series: Any) -> Flags | None:
+    """Planes that the metadata promise but the file lacks; tifffile fills them with zeros."""
+    absent = [page is None for page in series.pages]
+    if not any(absent):
+        return None
+    planes = np.zeros((len(absent), math.prod(series.shape) // len(absent)), bool)
+    planes[absent] = True
+    return planes.reshape(series.shape)
+
+
+def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
+    """All pixels of one level of a series; of a large one when they are asked for."""
+    found = series.levels[level]
+    if 0 in found.shape or len(found.shape) < 2:
+        sides = " x ".join(map(str, found.shape))
+        raise ReadError(f"{path} holds no image: its pixels are {sides}, and two sides are needed")
+    bits = int(found.keyframe.bitspersample)
+    if bits > 64 and found.dtype.kind != "c":
+        raise ReadError(f"{path}: pixels of {bits} bits cannot be read")
+    piece = (
+        math.prod(found.keyframe.chunks) * found.dtype.itemsize
+    )  # a tile may be larger than the image
+    size, stored = max(int(found.nbytes), piece), path.stat().st_size
+    if size > 1000 * stored and size > arrays.budget():
+        raise ReadError(
+            f"{path} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes, and the memory has no"
+            " room for that: it is broken, or a trap"
+        )
+    if not arrays.fits_memory(found.shape, found.dtype):
+        return _large(path, number, found, level)
+    try:
+        pixels = np.asarray(found.asarray(), found.dtype.newbyteorder("="))
+    except ValueError as error:
+        cut = re.search(r"failed to read (\d+) bytes, got (\d+)", str(error))
+        if cut is None:
+            raise
+        raise _cut_off(path, int(cut[1]), int(cut[2])) from error
+    if pixels.shape != tuple(found.shape):
+        raise ReadError(f"{path} is broken: its pixels do not fill the {found.shape} that it promises")
+    return pixels
+
+
+def _large(path: Path, number: int, series: Any, level: int) -> Any:
+    for page in series.pages:
+        file = page and page.parent.filehandle
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True) if page else ():
+            if offset + count > file.size:
+                raise _cut_off(path, count, max(file.size - offset, 0))
+
+    def part(place: tuple[slice, ...]) -> NDArray[Any]:
+        import zarr
+
+        with opened(path) as tiff:
+            store = tiff.series[number].aszarr(level=level)
+            return np.asarray(zarr.open_array(store, mode="r")[place])
+
+    return in_parts(path, series.shape, series.dtype, part)
+
+
+def _cut_off(path: Path, need: int, have: int) -> ReadError:
+    return ReadError(
+        f"{path} is cut off: {have:,} of {need:,} bytes of pixels are there; copy or download it again"
+    )

@@ -1,0 +1,81 @@
+"""What a TIFF file promises, checked before a library unpacks it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from napari_dip.core.errors import ReadError
+from napari_dip.io.tiff.ome import ome
+
+_MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+_MOST_XML = 16 * 2**20  # characters
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The `tifffile.TiffFile` at `path`, with those that it is spread over if they lie beside it.
+
+    Raises
+    ------
+    ReadError
+        If it is no TIFF file, or promises far more planes than there are.
+    """
+    with path.open("rb") as file:
+        if file.read(4) not in _MAGIC:
+            raise ReadError(f"{path} is no TIFF file: it does not begin with II or MM and its version")
+    with tifffile.TiffFile(path, _multifile=False) as tiff:
+        if not len(tiff.pages):
+            raise ReadError(f"{path} holds no image")
+        trusted = _is_harmless(tiff)
+        files = _files(path, tiff) if trusted else {path.name}
+        if trusted:
+            _check_promises(path, tiff, len(files))
+            if len(files) == 1:
+                yield tiff
+    if len(files) > 1:
+        with tifffile.TiffFile(path, _multifile=True) as tiff:
+            yield tiff
+    elif not trusted:
+        with tifffile.TiffFile(path, _multifile=False, is_ome=False) as tiff:
+            yield tiff
+
+
+def _files(path: Path, tiff: Any) -> set[str]:
+    """Names of the files that hold the image's planes, or this one's alone.
+
+    Others are opened only if they are regular files in the same folder: a path in a file may lead
+    anywhere.
+    """
+    names = {str(uuid.get("FileName") or path.name) for uuid in ome(tiff).iterfind(".//{*}UUID")}
+    for name in names:
+        beside = path.parent / name
+        if re.search(r"[/\\:]", name) or name in (".", "..") or (beside.exists() != beside.is_file()):
+            return {path.name}
+    return names | {path.name}
+
+
+def _is_harmless(tiff: Any) -> bool:
+    """Whether the first page's XML, if it has any, is of a size to read and defines nothing itself."""
+    text = str(tiff.pages[0].description or "")
+    return len(text) <= _MOST_XML and "<!DOCTYPE" not in text
+
+
+def _check_promises(path: Path, tiff: Any, files: int) -> None:
+    """Refuse metadata that speak of far more planes than there are, before tifffile lists them."""
+    for pixels in ome(tiff).iterfind("{*}Image/{*}Pixels"):
+        sizes = [pixels.get(f"Size{letter}", "1") for letter in "ZCT"]
+        if all(size.isdecimal() for size in sizes):
+            check_planes(path, math.prod(map(int, sizes)), files * len(tiff.pages))
+
+
+def check_planes(path: Path, promised: int, present: int) -> None:
+    """Refuse to make up nearly all of an image."""
+    if promised > 10 * present + 100:
+        raise ReadError(f"{path} promises {promised:,} planes and holds {present:,}; it is broken")

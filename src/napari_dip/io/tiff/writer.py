@@ -1,0 +1,147 @@
+"""TIFF out: OME, with all that the file it came from said; or ImageJ's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_dip.core.errors import WriteError
+from napari_dip.core.header import Header
+from napari_dip.io.atomic import replacing
+from napari_dip.io.image import FileImage
+from napari_dip.io.tiff.calibration import UNITS
+from napari_dip.io.tiff.ome import legal, with_source
+
+_OURS = "napari-dip recipe"
+
+
+def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+    """Write `picture` as OME-TIFF, with FILLED, UNCERT and RESIDUAL as further images where it has them.
+
+    What the OME-XML of its source says of the instrument, the channels and the people is kept; the text
+    of any other source is in a note.
+    """
+    header = picture.header
+    colour = picture.rgb and picture.array.dtype == np.uint8
+    axes, positions = _order(picture.axes, colour=colour)
+    metadata: dict[str, Any] = {"axes": axes, "Name": legal(header.name) or "image"}
+    for letter, (size, unit) in header.pixel_size.items():
+        key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+        if unit in UNITS:  # OME knows no angles: those stay in the FITS header's note
+            metadata |= {key: size, f"{key}Unit": "µm" if unit == "um" else unit}
+    sizes = dict(zip(picture.axes, picture.array.shape, strict=True))
+    if header.channels and len(header.channels) == sizes.get("C"):
+        metadata["Channel"] = {"Name": [legal(name) for name in header.channels]}
+    if notes := _notes(header, provenance):
+        metadata["MapAnnotation"] = notes
+    pixels = _storable(picture.array.transpose(positions))
+    options = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib"}
+    asides = _asides(picture) if provenance else {}
+    big = (pixels.nbytes + sum(plane.nbytes for plane, _ in asides.values())) * 1.25 > 2**32
+    with replacing(path) as unfinished:
+        with tifffile.TiffWriter(unfinished, ome=True, bigtiff=big) as tiff:
+            tiff.write(pixels, metadata=metadata, **options)
+            for name, (plane, own) in asides.items():
+                letters, order = _order(own, colour=colour)
+                tiff.write(plane.transpose(order), metadata={"axes": letters, "Name": name}, **options)
+        _say_what_the_source_said(unfinished, header)
+
+
+def write_imagej(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+    """Write `picture` as ImageJ's hyperstack; how it was made is in its Info.
+
+    Raises
+    ------
+    WriteError
+        If its type is none of ImageJ's.
+    """
+    header, kind = picture.header, picture.array.dtype
+    if kind not in (np.uint8, np.uint16, np.float32):
+        raise WriteError(f"{path}: ImageJ has pixels of uint8, uint16 and float32, and not of {kind}")
+    colour = picture.rgb and kind == np.uint8
+    axes = "".join(a for a in "TZCYX" if a in picture.axes and not (colour and a == "C"))
+    axes += "C" if colour else ""
+    pixels = np.asarray(picture.array.transpose([picture.axes.index(letter) for letter in axes]))
+    metadata: dict[str, Any] = {"axes": axes[:-1] + "S" if colour else axes}
+    size = header.pixel_size
+    resolution = None
+    if {"X", "Y"} <= set(size):
+        metadata["unit"] = size["X"][1]
+        resolution = (1 / size["X"][0], 1 / size["Y"][0])
+    for letter, key in (("Z", "spacing"), ("T", "finterval")):
+        if letter in size:
+            metadata[key] = size[letter][0]
+    if header.channels and axes.replace("C", "") in ("YX",):
+        metadata["Labels"] = list(header.channels)
+    if provenance:
+        metadata["Info"] = json.dumps(_notes(Header(), provenance))
+    with replacing(path) as unfinished:
+        tifffile.imwrite(
+            unfinished,
+            pixels,
+            imagej=True,
+            photometric="rgb" if colour else "minisblack",
+            resolution=resolution,
+            metadata=metadata,
+        )
+
+
+def _order(axes: str, *, colour: bool) -> tuple[str, list[int]]:
+    """The axes as tifffile shall have them, S for colours, and where each of them is in `axes`."""
+    order = [letter for letter in axes if letter not in "YX" and not (colour and letter == "C")]
+    order += ["Y", "X", "C"] if colour and "C" in axes else ["Y", "X"]
+    named = "".join(order)[:-1] + "S" if colour and "C" in axes else "".join(order)
+    return named, [axes.index(letter) for letter in order]
+
+
+def _asides(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
+    """What a restoration says about its pixels: images by name, each with its axes."""
+    found: dict[str, tuple[NDArray[Any], str]] = {}
+    if picture.flagged is not None and picture.flagged.any():
+        found["FILLED"] = (picture.flagged.astype(np.uint8), picture.axes)
+    if picture.sigma is not None:
+        found["UNCERT"] = (picture.sigma, picture.axes)
+    if picture.residual is not None:
+        found["RESIDUAL"] = (picture.residual, picture.residual_axes)
+    return found
+
+
+def _say_what_the_source_said(path: Path, header: Header) -> None:
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        said = with_source(str(tiff.ome_metadata), header.description, header.hdu)
+        if said is not None:
+            tiff.pages[0].tags["ImageDescription"].overwrite(said.encode())
+
+
+def _notes(header: Header, provenance: Mapping[str, Any]) -> dict[str, str]:
+    """What the file remembers of where it came from, as OME key-value pairs."""
+    notes = {}
+    if provenance:
+        rest = {name: value for name, value in provenance.items() if name != "recipe"}
+        notes[_OURS] = json.dumps(provenance["recipe"])
+        notes["napari-dip provenance"] = json.dumps(rest)
+    if header.description:
+        notes["source ImageDescription"] = legal(header.description)
+    if header.cards:
+        notes["source FITS header"] = header.cards
+    return notes
+
+
+def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
+    """`pixels` in a type that OME has, with the same values."""
+    pixels = np.asarray(pixels)
+    kind = pixels.dtype
+    if kind == np.float16:
+        return pixels.astype(np.float32)
+    if kind.kind in "iu" and kind.itemsize == 8:
+        smaller = np.dtype(np.int32 if kind.kind == "i" else np.uint32)
+        limits = np.iinfo(smaller)
+        fits_in = pixels.size == 0 or (pixels.min() >= limits.min and pixels.max() <= limits.max)
+        return pixels.astype(smaller if fits_in else np.float64)
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,1 @@
+"""How the scene becomes data: operators, noise, regularization, the problem."""

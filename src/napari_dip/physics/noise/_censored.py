@@ -1,0 +1,48 @@
+"""Data at a limit of the detector (Tobit model)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_dip.core.axes import Floats
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.noise._likelihood import Likelihood
+from napari_dip.physics.noise._wrapper import _Outer
+
+
+class _Censored(_Outer):
+    """At the limits only the side is known: -log of the probability of being beyond.
+
+    References
+    ----------
+    .. [1] Tobin, "Estimation of relationships for limited dependent variables", Econometrica 26
+           (1958) 24, doi:10.2307/1907382
+    """
+
+    def __init__(self, inner: Likelihood, y: Floats, low: float, high: float) -> None:
+        self.sigma, self.origin, self.is_exact = inner.sigma, inner.origin, inner.is_exact
+        self._inner = inner
+        under, over = y <= low, y >= high
+        self.censored = under | over
+        limit = np.where(under, low, np.where(over, high, 0)).astype(np.float32)
+        self._one_sided = torch.from_numpy(self.censored)
+        self._direction = torch.from_numpy(np.where(under, -1, 1).astype(np.float32))
+        self._limit = torch.from_numpy(limit)
+
+    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        beyond = self._direction * (mean - self._limit) / self.deviation(self._limit)
+        return torch.where(self._one_sided, -_log_cdf(beyond), self._inner.nll(mean, y))
+
+    def split(
+        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        given, asked = self._inner.split(y, mean, strength, generator)
+        # The limit itself has no noise to split.
+        return torch.where(self._one_sided, y, given), torch.where(self._one_sided, y, asked)
+
+
+def _log_cdf(x: torch.Tensor) -> torch.Tensor:
+    """The logarithm of the standard normal distribution function; torch's own is not for every GPU."""
+    below, above = x.clamp(max=0) / 2**0.5, x.clamp(min=0) / 2**0.5
+    tail = torch.log(torch.special.erfcx(-below) / 2) - below**2
+    return torch.where(x < 0, tail, torch.log1p(-torch.special.erfc(above) / 2))

@@ -1,0 +1,84 @@
+"""What operators of magnetic resonance share: complex pictures, and the coils that see them."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar
+
+import numpy as np
+
+from napari_dip.core.errors import ObservationError
+from napari_dip.core.observation import Observation
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.operators.base import OperatorSettings
+
+
+class CoilSettings(OperatorSettings, ABC):
+    """Settings of an operator whose data are the samples of several coils, all frames at once."""
+
+    joint: ClassVar[bool] = True
+    complex_scene: ClassVar[bool] = True
+
+    def result_axes(self, axes: str) -> str:
+        """The same: every frame has a result of its own."""
+        return axes
+
+
+def coils_of(frame: Observation) -> int:
+    """How many coils `frame` is of.
+
+    Raises
+    ------
+    ObservationError
+        If its channels are not pairs.
+    """
+    channels = int(frame.y.shape[1])
+    if channels % 2:
+        raise ObservationError(
+            f"k-space has an odd number of channels, {channels}, and each coil needs two: give the real"
+            " parts of all coils and then the imaginary parts"
+        )
+    return channels // 2
+
+
+def given_maps(frame: Observation, side: tuple[int, ...] | None = None) -> torch.Tensor:
+    """The coil maps that came with the data, (coils, Y, X) complex64.
+
+    Raises
+    ------
+    ObservationError
+        If there is not one for each coil, of this `side`.
+    """
+    maps = frame.extras["coils"][0, :, 0]
+    need = (2 * coils_of(frame), *(side or maps.shape[1:]))
+    if maps.shape != need:
+        raise ObservationError(
+            f"the coil maps are {maps.shape} (real and imaginary parts, Y, X) and k-space needs"
+            f" {need}: give one map for each coil, of the size of the image"
+        )
+    return complex_of(torch.from_numpy(np.nan_to_num(maps)))
+
+
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    """The images of the coils (coils, Y, X), by their common length: their sensitivities.
+
+    They carry the phase of the scene, which is so nearly real.
+
+    References
+    ----------
+    .. [1] Roemer et al., "The NMR phased array", Magn. Reson. Med. 16 (1990) 192.
+    .. [2] McKenzie et al., "Self-calibrating parallel imaging with automatic coil sensitivity
+           extraction", Magn. Reson. Med. 47 (2002) 529.
+    """
+    length = images.abs().square().sum(dim=0).sqrt()
+    return images / length.clamp(min=1e-6 * float(length.max()))
+
+
+def complex_of(parts: torch.Tensor) -> torch.Tensor:
+    """(..., 2 n, Y, X) real, real parts first, as (..., n, Y, X) complex."""
+    return torch.complex(*parts.chunk(2, dim=-3))
+
+
+def parts_of(pictures: torch.Tensor) -> torch.Tensor:
+    """The reverse of `complex_of`."""
+    return torch.cat((pictures.real, pictures.imag), dim=-3)

@@ -1,0 +1,120 @@
+"""Point spread functions: given as a picture, or by name and width."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from napari_dip.core.errors import ObservationError
+from napari_dip.core.observation import Observation
+
+Shape = Literal["auto", "none", "gaussian", "moffat", "airy"]
+Fwhm = Annotated[float, Field(gt=0, le=100)]
+Beta = Annotated[float, Field(gt=1, le=20)]
+
+_REACH = {"gaussian": 1.5, "moffat": 5.0, "airy": 5.0}  # half-width in FWHM
+
+
+def kernels(
+    frame: Observation, shape: Shape, fwhm: float, beta: float, *, absent: Shape
+) -> list[NDArray[np.float64]]:
+    """One PSF for each frame along T, or one for all: odd sides, centred, sum 1.
+
+    `shape` ``"auto"`` takes the companion ``"psf"`` where there is one, else `absent`.
+
+    Raises
+    ------
+    ObservationError
+        If the companion cannot be a PSF.
+    """
+    sides = frame.y.shape[-2:]
+    if shape == "auto" and "psf" in frame.extras:
+        given = frame.extras["psf"].astype(float)
+        if given.shape[1] * given.shape[2] > 1:
+            raise ObservationError(
+                f"the PSF has {given.shape[1]} channels and {given.shape[2]} planes: give one picture,"
+                " or one for each frame along T"
+            )
+        return [_within(_centred(psf), sides) for psf in given[:, 0, 0]]
+    shape = absent if shape == "auto" else shape
+    return [_within(model(shape, fwhm, beta), sides)]
+
+
+def model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
+    """A PSF of full width at half maximum `fwhm` in pixels, averaged over each pixel's area."""
+    if shape == "none":
+        return np.ones((1, 1))
+    from astropy.convolution import discretize_model
+    from astropy.modeling.models import AiryDisk2D, Gaussian2D, Moffat2D
+
+    if shape == "gaussian":
+        deviation = fwhm / np.sqrt(8 * np.log(2))
+        profile = Gaussian2D(1, 0, 0, deviation, deviation)
+    elif shape == "moffat":
+        profile = Moffat2D(1, 0, 0, fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1)), beta)
+    else:
+        profile = AiryDisk2D(1, 0, 0, fwhm * 1.21967 / 1.02899)  # its first zero, in FWHM
+    half = max(1, int(np.ceil(_REACH[shape] * fwhm)))
+    span = (-half, half + 1)
+    finer = 2 * max(1, round(16 / fwhm)) + 1  # steps a pixel, such that narrow ones are exact
+    psf = discretize_model(profile, span, span, mode="oversample", factor=finer)
+    return np.asarray(psf / psf.sum())
+
+
+def _centred(psf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`psf` about its centroid, with odd sides and sum 1, freed of background and noise.
+
+    The noise is that of the border's second differences: a smooth PSF that reaches its border has
+    none, and is taken as it is.
+    """
+    from scipy.ndimage import label
+    from scipy.ndimage import shift as shifted
+
+    psf = np.nan_to_num(psf)
+    if min(psf.shape) >= 5:
+        ring = np.concatenate([psf[0], psf[1:, -1], psf[-1, -2::-1], psf[-2:0:-1, 0]])
+        noise = 1.4826 * float(np.median(np.abs(np.diff(ring, 2)))) / np.sqrt(6)
+        level = float(np.median(ring))
+        even = float(np.median(np.abs(ring - level))) <= 3 * noise + 1e-6 * psf.max()
+        if even and psf.max() - level > 10 * noise + 1e-6 * psf.max():
+            psf = psf - level
+            blobs, _ = label(psf > max(3 * noise, 1e-4 * psf.max()))
+            psf = np.where(blobs == blobs[np.unravel_index(psf.argmax(), psf.shape)], psf, 0)
+    psf = np.clip(psf, 0, None)
+    if not psf.sum() > 0:
+        raise ObservationError("the PSF holds no light: give the picture of one star or bead, alone")
+    rows, columns = np.nonzero(psf)
+    weights = psf[rows, columns]
+    centre = np.array([np.average(at, weights=weights) for at in (rows, columns)])
+    whole = np.round(centre).astype(int)
+    half = 1 + int(max(np.abs(rows - whole[0]).max(), np.abs(columns - whole[1]).max()))
+    padded = np.pad(psf, half)[tuple(slice(at, at + 2 * half + 1) for at in whole)]
+    off = whole - centre
+    if np.abs(off).max() > 0.02:  # an even number of pixels, or a star between two of them
+        padded = np.clip(shifted(padded, off, order=3), 0, None)
+    elif half > 1:
+        padded = padded[1:-1, 1:-1]
+    return np.asarray(padded / padded.sum())
+
+
+def _within(psf: NDArray[np.float64], sides: tuple[int, ...]) -> NDArray[np.float64]:
+    """`psf`, cut to the frame: what it says beyond, the data cannot show.
+
+    Raises
+    ------
+    ObservationError
+        If that would leave out a tenth of its light.
+    """
+    half, most = len(psf) // 2, min(sides) // 2 - 1
+    if half <= most:
+        return psf
+    inner = psf[half - most : half + most + 1, half - most : half + most + 1]
+    if inner.sum() < 0.9:
+        raise ObservationError(
+            f"the PSF is wider than the image, which is {sides[1]} x {sides[0]} pixels: cut it out, or"
+            " give a narrower one"
+        )
+    return np.asarray(inner / inner.sum())

@@ -1,0 +1,60 @@
+"""Resampling along one axis as a small matrix, exact at the edges and in its adjoint."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip.core.header import Header
+
+Kernel = Literal["lanczos2", "lanczos3", "area"]
+
+# Units of what one pixel collected; finer pixels collect less. Any other is a brightness.
+_PER_PIXEL = {
+    "adu", "dn", "count", "counts", "ct", "cts", "electron", "electrons", "e", "e-", "photon",
+    "photons", "ph", "jy/pix", "jy/pixel", "jy", "mjy", "ujy", "njy", "nanomaggy", "nanomaggies",
+}  # fmt: skip
+
+
+def resampling_matrix(
+    outputs: int, inputs: int, factor: float, kernel: Kernel, *, start: float = 0.0
+) -> NDArray[np.float64]:
+    """Weights (outputs, inputs) by which coarse pixels see fine ones; each row sums to 1.
+
+    Coarse pixel j covers the fine axis from ``start + j * factor`` to ``start + (j + 1) * factor``,
+    counted from the fine pixels' outer edge. Kernels are stretched by `factor`, so that what the
+    coarse pixels cannot show is filtered out; at the edges they are cut off and normalised, as
+    Pillow does.
+
+    References
+    ----------
+    .. [1] Duchon, "Lanczos filtering in one and two dimensions", J. Appl. Meteorol. 18 (1979) 1016.
+    """
+    edges = start + factor * np.arange(outputs + 1)
+    if kernel == "area":
+        fine = np.arange(inputs)
+        low = np.maximum(edges[:-1, None], fine)
+        high = np.minimum(edges[1:, None], fine + 1)
+        weights = np.clip(high - low, 0, None)
+    else:
+        lobes = int(kernel[-1])
+        distance = (np.arange(inputs) + 0.5 - (edges[:-1, None] + factor / 2)) / factor
+        weights = np.sinc(distance) * np.sinc(distance / lobes) * (np.abs(distance) < lobes)
+    sums = weights.sum(axis=1, keepdims=True)
+    return np.where(np.abs(sums) > 1e-6, weights / np.where(sums == 0, 1, sums), 0)
+
+
+def flux_gain(flux: str, header: Header, factors: tuple[float, float]) -> tuple[float, str]:
+    """What an even scene of 1 becomes in coarse pixels, and why; `flux` as the operators have it."""
+    unit = header.unit.lower().replace(" ", "")
+    if flux == "auto":
+        base = unit.removesuffix("/s").removesuffix("/sec").removesuffix("s-1")
+        flux = "per pixel" if base in _PER_PIXEL else "brightness"
+        why = f"unit {header.unit}" if unit else "no unit"
+    else:
+        why = "as set"
+    if flux == "per pixel":
+        return factors[0] * factors[1], f"values are per pixel ({why}): the flux is kept"
+    return 1.0, f"values are a brightness ({why}): they are kept"

@@ -1,0 +1,91 @@
+"""Blur: the data show the scene through a point spread function. Restoring it is deconvolution."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip.core.observation import Observation
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.operators._psf import Beta, Fwhm, kernels, model
+from napari_dip.physics.operators.base import Operator, OperatorSettings
+
+
+class Blur(OperatorSettings):
+    """Each point of the scene is spread over many pixels: deconvolution.
+
+    The scene reaches beyond the frame by half the PSF's width, because light from there falls into
+    the frame; the result shows the frame. So nothing wraps around and no edge is made up.
+    """
+
+    asked: ClassVar[tuple[str, ...]] = ("fwhm",)
+    kind: Literal["blur"] = "blur"
+    extras: ClassVar[tuple[str, ...]] = ("psf",)
+    psf: Literal["auto", "gaussian", "moffat", "airy"] = "auto"
+    """Shape of the point spread function; automatic: the PSF layer or file, else a Gaussian."""
+    fwhm: Fwhm = 3.0
+    """Full width at half maximum of a named shape. [pixel]"""
+    beta: Beta = 2.5
+    """Exponent of a Moffat: the smaller, the wider its wings."""
+
+    def build(self, frame: Observation) -> Operator:
+        _, channels, _, height, width = frame.y.shape
+        (psf,) = kernels(frame, self.psf, self.fwhm, self.beta, absent="gaussian")[:1]
+        operator = BlurOperator((channels, height, width), psf)
+        if self.psf == "auto" and "psf" in frame.extras:
+            operator.remark = "PSF as given"
+        else:
+            assumed = ", for none was given" if self.psf == "auto" else ""
+            shape = "gaussian" if self.psf == "auto" else self.psf
+            operator.remark = f"PSF: {shape}, {self.fwhm:g} pixels wide{assumed}"
+        return operator
+
+    def example(self, seed: int) -> Observation:
+        """Stars and a disc through a Gaussian of 3 pixels, under noise."""
+        rng = np.random.default_rng(seed)
+        scene = np.zeros((48, 56))
+        y, x = np.mgrid[:48, :56]
+        scene[np.hypot(y - 30, x - 38) < 8] = 20
+        scene[rng.integers(4, 44, 12), rng.integers(4, 52, 12)] += 800
+        blurred = np.zeros_like(scene)
+        psf = model("gaussian", 3.0)
+        half = len(psf) // 2
+        for (row, column), weight in np.ndenumerate(psf):
+            blurred += weight * np.roll(scene, (row - half, column - half), (0, 1))
+        return Observation.from_array(blurred + rng.normal(100, 2, scene.shape), axes="YX")
+
+
+class BlurOperator(Operator):
+    """The part of a convolution that needs nothing beyond the scene, by FFT."""
+
+    def __init__(self, frame_shape: tuple[int, int, int], psf: NDArray[np.float64]) -> None:
+        channels, height, width = frame_shape
+        margin = len(psf) // 2
+        self._size = (height + 2 * margin, width + 2 * margin)
+        self.scene_shape = (channels, *self._size)
+        self.window = (slice(margin, margin + height), slice(margin, margin + width))
+        self._transfer = transfer_function(psf, self._size)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return convolved(x, self._transfer)[..., self.window[0], self.window[1]][None]
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        padded = y.new_zeros(self.scene_shape)
+        padded[:, self.window[0], self.window[1]] = y[0]
+        return convolved(padded, self._transfer.conj())
+
+
+def transfer_function(psf: NDArray[np.float64], size: tuple[int, int]) -> torch.Tensor:
+    """The Fourier transform of `psf`, its middle at the origin, on a grid of `size`."""
+    half = len(psf) // 2
+    whole = np.zeros(size)
+    whole[: len(psf), : len(psf)] = psf
+    return torch.from_numpy(np.fft.rfft2(np.roll(whole, (-half, -half), (0, 1))).astype(np.complex64))
+
+
+def convolved(x: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+    """`x` (..., H, W) through a transfer function of its size; it wraps around."""
+    spread: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=x.shape[-2:])
+    return spread

@@ -1,0 +1,79 @@
+"""Downsampling: the data show a finer scene through larger pixels. Restoring it is super-resolution."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.core.observation import Observation
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.operators._resampling import Kernel, flux_gain, resampling_matrix
+from napari_dip.physics.operators.base import Operator, OperatorSettings
+
+Factor = Annotated[float, Field(ge=1, le=8)]
+
+
+class Downsample(OperatorSettings):
+    """Each pixel of the data shows several of the scene: super-resolution.
+
+    The grids share their outer edges. Where the pixel values are what each pixel collected (adu,
+    electron, Jy ...), the scene's pixels share it out: the flux is kept. Where they are a brightness
+    (MJy/sr, no unit ...), brightness is kept.
+
+    References
+    ----------
+    .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (6).
+    """
+
+    asked: ClassVar[tuple[str, ...]] = ("factor",)
+    kind: Literal["downsample"] = "downsample"
+    factor: Factor = 4.0
+    """Pixels of the result in one of the image, along Y and X. [pixel]"""
+    factor_x: Factor | None = None
+    """The same along X, where it differs. [pixel]"""
+    kernel: Kernel = "lanczos3"
+    """How the image's pixels see the scene: by a Lanczos filter, as most software downsamples, or
+    the mean over their area, as detectors do."""
+    flux: Literal["auto", "per pixel", "brightness"] = "auto"
+    """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
+
+    @property
+    def local(self) -> bool:
+        return all(float(factor).is_integer() for factor in (self.factor, self.factor_x or 1))
+
+    def build(self, frame: Observation) -> Operator:
+        _, channels, _, height, width = frame.y.shape
+        # Sizes are whole numbers: the factors that come of them are what counts.
+        fine = [round(height * self.factor), round(width * (self.factor_x or self.factor))]
+        zoom = (fine[0] / height, fine[1] / width)
+        gain, remark = flux_gain(self.flux, frame.header, zoom)
+        rows = gain * resampling_matrix(height, fine[0], zoom[0], self.kernel)
+        columns = resampling_matrix(width, fine[1], zoom[1], self.kernel)
+        operator = SeparableOperator((channels, *fine), rows, columns)
+        operator.zoom, operator.gain, operator.remark = zoom, gain, remark
+        return operator
+
+    def example(self, seed: int) -> Observation:
+        """Rings that are too fine for the pixels at one end."""
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:128, :160]
+        rings = 100 + 50 * np.cos(np.hypot(y - 40, x - 30) ** 1.5 / 40)
+        rows, columns = (resampling_matrix(n // 4, n, 4, "lanczos3") for n in rings.shape)
+        return Observation.from_array(rows @ rings @ columns.T + rng.normal(0, 0.5, (32, 40)), axes="YX")
+
+
+class SeparableOperator(Operator):
+    """A x = R x C^T, channel by channel."""
+
+    def __init__(self, scene_shape: tuple[int, int, int], rows: np.ndarray, columns: np.ndarray) -> None:
+        self.scene_shape = scene_shape
+        self._rows = torch.from_numpy(rows.astype(np.float32))
+        self._columns = torch.from_numpy(columns.astype(np.float32))
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return (self._rows @ x @ self._columns.T)[None]
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        return self._rows.T @ y[0] @ self._columns

@@ -1,0 +1,196 @@
+"""Frames: several exposures of one scene, drifting. Restoring it combines them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from napari_dip.core.axes import Floats
+from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.observation import Observation
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.operators._psf import Beta, Fwhm, Shape, kernels
+from napari_dip.physics.operators._resampling import Kernel, flux_gain, resampling_matrix
+from napari_dip.physics.operators.base import Operator, OperatorSettings
+from napari_dip.physics.operators.blur import convolved, transfer_function
+from napari_dip.physics.registration import edges, shift_between
+
+REACH = 3  # pixels of a frame that a Lanczos filter looks beyond its edge
+
+
+class Frames(OperatorSettings):
+    """All frames along T show one scene, each a little shifted: one picture from many exposures.
+
+    Frame t is scale_t * (scene through its PSF, shifted, seen by its pixels) + background_t, with
+    its own holes and noise. The result has the first frame's place, scale and background; it is
+    computed on the union of all frames, so that what drifted in helps too.
+    """
+
+    kind: Literal["frames"] = "frames"
+    extras: ClassVar[tuple[str, ...]] = ("psf",)
+    joint: ClassVar[bool] = True
+    registration: Literal["find", "none"] = "find"
+    """Find the frames' shifts by phase correlation, or take them as aligned."""
+    shifts: tuple[tuple[float, float], ...] | None = None
+    """Shifts (y, x) that bring each frame onto the first, where they are known: as many as there
+    are frames, the first (0, 0). [pixel]"""
+    match: Literal["none", "background", "scale and background"] = "background"
+    """What may differ between exposures besides noise; it is measured against the first."""
+    factor: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Pixels of the result in one of a frame, along Y and X. [pixel]"""
+    kernel: Kernel = "lanczos3"
+    """How the frames' pixels see the scene: interpolated, or the mean over their area (for a finer
+    grid of undersampled frames)."""
+    flux: Literal["auto", "per pixel", "brightness"] = "auto"
+    """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
+    psf: Shape = "auto"
+    """Shape of the point spread function to take out; automatic: that of the PSF layer or file, one
+    for all or one for each frame, else none."""
+    fwhm: Fwhm = 3.0
+    """Full width at half maximum of a named shape. [pixel of the result]"""
+    beta: Beta = 2.5
+    """Exponent of a Moffat: the smaller, the wider its wings."""
+
+    def build(self, frame: Observation) -> Operator:
+        y = frame.y[:, :, 0]
+        if len(y) == 1:
+            raise ObservationError(
+                "there is one exposure only, and nothing to combine it with: give several files, or an"
+                " image with a time axis (T)"
+            )
+        shifts = self._shifts(y)
+        scales, backgrounds = self._matched(y, shifts)
+        height, width = y.shape[-2:]
+        fine = [round(side * self.factor) for side in (height, width)]
+        zoom = (fine[0] / height, fine[1] / width)
+        gain, flux = flux_gain(self.flux, frame.header, zoom)
+        psfs = kernels(frame, self.psf, self.fwhm, self.beta, absent="none")
+        reach = max(len(psf) // 2 for psf in psfs)
+        sides, windows, matrices = [], [], []
+        for side, finer, z, along in zip((height, width), fine, zoom, shifts.T, strict=True):
+            before = int(np.ceil(z * (REACH + max(0, -along.min())))) + reach
+            after = int(np.ceil(z * (REACH + max(0, along.max())))) + reach
+            sides.append(before + finer + after)
+            windows.append(slice(before, before + finer))
+            starts = before + z * along
+            seen = [resampling_matrix(side, sides[-1], z, self.kernel, start=s) for s in starts]
+            matrices.append(np.stack(seen))
+        operator = FramesOperator(
+            (y.shape[1], sides[0], sides[1]),
+            gain * scales[:, None, None] * matrices[0],
+            matrices[1],
+            psfs if reach else [],
+        )
+        operator.window, operator.zoom, operator.gain = (windows[0], windows[1]), zoom, gain
+        operator.background = torch.from_numpy(backgrounds.astype(np.float32))
+        found = ", ".join(f"({x:+.2f}, {y:+.2f})" for y, x in shifts)
+        operator.remark = f"shifts (x, y) in pixels: {found}"
+        if zoom != (1.0, 1.0):
+            operator.remark += f"; {flux}"
+        return operator
+
+    def example(self, seed: int) -> Observation:
+        """Three noisy frames of some stars, drifting by fractions of a pixel."""
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:40, :48].astype(float)
+        rows, columns = rng.uniform(4, 36, 15), rng.uniform(4, 44, 15)
+        frames = np.zeros((3, 40, 48))
+        for frame, (dy, dx) in zip(frames, ((0, 0), (1.5, -0.5), (-0.75, 2.25)), strict=True):
+            for row, column in zip(rows, columns, strict=True):
+                frame += 200 * np.exp(-((y - row + dy) ** 2 + (x - column + dx) ** 2) / 4)
+        return Observation.from_array(frames + rng.normal(50, 4, frames.shape), axes="TYX")
+
+    def _shifts(self, y: Floats) -> NDArray[np.float64]:
+        """Where each frame's origin lies in the first frame, (T, 2) in pixels along Y and X."""
+        if self.shifts is not None:
+            if len(self.shifts) != len(y):
+                raise SettingsError(
+                    f"operator.shifts gives {len(self.shifts)} shifts for {len(y)} frames: give one for"
+                    " each, the first (0, 0)"
+                )
+            if any(self.shifts[0]):
+                raise SettingsError(
+                    f"operator.shifts begins with {self.shifts[0]}: the first frame is the one that the"
+                    " others are brought onto, give it (0, 0)"
+                )
+            shifts = np.array(self.shifts, float)
+        elif self.registration == "none":
+            shifts = np.zeros((len(y), 2))
+        else:
+            strengths = [edges(frame) for frame in y]
+            shifts = np.array([shift_between(strengths[0], one) for one in strengths])
+        for number, shift in enumerate(shifts):
+            if np.any(np.abs(shift) > 0.5 * np.array(y.shape[-2:])):
+                raise ObservationError(
+                    f"frame {number + 1} is shifted by {shift[1]:.0f} x {shift[0]:.0f} pixels against"
+                    " the first: more than half of it lies elsewhere; leave it out, or give"
+                    " operator.shifts"
+                )
+        return shifts
+
+    def _matched(
+        self, y: Floats, shifts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Each frame's scale (T,) and background (T, C, 1, 1); 1 and 0 for the first."""
+        scales = np.ones(len(y))
+        levels = _levels(y)
+        if self.match == "none":
+            return scales, np.zeros((*levels.shape, 1, 1))
+        if self.match == "scale and background":
+            scales = np.array([_scale(frame, y[0], s) for frame, s in zip(y, shifts, strict=True)])
+        offsets = levels - scales[:, None] * levels[0]
+        return scales, np.nan_to_num(offsets)[..., None, None]  # 0 for a channel that is missing
+
+
+class FramesOperator(Operator):
+    """A x = R_t (K_t * x) C_t^T for each frame t."""
+
+    def __init__(
+        self,
+        scene_shape: tuple[int, int, int],
+        rows: NDArray[np.float64],
+        columns: NDArray[np.float64],
+        psfs: list[NDArray[np.float64]],
+    ) -> None:
+        self.scene_shape = scene_shape
+        self._rows = torch.from_numpy(rows.astype(np.float32))[:, None]
+        self._columns = torch.from_numpy(columns.astype(np.float32))[:, None]
+        self._transfer = None
+        if psfs:
+            self._transfer = torch.stack([transfer_function(psf, scene_shape[1:]) for psf in psfs])[
+                :, None
+            ]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        seen = x[None] if self._transfer is None else convolved(x[None], self._transfer)
+        return self._rows @ seen @ self._columns.mT
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        seen = self._rows.mT @ y @ self._columns
+        if self._transfer is not None:
+            seen = convolved(seen, self._transfer.conj())
+        return seen.sum(dim=0)
+
+
+def _scale(frame: Floats, first: Floats, shift: NDArray[np.float64]) -> float:
+    """How much brighter `frame` is than `first`, both (C, Y, X), by what stands out in both."""
+    from scipy.ndimage import gaussian_filter
+    from scipy.ndimage import shift as shifted
+
+    pair = []
+    for image, move in ((first, np.zeros(2)), (frame, shift)):
+        known = np.nan_to_num(image - _levels(image)[:, None, None]).mean(axis=0)
+        pair.append(gaussian_filter(shifted(known, move, order=1), 2))
+    a, b = pair
+    bright = (a > max(0, np.quantile(a, 0.98))) & (b > max(0, np.quantile(b, 0.95)))
+    return float(np.median(b[bright] / a[bright])) if bright.sum() > 20 else 1.0
+
+
+def _levels(y: Floats) -> NDArray[np.float64]:
+    """The median of each plane, NaN where nothing of it is known."""
+    planes = y.reshape(-1, *y.shape[-2:])
+    levels = [np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in planes]
+    return np.array(levels, float).reshape(y.shape[:-2])

@@ -1,0 +1,198 @@
+"""Radial: magnetic resonance with several receive coils, sampled along spokes of k-space."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.core.axes import Floats, Planes
+from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.observation import Observation
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.operators._coils import (
+    CoilSettings,
+    coils_of,
+    complex_of,
+    given_maps,
+    normalised,
+    parts_of,
+)
+from napari_dip.physics.operators.base import Operator
+
+GOLDEN = math.pi * (math.sqrt(5) - 1) / 2  # the angle between two spokes, 111.25 degrees
+
+
+class Radial(CoilSettings):
+    """Data are samples of several coils along any trajectory: real parts first, then imaginary ones.
+
+    The rows of a frame are its spokes and the columns their samples. Any trajectory can be given;
+    without one the spokes turn by the golden angle, through the middle. Needs the package torchkbnufft.
+
+    References
+    ----------
+    .. [1] Fessler, Sutton, "Nonuniform fast Fourier transforms using min-max interpolation", IEEE Trans.
+           Signal Process. 51 (2003) 560.
+    .. [2] Winkelmann et al., "An optimal radial profile order based on the golden ratio for
+           time-resolved MRI", IEEE Trans. Med. Imaging 26 (2007) 68.
+    """
+
+    kind: Literal["radial"] = "radial"
+    extras: ClassVar[tuple[str, ...]] = ("coils", "trajectory")
+    side: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """Height and width of the image; automatic: as the coil maps, or half the samples of a spoke.
+    [pixel]"""
+    calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """How far from the middle k-space tells the coils' sensitivities, where no maps are given.
+    [cycle / pixel]"""
+
+    def build(self, frame: Observation) -> Operator:
+        coils_of(frame)
+        places = self._trajectory(frame)
+        if "coils" in frame.extras:
+            maps, remark = given_maps(frame), "coil maps as given"
+            if self.side is not None and maps.shape[-1] != self.side:
+                maps = given_maps(frame, (self.side, self.side))
+        else:
+            maps, remark = self._estimated(frame, places), "coil maps from the middle of k-space"
+        operator = RadialOperator(maps, places, frame.y.shape[3:])
+        operator.remark = remark
+        return operator
+
+    def example(self, seed: int) -> Observation:
+        """Three frames of a pulsing disc, by two coils."""
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:32, :32]
+        scene = 1.0 * (np.hypot(y - 16, x - 16) < np.array([8, 7, 6])[:, None, None])
+        ramp = x / 32 * np.pi / 2
+        maps = torch.from_numpy(np.stack((np.cos(ramp), 1j * np.sin(ramp))).astype(np.complex64))
+        operator = RadialOperator(maps, _golden(3, 16, 64), (16, 64))
+        pictures = np.stack((scene, 0 * scene), 1).reshape(6, 32, 32).astype(np.float32)
+        data = operator(torch.from_numpy(pictures)).numpy()
+        return Observation.from_array(data + rng.normal(0, 0.02, data.shape), axes="TCYX")
+
+    def _trajectory(self, frame: Observation) -> Floats:
+        """Where each sample lies, (T, 2, spokes, samples): rows and columns. [cycle / pixel].
+
+        Raises
+        ------
+        ObservationError
+            If there is not one place for each sample.
+        """
+        times, _, _, *shape = frame.y.shape
+        if "trajectory" not in frame.extras:
+            return _golden(times, *shape)
+        places = frame.extras["trajectory"][:, :, 0]
+        if places.shape[1:] != (need := (2, *shape)) or len(places) not in (1, times):
+            raise ObservationError(
+                f"the trajectory is {places.shape} and k-space needs {(times, *need)}: give rows and"
+                " columns [cycle / pixel] for each sample of each frame"
+            )
+        if not np.nanmax(np.abs(places)) <= 0.5:
+            raise ObservationError(
+                f"the trajectory reaches to {np.nanmax(np.abs(places)):g}: it is needed in cycles per"
+                " pixel, from -0.5 to 0.5"
+            )
+        return np.broadcast_to(np.nan_to_num(places), (times, *need)).astype(np.float32)
+
+    def _estimated(self, frame: Observation, places: Floats) -> torch.Tensor:
+        """Coil maps (coils, Y, X), from the middle of k-space over all frames."""
+        side = self.side or frame.y.shape[-1] // 2
+        alone = torch.ones((1, side, side), dtype=torch.complex64)
+        operator = RadialOperator(alone, places, frame.y.shape[3:])
+        reach = np.hypot(places[:, :1], places[:, 1:]) / self.calibration
+        window = (
+            np.where(reach < 1, np.cos(np.pi / 2 * reach) ** 2, 0) * reach
+        )  # as samples crowd inwards
+        samples = np.where(frame.observed[:, :, 0], frame.y[:, :, 0], 0) * window
+        kspace = complex_of(torch.from_numpy(samples.astype(np.float32)))
+        images = [operator.adjoint(parts_of(kspace[:, [coil]])) for coil in range(kspace.shape[1])]
+        return normalised(
+            torch.cat([complex_of(i.reshape(-1, 2, side, side)).sum(dim=0) for i in images])
+        )
+
+
+class RadialOperator(Operator):
+    """A x = F_t (S_k x_t) for each frame t and coil k, with the unitary F at the trajectory's places.
+
+    Attributes
+    ----------
+    maps : (coils, Y, X) complex64
+    places : (T, 2, samples) float32
+        [radian / pixel]
+    """
+
+    def __init__(self, maps: torch.Tensor, places: Floats, shape: tuple[int, ...]) -> None:
+        self.maps = maps
+        self.places = torch.from_numpy(2 * np.pi * places).float().flatten(2)
+        self._shape, self._side = shape, (maps.shape[1], maps.shape[2])
+        self.planes = Planes(len(places), 2, 1)
+        self.scene_shape = (2 * len(places), *self._side)
+        self.zoom = (self._side[0] / shape[0], self._side[1] / shape[1])
+        self._forward, self._adjoint = _transforms(self._side)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        pictures = complex_of(x.reshape(-1, 2, *self._side))
+        # The package's unitary transform is that of its grid, twice as large along each axis.
+        samples = 2 * self._forward(pictures, self.places, smaps=self.maps[None], norm="ortho")
+        return parts_of(samples.reshape(*samples.shape[:2], *self._shape))
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        samples = complex_of(y).flatten(2)
+        images = 2 * self._adjoint(samples, self.places, smaps=self.maps[None], norm="ortho")
+        return parts_of(images).flatten(0, 1)
+
+    def seen(self, observed: torch.Tensor) -> torch.Tensor:
+        """Every datum shows all of the scene."""
+        return torch.ones(self.scene_shape, device=observed.device)
+
+    def rough(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        """The mean over all frames, at each of them; (C, Y, X).
+
+        Samples count by their distance from the middle, where they crowd.
+        """
+        assert self.planes is not None
+        times = self.planes.times
+        weight = observed * self.places.norm(dim=1).reshape(times, 1, *self._shape)
+        known = torch.where(observed, y, 0.0)
+        mean = self.adjoint(weight * known).reshape(times, 2, *self._side).mean(dim=0)
+        mean = mean.repeat(times, 1, 1)
+        seen = weight * self(mean)
+        scaled: torch.Tensor = mean * ((seen * known).sum() / (seen * self(mean)).sum().clamp(min=1e-30))
+        return scaled
+
+    def to(self, device: torch.device) -> Self:
+        """The same map on `device`."""
+        moved = super().to(device)
+        moved._forward, moved._adjoint = (part.to(device) for part in _transforms(self._side))
+        return moved
+
+
+def _transforms(side: tuple[int, int]) -> Any:
+    """The transform from an image to samples anywhere, and its adjoint.
+
+    Raises
+    ------
+    SettingsError
+        If the package is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which it uses
+            from torchkbnufft import KbNufft, KbNufftAdjoint
+    except ImportError as error:
+        raise SettingsError(
+            "operator.kind radial needs the package torchkbnufft: pip install 'napari-dip[mri]'"
+        ) from error
+    return KbNufft(im_size=side), KbNufftAdjoint(im_size=side)
+
+
+def _golden(times: int, spokes: int, samples: int) -> Floats:
+    """Spokes that turn by the golden angle from one to the next, (T, 2, spokes, samples)."""
+    angles = GOLDEN * np.arange(times * spokes).reshape(times, 1, spokes, 1)
+    along = (np.arange(samples) - samples // 2) / samples
+    turned = np.concatenate((np.sin(angles), np.cos(angles)), axis=1) * along
+    return np.asarray(turned, np.float32)

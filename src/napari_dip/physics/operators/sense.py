@@ -1,0 +1,139 @@
+"""Sense: magnetic resonance with several receive coils, sampled along lines of k-space."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_dip.core.axes import Planes
+from napari_dip.core.observation import Observation
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.operators._coils import (
+    CoilSettings,
+    coils_of,
+    complex_of,
+    given_maps,
+    normalised,
+    parts_of,
+)
+from napari_dip.physics.operators.base import Operator
+
+
+class Sense(CoilSettings):
+    """Data are the k-space of several coils: real parts as the first channels, then imaginary ones.
+
+    Frame t is M_t F (S_k x_t) for each coil k: what was not sampled is missing. The result is complex,
+    its real and imaginary parts are its channels. All frames along T are restored together.
+
+    References
+    ----------
+    .. [1] Pruessmann, Weiger, Scheidegger, Boesiger, "SENSE: sensitivity encoding for fast MRI", Magn.
+           Reson. Med. 42 (1999) 952, eq. (1).
+    """
+
+    kind: Literal["sense"] = "sense"
+    extras: ClassVar[tuple[str, ...]] = ("coils",)
+    calibration: Annotated[int, Field(ge=4, le=512)] = 24
+    """Lines and columns in the middle of k-space that tell the coils' sensitivities, where no maps are
+    given. [line]"""
+
+    def build(self, frame: Observation) -> Operator:
+        coils_of(frame)
+        if "coils" in frame.extras:
+            maps, remark = given_maps(frame, frame.y.shape[3:]), "coil maps as given"
+        else:
+            maps = self._estimated(frame)
+            remark = f"coil maps from the middle {self.calibration} lines of k-space"
+        operator = SenseOperator(len(frame.y), maps)
+        operator.remark = remark
+        return operator
+
+    def example(self, seed: int) -> Observation:
+        """Four frames of a pulsing disc, seen by two coils."""
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:32, :40]
+        radii = np.array([8, 7, 6, 7])[:, None, None]
+        scene = 1.0 * (np.hypot(y - 16, x - 20) < radii)
+        ramp = x / 40 * np.pi / 2
+        maps = torch.from_numpy(np.stack((np.cos(ramp), 1j * np.sin(ramp))).astype(np.complex64))
+        pictures = torch.from_numpy(
+            np.stack((scene, 0 * scene), 1).reshape(8, 32, 40).astype(np.float32)
+        )
+        data = SenseOperator(4, maps)(pictures).numpy() + rng.normal(0, 0.02, (4, 4, 32, 40))
+        sampled = rng.random((4, 1, 32, 1)) < 0.4
+        sampled[:, :, 12:20] = True
+        kspace = np.where(sampled, data, np.nan)
+        return Observation.from_array(kspace, axes="TCYX")
+
+    def _estimated(self, frame: Observation) -> torch.Tensor:
+        """Coil maps, (coils, Y, X) complex64, from the middle of the mean k-space over all frames."""
+        middle = complex_of(_mean_over_time(frame)) * self._window(frame.y.shape[-2:])
+        images = _shifted(torch.fft.ifft2(_shifted_back(middle), norm="ortho"))
+        return normalised(images)
+
+    def _window(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """A smooth window over the middle of k-space, (Y, X)."""
+        along = []
+        for side in shape:
+            width = min(self.calibration, side)
+            line = torch.zeros(side)
+            start = (side - width) // 2
+            line[start : start + width] = torch.hann_window(width + 2, periodic=False)[1:-1]
+            along.append(line)
+        return torch.outer(*along)
+
+
+class SenseOperator(Operator):
+    """A x = F (S_k x_t) for each frame t and coil k, with the unitary F.
+
+    Attributes
+    ----------
+    maps : (coils, Y, X) complex64
+        S with its middle at the corner; the squares of the coils sum to 1, or to 0 where nothing is.
+    """
+
+    def __init__(self, times: int, maps: torch.Tensor) -> None:
+        self.maps = _shifted_back(maps)
+        self.planes = Planes(times, 2, 1)
+        self.scene_shape = (2 * times, maps.shape[1], maps.shape[2])
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        pictures = complex_of(x.reshape(-1, 2, *x.shape[1:]))
+        kspace = torch.fft.fft2(_shifted_back(pictures) * self.maps, norm="ortho")
+        return parts_of(_shifted(kspace))
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        images = torch.fft.ifft2(_shifted_back(complex_of(y)), norm="ortho")
+        return parts_of(_shifted((images * self.maps.conj()).sum(dim=1, keepdim=True))).flatten(0, 1)
+
+    def seen(self, observed: torch.Tensor) -> torch.Tensor:
+        """Every datum shows all of the scene."""
+        return torch.ones(self.scene_shape, device=observed.device)
+
+    def rough(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        """The mean over all frames, at each of them; (C, Y, X)."""
+        number = observed.sum(dim=0, keepdim=True)
+        mean = torch.where(observed, y, 0.0).sum(dim=0, keepdim=True) / number.clamp(min=1)
+        assert self.planes is not None
+        return self.adjoint(mean).repeat(self.planes.times, 1, 1)
+
+
+def _mean_over_time(frame: Observation) -> torch.Tensor:
+    """The mean of what was sampled at each place of k-space, 0 where nothing was; (C, Y, X)."""
+    y, observed = frame.y[:, :, 0], frame.observed[:, :, 0]
+    total = np.where(observed, y, 0).sum(axis=0, dtype=float)
+    return torch.from_numpy((total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32))
+
+
+def _shifted(planes: torch.Tensor) -> torch.Tensor:
+    """The corner of (..., Y, X) brought to the middle."""
+    shifted: torch.Tensor = torch.fft.fftshift(planes, dim=(-2, -1))
+    return shifted
+
+
+def _shifted_back(planes: torch.Tensor) -> torch.Tensor:
+    """The middle of (..., Y, X) brought to the corner, where Fourier transforms have their zero."""
+    shifted: torch.Tensor = torch.fft.ifftshift(planes, dim=(-2, -1))
+    return shifted

@@ -1,0 +1,1 @@
+"""The dock widgets that the manifest names."""

@@ -1,0 +1,83 @@
+"""What every dock is: a column that scrolls, and that lets its work go when it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_dip.plugin.widgets.style import WRONG
+
+
+class ScrollingDock(QScrollArea):  # type: ignore[misc]
+    """A dock's body, as wide as its entries need; there is no horizontal scrolling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._docked = False
+        self.status = QLabel(wordWrap=True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def let_go(self) -> None:
+        """End the work: the dock was closed."""
+        raise NotImplementedError
+
+    def say(self, sentence: str, *, error: bool = False) -> None:
+        """Show one sentence; an error in white on red, which is readable in every theme."""
+        self.status.setStyleSheet(f"{WRONG} padding: 4px;" if error else "")
+        self.status.setText(sentence)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As wide as the form needs, as high as there is room."""
+        return QSize(max(360, self.minimumSizeHint().width()), 640)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Never so narrow that entries are cut off."""
+        body = self.widget()
+        bar = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
+        return QSize(bar + (body.minimumSizeHint().width() if body else 300), 200)
+
+    def event(self, event: QEvent) -> bool:
+        """Let the work go with the dock: napari takes a closed dock's widget out of its parent."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.let_go()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
+
+
+class _CalmWheel(QObject):  # type: ignore[misc]
+    """Lets the wheel scroll the dock and not change the entry that happens to be under it."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
+
+
+def calm(widget: QWidget) -> None:
+    """Keep the wheel from changing the entries in `widget`, as long as nobody clicked on them."""
+    for kind in (QComboBox, QAbstractSpinBox):
+        for entry in widget.findChildren(kind):
+            if not entry.findChildren(_CalmWheel):
+                entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                entry.installEventFilter(_CalmWheel(entry))
+
+
+def tab_through(stops: Iterable[QWidget]) -> None:
+    """Let Tab go through entries and buttons in this order."""
+    for first, second in pairwise(stops):
+        QWidget.setTabOrder(first, second)

@@ -1,0 +1,1 @@
+"""From napari layers to observations, and from results to layers."""

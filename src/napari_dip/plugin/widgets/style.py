@@ -1,0 +1,5 @@
+"""How the docks' text looks."""
+
+from __future__ import annotations
+
+WRONG = "background: #99121f; color: white;"  # readable in every theme

@@ -1,0 +1,1 @@
+"""Which images the network can make."""

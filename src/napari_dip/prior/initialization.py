@@ -1,0 +1,31 @@
+"""The network's first weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from napari_dip.core.torch_import import torch
+
+Weights: TypeAlias = "Mapping[str, torch.Tensor]"
+
+
+def _alike(weights: Weights, others: Weights) -> bool:
+    """Whether both belong to networks of one shape."""
+    shapes, wanted = ({name: w.shape for name, w in given.items()} for given in (weights, others))
+    return shapes == wanted
+
+
+def _initialise(module: torch.nn.Module, generator: torch.Generator) -> None:
+    """Torch's own default initialisation, drawn from `generator` and not from the global state."""
+    for layer in module.modules():
+        match layer:
+            case torch.nn.Conv2d() | torch.nn.Conv3d():
+                torch.nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+                if layer.bias is not None:
+                    bound = 1 / math.sqrt(layer.weight[0].numel())
+                    torch.nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            case torch.nn.BatchNorm2d() | torch.nn.BatchNorm3d():
+                torch.nn.init.ones_(layer.weight)
+                torch.nn.init.zeros_(layer.bias)

@@ -1,0 +1,76 @@
+"""The skip hourglass: an encoder and a decoder joined by thin skip connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from napari_dip.core.axes import Planes
+from napari_dip.prior.networks.base import NetworkSettings
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Hourglass(NetworkSettings):
+    """The encoder-decoder of the original method, narrower: a fifteenth of its arithmetic.
+
+    With 128 channels it is the original's, but for its padding and its last layer. Skips decide how
+    soon fine detail is fitted: wide ones for small holes, none for large ones.
+
+    References
+    ----------
+    .. [1] Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", IJCV 128 (2020) 1867, fig. 21,
+           doi:10.1007/s11263-020-01303-4. Differs: 32 channels for 128, zero for
+           reflection padding, no sigmoid at the end.
+    """
+
+    kind: Literal["hourglass"] = "hourglass"
+    channels: Annotated[int, Field(ge=4, le=256)] = 32
+    """Width of every scale, or of the deepest ones. [channel]"""
+    narrowest: Annotated[int, Field(ge=4, le=256)] | None = None
+    """Width at full size, doubled at every scale until `channels` is reached; automatic: the same
+    everywhere. [channel]"""
+    skip_channels: Annotated[int, Field(ge=0, le=256)] = 4
+    """Width of each skip connection; 0 for none. [channel]"""
+    depth: Annotated[int, Field(ge=1, le=7)] = 5
+    """How many times the size is halved. [scale]"""
+    skip_scales: Annotated[int, Field(ge=1, le=7)] | None = None
+    """How many of the deepest scales have skip connections; automatic: all. [scale]"""
+    downsampling: Literal["strided", "average"] = "strided"
+    """How the encoder halves the size: a convolution of stride 2 is faster, averaging smoother."""
+    upsampling: Literal["nearest", "bilinear"] = "bilinear"
+    """How the decoder doubles the size: nearest is faster, bilinear smoother."""
+
+    @property
+    def divisor(self) -> int:
+        return int(2**self.depth)
+
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+        from napari_dip.core.torch_import import torch
+        from napari_dip.prior.networks._layers import Float32, Skip, convolution, halving, normalisation
+
+        first = self.narrowest or self.channels
+        widths = [min(first * 2**scale, self.channels) for scale in range(self.depth)]
+        body: torch.nn.Module | None = None
+        for scale in reversed(range(self.depth)):
+            width = widths[scale]
+            inputs = code_channels if scale == 0 else widths[scale - 1]
+            below = width if body is None else widths[scale + 1]
+            skipping = scale >= self.depth - (self.skip_scales or self.depth)
+            thin = self.skip_channels if skipping else 0
+            deeper = torch.nn.Sequential(
+                halving(inputs, width, self.downsampling),
+                convolution(width, width),
+                *([body] if body is not None else []),
+                torch.nn.Upsample(scale_factor=2, mode=self.upsampling),
+            )
+            body = torch.nn.Sequential(
+                Skip(convolution(inputs, thin, size=1) if thin else None, deeper),
+                normalisation(thin + below),
+                convolution(thin + below, width),
+                convolution(width, width, size=1),
+            )
+        assert body is not None  # depth is at least 1
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.number, 1)))

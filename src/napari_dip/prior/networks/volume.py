@@ -1,0 +1,75 @@
+"""The skip hourglass in three dimensions: a stack of planes that lie above each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from napari_dip.core.axes import Planes
+from napari_dip.prior.networks.base import NetworkSettings
+
+if TYPE_CHECKING:
+    import torch
+
+SAME = 1.5  # planes that are so many times farther apart than pixels count as equally far
+
+
+class VolumeHourglass(NetworkSettings):
+    """The hourglass with 3 x 3 x 3 convolutions, for volumes whose depths are restored together.
+
+    Where planes are farther apart than pixels, the size along Z is halved only at the scales at which
+    the pixels have become as large.
+
+    References
+    ----------
+    .. [1] Çiçek et al., "3D U-Net", MICCAI 2016, section 2.
+    """
+
+    kind: Literal["volume"] = "volume"
+    volumetric: ClassVar[bool] = True
+    channels: Annotated[int, Field(ge=4, le=256)] = 24
+    """Width of every scale. [channel]"""
+    skip_channels: Annotated[int, Field(ge=0, le=256)] = 4
+    """Width of each skip connection; 0 for none. [channel]"""
+    depth: Annotated[int, Field(ge=1, le=6)] = 4
+    """How many times the size is halved. [scale]"""
+
+    @property
+    def divisor(self) -> int:
+        return int(2**self.depth)
+
+    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+        from napari_dip.core.torch_import import torch
+        from napari_dip.prior.networks._layers import Float32, Skip, Volume, convolution3, normalisation3
+
+        width, thin = self.channels, self.skip_channels
+        # On one plane torch's 3 x 3 x 3 in bfloat16 (x86) reads memory that is not its own.
+        size = (3 if planes.depths > 1 else 1, 3, 3)
+        body: torch.nn.Module = torch.nn.Identity()
+        for scale in reversed(range(self.depth)):
+            inputs = code_channels // planes.depths if scale == 0 else width
+            stride = (self._halvings(planes, scale + 1) - self._halvings(planes, scale) + 1, 2, 2)
+            deeper = torch.nn.Sequential(
+                convolution3(inputs, width, size=size, stride=stride),
+                convolution3(width, width, size=size),
+                body,
+                torch.nn.Upsample(scale_factor=stride, mode="trilinear"),
+            )
+            body = torch.nn.Sequential(
+                Skip(convolution3(inputs, thin, size=(1, 1, 1)) if thin else None, deeper),
+                normalisation3(thin + width),
+                convolution3(thin + width, width, size=size),
+                convolution3(width, width, size=(1, 1, 1)),
+            )
+        last = Float32(torch.nn.Conv3d(width, planes.times * planes.channels, 1))
+        return Volume(torch.nn.Sequential(body, last), planes.depths)
+
+    @staticmethod
+    def _halvings(planes: Planes, scale: int) -> int:
+        """How often the size along Z is halved before this scale: never to less than two planes."""
+        number, left = 0, planes.depths
+        for pixels in range(scale):
+            if planes.spacing * 2**number <= SAME * 2**pixels and left > 2:
+                number, left = number + 1, -(-left // 2)
+        return number

@@ -1,0 +1,75 @@
+"""Spectral shrinkage: the frequencies of a picture that are noise are taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dctn, idctn
+from scipy.optimize import isotonic_regression
+
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.problem import Problem
+
+LOWEST = 0.01  # cycles per pixel: what is slower stays as it is
+RINGS = 40  # of frequencies, each by the same factor wider than the one before
+
+
+def spectrally_shrunk(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> torch.Tensor:
+    """The scene `x` (C, H, W) with its frequencies multiplied by 1 down to 0, falling.
+
+    In each ring of frequencies the gain g has the least expected error of the predicted data,
+    E |g A x - A truth|^2: that is g = (<A x, y> - cov(A x, noise)) / <A x, A x>, with the covariance
+    measured by the probe. Higher frequencies are never trusted more than lower ones.
+
+    Parameters
+    ----------
+    x : (C, H, W) tensor
+        The scene.
+    problem : Problem
+        All of the data.
+    probe : (T, C, Y, X) tensor
+        Numbers whose covariance with x is that of the data's noise.
+
+    References
+    ----------
+    .. [1] Efron, "The estimation of prediction error: covariance penalties and cross-validation",
+           J. Am. Stat. Assoc. 99 (2004) 619, eq. (2.8).
+    .. [2] Blu, Luisier, "The SURE-LET approach to image denoising", IEEE Trans. Image Process. 16
+           (2007) 2778, doi:10.1109/TIP.2007.906002.
+    """
+    predicted = problem.predicted(x)
+    noise = problem.noise(x)
+    # What can be said of A x without the probe: about it the covariance is less uncertain.
+    linear = problem.predicted(problem.linear_estimate())
+
+    def waves(data: torch.Tensor) -> NDArray[np.float64]:
+        seen = torch.where(problem.observed, data / noise, 0.0).cpu().double().numpy()
+        return np.asarray(dctn(seen, axes=(-2, -1), norm="ortho"))
+
+    level = (predicted * problem.observed).sum() / problem.observed.sum()
+    own = waves(predicted - level)
+    wanted = own * (own + waves(problem.y - predicted)) - waves(probe) * waves(predicted - linear)
+    radii = _frequencies(own.shape[-2:], (1.0, 1.0))
+    edges = np.geomspace(LOWEST, radii.max(), RINGS)
+    ring = np.broadcast_to(np.digitize(radii, edges), own.shape).ravel()
+    power = np.bincount(ring, (own**2).ravel(), RINGS + 1)[1:RINGS]
+    shown = np.bincount(ring, wanted.ravel(), RINGS + 1)[1:RINGS]
+    known = power > 0
+    gains = isotonic_regression(
+        shown[known] / power[known], weights=power[known], increasing=False
+    ).x.clip(0, 1)
+    middles = np.sqrt(edges[1:] * edges[:-1])[known]
+    scene = x.cpu().double().numpy()
+    mean = scene.mean(axis=(-2, -1), keepdims=True)
+    gain = np.interp(_frequencies(scene.shape[-2:], problem.operator.zoom), middles, gains)
+    gain[0, 0] = 1
+    shrunk = mean + idctn(
+        gain * dctn(scene - mean, axes=(-2, -1), norm="ortho"), axes=(-2, -1), norm="ortho"
+    )
+    return torch.from_numpy(shrunk.astype(np.float32)).to(x.device)
+
+
+def _frequencies(shape: tuple[int, int], zoom: tuple[float, float]) -> NDArray[np.float64]:
+    """The frequency of each wave of a cosine transform, (Y, X), in cycles per pixel of the data."""
+    rows, columns = (z * np.arange(n) / (2 * n) for n, z in zip(shape, zoom, strict=True))
+    return np.hypot(rows[:, None], columns)

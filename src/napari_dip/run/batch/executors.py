@@ -1,0 +1,110 @@
+"""Processes on this machine, or workers of a dask scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    Executor,
+    ProcessPoolExecutor,
+)
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from napari_dip.core.errors import DeviceError, SettingsError
+
+Workers: TypeAlias = "Callable[[], AbstractContextManager[Executor]]"
+
+
+@contextmanager
+def local_workers(number: int) -> Iterator[Executor]:
+    """Processes on this machine that share its cores, and end with this process however it ends."""
+    context = _Aside()
+    line, end = context.Pipe(duplex=False)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pool = ProcessPoolExecutor(number, context, _begin, (line, max(1, cores // number)))
+    try:
+        yield pool
+    except BaseException:
+        end.close()  # at once: what is half done is done again another time
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        end.close()
+
+
+class _Worker(SpawnProcess):
+    """A process that knows nothing of the script which started it: that may open a window of its own."""
+
+    @staticmethod
+    def _Popen(process: BaseProcess) -> Any:  # noqa: N802 - of multiprocessing
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Aside(SpawnContext):
+    Process = _Worker
+
+
+def _begin(line: Connection, threads: int) -> None:
+    """Set up a process: its share of the cores, no Ctrl-C, and an end when nobody holds the line."""
+
+    def wait_for_the_end() -> None:
+        line.poll(None)
+        os._exit(1)
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is there
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
+@contextmanager
+def dask_workers(address: str) -> Iterator[Executor]:
+    """The workers of a dask scheduler; where some declare a resource GPU, each job takes one.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``tcp://host:8786``, or the name of the scheduler's JSON file.
+
+    Raises
+    ------
+    SettingsError
+        If dask.distributed is not installed.
+    DeviceError
+        If no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        need = "a scheduler needs dask.distributed: pip install 'napari-dip[batch]'"
+        raise SettingsError(need) from error
+    by_file = address.endswith(".json")
+    try:
+        if by_file:
+            Path(address).open().close()  # where it is absent, the client would wait for ever
+        where = {"scheduler_file" if by_file else "address": address}
+        client = Client(**where, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise DeviceError(
+            f"no dask scheduler answers at {address}; start one, or leave it out"
+        ) from error
+    with client:
+        declared = [
+            worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()
+        ]
+        on_gpu = any("GPU" in resources for resources in declared)
+        with client.get_executor(pure=False, resources={"GPU": 1} if on_gpu else None) as executor:
+            yield executor

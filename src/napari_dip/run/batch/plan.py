@@ -1,0 +1,101 @@
+"""From files and folders to jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from napari_dip.core.errors import ReadError, WriteError
+from napari_dip.io.files import (
+    OTHER_TIFF_SUFFIXES,
+    SUFFIXES,
+    file_and_extension,
+)
+from napari_dip.run.batch.job import Job
+from napari_dip.run.recipe import Recipe
+
+
+def jobs_for(
+    recipe: Recipe,
+    inputs: Iterable[str],
+    folder: Path,
+    *,
+    holes: str | None = None,
+    companions: Sequence[tuple[str, str]] = (),
+    overwrite: bool = False,
+    flags: tuple[int, ...] | None = None,
+    dtype: str = "float32",
+) -> list[Job]:
+    """One job for each input, its output in `folder` under the same name.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do with all of them.
+    inputs : iterable of str
+        FITS and TIFF files, and folders of such files.
+    folder : Path
+        Where the outputs go; it is made where it is not there.
+    holes, companions, overwrite, flags, dtype
+        As of `Job`, for all of them.
+
+    Raises
+    ------
+    ReadError
+        If there is no such input, or none at all.
+    WriteError
+        If two inputs would be written under one name, or `folder` cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+    jobs: dict[Path, Job] = {}
+    for source in _files(inputs):
+        target = (folder / _output_name(source)).absolute()
+        if target in jobs:
+            other = jobs[target].sources[0]
+            raise WriteError(f"{other} and {source} would both become {target.name}; use two folders")
+        if target == file_and_extension(source)[0].absolute():
+            raise WriteError(f"{source} would be replaced by its own result; choose another folder")
+        job = Job(
+            (_absolute(source),),
+            str(target),
+            recipe.to_json(),
+            None if holes is None else _absolute(holes),
+            tuple((name, _absolute(file)) for name, file in companions),
+            overwrite,
+            flags,
+            dtype,
+        )
+        jobs[target] = job
+    if not jobs:
+        raise ReadError("there is nothing to restore: no FITS or TIFF file in the folders given")
+    return list(jobs.values())
+
+
+def _files(inputs: Iterable[str]) -> Iterator[str]:
+    for path in inputs:
+        if not Path(path).is_dir():
+            yield path
+            continue
+        for file in sorted(Path(path).iterdir()):
+            if file.name.lower().endswith(SUFFIXES) and not file.name.startswith("."):
+                yield str(file)
+
+
+def _output_name(source: str) -> str:
+    """The name of the input, in a format that can be written; its extension's name before the suffix."""
+    file, extension = file_and_extension(source)
+    name = file.name
+    if name.lower().endswith(".fz"):
+        name = name[:-3] if ".fits" in name.lower() else f"{name[:-3]}.fits"
+    if name.lower().endswith(OTHER_TIFF_SUFFIXES):
+        name = f"{Path(name).stem}.ome.tif"
+    stem, dot, suffix = name.partition(".")
+    return f"{stem}_{extension}{dot}{suffix}" if extension else name
+
+
+def _absolute(source: str) -> str:
+    """The same input for a process in another folder."""
+    return str(Path(source).absolute())

@@ -1,0 +1,33 @@
+"""The table of a batch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from napari_dip.core.errors import WriteError
+from napari_dip.io.atomic import replacing
+from napari_dip.run.batch.job import Row
+
+SUMMARY = "napari-dip-summary.csv"
+
+
+def write_summary(path: Path, rows: Iterable[Row]) -> None:
+    """Write the rows as CSV, one column for each field of `Row`.
+
+    Raises
+    ------
+    WriteError
+        If the folder or the disk does not allow it.
+    """
+    try:
+        with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, [field.name for field in fields(Row)])
+            table.writeheader()
+            for row in rows:
+                values = asdict(row).items()
+                table.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values})
+    except OSError as error:
+        raise WriteError(f"{path} could not be written: {error.strerror or error}") from error

@@ -1,0 +1,87 @@
+"""Another step of a run for its result, where a person knows better than the stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from napari_dip.core.axes import Floats
+from napari_dip.core.observation import Observation
+from napari_dip.core.result import Result
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.problem import Problem
+from napari_dip.run.provenance import flux_change
+from napari_dip.run.recipe import Recipe
+
+
+def picked(result: Result, observation: Observation, image: Floats, step: int) -> Result:
+    """`result` with the `image` of another step of its only fit, and with that image's residual.
+
+    Parameters
+    ----------
+    result : Result
+        Of one frame, restored as a whole by one fit.
+    observation : Observation
+        What was measured.
+    image : float32 array of the shape of ``result.image``
+        The running average at `step`, in data units.
+    step : int
+        Which step that is.
+
+    Returns
+    -------
+    Result
+        With no second look at the data and no uncertainty. Its residual is NaN where it hangs on what
+        lies beyond the image.
+    """
+    recipe = Recipe.parse(result.provenance["recipe"], source="provenance")
+    _, frame = next(iter(recipe.stack.blocks(observation, joint=recipe.operator.joint)))
+    problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    x, beyond = _scene(image, result.axes, problem)
+    residual = problem.residual(x)
+    residual[problem.operator(beyond).abs() > 1e-6] = torch.nan
+    noise = problem.noise(x)
+    known = torch.isfinite(residual)
+    inner = replace(problem, observed=problem.observed & known)
+    shape = observation.y.shape
+    planes = [observation.as_input(plane.numpy().reshape(shape)) for plane in (residual, noise)]
+    history = replace(result.history[0], chosen=step, reason=f"step {step} was picked by hand")
+    provenance = {
+        **result.provenance,
+        "noise": {
+            **result.provenance["noise"],
+            "residual": [round(float(inner.residual_in_noise(x)), 3)],
+        },
+        "chosen": [step],
+        "reason": history.reason,
+        "refinement": "none",
+        "sources": False,
+        "flux_change": flux_change(observation, residual.numpy().reshape(shape)),
+    }
+    return replace(
+        result,
+        image=image,
+        residual=planes[0],
+        noise=planes[1],
+        uncertainty=None,
+        history=(history,),
+        provenance=provenance,
+    )
+
+
+def _scene(image: Floats, axes: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """The scene (C, Y, X) that shows `image`, its edge repeated beyond it; and 1 where that is."""
+    planes = np.moveaxis(image, axes.index("C"), 0) if "C" in axes else image
+    seen = torch.from_numpy(np.ascontiguousarray(planes)).reshape(-1, *planes.shape[-2:])
+    window = problem.operator.window
+    places = [
+        (torch.arange(size) - (here.start or 0)).clamp(0, shown - 1)
+        for size, here, shown in zip(
+            problem.operator.scene_shape[1:], window, seen.shape[1:], strict=True
+        )
+    ]
+    x = seen[:, places[0]][:, :, places[1]]
+    beyond = torch.ones_like(x)
+    beyond[:, *window] = 0
+    return x, beyond

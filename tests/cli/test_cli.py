@@ -1,0 +1,293 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+
+from napari_dip import Recipe, presets
+from napari_dip.cli.app import main
+from napari_dip.datasets import star_field
+from napari_dip.io import images
+
+FAST = [
+    "--set",
+    "network.channels=8",
+    "--set",
+    "network.depth=3",
+    "--set",
+    "solver.max_steps=20",
+]
+
+
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "frame.fits"
+    star_field(seed=1, side=64, stars=10).writeto(path)
+    return path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """The command line in this process: (exit status, what it printed, its errors)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["napari-dip", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return call
+
+
+def command(*words, **options):
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "napari_dip", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        check=False,
+        **options,
+    )
+
+
+def test_run_restores_and_says_so(call, frame, tmp_path):
+    out = tmp_path / "out.fits"
+    status, said, _ = call("run", "denoise", frame, out, *FAST, "--seed", 3)
+    assert status == 0
+    assert f"written: {out}" in said
+    assert "all 20 steps were taken" in said
+    assert fits.getheader(out)["DIPSEED"] == 3
+    assert np.isfinite(fits.getdata(out)).all()
+
+
+def test_an_output_and_a_json_file_are_recipes(call, frame, tmp_path):
+    first, second, third = (tmp_path / name for name in ("1.fits", "2.fits", "3.fits"))
+    assert command("run", "inpaint", frame, first, *FAST).returncode == 0
+    assert call("run", first, frame, second)[0] == 0
+    np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
+    recipe = tmp_path / "mine.json"
+    recipe.write_text(
+        json.dumps({"solver": {"max_steps": 10}, "network": {"kind": "hourglass", "channels": 8}})
+    )
+    assert "all 10 steps" in call("run", recipe, frame, third)[1]
+
+
+def test_holes_of_a_photograph_come_from_one_plane(call, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    holes = np.zeros((40, 50), np.uint8)
+    holes[10:12] = 255
+    tifffile.imwrite(tmp_path / "photo.tif", photo, photometric="rgb")
+    tifffile.imwrite(tmp_path / "holes.tif", holes)
+    words = ["run", "inpaint", tmp_path / "photo.tif", tmp_path / "out.tif", *FAST]
+    assert call(*words, "--holes", tmp_path / "holes.tif")[0] == 0
+    (image,) = images(tmp_path / "out.tif")
+    assert image.flagged[:, 10:12].all()
+    assert image.flagged.sum() == 3 * 2 * 50
+
+
+def test_holes_come_from_a_file(call, frame, tmp_path):
+    holes = np.zeros((64, 64), np.uint8)
+    holes[30:33] = 5
+    fits.PrimaryHDU(holes).writeto(tmp_path / "holes.fits")
+    out = tmp_path / "out.fits"
+    assert call("run", "inpaint", frame, out, *FAST, "--holes", tmp_path / "holes.fits")[0] == 0
+    assert fits.getdata(out, "FILLED")[30:33].all()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "denoize", "FRAME", "OUT"], "did you mean 'denoise'"),
+        (["run", "denoise", "absent.fits", "OUT"], "no file absent.fits"),
+        (["run", "denoise", "FRAME", "OUT.png"], "suffix"),
+        (["run", "denoise", "FRAME", "FRAME"], "exists already"),
+        (["run", "denoise", "FRAME", "FRAME", "--overwrite"], "input itself"),
+        (["run", "denoise", "FRAME", "OUT", "--set", "noise.sgma=1"], "did you mean"),
+        (["run", "denoise", "FRAME", "OUT", "--set", "noise.sigma"], "name=value"),
+        (["run", "FRAME", "FRAME", "OUT"], "no recipe"),
+        (["run", "denoise", "FRAME", "nowhere/out.fits"], "no folder"),
+        (["info", "absent.tif"], "no file absent.tif"),
+        (["presets", "nothing"], "no preset"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(call, frame, tmp_path, words, said):
+    places = {
+        "FRAME": str(frame),
+        "OUT": str(tmp_path / "o.fits"),
+        "OUT.png": str(tmp_path / "o.png"),
+    }
+    before = frame.read_bytes()
+    status, _, errors = call(*(places.get(word, word) for word in words))
+    assert status == 2
+    assert said in errors
+    assert errors.startswith("napari-dip: ")
+    assert len(errors.strip().splitlines()) == 1
+    assert frame.read_bytes() == before
+
+
+def test_presets_are_listed_explained_and_printed(call):
+    assert "denoise" in call("presets")[1]
+    assert "noise.sigma" in call("presets", "denoise")[1]
+    assert Recipe.from_json(call("presets", "inpaint", "--json")[1]) == Recipe.preset("inpaint")
+
+
+def test_info_says_what_is_in_a_file(call, frame):
+    _, said, _ = call("info", frame)
+    assert "Y 64 x X 64" in said
+    assert "adu" in said
+    assert "arcsec" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
+def test_control_c_finishes_and_keeps(frame, tmp_path):
+    out = tmp_path / "out.fits"
+    running = subprocess.Popen(
+        [sys.executable, "-m", "napari_dip", "run", "denoise", str(frame), str(out),
+         *FAST[:4], "--set", "solver.max_steps=1000000", "--set", "stopping.kind=fixed"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert "Ctrl-C" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    said, errors = running.communicate(timeout=60)
+    assert running.returncode == 0, errors
+    assert "finished by hand" in said
+    assert np.isfinite(fits.getdata(out)).all()
+
+
+def test_several_inputs_are_exposures_of_one_scene(call, frame, tmp_path):
+    second, out = tmp_path / "second.fits", tmp_path / "out.fits"
+    star_field(seed=1, side=64, stars=10).writeto(second)
+    status, said, _ = call("run", "combine", frame, second, out, *FAST)
+    assert status == 0
+    assert "shifts (x, y) in pixels: (+0.00, +0.00), (+0.00, +0.00)" in said
+    assert fits.getdata(out).shape == (64, 64)
+    assert fits.getheader(out)["OBJECT"] == "simulated star field"
+
+
+def test_inputs_of_two_shapes_are_refused(call, frame, tmp_path):
+    other = tmp_path / "other.fits"
+    star_field(seed=1, side=48, stars=10).writeto(other)
+    status, _, told = call("run", "combine", frame, other, tmp_path / "out.fits")
+    assert status == 2
+    assert "other.fits (YX (48, 48)) cannot be stacked" in told
+
+
+def test_a_companion_comes_from_an_extension(call, frame, tmp_path):
+    y, x = np.mgrid[-6:7, -6:7]
+    psf = np.exp(-(y**2 + x**2) / 5)
+    book = tmp_path / "book.fits"
+    images = [fits.ImageHDU(psf.astype(np.float32), name="PSF")]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(book)
+    out = tmp_path / "out.fits"
+    status, *_ = call("run", "deconvolve", frame, out, *FAST, "--with", f"psf={book}[PSF]")
+    assert status == 0
+    assert np.isfinite(fits.getdata(out)).all()
+    status, _, told = call(
+        "run", "deconvolve", frame, tmp_path / "b.fits", "--with", f"psf={book}[STAR]"
+    )
+    assert status == 2
+    assert "has no image 'STAR'; it has PSF" in told
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "told"),
+    [
+        ("denoise", "psf=a.fits", "--with psf=a.fits: the recipe takes nothing"),
+        ("deconvolve", "guide=a.fits", "the recipe takes psf=FILE"),
+        ("deconvolve", "psf", "--with psf: write it as name=file, such as psf=star.fits"),
+        ("deconvolve", "psf=nowhere.fits", "there is no file nowhere.fits"),
+    ],
+)
+def test_a_companion_that_is_not_asked_for_or_not_there(call, frame, tmp_path, preset, given, told):
+    status, _, errors = call("run", preset, frame, tmp_path / "out.fits", "--with", given)
+    assert status == 2
+    assert told in errors
+
+
+def test_super_resolution_writes_coordinates_that_fit(call, frame, tmp_path):
+    from astropy.wcs import WCS
+
+    out = tmp_path / "finer.fits"
+    change = ("--set", "operator.factor=2")
+    status, said, _ = call("run", "super-resolution", frame, out, *FAST, *change)
+    assert status == 0
+    assert "it predicts the input to" in said
+    assert "the flux is kept" in said
+    before, after = WCS(fits.getheader(frame)), WCS(fits.getheader(out))
+    assert fits.getdata(out).shape == (128, 128)
+    sky = before.pixel_to_world_values(10.0, 20.0)
+    np.testing.assert_allclose(after.pixel_to_world_values(20.5, 40.5), sky, atol=1e-9)
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_preset_runs(call, tmp_path, preset):
+    recipe = Recipe.preset(preset)
+    rng = np.random.default_rng(0)
+    source, out = tmp_path / "in.fits", tmp_path / "out.fits"
+    fits.PrimaryHDU(rng.normal(100, 5, (40, 48)).astype(np.float32)).writeto(source)
+    companions = ["--with", f"guide={source}"] if "guide" in recipe.extras else []
+    slim = ["--set", "network.channels=8", "--set", "solver.max_steps=3"]
+    sources = [source, source] if recipe.operator.joint else [source]
+    if recipe.operator.complex_scene:
+        real, imaginary = np.split(recipe.operator.example(0).y[:, :, 0], 2, axis=1)
+        np.save(tmp_path / "k.npy", np.nan_to_num(real + 1j * imaginary))
+        sources = [tmp_path / "k.npy"]
+    status, _, told = call("run", preset, *sources, out, *slim, *companions)
+    assert status == 0, told
+
+
+@pytest.fixture
+def flagged(tmp_path):
+    """A frame of the Hubble telescope's convention: 4 hot pixels, 7 of a cosmic ray."""
+    quality = np.zeros((40, 50), np.int16)
+    quality[5, 5:9], quality[9, 5:12] = 16, 4096
+    science = np.random.default_rng(0).normal(100, 5, (40, 50)).astype(np.float32)
+    primary = fits.PrimaryHDU(header=fits.Header({"TELESCOP": "HST", "INSTRUME": "ACS"}))
+    planes = [fits.ImageHDU(science, name="SCI"), fits.ImageHDU(quality, name="DQ")]
+    fits.HDUList([primary, *planes]).writeto(tmp_path / "hst.fits")
+    return tmp_path / "hst.fits"
+
+
+@pytest.mark.parametrize(("flags", "filled"), [([], 11), (["--flags", "16"], 4), (["--flags", ""], 0)])
+def test_flags_that_are_holes_are_chosen(call, flagged, tmp_path, flags, filled):
+    _, said, _ = call("info", flagged)
+    assert "16 hot: 4 pixels, a hole" in said
+    assert call("run", "denoise", flagged, tmp_path / "out.fits", *flags, *FAST)[0] == 0
+    header = fits.getheader(tmp_path / "out.fits", "SCI")
+    assert header["DIPFILL"] == filled
+    folder = tmp_path / "many"
+    assert call("batch", "denoise", flagged, "--out", folder, *flags, *FAST)[0] == 0
+    assert fits.getheader(folder / "hst.fits", "SCI")["DIPFILL"] == filled
+
+
+def test_whole_numbers_and_imagej_are_written_on_request(call, flagged, tmp_path):
+    words = ["run", "denoise", flagged, tmp_path / "out.tif", *FAST]
+    status, said, _ = call(*words, "--as", "uint8", "--imagej")
+    assert status == 0
+    assert "as uint8: 0 % of the pixels clipped" in said
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert tiff.is_imagej
+        assert tiff.asarray().dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--flags", "3"], "no quality flag"),
+        (["--flags", "x"], "whole numbers and commas"),
+        (["--imagej"], "write .tif"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_the_work(call, flagged, tmp_path, options, said):
+    status, _, told = call("run", "denoise", flagged, tmp_path / "out.fits", *options)
+    assert status == 2
+    assert said in told
+    assert not (tmp_path / "out.fits").exists()

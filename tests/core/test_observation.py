@@ -1,0 +1,117 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from napari_dip import Observation
+from napari_dip.core.errors import ObservationError
+
+
+@pytest.mark.parametrize("axes", ["YX", "CYX", "YXC", "ZYX", "TYX", "TCZYX", "TZCYX", "XYC"])
+def test_arrays_come_back_with_the_axes_that_went_in(axes):
+    sizes = {"T": 2, "C": 3, "Z": 4, "Y": 33, "X": 35}
+    array = np.random.default_rng(0).normal(size=[sizes[a] for a in axes]).astype(np.float32)
+    observation = Observation.from_array(array, axes=axes)
+    assert observation.y.shape == tuple(sizes[a] if a in axes else 1 for a in "TCZYX")
+    np.testing.assert_array_equal(observation.as_input(observation.y), array)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "<i4", "int64", "float16", ">f4", "float64", "bool"])
+def test_every_real_type_becomes_float32_with_the_same_values(dtype):
+    array = (np.arange(32 * 32).reshape(32, 32) % 100).astype(dtype)
+    observation = Observation.from_array(array, axes="YX")
+    assert observation.y.dtype == np.float32
+    np.testing.assert_array_equal(observation.y[0, 0, 0], array.astype(np.float32))
+
+
+def test_what_is_not_finite_is_a_hole(noisy):
+    noisy[3, 4], noisy[5, 6] = np.nan, np.inf
+    observed = Observation.from_array(noisy, axes="YX").observed[0, 0, 0]
+    assert not observed[3, 4]
+    assert not observed[5, 6]
+    assert observed.sum() == noisy.size - 2
+
+
+@pytest.mark.parametrize("shape", [(40, 48), (3, 40, 48), (2, 40, 48), (2, 3, 40, 48)])
+def test_holes_are_shared_by_channels_or_frames_that_they_do_not_have(shape):
+    array = np.random.default_rng(0).normal(size=(2, 3, 40, 48))
+    axes = "TCYX"
+    holes = np.zeros(shape, np.uint8)
+    holes[..., 5, 6] = 7
+    if shape == (3, 40, 48):
+        with pytest.raises(ObservationError, match="do not fit"):
+            Observation.from_array(array, axes=axes, holes=holes)
+        return
+    observation = Observation.from_array(array, axes=axes, holes=holes)
+    assert not observation.observed[..., 5, 6].any()
+    assert (~observation.observed).sum() == 6
+
+
+def test_pixels_without_a_usable_sigma_are_holes(noisy):
+    sigma = np.full(noisy.shape, 8.0)
+    sigma[0, 0], sigma[0, 1] = 0, np.nan
+    observation = Observation.from_array(noisy, axes="YX", sigma=sigma)
+    assert (~observation.observed).sum() == 2
+
+
+def test_the_input_is_copied_and_the_observation_frozen(noisy):
+    before = noisy.copy()
+    observation = Observation.from_array(noisy, axes="YX", holes=noisy > 120)
+    np.testing.assert_array_equal(noisy, before)
+    with pytest.raises(ValueError, match="read-only"):
+        observation.y[...] = 0
+
+
+def test_an_observation_survives_pickling(observation):
+    again = pickle.loads(pickle.dumps(observation))
+    assert again.digest() == observation.digest()
+
+
+@pytest.mark.parametrize(
+    ("array", "axes", "said"),
+    [
+        (np.zeros((40, 40)), "CYX", "3 axes"),
+        (np.zeros((40, 40)), "YQ", "'Q'"),
+        (np.zeros((40, 40)), "YY", "each axis once"),
+        (np.zeros((8, 40)), "YX", "40 x 8"),
+        (np.zeros((40, 40)), "YX", "the same value"),
+        (np.full((40, 40), np.nan), "YX", "no pixel is observed"),
+        (np.ones((40, 40)) * 1j, "YX", "complex"),
+        (np.full((40, 40), "a"), "YX", "not numbers"),
+        (np.full((40, 40), 1e300), "YX", "3.4e38"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_in_one_sentence(array, axes, said):
+    with pytest.raises(ObservationError, match=said) as error:
+        Observation.from_array(array, axes=axes)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_frame_is_named(noisy):
+    stack = np.stack([noisy, np.full_like(noisy, np.nan)])
+    with pytest.raises(ObservationError, match="T=1"):
+        Observation.from_array(stack, axes="TYX")
+
+
+class TestAPart:
+    rng = np.random.default_rng(0)
+    array, sigma = rng.normal(100, 5, (60, 80)), rng.uniform(1, 2, (60, 80))
+    guide, psf = rng.normal(size=(120, 160)), rng.uniform(size=(60, 80))
+
+    def whole(self):
+        observation = Observation.from_array(self.array, axes="YX", sigma=self.sigma)
+        return observation.with_extra("guide", self.guide).with_extra("psf", self.psf)
+
+    def test_takes_its_part_of_the_companions(self):
+        part = self.whole().crop(slice(10, 42), slice(5, 45))
+        np.testing.assert_array_equal(part.y[0, 0, 0], self.array[10:42, 5:45].astype(np.float32))
+        sigma, guide, psf = (part.extras[name][0, 0, 0] for name in ("sigma", "guide", "psf"))
+        np.testing.assert_array_equal(sigma, self.sigma[10:42, 5:45].astype(np.float32))
+        np.testing.assert_array_equal(guide, self.guide[20:84, 10:90].astype(np.float32))
+        np.testing.assert_array_equal(psf, self.psf.astype(np.float32))
+
+    def test_and_another_below_it_are_the_whole(self):
+        whole = self.whole()
+        upper, lower = (whole.crop(rows, slice(0, 80)) for rows in (slice(0, 32), slice(32, 60)))
+        again = upper.below([lower])
+        assert again.digest() == whole.digest()

@@ -1,0 +1,275 @@
+import gzip
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from napari_dip import Observation, Recipe, drain, read, restore, write
+from napari_dip.core.errors import ReadError, WriteError
+from napari_dip.datasets import star_field
+from napari_dip.io import images, recipe_of, save
+
+REAL = [
+    "M13_blue_0001.fits",
+    "gc_2mass_j.fits",
+    "m13_rice.fits",
+    "tiny_scale_bscale_bzero.fits",
+    "dss.14.29.56-62.41.05.fits.gz",
+    "decam_tilecomp_c4d_171113_ooi_r_N6.fits",
+    "muse_cube_data_stat.fits",
+    "gc_bolocam_gps.fits",
+]
+
+
+@pytest.fixture
+def frame(tmp_path):
+    path = tmp_path / "frame.fits"
+    star_field(seed=1, side=64, stars=10).writeto(path)
+    return path
+
+
+def restored(path, quick):
+    return drain(restore(quick, read(path)))
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_pixels_are_those_that_astropy_reads(data_folder, name):
+    path = data_folder / "astronomy" / name
+    image = images(path)[0]
+    with fits.open(path) as hdus:
+        expected = hdus[image.header.hdu].data
+    np.testing.assert_array_equal(image.array, expected.squeeze())
+    assert image.array.dtype.isnative
+
+
+def test_quality_and_error_planes_find_their_image(data_folder):
+    (image,) = images(data_folder / "astronomy" / "decam_sci_err_dq_assembled.fits")
+    with fits.open(data_folder / "astronomy" / "decam_sci_err_dq_assembled.fits") as hdus:
+        err, dq = hdus["ERR"].data, hdus["DQ"].data
+    usable = np.isfinite(err)
+    np.testing.assert_array_equal(image.sigma[usable], err[usable])
+    np.testing.assert_array_equal(image.flagged, (dq != 0) | ~usable)
+
+
+def test_a_weight_of_0_is_a_hole_and_other_weights_say_nothing(tmp_path):
+    data, weight = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32) ** 2
+    weight[3:5] = 0
+    planes = [fits.ImageHDU(data, name="SCI"), fits.ImageHDU(weight, name="WHT")]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
+    (image,) = images(tmp_path / "a.fits")
+    assert image.sigma is None
+    np.testing.assert_array_equal(image.flagged, weight == 0)
+
+
+def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_path, quick):
+    data = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32)
+    data[0, 3, 3] = data[1, 9, 9] = np.nan
+    chips = [fits.ImageHDU(chip, name="SCI", ver=v) for v, chip in enumerate(data, start=1)]
+    fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(tmp_path / "0.fits")
+    for number in (1, 2):
+        image = images(tmp_path / f"{number - 1}.fits")[number - 1]
+        recipe = quick.override({"seed": number})
+        write(tmp_path / f"{number}.fits", drain(restore(recipe, image.observe())))
+    first, second = images(tmp_path / "2.fits")
+    assert np.argwhere(first.flagged).tolist() == [[3, 3]]
+    assert np.argwhere(second.flagged).tolist() == [[9, 9]]
+
+
+@pytest.mark.parametrize("title", ["Débruiter", "two\nlines", "x" * 200])
+def test_any_title_can_be_written(frame, quick, tmp_path, title):
+    recipe = quick.model_copy(update={"title": title})
+    write(tmp_path / "out.fits", drain(restore(recipe, read(frame))))
+    assert Recipe.from_json(recipe_of(tmp_path / "out.fits")).title == title
+
+
+def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, quick):
+    scaled = fits.ImageHDU(np.arange(1600, dtype=np.int16).reshape(40, 40), name="FLAT")
+    scaled.header["BSCALE"], scaled.header["BZERO"] = 0.5, 3
+    image = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
+    fits.HDUList([image, scaled]).writeto(tmp_path / "in.fits")
+    write(tmp_path / "out.fits", drain(restore(quick, read(tmp_path / "in.fits"))))
+    raw = [fits.open(tmp_path / f"{n}.fits", do_not_scale_image_data=True)[1] for n in ("in", "out")]
+    assert raw[0].data.dtype == raw[1].data.dtype
+    np.testing.assert_array_equal(raw[0].data, raw[1].data)
+    assert raw[1].header["BSCALE"] == 0.5
+
+
+def test_variances_become_standard_deviations(tmp_path):
+    data = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    for name, plane in (("VAR", 9.0), ("IVAR", 1 / 9), ("ERR", 3.0)):
+        path = tmp_path / f"{name}.fits"
+        science = fits.ImageHDU(data, name="SCI")
+        plane = fits.ImageHDU(np.full(data.shape, plane, np.float32), name=name)
+        fits.HDUList([fits.PrimaryHDU(), science, plane]).writeto(path)
+        np.testing.assert_allclose(images(path)[0].sigma, 3, rtol=1e-6)
+
+
+def test_writing_keeps_every_card_that_is_still_true(frame, quick, tmp_path):
+    out = tmp_path / "out.fits"
+    write(out, restored(frame, quick))
+    with fits.open(frame) as old, fits.open(out, checksum=True) as new:
+        assert [h.name for h in new] == ["PRIMARY", "DQ", "TRUTH", "FILLED", "RESIDUAL"]
+        for card in old[0].header.cards:
+            if card.keyword not in ("BITPIX", "EXTEND"):
+                assert new[0].header[card.keyword] == card.value
+        np.testing.assert_array_equal(new["DQ"].data, old["DQ"].data)
+        assert new[0].data.dtype == ">f4"
+        assert np.isfinite(new[0].data).all()
+        missing = np.isnan(old[0].data) | (old["DQ"].data != 0)
+        np.testing.assert_array_equal(new["FILLED"].data, missing)
+        corners = [[0, 0], [63, 63]]
+        np.testing.assert_array_equal(
+            WCS(new[0].header).wcs_pix2world(corners, 0),
+            WCS(old[0].header).wcs_pix2world(corners, 0),
+        )
+
+
+def test_long_odd_and_foreign_cards_survive(tmp_path, quick):
+    hdu = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
+    hdu.header["LONG"] = "it's " + 40 * "long & " + "end"
+    hdu.header["HIERARCH ESO DET OUT1 GAIN"] = 2.5
+    hdu.header["COMMENT"] = "a comment " * 20
+    hdu.header["HISTORY"] = "done"
+    hdu.writeto(tmp_path / "in.fits")
+    spoilt = (tmp_path / "in.fits").read_bytes().replace(b"done", b"d\tne")
+    (tmp_path / "in.fits").write_bytes(spoilt)
+    write(tmp_path / "out.fits", restored(tmp_path / "in.fits", quick))
+    header = fits.getheader(tmp_path / "out.fits")
+    assert header["LONG"] == hdu.header["LONG"]
+    assert header["ESO DET OUT1 GAIN"] == 2.5
+    assert list(header["COMMENT"]) == list(fits.getheader(tmp_path / "in.fits")["COMMENT"])
+    assert header["HISTORY"][0] == "d ne"
+
+
+def test_cards_about_how_pixels_were_stored_are_gone(tmp_path, quick):
+    path, out = tmp_path / "scaled.fits", tmp_path / "out.fits"
+    hdu = fits.PrimaryHDU(np.random.default_rng(0).integers(0, 60000, (40, 40), np.uint16))
+    hdu.header["BLANK"] = 7
+    hdu.header["DATAMAX"] = 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hdu.writeto(path)
+    write(out, restored(path, quick))
+    header = fits.getheader(out)
+    assert not {"BSCALE", "BZERO", "BLANK", "DATAMAX"} & set(header)
+
+
+def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
+    out = tmp_path / "out.fits"
+    result = restored(frame, quick)
+    write(out, result)
+    assert Recipe.from_json(recipe_of(out)) == quick
+    header = fits.getheader(out)
+    assert header["DIPSEED"] == 0
+    assert header["DIPITER"] == result.history[0].chosen
+    assert header["DIPSTOP"] == result.reason
+    assert header["DIPVERD"] == result.verdict
+
+
+def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):
+    first, second = tmp_path / "1.fits", tmp_path / "2.fits"
+    write(first, restored(frame, quick))
+    write(second, drain(restore(Recipe.from_json(recipe_of(first)), read(frame))))
+    np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
+
+
+def test_pixels_that_were_made_up_are_holes_when_read_again(frame, quick, tmp_path):
+    out = tmp_path / "out.fits"
+    result = restored(frame, quick)
+    write(out, result)
+    assert images(out)[0].flagged.sum() == result.filled.sum()
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".FIT", ".fts", ".fits.gz"])
+def test_suffixes_in_any_case_are_fits(frame, quick, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    result = restored(frame, quick)
+    write(out, result)
+    np.testing.assert_array_equal(images(out)[0].array, result.image)
+    if suffix.endswith("gz"):
+        with gzip.open(out) as file:
+            assert file.read(6) == b"SIMPLE"
+
+
+def test_an_array_without_a_header_becomes_fits_too(quick, noisy, tmp_path):
+    out = tmp_path / "out.fits"
+    result = drain(restore(quick, Observation.from_array(noisy[..., None], axes="YXC")))
+    write(out, result)
+    assert images(out)[0].array.shape == noisy.shape
+
+
+def test_an_integer_image_keeps_its_type_when_saved_unrestored(data_folder, tmp_path):
+    (image,) = images(data_folder / "astronomy" / "M13_blue_0001.fits")
+    save(tmp_path / "copy.fits", image)
+    copy = images(tmp_path / "copy.fits")[0].array
+    assert copy.dtype == np.uint16
+    np.testing.assert_array_equal(copy, image.array)
+
+
+def test_files_are_never_replaced_unasked_nor_over_their_input(frame, quick, tmp_path):
+    result = restored(frame, quick)
+    before = frame.read_bytes()
+    with pytest.raises(WriteError, match="exists already"):
+        write(frame, result)
+    with pytest.raises(WriteError, match="came from"):
+        write(frame, result, overwrite=True)
+    assert frame.read_bytes() == before
+    with pytest.raises(WriteError, match="no folder"):
+        write(tmp_path / "nowhere" / "out.fits", result)
+    with pytest.raises(WriteError, match="suffix"):
+        write(tmp_path / "out.png", result)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(frame, quick, tmp_path, monkeypatch):
+    out = tmp_path / "out.fits"
+    out.write_bytes(b"precious")
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    result = restored(frame, quick)
+    monkeypatch.setattr(fits.HDUList, "writeto", full)
+    with pytest.raises(WriteError, match="No space left"):
+        write(out, result, overwrite=True)
+    assert out.read_bytes() == b"precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["frame.fits", "out.fits"]
+
+
+def cut_off(path, frame):
+    path.write_bytes(frame.read_bytes()[: 64 * 64 * 3])
+
+
+def text(path, frame):
+    path.write_text("not a picture")
+
+
+def empty(path, frame):
+    path.write_bytes(b"")
+
+
+def folder(path, frame):
+    path.mkdir()
+
+
+def table_only(path, frame):
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+
+
+def absent(path, frame):
+    pass
+
+
+def broken_gzip(path, frame):
+    path.write_bytes(b"\x1f\x8b" + b"\0" * 100)
+
+
+@pytest.mark.parametrize("spoil", [cut_off, text, empty, folder, table_only, absent, broken_gzip])
+def test_a_broken_file_is_one_sentence_with_its_name(tmp_path, frame, spoil):
+    path = tmp_path / "broken.fits"
+    spoil(path, frame)
+    with pytest.raises(ReadError, match=r"broken\.fits") as error:
+        images(path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,104 @@
+"""The batch dock in a real window, driven as a person would."""
+
+import csv
+
+import numpy as np
+import pytest
+from test_dock import QUICK, click
+
+from napari_dip.datasets import star_field
+from napari_dip.io import first_image
+from napari_dip.run.batch.summary import SUMMARY
+
+
+@pytest.fixture
+def dock(viewer):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Batch")
+    for setting, value in QUICK.items():
+        dock.form.entry(f"network.{setting}").value = value
+    dock.form.entry("stopping.kind").value = "fixed"
+    dock.form.entry("solver.max_steps").value = 20
+    return dock
+
+
+@pytest.fixture
+def night(tmp_path):
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for seed in range(3):
+        star_field(seed=seed, side=64, stars=10).writeto(folder / f"frame{seed}.fits")
+    return folder
+
+
+def ended(dock):
+    return dock.start_button.isEnabled()
+
+
+def column(dock, number):
+    return [dock.table.item(row, number).text() for row in range(dock.table.rowCount())]
+
+
+def test_a_folder_is_restored_and_again_skipped(viewer, dock, night, tmp_path, qtbot):
+    (night / "broken.fits").write_text("no image")
+    dock.folder.line_edit.value = str(night)
+    click(dock.start_button, qtbot)
+    assert "where the results go" in dock.status.text()
+    dock.target.line_edit.value = str(tmp_path / "out")
+    for state in ("restored", "skipped"):
+        click(dock.start_button, qtbot)
+        assert not dock.form.level.isEnabled()
+        qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
+        assert column(dock, 0) == ["broken.fits", "frame0.fits", "frame1.fits", "frame2.fits"]
+        assert column(dock, 1) == ["failed", state, state, state]
+        assert "1 failed" in dock.status.text()
+        assert "is no FITS file" in dock.table.item(0, 1).toolTip()
+        assert not dock.table.item(1, 0).icon().isNull()
+    with (tmp_path / "out" / SUMMARY).open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["failed", *3 * ["skipped"]]
+    dock.table.itemDoubleClicked.emit(dock.table.item(1, 0))
+    assert "frame0.fits" in [layer.name for layer in viewer.layers]
+
+
+def test_stop_leaves_what_is_done_and_start_goes_on(dock, night, tmp_path, qtbot):
+    dock.folder.line_edit.value, dock.target.line_edit.value = str(night), str(tmp_path / "out")
+    click(dock.start_button, qtbot)
+    qtbot.waitUntil(lambda: "restored" in column(dock, 1), timeout=60_000)
+    dock.form.entry("solver.max_steps")
+    click(dock.stop_button, qtbot)
+    qtbot.waitUntil(lambda: ended(dock), timeout=10_000)
+    assert "Start goes on" in dock.status.text()
+    done = column(dock, 1).count("restored")
+    click(dock.start_button, qtbot)
+    qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
+    states = column(dock, 1)
+    assert states.count("skipped") >= done
+    assert set(states) <= {"skipped", "restored"}
+
+
+def test_the_frames_of_a_layer_become_files(viewer, dock, tmp_path, qtbot):
+    frames = np.random.default_rng(0).normal(100, 5, (2, 48, 40)).astype(np.float32)
+    layer = viewer.add_image(
+        frames, name="a/b", axis_labels=("t", "y", "x"), scale=(1, 0.2, 0.2), units=("s", "um", "um")
+    )
+    dock.layer.choose(layer)
+    dock.target.line_edit.value = str(tmp_path / "out")
+    click(dock.start_button, qtbot)
+    qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
+    assert column(dock, 0) == ["a_b T0000 Z0000.tif", "a_b T0001 Z0000.tif"]
+    assert column(dock, 1) == ["restored", "restored"]
+    restored = first_image(tmp_path / "out" / "a_b T0001 Z0000.tif")
+    assert restored.array.shape == (48, 40)
+    assert restored.header.pixel_size["X"] == (0.2, "um")
+    np.testing.assert_array_equal(
+        first_image(tmp_path / "out" / "frames" / "a_b T0001 Z0000.tif").array, frames[1]
+    )
+
+
+def test_a_closed_dock_ends_its_batch(viewer, dock, night, tmp_path, qtbot):
+    dock.form.entry("solver.max_steps").value = 1_000_000
+    dock.folder.line_edit.value, dock.target.line_edit.value = str(night), str(tmp_path / "out")
+    click(dock.start_button, qtbot)
+    qtbot.waitUntil(lambda: "running" in column(dock, 1), timeout=60_000)
+    stop = dock._stop
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(stop.is_set)

@@ -1,0 +1,82 @@
+"""Copy as Python, Save recipe: what they give repeats the run, bit for bit."""
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_dip import Recipe, drain, read, restore
+from napari_dip.datasets import star_field
+from napari_dip.io import images
+from napari_dip.plugin.script import script
+
+
+@pytest.fixture
+def opened(viewer, tmp_path, quick_dock):
+    """A dock on a frame of a file, with quick settings."""
+    star_field(seed=1, side=64, stars=10).writeto(tmp_path / "frame.fits")
+    viewer.open(tmp_path / "frame.fits", plugin="napari-dip")
+    return quick_dock("Denoise")
+
+
+def finished(dock, qtbot):
+    with qtbot.waitSignal(dock.session.finished, timeout=60_000) as found:
+        dock.panel.run_button.click()
+    return found.args[0]
+
+
+def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
+    opened.keep.copy_button.click()
+    text = QApplication.clipboard().text()
+    assert "read(" in text
+    assert "Recipe.preset('denoise').override({" in text
+    result = finished(opened, qtbot)
+    done = {}
+    exec(text, done)
+    np.testing.assert_array_equal(done["result"].image, result.image)
+    (image,) = images(tmp_path / "frame restored.fits")[:1]
+    np.testing.assert_array_equal(image.array, result.image)
+
+
+def test_with_painted_holes_it_is_for_the_console(opened, qtbot, viewer):
+    opened.inputs.holes.layer().data[20:24, 30:40] = 1
+    opened.keep.copy_button.click()
+    text = QApplication.clipboard().text()
+    assert "console" in text
+    result = finished(opened, qtbot)
+    done = {"viewer": viewer}
+    exec(text, done)
+    np.testing.assert_array_equal(done["result"].image, result.image)
+    assert done["result"].filled[20:24, 30:40].all()
+
+
+def test_a_saved_recipe_repeats_the_run(opened, qtbot, tmp_path, monkeypatch):
+    target = tmp_path / "mine.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target.with_suffix("")), ""))
+    opened.keep.save_button.click()
+    assert "napari-dip run mine.json" in opened.status.text()
+    result = finished(opened, qtbot)
+    recipe = Recipe.from_json(target.read_text("utf-8"))
+    again = drain(restore(recipe, read(tmp_path / "frame.fits")))
+    np.testing.assert_array_equal(again.image, result.image)
+
+
+def test_a_recipe_that_cannot_be_saved_is_told(opened, tmp_path, monkeypatch):
+    target = tmp_path / "nowhere" / "mine.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+    opened.keep.save_button.click()
+    assert "not saved" in opened.status.text()
+
+
+@pytest.mark.parametrize("preset", ["denoise", "deconvolve", "dynamic-mri", "inpaint"])
+@pytest.mark.parametrize("level", ["fast", "best"])
+def test_the_recipe_in_a_script_is_the_one_that_was_meant(model, preset, level):
+    layer = model.add_image(np.eye(40), name="it's")
+    changes = {"seed": 7, "noise.kind": "poisson", "noise.gain": 2.5}
+    for recipe in (Recipe.preset(preset), Recipe.preset(preset).at_level(level).override(changes)):
+        text = script(recipe, layer, axes="YX")
+        line = next(line for line in text.splitlines() if line.startswith("recipe = "))
+        assert len(line) < 200
+        done = {"Recipe": Recipe}
+        exec(line, done)
+        assert done["recipe"] == recipe
+        compile(text, "script", "exec")

@@ -1,0 +1,189 @@
+"""The menus beside the pickers: holes that are found, and what people do with an image."""
+
+import re
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from qtpy.QtWidgets import QInputDialog
+
+from napari_dip.plugin.layers import display as looks
+from napari_dip.plugin.layers.crop import cropped
+
+
+@pytest.fixture
+def dock(viewer):
+    return viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")[1]
+
+
+def press(button, text):
+    (action,) = [action for action in button.menu().actions() if action.text() == text]
+    action.trigger()
+
+
+@pytest.fixture
+def make(dock, qtbot):
+    """Chooses from the menu of holes, and waits for what it says at last."""
+
+    def make(text):
+        press(dock.inputs.make_button, text)
+        qtbot.waitUntil(lambda: "Looking" not in dock.status.text(), timeout=20_000)
+        return dock.status.text()
+
+    return make
+
+
+def test_holes_are_found_added_and_taken_back(viewer, dock, make, monkeypatch):
+    pixels = np.random.default_rng(0).normal(100, 5, (60, 60)).astype(np.float32)
+    pixels[5, 5:9] = np.nan
+    pixels[20:24, 20:24] = 500
+    image = viewer.add_image(pixels, name="a", contrast_limits=(50, 150), scale=(2, 2))
+    assert "4 pixels more" in make("Not a number")
+    holes = dock.inputs.holes.layer()
+    assert holes.data.sum() == 4
+    np.testing.assert_array_equal(holes.scale, image.scale)
+    assert viewer.layers.selection.active == image
+
+    assert "16 pixels more" in make("Saturated")
+    assert holes.data.sum() == 20
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
+    press(dock.inputs.make_button, "Grow by some pixels ...")
+    assert holes.data.sum() == 16 + 16 + 4 + 10
+    holes.undo()
+    assert holes.data.sum() == 20
+    holes.undo()
+    assert holes.data.sum() == 4
+    monkeypatch.setattr(QInputDialog, "getDouble", lambda *_: (400.0, True))
+    assert "16 pixels more are holes: above 400" in make("Above a value ...")
+    assert f"{60 * 60 - 20:,} pixels more are holes: below 400" in make("Below a value ...")
+
+
+def test_what_is_not_there_makes_no_layer(viewer, dock, make):
+    assert "Open an image first" in make("Saturated")
+    viewer.add_image(np.random.default_rng(0).normal(100, 5, (40, 40)), name="a")
+    assert "No pixel is not a number" in make("Not a number")
+    assert "Above a value" in make("Saturated")
+    press(dock.inputs.make_button, "Grow by some pixels ...")
+    assert "Choose a layer of holes first" in dock.status.text()
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    make("An empty layer to paint in")
+    assert viewer.layers.selection.active.mode == "paint"
+    assert dock.inputs.holes.layer().name == "a - holes"
+
+
+def sky_file(folder, *, angle=0.0, mirrored=False):
+    """A frame whose header turns north away from up; a bright row marks pixel rows."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.crpix, wcs.wcs.crval, wcs.wcs.ctype = (31, 21), (150.0, 20.0), ("RA---TAN", "DEC--TAN")
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    east = -1 if not mirrored else 1
+    wcs.wcs.cd = np.array([[c, -s], [s, c]]) @ np.diag([east, 1]) * 1e-4
+    pixels = np.random.default_rng(0).normal(100, 5, (40, 60)).astype(np.float32)
+    flags = np.zeros(pixels.shape, np.uint8)
+    flags[3, 4] = 1
+    hdus = [fits.PrimaryHDU(pixels, wcs.to_header()), fits.ImageHDU(flags, name="DQ")]
+    fits.HDUList(hdus).writeto(folder / "sky.fits")
+    return folder / "sky.fits", wcs
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("angle", [0, 37, 180, -100])
+def test_north_is_up_and_east_to_the_left(viewer, dock, tmp_path, angle, mirrored):
+    path, wcs = sky_file(tmp_path, angle=angle, mirrored=mirrored)
+    viewer.open(path, plugin="napari-dip")
+    press(dock.inputs.tools_button, "North up, east left")
+    assert "North is up" in dock.status.text()
+    layer, holes = viewer.layers["sky.fits"], viewer.layers["sky.fits - holes"]
+    middle = wcs.pixel_to_world(30, 20)
+    seen = []
+    for bearing in (0, 90):
+        there = middle.directional_offset_by(bearing * _degree(), 10e-4 * _degree())
+        x, y = wcs.world_to_pixel(there)
+        seen.append(np.array(layer.data_to_world((y, x))) - np.array(layer.data_to_world((20, 30))))
+    (up, east) = (way / np.hypot(*way) for way in seen)
+    vertical, horizontal = (str(getattr(o, "value", o)) for o in viewer.scene.camera.orientation2d)
+    assert (vertical, horizontal) == ("up", "right")
+    np.testing.assert_allclose(up, (1, 0), atol=0.02)
+    np.testing.assert_allclose(east, (0, -1), atol=0.02)
+    np.testing.assert_allclose(layer.affine, holes.affine)
+    press(dock.inputs.tools_button, "Row 1 at the bottom / at the top")
+    assert str(getattr(viewer.scene.camera.orientation2d[0], "value", "")) == "down"
+
+
+def _degree():
+    from astropy import units
+
+    return units.deg
+
+
+def test_without_coordinates_there_is_no_north(viewer, dock):
+    viewer.add_image(np.zeros((40, 40)), name="a")
+    press(dock.inputs.tools_button, "North up, east left")
+    assert "no coordinates on the sky" in dock.status.text()
+
+
+def test_the_stretch_shows_what_is_faint_and_goes_again(viewer, dock):
+    layer = viewer.add_image(np.linspace(0, 1, 1600).reshape(40, 40), colormap="gray")
+    linear = layer.colormap.map(np.array([0.02, 0.5]))[:, 0]
+    press(dock.inputs.tools_button, "Asinh stretch on / off")
+    stretched = layer.colormap.map(np.array([0.02, 0.5]))[:, 0]
+    expected = np.arcsinh(np.array([0.02, 0.5]) / looks.SOFTENING) / np.arcsinh(1 / looks.SOFTENING)
+    np.testing.assert_allclose(stretched, expected, atol=0.01)
+    press(dock.inputs.tools_button, "Asinh stretch on / off")
+    np.testing.assert_allclose(layer.colormap.map(np.array([0.02, 0.5]))[:, 0], linear)
+
+
+def test_a_part_keeps_its_place_its_holes_and_its_coordinates(viewer, dock, tmp_path):
+    path, wcs = sky_file(tmp_path)
+    viewer.open(path, plugin="napari-dip")
+    layer, holes = viewer.layers["sky.fits"], viewer.layers["sky.fits - holes"]
+    layer.rotate = holes.rotate = 30
+    layer.scale = holes.scale = (2, 3)
+    part = cropped(viewer, layer, [holes], slice(2, 36), slice(4, 44))
+    np.testing.assert_array_equal(part.data, layer.data[2:36, 4:44])
+    np.testing.assert_allclose(part.data_to_world((0, 0)), layer.data_to_world((2, 4)))
+    np.testing.assert_allclose(part.data_to_world((7, 9)), layer.data_to_world((9, 13)))
+    dock.inputs.image.choose(part)
+    assert dock.inputs.holes.layer().name == "sky.fits - holes - part"
+    assert dock.inputs.holes.layer().data[1, 0] == 1
+    cards = part.metadata["napari-dip"]["header"].cards
+    moved = WCS(fits.Header.fromstring(cards, sep="\n"))
+    assert moved.pixel_to_world(0, 0).separation(wcs.pixel_to_world(4, 2)).arcsec < 1e-6
+
+
+def test_the_noise_of_a_region_is_measured_where_it_is_drawn(viewer, dock):
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(100, 3, (80, 80))
+    pixels[40:] += rng.normal(0, 20, (40, 80))
+    viewer.add_image(pixels, name="a")
+    press(dock.inputs.tools_button, "Measure the noise in a rectangle ...")
+    region = viewer.layers.selection.active
+    assert region.mode == "add_rectangle"
+    region.add_rectangles([[2, 2], [2, 70], [36, 70], [36, 2]])
+    assert "rows 2 to 36, columns 2 to 70" in dock.status.text()
+    assert 2.7 < dock.form.recipe().noise.sigma < 3.3
+
+
+def test_two_images_are_compared(viewer, dock):
+    press(dock.inputs.tools_button, "Compare two images ...")
+    widget = viewer.window.dock_widgets["Compare two images (napari-dip)"]
+    assert not widget.button.isEnabled()
+    rng = np.random.default_rng(0)
+    truth = np.tile(np.linspace(0, 100, 50), (50, 1))
+    for sigma in (1, 10):
+        viewer.add_image(truth + rng.normal(0, sigma, truth.shape), name=f"off by {sigma}")
+    known = viewer.add_image(truth, name="truth")
+    one, ten = viewer.layers["off by 1"], viewer.layers["off by 10"]
+    for picker, layer in ((widget.first, one), (widget.second, ten), (widget.truth, known)):
+        picker.choose(layer)
+    widget.button.click()
+    told = [float(number) for number in re.findall(r"' ([\d.]+) dB", widget.status.text())]
+    np.testing.assert_allclose(told, (40, 20), atol=0.3)
+    difference = viewer.layers["off by 1 minus off by 10"]
+    np.testing.assert_allclose(difference.data, one.data - ten.data)
+    assert difference.contrast_limits[0] == -difference.contrast_limits[1]
+    small = viewer.add_image(np.zeros((9, 9)), name="small")
+    widget.second.choose(small)
+    widget.button.click()
+    assert "choose images of one shape" in widget.status.text()

@@ -1,0 +1,241 @@
+"""Sessions on a viewer without a window, driven at once instead of in a thread."""
+
+import numpy as np
+import pytest
+
+from napari_dip import Recipe
+from napari_dip.core.errors import ObservationError
+from napari_dip.plugin.layers.metadata import axes_of
+from napari_dip.plugin.layers.result_layers import ResultLayers
+from napari_dip.plugin.session.run import State
+
+
+@pytest.fixture
+def recipe(quick):
+    return quick.override({"solver.max_steps": 100, "stopping.kind": "fixed"})
+
+
+def names(model):
+    return [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("axes", ["YX", "YXC", "ZYX", "TCYX"])
+def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes):
+    sizes = {"T": 2, "C": 3, "Z": 2}
+    array = noisy[..., None].repeat(3, 2) if axes == "YXC" else noisy
+    array = np.clip(array, 0, 255).astype(np.uint8 if axes == "YXC" else np.float32)
+    for letter in reversed(axes[:-2] if axes.endswith("YX") else ""):
+        array = np.stack([array] * sizes[letter])
+    ndim = array.ndim - (axes == "YXC")
+    spatial = {
+        "scale": np.arange(2, 2 + ndim),
+        "units": ("s", "pixel", "um", "um")[-ndim:],
+        "axis_labels": [a.lower() for a in axes.replace("C", "", axes == "YXC")][:ndim],
+        "translate": np.arange(ndim),
+    }
+    if axes == "TCYX":
+        spatial["axis_labels"] = list("tcyx")
+    before = array.copy()
+    layer = model.add_image(array, name="cell", rgb=axes == "YXC", metadata={"a": 1}, **spatial)
+    session.run(recipe, layer)
+    assert session.state == State.IDLE
+    assert not session.sentences[-1][1], session.sentences
+    np.testing.assert_array_equal(layer.data, before)
+    restored, residual = model.layers["cell - restored"], model.layers["cell - residual in sigmas"]
+    assert restored.data.shape == array.shape
+    for result in (restored, residual):
+        np.testing.assert_array_equal(result.scale, layer.scale)
+        np.testing.assert_array_equal(result.translate, layer.translate)
+        assert result.units == layer.units
+        assert result.axis_labels == layer.axis_labels
+        assert result.metadata["a"] == 1
+    made = restored.metadata["napari-dip"]["result"]
+    assert made.image.shape == array.shape
+    assert np.isfinite(made.image).all()
+
+
+def test_snapshots_are_a_stack_over_iterations(model, session, recipe, noisy):
+    layer = model.add_image(noisy, name="a", scale=(2, 3), units=("um", "um"))
+    session.run(recipe.override({"refinement.patches": "off"}), layer)
+    stack = model.layers["a - iterations"]
+    assert stack.data.shape == (2, *noisy.shape)
+    assert stack.axis_labels[0] == "iteration"
+    np.testing.assert_array_equal(stack.scale, (50, 2, 3))
+    np.testing.assert_array_equal(stack.translate, (50, 0, 0))
+    np.testing.assert_array_equal(stack.data[-1], model.layers["a - restored"].data)
+    assert not np.array_equal(stack.data[0], stack.data[1])
+
+
+def test_companions_lie_where_a_turned_layer_lies(model, session, recipe, noisy):
+    layer = model.add_image(
+        noisy, name="a", rotate=30, shear=[0.2], affine=[[1, 0, 9], [0, 2, 0], [0, 0, 1]]
+    )
+    session.run(recipe, layer)
+    corner = np.array(layer.data_to_world((40, 50)))
+    for name, inside in (
+        ("restored", (40, 50)),
+        ("residual in sigmas", (40, 50)),
+        ("iterations", (0, 40, 50)),
+    ):
+        np.testing.assert_allclose(model.layers[f"a - {name}"].data_to_world(inside)[-2:], corner)
+
+
+def test_holes_that_are_shown_elsewhere_are_refused(model, session, recipe, noisy):
+    layer = model.add_image(noisy, name="a", scale=(2, 2))
+    holes = model.add_labels(np.zeros(noisy.shape, int))
+    with pytest.raises(ObservationError, match="elsewhere"):
+        session.run(recipe, layer, holes=holes)
+
+
+def test_a_restored_photograph_may_be_restored_again_in_the_same_units(model, session, recipe, noisy):
+    photo = np.clip(noisy, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+    session.run(recipe, model.add_image(photo, name="a", rgb=True))
+    first = model.layers["a - restored"]
+    session.run(recipe, first)
+    again = model.layers["a - restored - restored"].metadata["napari-dip"]["result"]
+    assert abs(np.median(again.image) - np.median(photo)) < 20
+
+
+def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, noisy, monkeypatch):
+    def fail(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(ResultLayers, "_add_aside", fail)
+    session.run(recipe, model.add_image(noisy, name="a"))
+    assert session.state == State.IDLE
+    assert session.sentences[-1][1]
+    assert "a - restored" in names(model)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "axes"),
+    [
+        ((2, 3, 4, 40, 40), None, "TZCYX"),
+        ((2, 3, 40, 40), ("z", "c", "y", "x"), "ZCYX"),
+        ((40, 40, 3), ("y", "x", "c"), "YXC"),
+        ((5, 40, 40), None, "TYX"),
+    ],
+)
+def test_axes_are_read_from_labels_or_guessed_so_that_nothing_is_mixed_up(model, shape, labels, axes):
+    layer = model.add_image(np.zeros(shape), rgb=False, axis_labels=labels)
+    assert axes_of(layer) == axes
+
+
+def test_holes_are_filled_and_marked(model, session, recipe, noisy):
+    layer = model.add_image(noisy, name="a")
+    labels = np.zeros(noisy.shape, int)
+    labels[5:8, 5:8] = 3
+    holes = model.add_labels(labels)
+    session.run(recipe.override({"keep_observed": True}), layer, holes=holes)
+    restored = model.layers["a - restored"].data
+    same = restored == noisy.astype(np.float32)
+    assert same[labels == 0].all()
+    np.testing.assert_array_equal(model.layers["a - filled"].data != 0, labels != 0)
+
+
+def test_a_preview_is_shown_only_when_asked_for_and_keeps_its_contrast(
+    model, session, script, recipe, noisy
+):
+    seen = []
+
+    def after(iterate):
+        session.ask_for_preview()
+        if "a - restoring" in model.layers:
+            seen.append((iterate.image is not None, model.layers["a - restoring"].contrast_limits))
+
+    script.after = after
+    layer = model.add_image(noisy, name="a", contrast_limits=(80, 140))
+    session.run(recipe, layer)
+    assert len(seen) >= 2
+    assert {tuple(limits) for _, limits in seen} == {(80, 140)}
+
+
+def test_cancel_leaves_nothing_behind(model, session, script, recipe, noisy):
+    script.after = lambda iterate: (session.ask_for_preview(), iterate.step > 50 and session.cancel())
+    layer = model.add_image(noisy, name="a")
+    session.run(recipe, layer)
+    assert names(model) == ["a"]
+    assert session.state == State.IDLE
+    assert session.sentences == [("Cancelled; nothing was kept.", False)]
+
+
+def test_a_preview_that_is_deleted_stays_deleted_and_the_result_still_comes(
+    model, session, script, recipe, noisy
+):
+    def after(iterate):
+        session.ask_for_preview()
+        if "a - restoring" in model.layers:
+            model.layers.remove("a - restoring")
+
+    script.after = after
+    session.run(recipe, model.add_image(noisy, name="a"))
+    assert "a - restored" in names(model)
+    assert "a - restoring" not in names(model)
+
+
+def test_the_selection_stays_the_persons(model, session, recipe, noisy):
+    layer = model.add_image(noisy, name="a")
+    model.layers.selection = {layer}
+    session.run(recipe, layer)
+    assert set(model.layers.selection) == {layer}
+
+
+def test_runs_follow_one_another_on_different_layers(model, session, recipe, noisy):
+    for name in "ab":
+        session.run(recipe, model.add_image(noisy, name=name))
+    session.run(recipe, model.layers["a"])
+    assert sum("restored" in name for name in names(model)) == 3
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("odd"), KeyError("x")],
+)
+def test_an_error_in_the_middle_is_one_sentence_and_run_works_again(
+    model, session, recipe, noisy, monkeypatch, failure
+):
+    layer = model.add_image(noisy, name="a")
+    with monkeypatch.context() as patch:
+        from napari_dip.physics.problem import Problem
+
+        original, calls = Problem.loss, []
+
+        def fail(self, x):
+            calls.append(1)
+            if len(calls) == 30:
+                raise failure
+            return original(self, x)
+
+        patch.setattr(Problem, "loss", fail)
+        session.run(recipe, layer)
+    ((sentence, error),) = session.sentences
+    assert error
+    assert "\n" not in sentence
+    assert ("memory is full" in sentence or "memory of device" in sentence) == ("CUDA" in str(failure))
+    assert names(model) == ["a"]
+    session.run(recipe, layer)
+    assert "a - restored" in names(model)
+
+
+def test_what_cannot_be_restored_is_refused_before_it_starts(model, session, noisy):
+    layer = model.add_image(np.zeros((40, 40)))
+    with pytest.raises(ObservationError, match="same value"):
+        session.run(Recipe.preset("denoise"), layer)
+    assert session.state == State.IDLE
+
+
+def test_pyramids_are_read_at_full_resolution(model, session, recipe, noisy):
+    layer = model.add_image([noisy, noisy[::2, ::2]], multiscale=True, name="a")
+    session.run(recipe, layer)
+    assert model.layers["a - restored"].data.shape == noisy.shape
+
+
+def test_sources_of_few_fits_are_ringed(model, session, recipe, noisy, monkeypatch):
+    from napari_dip.refine.ensemble import Members
+
+    monkeypatch.setattr(Members, "doubtful", lambda self: [(3, 4), (10, 20)])
+    model.add_image(noisy, name="a", scale=(2, 2))
+    session.run(recipe, model.layers["a"])
+    rings = model.layers["a - in few fits only"]
+    np.testing.assert_array_equal(rings.data, [[3, 4], [10, 20]])
+    np.testing.assert_array_equal(rings.scale, (2, 2))

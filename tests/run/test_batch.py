@@ -1,0 +1,261 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from napari_dip import Recipe, RestoreError
+from napari_dip.datasets import star_field
+from napari_dip.io import provenance_of
+from napari_dip.run.batch.execute import batch, perform
+from napari_dip.run.batch.executors import dask_workers, local_workers
+from napari_dip.run.batch.plan import jobs_for
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("night")
+    for seed in range(3):
+        star_field(seed=seed, side=64, stars=10).writeto(folder / f"frame{seed}.fits")
+    (folder / "notes.txt").write_text("clouds")
+    return folder
+
+
+@pytest.fixture
+def jobs(quick, frames, tmp_path):
+    return jobs_for(quick, [str(frames)], tmp_path / "out")
+
+
+def test_every_image_of_a_folder_is_a_job(jobs, frames, tmp_path):
+    assert [job.sources for job in jobs] == [(str(frames / f"frame{n}.fits"),) for n in range(3)]
+    assert [job.target for job in jobs] == [str(tmp_path / "out" / f"frame{n}.fits") for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a.fits.fz", "a.fits"),
+        ("a.fz", "a.fits"),
+        ("a.fits.gz", "a.fits.gz"),
+        ("a.fits[SCI]", "a_SCI.fits"),
+        ("./a.fits[SCI]", "a_SCI.fits"),
+        ("a.TIF", "a.TIF"),
+    ],
+)
+def test_outputs_have_the_names_of_inputs(quick, tmp_path, source, name):
+    (job,) = jobs_for(quick, [source], tmp_path)
+    assert job.target == str(tmp_path / name)
+
+
+def test_names_that_meet_are_refused(quick, frames, tmp_path):
+    with pytest.raises(RestoreError, match=r"would both become frame0\.fits"):
+        jobs_for(quick, [str(frames), "elsewhere/frame0.fits"], tmp_path)
+    with pytest.raises(RestoreError, match="replaced by its own result"):
+        jobs_for(quick, [str(frames)], frames)
+    with pytest.raises(RestoreError, match="nothing to restore"):
+        jobs_for(quick, [str(tmp_path)], tmp_path / "out")
+
+
+def test_what_is_done_is_skipped_until_recipe_or_data_change(jobs):
+    job = jobs[0]
+    first = perform(job)
+    assert first.state == "restored"
+    assert first.steps == 20
+    assert first.noise_after < first.noise_before
+    made = os.stat(job.target).st_mtime_ns
+    again = perform(job)
+    assert again == replace(first, state="skipped")
+    assert os.stat(job.target).st_mtime_ns == made
+
+    reseeded = Recipe.from_json(job.recipe).override({"seed": 1}).to_json()
+    other = perform(replace(job, recipe=reseeded))
+    assert other.state == "failed"
+    assert "exists already" in other.reason
+    assert perform(replace(job, recipe=reseeded, overwrite=True)).state == "restored"
+    assert provenance_of(job.target)["recipe"]["seed"] == 1
+    assert perform(replace(job, sources=jobs[1].sources, overwrite=True)).state == "restored"
+
+
+def test_a_failure_is_a_row_and_the_others_are_done(jobs, tmp_path):
+    absent = replace(jobs[0], sources=(str(tmp_path / "absent.fits"),))
+    rows = [perform(job) for job in (absent, jobs[1])]
+    assert [row.state for row in rows] == ["failed", "restored"]
+    assert "no file" in rows[0].reason
+
+
+class _Deadly(Executor):
+    """Does what it is given at once, until it is given the deadly job; then it is broken for all."""
+
+    def __init__(self, deadly, given):
+        self._deadly, self._given, self._broken = deadly, given, False
+
+    def submit(self, work, job):
+        self._broken = self._broken or job == self._deadly
+        self._given.append(job)
+        future = Future()
+        if self._broken:
+            future.set_exception(BrokenExecutor("a child process terminated abruptly"))
+        else:
+            future.set_result(work(job))
+        return future
+
+
+def test_only_the_job_whose_process_dies_again_has_failed(jobs):
+    given = []
+
+    @contextmanager
+    def workers():
+        yield _Deadly(jobs[0], given)
+
+    rows = {row.file: row for row in batch(jobs, workers, 2)}
+    assert len(rows) == 3
+    assert rows[jobs[0].sources[0]].state == "failed"
+    assert "died twice" in rows[jobs[0].sources[0]].reason
+    assert {rows[job.sources[0]].state for job in jobs[1:]} == {"restored"}
+    assert given.count(jobs[0]) == 2
+
+
+def test_an_unforeseen_error_is_a_row(jobs):
+    class Faulty(Executor):
+        def submit(self, work, job):
+            future = Future()
+            future.set_exception(KeyError("who knows"))
+            return future
+
+    @contextmanager
+    def workers():
+        yield Faulty()
+
+    rows = list(batch(jobs, workers, 1))
+    assert [row.state for row in rows] == ["failed"] * 3
+    assert "KeyError" in rows[0].reason
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(jobs, quick, frames, tmp_path):
+    rows = list(batch(jobs, partial(local_workers, 2), 2))
+    assert {row.state for row in rows} == {"restored"}
+    (alone,) = jobs_for(quick, [jobs[0].sources[0]], tmp_path / "alone")
+    perform(alone)
+    np.testing.assert_allclose(
+        fits.getdata(alone.target), fits.getdata(jobs[0].target), rtol=0, atol=0.5
+    )
+
+
+@pytest.mark.slow
+def test_workers_of_a_dask_scheduler_do_it(jobs):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, resources={"GPU": 1}
+    ) as cluster:
+        rows = list(batch(jobs, partial(dask_workers, cluster.scheduler_address), len(jobs)))
+        assert {row.state for row in rows} == {"restored"}
+        again = list(batch(jobs, partial(dask_workers, cluster.scheduler_address), len(jobs)))
+        assert {row.state for row in again} == {"skipped"}
+
+
+@pytest.mark.parametrize("address", ["absent.json", "tcp://127.0.0.1:1", "nonsense://"])
+def test_no_scheduler_is_one_sentence(jobs, address):
+    pytest.importorskip("distributed")
+    with pytest.raises(RestoreError, match=f"no dask scheduler answers at {address}"):
+        list(batch(jobs, partial(dask_workers, address), 1))
+
+
+@pytest.fixture
+def command(fast_settings):
+    """The command line of a batch with a fast recipe."""
+
+    def command(frames, out, *more):
+        quick = [f"--set={name}={value}" for name, value in fast_settings.items()]
+        words = ["batch", "denoise", str(frames), "--out", str(out), *quick, *more]
+        return [sys.executable, "-m", "napari_dip", *words]
+
+    return command
+
+
+def _alive(marker):
+    """Processes on this machine whose environment has `marker`."""
+    found = []
+    for process in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{process}/environ", "rb") as file:
+                found += [int(process)] if marker.encode() in file.read() else []
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to look for orphans")
+def test_a_killed_driver_leaves_no_orphans_and_can_be_run_again(frames, tmp_path, command):
+    out, marker = tmp_path / "out", f"BATCH_OF={tmp_path}"
+    environment = {**os.environ, "BATCH_OF": str(tmp_path)}
+    driver = subprocess.Popen(
+        command(frames, out, "--workers", "2", "--set=solver.max_steps=200"), env=environment
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("frame*.fits")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    while _alive(marker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _alive(marker)
+
+    before = {path: path.stat().st_mtime_ns for path in out.glob("frame*.fits")}
+    assert before
+    (out / ".napari-dip-abcd1234frame2.fits").write_bytes(b"what a killed process left")
+    if (out / "frame2.fits").exists():
+        (out / "frame2.fits").unlink()
+        before.pop(out / "frame2.fits", None)
+    done = subprocess.run(
+        command(frames, out, "--set=solver.max_steps=200"), check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(out)) == [*(f"frame{n}.fits" for n in range(3)), "napari-dip-summary.csv"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with (out / "napari-dip-summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows].count("skipped") == len(before)
+    assert [row["file"] for row in rows] == [str(frames / f"frame{n}.fits") for n in range(3)]
+
+
+def test_the_command_says_what_failed(frames, tmp_path, command):
+    broken = tmp_path / "broken.fits"
+    broken.write_bytes(b"SIMPLE  = nothing of the kind")
+    done = subprocess.run(
+        [*command(frames / "frame0.fits", tmp_path / "out"), str(broken)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 2
+    assert "frame0.fits: restored, noise" in done.stdout
+    assert "broken.fits: failed: " in done.stdout
+    assert done.stderr.strip() == "napari-dip: 1 of 2 failed; the summary says why"
+
+
+def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path, frames, fast_settings):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from pathlib import Path\n"
+        "from napari_dip import Recipe\n"
+        "from napari_dip.run.batch.execute import batch, jobs_for, local_workers\n"
+        "print('begun', flush=True)\n"
+        f"recipe = Recipe.preset('denoise').override({fast_settings!r})\n"
+        f"jobs = jobs_for(recipe, [{str(frames / 'frame0.fits')!r}], Path({str(tmp_path / 'out')!r}))\n"
+        "print([row.state for row in batch(jobs, partial(local_workers, 1), 1)])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["begun", "['restored']"]

@@ -1,0 +1,317 @@
+"""Magnetic resonance: the simulated cine, k-space files, and what comes out of both."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip import Observation, Recipe, drain, read, restore
+from napari_dip.core.axes import Planes
+from napari_dip.core.errors import ObservationError, ReadError
+from napari_dip.datasets._cardiac_cine import cine, to_image, to_kspace
+from napari_dip.physics.noise.kspace import KSpace
+from napari_dip.physics.operators.radial import Radial
+from napari_dip.physics.operators.sense import Sense
+from napari_dip.prior.networks.graph import GraphPrior, nearest
+
+SMALL = {"side": 48, "beats": (4, 4), "coils": 4, "acceleration": 4}
+QUICK = {
+    "network.channels": 16,
+    "network.depth": 3,
+    "solver.max_steps": 400,
+    "compute.device": "cpu",
+    "compute.precision": "float32",
+}
+
+
+def parts(array):
+    return np.concatenate((array.real, array.imag), axis=-3)
+
+
+def observation_of(one, *, maps=False):
+    y = np.where(one.sampled[:, None, :, None], parts(one.kspace), np.nan)
+    observation = Observation.from_array(y, axes="TCYX")
+    return observation.with_extra("coils", parts(one.maps), axes="CYX") if maps else observation
+
+
+def magnitude(result):
+    return np.hypot(result.image[:, 0], result.image[:, 1])
+
+
+def error(x, truth):
+    """The r.m.s. error of magnitudes, after one scale, in parts of the truth's."""
+    x, truth = np.abs(x), np.abs(truth)
+    scale = (x * truth).sum() / (x * x).sum()
+    return np.sqrt(np.mean((scale * x - truth) ** 2) / np.mean(truth**2))
+
+
+@pytest.fixture(scope="module")
+def heart():
+    return cine(0, **SMALL)
+
+
+class TestCine:
+    def test_the_transform_is_unitary_and_comes_back(self):
+        image = np.random.default_rng(0).normal(size=(2, 9, 12)) + 0j
+        assert np.isclose(np.linalg.norm(to_kspace(image)), np.linalg.norm(image))
+        np.testing.assert_allclose(to_image(to_kspace(image)), image, atol=1e-12)
+
+    def test_its_k_space_is_that_of_its_truth_but_for_noise_and_a_finer_grid(self):
+        one = cine(1, **SMALL | {"acceleration": 1})
+        assert one.sampled.all()
+        seen = to_kspace(one.truth[:, None] * one.maps)
+        apart = np.sqrt(np.mean(np.abs(one.kspace - seen) ** 2) / np.mean(np.abs(seen) ** 2))
+        noise = 0.01 * np.sqrt(2) / np.sqrt(np.mean(np.abs(seen) ** 2))
+        assert noise < apart < noise + 0.05
+
+    def test_lines_are_as_many_as_asked_for_and_those_in_the_middle_always(self, heart):
+        assert (heart.sampled.sum(axis=1) == 12).all()
+        assert heart.sampled[:, 22:26].all()
+        assert not heart.kspace[
+            ~np.broadcast_to(heart.sampled[:, None, :, None], heart.kspace.shape)
+        ].any()
+
+    def test_the_ventricle_beats_and_a_shorter_beat_moves_less(self):
+        strokes = [np.ptp(cine(0, **SMALL | {"beats": b}).area[: b[0]]) for b in ((4, 4), (2, 6))]
+        assert strokes[1] < 0.8 * strokes[0]
+
+
+class TestSense:
+    def test_it_is_what_the_coils_measure(self, heart):
+        operator = Sense().build(observation_of(heart, maps=True))
+        scene = np.stack((heart.truth.real, heart.truth.imag), axis=1).reshape(16, 48, 48)
+        seen = operator(torch.from_numpy(scene)).numpy()
+        np.testing.assert_allclose(seen, parts(to_kspace(heart.truth[:, None] * heart.maps)), atol=1e-5)
+
+    def test_estimated_maps_are_the_coils_but_for_a_phase_that_they_share(self, heart):
+        given, found = (
+            Sense().build(observation_of(heart, maps=maps)).maps.numpy() for maps in (True, False)
+        )
+        body = np.fft.ifftshift(np.abs(heart.truth[0]) > 0.2)
+        alike = np.abs((given.conj() * found).sum(axis=0))[body]  # 1 where both point the same way
+        assert alike.mean() > 0.97
+
+    def test_an_odd_number_of_channels_is_told(self, heart):
+        odd = Observation.from_array(parts(heart.kspace)[:, :-1], axes="TCYX")
+        with pytest.raises(ObservationError, match="each coil needs two"):
+            Sense().build(odd)
+
+    def test_maps_of_another_size_are_told(self, heart):
+        given = observation_of(heart).with_extra("coils", parts(heart.maps)[:, ::2], axes="CYX")
+        with pytest.raises(ObservationError, match="one map for each coil"):
+            Sense().build(given)
+
+
+class TestRadial:
+    @pytest.fixture(autouse=True)
+    def _package(self):
+        pytest.importorskip("torchkbnufft")
+
+    def spokes_of(self, one, spokes=16):
+        """The samples of `one`'s truth along golden spokes: the Fourier sums themselves, in float64."""
+        frames, side, _ = one.truth.shape
+        along = np.arange(2 * side) / (2 * side) - 0.5
+        angles = np.pi * (np.sqrt(5) - 1) / 2 * np.arange(frames * spokes).reshape(frames, spokes, 1)
+        rows, columns = np.sin(angles) * along, np.cos(angles) * along
+        place = np.arange(side) - side // 2
+        down, across = (np.exp(-2j * np.pi * k[..., None] * place) for k in (rows, columns))
+        seen = one.truth[:, None] * one.maps
+        return np.einsum("tsry,tsrx,tkyx->tksr", down, across, seen, optimize=True) / side
+
+    def test_it_is_the_fourier_sum_at_the_places_of_the_spokes(self, heart):
+        samples = self.spokes_of(heart)
+        frame = Observation.from_array(parts(samples), axes="TCYX")
+        operator = Radial().build(frame.with_extra("coils", parts(heart.maps), axes="CYX"))
+        scene = np.stack((heart.truth.real, heart.truth.imag), axis=1).reshape(16, 48, 48)
+        seen = operator(torch.from_numpy(scene)).numpy()
+        assert np.linalg.norm(seen - parts(samples)) < 2e-3 * np.linalg.norm(samples)
+
+    def test_a_trajectory_that_is_given_is_followed(self, heart):
+        frame = Observation.from_array(parts(self.spokes_of(heart)), axes="TCYX")
+        golden = Radial().build(frame)
+        places = golden.places.reshape(8, 2, 16, 96).numpy() / (2 * np.pi)
+        given = Radial().build(frame.with_extra("trajectory", places, axes="TCYX"))
+        torch.testing.assert_close(given.places, golden.places)
+        with pytest.raises(ObservationError, match="in cycles per pixel"):
+            Radial().build(frame.with_extra("trajectory", 9 * places, axes="TCYX"))
+        with pytest.raises(ObservationError, match="for each sample of each frame"):
+            Radial().build(frame.with_extra("trajectory", places[..., 1:], axes="TCYX"))
+
+    def test_few_spokes_are_restored_better_than_by_gridding_each_frame(self):
+        small = cine(0, side=32, beats=(4,), coils=4)
+        samples = parts(self.spokes_of(small))
+        noisy = samples + np.random.default_rng(0).normal(0, 0.01, samples.shape)
+        recipe = Recipe.preset("dynamic-mri").override(
+            {**QUICK, "operator.kind": "radial", "network.channels": 16, "network.depth": 2}
+        )
+        result = drain(restore(recipe, Observation.from_array(noisy, axes="TCYX")))
+        gridded = []
+        for frame in noisy:
+            operator = Radial().build(Observation.from_array(frame, axes="CYX"))
+            y = torch.from_numpy(frame[None]).float()
+            gridded.append(np.hypot(*operator.rough(y, torch.ones_like(y).bool()).numpy()))
+        assert error(magnitude(result), small.truth) < 0.8 * error(np.array(gridded), small.truth)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.04])
+@pytest.mark.parametrize("beats", [(4, 4), (1,)])
+def test_the_noise_of_k_space_is_measured(noise, beats):
+    one = cine(2, **SMALL | {"noise": noise, "beats": beats, "side": 96})
+    likelihood = KSpace().likelihood(observation_of(one))
+    ratio = np.median(likelihood.sigma) / noise
+    assert 0.8 < ratio < (1.3 if len(beats) > 1 or noise > 0.03 else 2.5)
+
+
+@pytest.fixture(scope="module")
+def result(heart):
+    recipe = Recipe.preset("dynamic-mri").override(QUICK)
+    return drain(restore(recipe, observation_of(heart)))
+
+
+class TestRestoration:
+    def test_it_is_complex_and_keeps_its_frames(self, result, heart):
+        assert (result.image.shape, result.axes) == ((8, 2, 48, 48), "TCYX")
+        assert result.header.channels == ("real", "imaginary")
+        assert result.residual.shape == parts(heart.kspace).shape
+        assert not result.filled.any()
+
+    def test_it_is_nearer_to_the_truth_than_zeros_in_what_is_missing(self, result, heart):
+        zeros = (to_image(heart.kspace) * heart.maps.conj()).sum(axis=1)
+        assert error(magnitude(result), heart.truth) < 0.5 * error(zeros, heart.truth)
+
+    def test_its_magnitude_is_a_result_of_its_own(self, result):
+        seen = result.magnitude()
+        assert (seen.axes, seen.image.shape, seen.filled.shape) == ("TYX", (8, 48, 48), (8, 48, 48))
+        np.testing.assert_array_equal(seen.image, magnitude(result))
+
+    @pytest.mark.parametrize("kind", ["low-rank", "time-dependent", "graph"])
+    def test_networks_that_know_the_time_restore_it(self, heart, kind):
+        steps = {"solver.max_steps": 800 if kind == "time-dependent" else 400}
+        early = {"network.alone": 150, "network.held": 50} if kind == "graph" else {}
+        recipe = Recipe.preset("dynamic-mri").override(
+            {**QUICK, "network.kind": kind, "network.channels": 16, "network.depth": 3, **early, **steps}
+        )
+        result = drain(restore(recipe, observation_of(heart)))
+        zeros = (to_image(heart.kspace) * heart.maps.conj()).sum(axis=1)
+        assert error(magnitude(result), heart.truth) < 0.6 * error(zeros, heart.truth)
+
+
+def save_ismrmrd(path, one, trajectory="cartesian"):
+    """What a scanner writes of `one`: readouts twice as long as wide, one of noise, one line twice."""
+    ismrmrd = pytest.importorskip("ismrmrd")
+    frames, coils, height, width = one.kspace.shape
+    rows = (tag("matrixSize", 2 * width, height), tag("fieldOfView_mm", 2 * 2.5 * width, 2.5 * height))
+    seen = (tag("matrixSize", width, height), tag("fieldOfView_mm", 2.5 * width, 2.5 * height))
+    xml = f"""<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+      <experimentalConditions><H1resonanceFrequency_Hz>63500000</H1resonanceFrequency_Hz>
+      </experimentalConditions><encoding><encodedSpace>{"".join(rows)}</encodedSpace>
+      <reconSpace>{"".join(seen)}</reconSpace><encodingLimits><kspace_encoding_step_1>
+      <minimum>0</minimum><maximum>{height - 1}</maximum><center>{height // 2}</center>
+      </kspace_encoding_step_1></encodingLimits><trajectory>{trajectory}</trajectory></encoding>
+      </ismrmrdHeader>"""
+    wide = np.pad(to_image(one.kspace), ((0, 0), (0, 0), (0, 0), (width // 2, width // 2)))
+    kspace = to_kspace(wide).astype(np.complex64)
+    dataset = ismrmrd.Dataset(str(path), "dataset")
+    dataset.write_xml_header(xml.encode())
+    lines = [(t, line) for t in range(frames) for line in np.flatnonzero(one.sampled[t])]
+    for t, line in [*lines, lines[0]]:
+        acquisition = ismrmrd.Acquisition.from_array(np.ascontiguousarray(kspace[t, :, line]))
+        acquisition.center_sample = width
+        acquisition.idx.kspace_encode_step_1, acquisition.idx.phase = line, t
+        dataset.append_acquisition(acquisition)
+    noise = ismrmrd.Acquisition.from_array(np.ones((coils, 2 * width), np.complex64))
+    noise.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    dataset.append_acquisition(noise)
+    dataset.close()
+
+
+def tag(name, x, y):
+    return f"<{name}><x>{x}</x><y>{y}</y><z>1</z></{name}>"
+
+
+class TestGraph:
+    def test_the_nearest_frames_are_those_of_the_same_phase(self):
+        one = cine(3, **SMALL | {"beats": (6, 6)})
+        features = torch.from_numpy(parts(one.truth[:, None]))
+        graph = nearest(features, 2)
+        assert graph[:, 0].tolist() == list(range(12))
+        # One beat later or earlier, or where the heart is as much contracted on its way back.
+        areas = one.area[graph.numpy()]
+        assert np.abs(np.diff(areas, axis=1)).max() < 0.2 * np.ptp(one.area)
+
+    @pytest.mark.parametrize("generator", ["shared", "own"])
+    def test_stages_train_what_they_say(self, generator):
+        settings = GraphPrior(
+            generator=generator, channels=8, depth=2, frame_channels=4, alone=1, held=1, rebuild=1
+        )
+        network = settings.build(3, Planes(5, 2, 1))
+        z = torch.rand(1, 3, 32 // settings.shrink, 32 // settings.shrink)
+
+        def trained():
+            network.zero_grad(set_to_none=True)
+            network(z).square().mean().backward()
+            return {
+                name.split(".")[0]
+                for name, weight in network.named_parameters()
+                if weight.grad is not None
+            }
+
+        first, refining = {"generators", "head"}, {"aggregate", "update", "last"}
+        assert (trained(), trained(), trained()) == (first, refining, first | refining)
+
+
+class TestFiles:
+    def test_npy_and_npz_are_read(self, heart, tmp_path):
+        np.save(tmp_path / "k.npy", heart.kspace)
+        np.savez(tmp_path / "k.npz", kspace=heart.kspace, coils=heart.maps)
+        for name in ("k.npy", "k.npz"):
+            found = read(tmp_path / name)
+            assert (found.axes, found.y.shape) == ("TCYX", (8, 8, 1, 48, 48))
+            np.testing.assert_array_equal(np.nan_to_num(found.y[:, :, 0]), parts(heart.kspace))
+            np.testing.assert_array_equal(found.observed[:, 0, 0, :, 5], heart.sampled)
+        maps = read(f"{tmp_path / 'k.npz'}[coils]")
+        np.testing.assert_array_equal(maps.y[0, :, 0], parts(heart.maps))
+
+    def test_hdf5_is_read(self, heart, tmp_path):
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / "k.h5", "w") as file:
+            file["kspace"] = heart.kspace[0]
+        assert read(tmp_path / "k.h5").y.shape == (1, 8, 1, 48, 48)
+
+    def test_ismrmrd_is_read_on_its_grid_without_oversampling(self, heart, tmp_path):
+        save_ismrmrd(tmp_path / "scan.h5", heart)
+        found = read(tmp_path / "scan.h5")
+        assert (found.axes, found.y.shape) == ("TCZYX", (8, 8, 1, 48, 48))
+        expected = np.where(heart.sampled[:, None, :, None], parts(heart.kspace), np.nan)
+        np.testing.assert_allclose(found.y[:, :, 0], expected, atol=1e-5)
+        assert found.header.pixel_size["X"] == (2.5, "mm")
+
+    def test_other_trajectories_are_told(self, heart, tmp_path):
+        save_ismrmrd(tmp_path / "scan.h5", heart, trajectory="spiral")
+        with pytest.raises(ReadError, match="its samples are spiral"):
+            read(tmp_path / "scan.h5")
+
+    @pytest.mark.parametrize(
+        ("arrays", "sentence"),
+        [
+            ({"data": np.ones(3)}, "has no array 'kspace'"),
+            ({"kspace": np.ones((4, 9, 9))}, "has to be complex"),
+        ],
+    )
+    def test_what_is_no_k_space_is_told(self, tmp_path, arrays, sentence):
+        np.savez(tmp_path / "k.npz", **arrays)
+        with pytest.raises(ReadError, match=sentence):
+            read(tmp_path / "k.npz")
+
+    def test_pickles_are_refused(self, tmp_path):
+        np.save(tmp_path / "k.npy", np.array([{"a": 1}], object), allow_pickle=True)
+        with pytest.raises(ReadError, match="cannot be read"):
+            read(tmp_path / "k.npy")
+
+
+def test_real_k_space_is_read(data_folder):
+    path = data_folder / "mri" / "cartesian_ksp_8coil_230x180_c64.npy"
+    if not path.is_file():
+        pytest.skip(f"no k-space at {path}")
+    found, kspace = read(path), np.load(path)
+    assert found.y.shape == (1, 16, 1, 230, 180)
+    np.testing.assert_array_equal(np.nan_to_num(found.y[0, :, 0]), parts(kspace))
