@@ -21,7 +21,15 @@ import pywt
 from common import DATA, animation, conditions, header, picture, row, taken
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.core.torch_import import torch
-from napari_dip.datasets._cardiac_cine import BLOOD, HEART, WALL, Cine, cine, to_image, to_kspace
+from napari_dip.datasets._cardiac_cine import (
+    BLOOD,
+    HEART,
+    WALL,
+    CardiacCine,
+    cardiac_cine,
+    to_image,
+    to_kspace,
+)
 from napari_dip.physics.operators.sense import Sense
 
 ITERATIONS = 80
@@ -134,7 +142,7 @@ CLASSICAL = {
 @cache
 def tuned(way: str, beats: tuple[int, ...], acceleration: float, coils: int):
     """The weights of a classical method that are best for the heart of another cine."""
-    other = cine(100, beats=beats, acceleration=acceleration, coils=coils)
+    other = cardiac_cine(100, beats=beats, acceleration=acceleration, coils=coils)
     method, weights = CLASSICAL[way]
     return max(weights, key=lambda w: quality(method(Measured(other.maps, other.kspace), w), other)[1])
 
@@ -143,10 +151,10 @@ def observation_of(kspace: np.ndarray) -> Observation:
     """K-space (T, coils, Y, X), what is 0 missing."""
     parts = np.concatenate((kspace.real, kspace.imag), axis=1)
     missing = np.concatenate((kspace == 0, kspace == 0), axis=1)
-    return Observation.from_array(parts, axes="TCYX", holes=missing)
+    return Observation.from_array(parts, axes="TCYX", mask=missing)
 
 
-def restored(way: str, one: Cine, asked) -> tuple[np.ndarray, str]:
+def restored(way: str, one: CardiacCine, asked) -> tuple[np.ndarray, str]:
     """The series (T, Y, X), and by what settings."""
     data = Measured(one.maps, one.kspace)
     if way == "zero-filled":
@@ -157,9 +165,9 @@ def restored(way: str, one: Cine, asked) -> tuple[np.ndarray, str]:
         weight = tuned(way, tuple(asked.beats), asked.acceleration, asked.coils)
         return CLASSICAL[way][0](data, weight), f"{np.round(weight, 4)}"
     maps = np.concatenate((one.maps.real, one.maps.imag))
-    observation = observation_of(one.kspace).with_extra("coils", maps, axes="CYX")
+    observation = observation_of(one.kspace).with_auxiliary("coils", maps, axes="CYX")
     preset, changes = OURS.get(way, (way, {}))
-    result = drain(restore(Recipe.preset(preset).override(changes), observation))
+    result = drain(restore(Recipe.preset(preset).with_settings(changes), observation))
     return result.image[:, 0] + 1j * result.image[:, 1], taken(result)
 
 
@@ -169,7 +177,7 @@ def scaled(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return x * (x * truth).sum() / (x * x).sum()
 
 
-def quality(x: np.ndarray, one: Cine) -> tuple[float, float, float]:
+def quality(x: np.ndarray, one: CardiacCine) -> tuple[float, float, float]:
     """PSNR, that of the heart, and the error of the ventricle's area."""
     x, truth = scaled(x, one.truth), np.abs(one.truth)
     heart = (slice(None), *one.heart)
@@ -237,7 +245,9 @@ def main() -> None:
     header("way", "seed", "PSNR", "heart", "area", "s", "settings")
     panels = {}
     for way, seed in itertools.product(asked.ways, asked.seeds):
-        one = cine(seed, beats=tuple(asked.beats), acceleration=asked.acceleration, coils=asked.coils)
+        one = cardiac_cine(
+            seed, beats=tuple(asked.beats), acceleration=asked.acceleration, coils=asked.coils
+        )
         if way in CLASSICAL:
             tuned(way, tuple(asked.beats), asked.acceleration, asked.coils)
         begun = time.perf_counter()

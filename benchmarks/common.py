@@ -56,7 +56,7 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: 
             scores[iterate.step] = psnr(truth, iterate.image, span)
     stopped = scores[min(scores, key=lambda step: abs(step - result.history[0].chosen))]
     if "stars and the like" in result.history[0].reason:
-        alone = recipe.override({"refinement.patches": "off", "ensemble.members": 1})
+        alone = recipe.with_settings({"refinement.patch_method": "none", "ensemble.size": 1})
         stopped = psnr(truth, drain(restore(alone, observation)).image, span)
     return result, max(scores.values()) - stopped
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from common import DATA, centre, conditions, natural
 from napari_dip import Observation, Recipe, drain, read, restore
-from napari_dip.run.forecast import Pace
+from napari_dip.run.forecast import RunEstimator
 
 FRAMES = (
     ("astronomy/M51.fits", 256),
@@ -43,14 +43,14 @@ def main() -> None:
     print(conditions(1))
     print(f"{'frame':42}{'level':>10}{'steps':>8}{'told':>7}{'seconds':>9}{'told':>7}{'ratio':>7}")
     ratios = []
-    pace = Pace()
+    pace = RunEstimator()
     for name, side in FRAMES:
         observation = frame(name, side)
         for level in sys.argv[1:] or ("fast", "balanced"):
-            recipe = Recipe.preset("denoise").at_level(level)
-            told = pace.outlook(recipe, observation)
+            recipe = Recipe.preset("denoise").with_quality(level)
+            told = pace.estimate(recipe, observation)
             result = drain(restore(recipe, observation))
-            fits = recipe.ensemble.members
+            fits = recipe.ensemble.size
             took = result.provenance["seconds"]
             ratios.append(told.seconds / took)
             print(

@@ -18,7 +18,7 @@ import quality
 from common import conditions, header, psnr, row, taken
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.core.torch_import import torch
-from napari_dip.run.tile_planner import planned
+from napari_dip.run.tile_planner import plan_tiles
 
 
 def main() -> None:
@@ -55,13 +55,13 @@ def main() -> None:
 
 def restored(asked, name: str, truth: np.ndarray, observation: Observation, side: int) -> None:
     """One row of the table."""
-    changes = {"compute.crop": side or 8192, "compute.memory": 1000.0}
+    changes = {"compute.tile_size": side or 8192, "compute.memory_limit_gb": 1000.0}
     if asked.steps:
         changes["solver.max_steps"] = asked.steps
-    recipe = Recipe.preset(asked.preset).override(changes)
+    recipe = Recipe.preset(asked.preset).with_settings(changes)
     device = recipe.compute.resolve_device()
-    ((_, frame),) = observation.frames()
-    crops, _ = planned(recipe, frame, device)
+    ((_, frame),) = observation.iter_planes()
+    crops, _ = plan_tiles(recipe, frame, device)
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     result = drain(restore(recipe, observation))
     seconds = time.perf_counter() - begun

@@ -105,7 +105,7 @@ def table(noise: str, asked) -> None:
         for seed in range(asked.seeds):
             light, data, settings, span = noisy_of(truth, noise, seed)
             axes = "YXC" if data.ndim == 3 else "YX"
-            recipe = Recipe.preset(asked.preset).override({**settings, "seed": seed})
+            recipe = Recipe.preset(asked.preset).with_settings({**settings, "seed": seed})
             result, gap = curve(recipe, Observation.from_array(data, axes=axes), light, span=span)
             scores.append(psnr(light, result.image, span))
             left.append(gap)

@@ -77,7 +77,16 @@ def network(channels: int, settings: Settings, *, width: int = 128, depth: int =
 
 
 def oracle(
-    observed, forward, truth, settings, *, seed=0, steps=None, every=10, keep_observed=False, say=None
+    observed,
+    forward,
+    truth,
+    settings,
+    *,
+    seed=0,
+    steps=None,
+    every=10,
+    hard_data_consistency=False,
+    say=None,
 ):
     """The best running average and the best raw output, by ground truth.
 
@@ -91,7 +100,7 @@ def oracle(
         Decides which iteration is the best.
     settings : Settings
         Of the notebook.
-    keep_observed : bool
+    hard_data_consistency : bool
         Put the data back, where there are any, before an image is scored.
     say : callable
         Given (step, PSNR of the running average) now and then.
@@ -123,7 +132,7 @@ def oracle(
             average = mean / (1 - 0.99**step)
             seconds = time.perf_counter() - begun
             for name, image in (("average", average), ("raw", x.detach()[0])):
-                if keep_observed:
+                if hard_data_consistency:
                     image = torch.where(known, y, image)
                 psnr = -10 * float(torch.log10(((image - x0) ** 2).mean()))
                 if psnr > found[name]:

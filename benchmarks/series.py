@@ -32,8 +32,8 @@ REAL = "cancer_cell_migration_crop.tif"
 WAYS = {  # besides the presets: changes to one
     "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
     "time-dependent": ("time-series", {"network.kind": "time-dependent", "network.channels": 64}),
-    "smooth": ("time-series", {"regularisers.temporal": 0.1}),
-    "steady": ("time-series", {"stack.steady": True}),
+    "smooth": ("time-series", {"regularization.temporal_variation": 0.1}),
+    "steady": ("time-series", {"stack.register": True}),
 }
 
 
@@ -125,7 +125,9 @@ def restored(way: str, noisy: np.ndarray, overrides: dict):
     """The result, and the seconds that it took."""
     preset, changes = WAYS.get(way, (way, {}))
     preset, _, level = preset.partition("@")
-    recipe = Recipe.preset(preset).at_level(level or "balanced").override({**changes, **overrides})
+    recipe = (
+        Recipe.preset(preset).with_quality(level or "balanced").with_settings({**changes, **overrides})
+    )
     started = time.monotonic()
     result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
     return result, time.monotonic() - started

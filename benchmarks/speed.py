@@ -23,7 +23,7 @@ import reference
 from common import conditions, header, psnr, row
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.core.torch_import import torch
-from napari_dip.run.recipe import LEVELS
+from napari_dip.run.recipe import QUALITIES
 from quality import truth_of
 from stills import channels_first, lanczos2_forward, lanczos3
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--sigma", type=float, default=25.0)
     parser.add_argument("--reference", type=int, default=1200)
-    parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
+    parser.add_argument("--levels", nargs="+", choices=QUALITIES, default=QUALITIES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--stack", type=int, default=0)
     asked = parser.parse_args()
@@ -89,7 +89,7 @@ def beside_the_original(asked, name: str) -> None:
     data = task.spoilt(truth, asked.sigma)
     found = reference.oracle(
         channels_first(data), task.forward, channels_first(truth), task.settings,
-        steps=asked.reference, keep_observed=task.spoilt is holed,
+        steps=asked.reference, hard_data_consistency=task.spoilt is holed,
     )  # fmt: skip
     course, best = found["course"], found["average"]
     bars = best - task.margin, best
@@ -105,7 +105,7 @@ def beside_the_original(asked, name: str) -> None:
     )  # fmt: skip
     row("original", f"{theirs[0]:.0f}", "1", f"{theirs[1]:.0f}", "1", "-", "-")
     for level in asked.levels:
-        ours, final = run(Recipe.preset(task.preset).at_level(level), data, truth)
+        ours, final = run(Recipe.preset(task.preset).with_quality(level), data, truth)
         times = [reached([*ours, final], bar) for bar in bars]
         ratios = [t / o for t, o in zip(theirs, times, strict=True)]
         row(
@@ -141,7 +141,7 @@ def stack(asked, name: str) -> None:
     truth = truth_of(name, asked.side)
     rng = np.random.default_rng(0)
     frames = np.stack([truth + rng.normal(0, asked.sigma, truth.shape) for _ in range(asked.stack)])
-    recipe = Recipe.preset("denoise").at_level(asked.levels[0])
+    recipe = Recipe.preset("denoise").with_quality(asked.levels[0])
     begun = time.perf_counter()
     alone = np.stack(
         [drain(restore(recipe, Observation.from_array(f, axes=AXES[f.ndim]))).image for f in frames]

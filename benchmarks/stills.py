@@ -36,8 +36,8 @@ from common import (
     row,
     taken,
 )
-from napari_dip import Observation, Recipe, RestoreError, drain, read, restore, write
-from napari_dip.physics.operators._psf import model
+from napari_dip import Observation, Recipe, RestorationError, drain, read, restore, write
+from napari_dip.physics.operators._psf import psf_model
 
 SIDE = 128  # of the crops that the reference configuration has to manage on a processor
 
@@ -64,10 +64,15 @@ def inpaint(asked):
             if asked.reference:
                 observed = np.where(holes, np.nan, channels_first(truth))
                 bar = oracle(
-                    observed, lambda x: x, truth, reference.RANDOM_PIXELS, steps, keep_observed=True
+                    observed,
+                    lambda x: x,
+                    truth,
+                    reference.RANDOM_PIXELS,
+                    steps,
+                    hard_data_consistency=True,
                 )
             classical = inpaint_biharmonic(np.where(holes, 0, truth) / 255, holes) * 255
-            observation = Observation.from_array(truth, axes="YX", holes=holes)
+            observation = Observation.from_array(truth, axes="YX", mask=holes)
             result = drain(restore(Recipe.preset("inpaint-random"), observation))
             row(
                 name, f"{missing:.0%}", f"{psnr(truth, classical):.2f}", bar,
@@ -86,9 +91,9 @@ def holes(asked):
             maskfill.maskfill(np.where(missing, np.nan, c), missing.astype(int))[0]
             for c in np.moveaxis(truth, -1, 0)
         ]
-        observation = Observation.from_array(truth, axes="YXC", holes=missing)
+        observation = Observation.from_array(truth, axes="YXC", mask=missing)
         result = drain(restore(Recipe.preset("inpaint-region"), observation))
-        print(f"{name}: {result.reason}, {result.provenance['seconds']:.0f} s")
+        print(f"{name}: {result.stop_reason}, {result.provenance['seconds']:.0f} s")
         seen = np.where(missing[..., None], 255, truth)
         picture(
             f"hole_{name}", ("given", seen), ("maskfill", np.stack(rivals, -1)),
@@ -97,7 +102,7 @@ def holes(asked):
     kate = centre(natural("kate.png"), 192)
     text = centre(natural("kate_mask.png"), 192) < 128
     result = drain(
-        restore(Recipe.preset("inpaint"), Observation.from_array(kate, axes="YXC", holes=text))
+        restore(Recipe.preset("inpaint"), Observation.from_array(kate, axes="YXC", mask=text))
     )
     classical = inpaint_biharmonic(np.where(text[..., None], 0, kate) / 255, text, channel_axis=-1) * 255
     print(
@@ -110,7 +115,7 @@ def holes(asked):
     )  # fmt: skip
     few = np.random.default_rng(0).random(kate.shape[:2]) < 0.98
     result = drain(
-        restore(Recipe.preset("inpaint-sparse"), Observation.from_array(kate, axes="YXC", holes=few))
+        restore(Recipe.preset("inpaint-sparse"), Observation.from_array(kate, axes="YXC", mask=few))
     )
     classical = inpaint_biharmonic(np.where(few[..., None], 0, kate) / 255, few, channel_axis=-1) * 255
     print(
@@ -134,7 +139,7 @@ def scratch(asked):
     rival = maskfill.maskfill(np.where(flagged, np.nan, frame), flagged.astype(int))[0]
     classical = inpaint_biharmonic(np.where(flagged, 0, frame) / 255, flagged) * 255
     result = drain(
-        restore(Recipe.preset("denoise"), Observation.from_array(frame, axes="YX", holes=flagged))
+        restore(Recipe.preset("denoise"), Observation.from_array(frame, axes="YX", mask=flagged))
     )
     errors = [np.sqrt(np.mean((x - truth)[flagged] ** 2)) for x in (rival, classical, result.image)]
     print(
@@ -195,8 +200,8 @@ def super_resolution(asked):
             if asked.reference and factor == 4:
                 given = channels_first(low)
                 bar = oracle(given, lanczos2_forward(4), truth, reference.SUPER_RESOLUTION, 2000)
-            recipe = Recipe.preset("super-resolution").override(
-                {"operator.factor": factor, "ensemble.members": asked.members}
+            recipe = Recipe.preset("super-resolution").with_settings(
+                {"operator.scale_factor": factor, "ensemble.size": asked.members}
             )
             result = drain(restore(recipe, Observation.from_array(low, axes="YXC")))
             row(
@@ -217,9 +222,9 @@ def sky(asked):
     target = Path(tempfile.mkdtemp()) / "cosmos_x4.fits"
     cube = read(source)  # nothing in the file says that its third axis are bands
     observation = Observation.from_array(cube.y[:, 0, 0], axes="CYX", header=cube.header)
-    recipe = Recipe.preset("super-resolution").override({"ensemble.members": asked.members})
+    recipe = Recipe.preset("super-resolution").with_settings({"ensemble.size": asked.members})
     result = drain(restore(recipe, observation))
-    print(result.verdict)
+    print(result.summary)
     write(target, result)
     before, after = WCS(fits.getheader(source)).celestial, WCS(fits.getheader(target)).celestial
     rng = np.random.default_rng(0)
@@ -284,7 +289,7 @@ def deconvolve(asked):
     from napari_dip.datasets._star_field import _scene
 
     rng = np.random.default_rng(5)
-    psf = model("moffat", 4.0, 3.0)
+    psf = psf_model("moffat", 4.0, 3.0)
     half = len(psf) // 2
     stars = np.minimum(_scene(rng, 128 + 2 * half, 60), 4000)
     cell = data.cell()[200 - half : 328 + half, 200 - half : 328 + half].astype(float)
@@ -294,7 +299,7 @@ def deconvolve(asked):
         seen = blurred(scene, psf) + rng.normal(0, noise, truth.shape)
         span = truth.max() - truth.min()
         lucy, inverse = best_classical(seen, psf, truth, truth.min(), span)
-        observation = Observation.from_array(seen, axes="YX").with_extra("psf", psf)
+        observation = Observation.from_array(seen, axes="YX").with_auxiliary("psf", psf)
         result = drain(restore(Recipe.preset("deconvolve"), observation))
         row(
             name, f"{psnr(truth, seen, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
@@ -318,9 +323,9 @@ def frames(asked):
     print("shifts (y, x) of the whole frames:", shifts.round(2).tolist())
     stack = np.stack(whole)[:, 420:612, 560:752]
     aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, shifts, strict=True)])
-    told = recipe.override({"operator.shifts": shifts[:2].tolist()})
+    told = recipe.with_settings({"operator.shifts": shifts[:2].tolist()})
     pair = drain(restore(told, Observation.from_array(stack[:2], axes="TYX")))
-    print(pair.verdict)
+    print(pair.summary)
     inside = np.s_[16:-16, 48:-16]  # where all three frames are
 
     def blobs(image):
@@ -347,7 +352,7 @@ def frames(asked):
             int(np.sum(light < 0.5 * every[tuple(true.T)])),
             int(np.sum(third[tuple(found.T)] < 1.5 * noise)),
         )  # fmt: skip
-    everything = recipe.override({"operator.shifts": shifts.tolist()})
+    everything = recipe.with_settings({"operator.shifts": shifts.tolist()})
     result = drain(restore(everything, Observation.from_array(stack, axes="TYX")))
     picture(
         "frames_m13", ("one exposure", stack[0]), ("aligned mean of 3", np.nanmean(aligned, axis=0)),
@@ -360,19 +365,19 @@ def guided(asked):
     dark, flash = (halved(natural(f"cave01_0{n}.jpg"), 4) for n in ("1_noflash", "0_flash"))
     observation = Observation.from_array(dark, axes="YXC")
     recipe = Recipe.preset("guided")
-    result = drain(restore(recipe, observation.with_extra("guide", flash)))
-    print(f"cave: {result.reason}")
+    result = drain(restore(recipe, observation.with_auxiliary("guide", flash)))
+    print(f"cave: {result.stop_reason}")
     picture("guided_cave", ("no flash", dark), ("flash, the guide", flash), ("guided", result.image))
     try:
-        drain(restore(recipe, observation.with_extra("guide", np.roll(flash, (5, -7), (0, 1)))))
-    except RestoreError as error:
+        drain(restore(recipe, observation.with_auxiliary("guide", np.roll(flash, (5, -7), (0, 1)))))
+    except RestorationError as error:
         print(f"a guide that is shifted: {error}")
     window = np.s_[..., 300:428, 300:428]
     bands = [read(DATA / "astronomy" / f"gc_2mass_{b}.fits").y[0, 0, 0][window[1:]] for b in "hk"]
     noisy = bands[0] + np.random.default_rng(0).normal(0, 40, bands[0].shape)
     given = Observation.from_array(noisy, axes="YX")
     plain = drain(restore(Recipe.preset("denoise"), given))
-    result = drain(restore(recipe, given.with_extra("guide", bands[1])))
+    result = drain(restore(recipe, given.with_auxiliary("guide", bands[1])))
     errors = [np.sqrt(np.mean((image - bands[0]) ** 2)) for image in (noisy, plain.image, result.image)]
     print(
         "2MASS H with added noise, r.m.s. error: given {:.1f}, alone {:.1f}, guided by K {:.1f}".format(
@@ -390,7 +395,7 @@ def jpeg(asked):
     """The compressed snail."""
     snail = natural("snail.jpg")[20:212, 120:312]
     result = drain(restore(Recipe.preset("jpeg"), Observation.from_array(snail, axes="YXC")))
-    print(f"snail: {result.reason}, {result.provenance['seconds']:.0f} s")
+    print(f"snail: {result.stop_reason}, {result.provenance['seconds']:.0f} s")
     picture("jpeg_snail", ("given", snail), ("restored", result.image))
 
 
@@ -399,15 +404,15 @@ def noise(asked):
     from dataclasses import replace
 
     observation = read(DATA / "astronomy" / "saao_ccd_a8280271.fits")
-    (_, frame), *_ = observation.frames()
-    told = Recipe().override({"noise.kind": "poisson-gaussian"}).noise
-    print("header as it is:", told.likelihood(frame).origin)
-    cards = frame.header.cards
+    (_, frame), *_ = observation.iter_planes()
+    told = Recipe().with_settings({"noise.kind": "poisson-gaussian"}).noise
+    print("header as it is:", told.likelihood(frame).source)
+    cards = frame.header.fits_header
     for lie in ("7.6", "0.3"):
         line = next(c for c in cards.split("\n") if c.startswith("GAIN "))
         false = cards.replace(line, f"GAIN    = {lie:>20}".ljust(80))
         lying = replace(frame, header=replace(frame.header, cards=false))
-        print(f"GAIN = {lie}:", told.likelihood(lying).origin)
+        print(f"GAIN = {lie}:", told.likelihood(lying).source)
 
 
 def censored(asked):
@@ -447,7 +452,7 @@ def robust(asked):
     observation = read(path)
     frame = observation.y[0, 0, 0]
     result = drain(restore(Recipe.preset("clean"), observation))
-    ours = result.filled & observation.observed[0, 0, 0]
+    ours = result.inpainted & observation.observed[0, 0, 0]
     theirs, _ = astroscrappy.detect_cosmics(
         np.nan_to_num(frame).astype(np.float32), gain=1.0, readnoise=4.0, sigclip=5.0
     )
@@ -485,7 +490,7 @@ def regularisers(asked):
         seen = truth + rng.normal(0, 30, truth.shape)
         observation = Observation.from_array(seen, axes="YX")
         plain = drain(restore(Recipe.preset("denoise"), observation))
-        told = Recipe.preset("denoise").override({f"regularisers.{which}": weight})
+        told = Recipe.preset("denoise").with_settings({f"regularisers.{which}": weight})
         helped = drain(restore(told, observation))
         row(
             name,

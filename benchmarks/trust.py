@@ -100,8 +100,12 @@ def matched(found: np.ndarray, places: np.ndarray, within: float = 2.0) -> np.nd
 
 def restored(data, asked, seed=0, *, holes=None, settings=SENSOR, preset="denoise", **changes):
     """The result of one run."""
-    recipe = Recipe.preset(preset).at_level(asked.level).override({**settings, "seed": seed, **changes})
-    return drain(restore(recipe, Observation.from_array(data, axes="YX", holes=holes)))
+    recipe = (
+        Recipe.preset(preset)
+        .with_quality(asked.level)
+        .with_settings({**settings, "seed": seed, **changes})
+    )
+    return drain(restore(recipe, Observation.from_array(data, axes="YX", mask=holes)))
 
 
 def bins_of(field: Field, asked) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +171,7 @@ def field(asked) -> None:
         for name, part in (("sky", sky), ("stars", ~sky)):
             errors = [f"{(image - star.truth)[part].std():.2f}" for image in (star.data, result.image)]
             row(seed, f"error, {name} [adu]", *errors, "")
-        print(f"<!-- {result.verdict} -->", flush=True)
+        print(f"<!-- {result.summary} -->", flush=True)
 
 
 def noise(asked) -> None:
@@ -203,7 +207,7 @@ def split(asked) -> None:
         for n in (1, 2)
     ]
     result = restored(frames[0], asked, settings={})
-    print(f"<!-- {result.verdict} -->", flush=True)
+    print(f"<!-- {result.summary} -->", flush=True)
     from skimage.registration import phase_cross_correlation
 
     moved, *_ = phase_cross_correlation(
@@ -292,7 +296,7 @@ def zoom(asked) -> None:
         coarse = block_reduce(fine.truth, 2, np.mean)
         rng = np.random.default_rng(seed)
         data = (rng.poisson(coarse * GAIN) + rng.normal(0, READ_NOISE, coarse.shape)) / GAIN
-        result = restored(data, asked, preset="super-resolution", **{"operator.factor": 2})
+        result = restored(data, asked, preset="super-resolution", **{"operator.scale_factor": 2})
         total = result.image.sum(dtype=float) / 4 / data.sum() - 1
         row(seed, "total flux, change [%]", f"{100 * total:+.4f}", 0.1)
         snr, _ = bins_of(fine, asked)
@@ -341,7 +345,7 @@ def coverage(asked) -> None:
                     data += rng.normal(0, READ_NOISE, truth.shape)
                     settings["noise.read_noise"] = READ_NOISE
                 data /= GAIN
-            result = restored(data, asked, settings=settings, **{"ensemble.members": 4})
+            result = restored(data, asked, settings=settings, **{"ensemble.size": 4})
             error = np.abs(result.image - truth)
             sigma = result.uncertainty
             sky = truth <= np.percentile(truth, 60)
@@ -422,7 +426,7 @@ def linearity(asked) -> None:
             continue
         decay = np.exp(-np.arange(6) / 5.0)
         frames = np.stack([seen(truth * d) for d in decay])
-        recipe = Recipe.preset("denoise").at_level(asked.level).override(settings)
+        recipe = Recipe.preset("denoise").with_quality(asked.level).with_settings(settings)
         film = drain(restore(recipe, Observation.from_array(frames, axes="TYX"))).image
         curves = [np.log(stack[:, inside].mean(axis=1)) for stack in (frames, film)]
         constants = [-1 / np.polyfit(np.arange(6), c, 1)[0] for c in curves]

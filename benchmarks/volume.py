@@ -53,7 +53,7 @@ def main() -> None:
             row(channel, "BM4D", f"{psnr(truth, x):.2f}", f"{time.monotonic() - begun:.0f}", "")
         for way in asked.ways:
             begun = time.monotonic()
-            recipe = Recipe.preset(way).override(asked.set)
+            recipe = Recipe.preset(way).with_settings(asked.set)
             result = drain(restore(recipe, Observation.from_array(noisy, axes="ZYX")))
             steps = taken(result) if len(result.history) == 1 else f"{result.steps} in all"
             seconds = f"{time.monotonic() - begun:.0f}"

@@ -71,7 +71,7 @@ def main() -> None:
     at = turns.told("an image is looked at (torch loads)", at)
     dock.form.entry("stopping.kind").value = "fixed"
     dock.form.entry("solver.max_steps").value = told.steps
-    dock.form.entry("refinement.patches").value = "off"
+    dock.form.entry("refinement.patch_method").value = "off"
     wait(5)
     for number in (1, 2):
         at = len(turns.lengths)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from napari_dip import Recipe, presets
-from napari_dip.core.settings import Settings, fields, members
+from napari_dip import Recipe, list_presets
+from napari_dip.core.settings import Settings, ordered_fields, union_members
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -27,11 +27,11 @@ def page() -> str:
         "",
         "| preset | what it is for |",
         "|---|---|",
-        *(f"| `{name}` | {Recipe.preset(name).summary} |" for name in presets()),
+        *(f"| `{name}` | {Recipe.preset(name).description} |" for name in list_presets()),
         "",
     ]
     for name, field in Recipe.model_fields.items():
-        kinds = members(field.annotation)
+        kinds = union_members(field.annotation)
         if not kinds:
             continue
         lines += [f"## {name}", "", _sentence(field), ""]
@@ -39,7 +39,9 @@ def page() -> str:
             lines += _member(name, kind, several=len(kinds) > 1)
     lines += ["## The rest", "", "| setting | default | meaning |", "|---|---|---|"]
     lines += [
-        _row(name, field) for name, field in Recipe.model_fields.items() if not members(field.annotation)
+        _row(name, field)
+        for name, field in Recipe.model_fields.items()
+        if not union_members(field.annotation)
     ]
     return "\n".join(lines) + "\n"
 
@@ -53,7 +55,7 @@ def _member(family: str, kind: type[Settings], *, several: bool) -> list[str]:
         if extras := getattr(kind, "extras", ()):
             names = ", ".join(f"`{name}`" for name in extras)
             lines += [f"Takes the companion {names}: a layer in the dock, `--with NAME=FILE`.", ""]
-    own = [(name, field) for name, field in fields(kind).items() if name != "kind"]
+    own = [(name, field) for name, field in ordered_fields(kind).items() if name != "kind"]
     if own:
         lines += ["| setting | default | meaning |", "|---|---|---|"]
         lines += [_row(f"{family}.{name}", field) for name, field in own]

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe
 from napari_dip.core.errors import ReadError
-from napari_dip.io import images
+from napari_dip.io import read_images
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def fast_settings() -> dict[str, object]:
 @pytest.fixture
 def quick(fast_settings) -> Recipe:
     """A recipe that takes a second and restores nothing well."""
-    return Recipe.preset("denoise").override(fast_settings)
+    return Recipe.preset("denoise").with_settings(fast_settings)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def observation(noisy) -> Observation:
     """The noisy scene with a hole."""
     holes = np.zeros(noisy.shape, bool)
     holes[10:14, 20:26] = True
-    return Observation.from_array(noisy, axes="YX", holes=holes)
+    return Observation.from_array(noisy, axes="YX", mask=holes)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def refused():
         begun = time.monotonic()
         tracemalloc.start()
         with pytest.raises(ReadError) as error:
-            images(path)
+            read_images(path)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert said in str(error.value)

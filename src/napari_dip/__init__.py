@@ -13,13 +13,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_dip.core.errors import RestoreError
+    from napari_dip.core.errors import RestorationError
     from napari_dip.core.header import Header
     from napari_dip.core.observation import Observation
-    from napari_dip.core.progress import Iterate, Wish
+    from napari_dip.core.progress import Progress, Request
     from napari_dip.core.result import Result
     from napari_dip.io import read, write
-    from napari_dip.run.recipe import Recipe, presets
+    from napari_dip.run.recipe import Recipe, list_presets
     from napari_dip.run.restoration import drain, restore
 
 # Where each public name lives; it is imported when first asked for, so that importing the package
@@ -41,15 +41,15 @@ _HOME = {
 
 __all__ = [
     "Header",
-    "Iterate",
     "Observation",
+    "Progress",
     "Recipe",
-    "RestoreError",
+    "Request",
+    "RestorationError",
     "Result",
-    "Wish",
     "__version__",
     "drain",
-    "presets",
+    "list_presets",
     "read",
     "restore",
     "write",

@@ -9,10 +9,10 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_dip import Recipe, presets
+from napari_dip import Recipe, list_presets
 from napari_dip.cli.app import main
 from napari_dip.datasets import star_field
-from napari_dip.io import images
+from napari_dip.io import read_images
 
 FAST = [
     "--set",
@@ -87,9 +87,9 @@ def test_holes_of_a_photograph_come_from_one_plane(call, tmp_path):
     tifffile.imwrite(tmp_path / "holes.tif", holes)
     words = ["run", "inpaint", tmp_path / "photo.tif", tmp_path / "out.tif", *FAST]
     assert call(*words, "--holes", tmp_path / "holes.tif")[0] == 0
-    (image,) = images(tmp_path / "out.tif")
-    assert image.flagged[:, 10:12].all()
-    assert image.flagged.sum() == 3 * 2 * 50
+    (image,) = read_images(tmp_path / "out.tif")
+    assert image.bad_mask[:, 10:12].all()
+    assert image.bad_mask.sum() == 3 * 2 * 50
 
 
 def test_holes_come_from_a_file(call, frame, tmp_path):
@@ -216,7 +216,7 @@ def test_super_resolution_writes_coordinates_that_fit(call, frame, tmp_path):
     from astropy.wcs import WCS
 
     out = tmp_path / "finer.fits"
-    change = ("--set", "operator.factor=2")
+    change = ("--set", "operator.scale_factor=2")
     status, said, _ = call("run", "super-resolution", frame, out, *FAST, *change)
     assert status == 0
     assert "it predicts the input to" in said
@@ -227,17 +227,17 @@ def test_super_resolution_writes_coordinates_that_fit(call, frame, tmp_path):
     np.testing.assert_allclose(after.pixel_to_world_values(20.5, 40.5), sky, atol=1e-9)
 
 
-@pytest.mark.parametrize("preset", presets())
+@pytest.mark.parametrize("preset", list_presets())
 def test_every_preset_runs(call, tmp_path, preset):
     recipe = Recipe.preset(preset)
     rng = np.random.default_rng(0)
     source, out = tmp_path / "in.fits", tmp_path / "out.fits"
     fits.PrimaryHDU(rng.normal(100, 5, (40, 48)).astype(np.float32)).writeto(source)
-    companions = ["--with", f"guide={source}"] if "guide" in recipe.extras else []
+    companions = ["--with", f"guide={source}"] if "guide" in recipe.auxiliary else []
     slim = ["--set", "network.channels=8", "--set", "solver.max_steps=3"]
-    sources = [source, source] if recipe.operator.joint else [source]
-    if recipe.operator.complex_scene:
-        real, imaginary = np.split(recipe.operator.example(0).y[:, :, 0], 2, axis=1)
+    sources = [source, source] if recipe.operator.combines_time else [source]
+    if recipe.operator.has_complex_scene:
+        real, imaginary = np.split(recipe.operator.make_example(0).y[:, :, 0], 2, axis=1)
         np.save(tmp_path / "k.npy", np.nan_to_num(real + 1j * imaginary))
         sources = [tmp_path / "k.npy"]
     status, _, told = call("run", preset, *sources, out, *slim, *companions)

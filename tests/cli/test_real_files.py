@@ -10,7 +10,7 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 
 from napari_dip.cli.app import main
-from napari_dip.io import images
+from napari_dip.io import read_images
 
 SIDE = 160
 FEW_STEPS = ["--set", "solver.max_steps=20", "--set", "network.channels=8"]
@@ -119,6 +119,6 @@ def test_a_tiff_stack_comes_back_with_axes_and_pixel_sizes(
         restored = tiff.asarray()
     assert restored.dtype == np.float32
     assert np.isfinite(restored).all()
-    found = images(out)[0].header.pixel_size
+    found = read_images(out)[0].header.pixel_size
     assert {letter: size for letter, (size, _) in found.items()} == pytest.approx(sizes, rel=1e-4)
     assert all(unit == "um" for _, unit in found.values())

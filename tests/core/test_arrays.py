@@ -42,7 +42,7 @@ def test_a_lazy_array_is_read_in_parts_and_gives_the_same_observation(axes, litt
     observation = Observation.from_array(lazy, axes=axes)
     assert lazy.largest <= 1000
     assert observation.digest() == Observation.from_array(array, axes=axes).digest()
-    np.testing.assert_array_equal(observation.as_input(observation.y), array.astype(np.float32))
+    np.testing.assert_array_equal(observation.to_input_axes(observation.y), array.astype(np.float32))
 
 
 def test_dask_arrays_are_observations():
@@ -66,7 +66,7 @@ def test_a_restoration_on_the_disk_is_that_in_memory(observation, quick, monkeyp
             break
     assert isinstance(outside.image, np.memmap)
     np.testing.assert_array_equal(inside.image, outside.image)
-    np.testing.assert_array_equal(inside.filled, outside.filled)
+    np.testing.assert_array_equal(inside.inpainted, outside.filled)
 
 
 def test_files_are_read_to_the_disk_with_the_same_pixels(tmp_path, observation, little_memory):
@@ -76,7 +76,7 @@ def test_files_are_read_to_the_disk_with_the_same_pixels(tmp_path, observation, 
     tifffile.imwrite(tmp_path / "a.tif", cube, byteorder=">", metadata={"axes": "TCYX"}, ome=True)
     for name, pixels in (("a.fits", cube), ("c.fits", cube[0, 0]), ("a.tif", cube)):
         found = read(tmp_path / name)
-        np.testing.assert_array_equal(found.as_input(found.y), pixels)
+        np.testing.assert_array_equal(found.to_input_axes(found.y), pixels)
         assert isinstance(found.y, np.memmap)
 
 
@@ -86,7 +86,7 @@ def test_a_result_on_the_disk_is_written(tmp_path, observation, quick, little_me
         write(tmp_path / name, result)
         back = read(tmp_path / name)
         np.testing.assert_array_equal(
-            back.as_input(back.y), np.where(result.filled, np.nan, result.image)
+            back.to_input_axes(back.y), np.where(result.inpainted, np.nan, result.image)
         )
 
 

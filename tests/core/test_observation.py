@@ -13,7 +13,7 @@ def test_arrays_come_back_with_the_axes_that_went_in(axes):
     array = np.random.default_rng(0).normal(size=[sizes[a] for a in axes]).astype(np.float32)
     observation = Observation.from_array(array, axes=axes)
     assert observation.y.shape == tuple(sizes[a] if a in axes else 1 for a in "TCZYX")
-    np.testing.assert_array_equal(observation.as_input(observation.y), array)
+    np.testing.assert_array_equal(observation.to_input_axes(observation.y), array)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", ">u2", "<i4", "int64", "float16", ">f4", "float64", "bool"])
@@ -40,9 +40,9 @@ def test_holes_are_shared_by_channels_or_frames_that_they_do_not_have(shape):
     holes[..., 5, 6] = 7
     if shape == (3, 40, 48):
         with pytest.raises(ObservationError, match="do not fit"):
-            Observation.from_array(array, axes=axes, holes=holes)
+            Observation.from_array(array, axes=axes, mask=holes)
         return
-    observation = Observation.from_array(array, axes=axes, holes=holes)
+    observation = Observation.from_array(array, axes=axes, mask=holes)
     assert not observation.observed[..., 5, 6].any()
     assert (~observation.observed).sum() == 6
 
@@ -56,7 +56,7 @@ def test_pixels_without_a_usable_sigma_are_holes(noisy):
 
 def test_the_input_is_copied_and_the_observation_frozen(noisy):
     before = noisy.copy()
-    observation = Observation.from_array(noisy, axes="YX", holes=noisy > 120)
+    observation = Observation.from_array(noisy, axes="YX", mask=noisy > 120)
     np.testing.assert_array_equal(noisy, before)
     with pytest.raises(ValueError, match="read-only"):
         observation.y[...] = 0
@@ -100,12 +100,12 @@ class TestAPart:
 
     def whole(self):
         observation = Observation.from_array(self.array, axes="YX", sigma=self.sigma)
-        return observation.with_extra("guide", self.guide).with_extra("psf", self.psf)
+        return observation.with_auxiliary("guide", self.guide).with_auxiliary("psf", self.psf)
 
     def test_takes_its_part_of_the_companions(self):
         part = self.whole().crop(slice(10, 42), slice(5, 45))
         np.testing.assert_array_equal(part.y[0, 0, 0], self.array[10:42, 5:45].astype(np.float32))
-        sigma, guide, psf = (part.extras[name][0, 0, 0] for name in ("sigma", "guide", "psf"))
+        sigma, guide, psf = (part.auxiliary[name][0, 0, 0] for name in ("sigma", "guide", "psf"))
         np.testing.assert_array_equal(sigma, self.sigma[10:42, 5:45].astype(np.float32))
         np.testing.assert_array_equal(guide, self.guide[20:84, 10:90].astype(np.float32))
         np.testing.assert_array_equal(psf, self.psf.astype(np.float32))
@@ -113,5 +113,5 @@ class TestAPart:
     def test_and_another_below_it_are_the_whole(self):
         whole = self.whole()
         upper, lower = (whole.crop(rows, slice(0, 80)) for rows in (slice(0, 32), slice(32, 60)))
-        again = upper.below([lower])
+        again = upper.concatenate_rows([lower])
         assert again.digest() == whole.digest()

@@ -2,53 +2,53 @@ import json
 
 import pytest
 
-from napari_dip import Recipe, presets
+from napari_dip import Recipe, list_presets
 from napari_dip.core.errors import SettingsError
-from napari_dip.core.settings import Settings, members, walk
+from napari_dip.core.settings import Settings, iter_fields, union_members
 
 
 def test_every_setting_has_a_sentence():
-    for name, field in walk(Recipe):
+    for name, field in iter_fields(Recipe):
         if not name.endswith("kind"):
             assert field.description, name
             assert field.description.rstrip().endswith((".", "]")), name
 
 
 def test_presets_are_recipes_that_survive_json():
-    assert {"denoise", "inpaint", "super-resolution", "deconvolve", "combine"} <= set(presets())
-    for name in presets():
+    assert {"denoise", "inpaint", "super-resolution", "deconvolve", "combine"} <= set(list_presets())
+    for name in list_presets():
         recipe = Recipe.preset(name)
         assert Recipe.from_json(recipe.to_json()) == recipe
-        assert recipe.summary
+        assert recipe.description
 
 
 def test_override_changes_one_setting_and_leaves_the_rest():
     recipe = Recipe.preset("denoise")
-    changed = recipe.override({"noise.sigma": 12.0, "seed": 4})
+    changed = recipe.with_settings({"noise.sigma": 12.0, "seed": 4})
     assert changed.noise.sigma == 12.0
     assert changed.seed == 4
-    assert changed.override({"noise.sigma": None, "seed": 0}) == recipe
+    assert changed.with_settings({"noise.sigma": None, "seed": 0}) == recipe
 
 
 def test_levels_change_a_preset_s_speed_and_leave_its_task():
-    for name in presets():
+    for name in list_presets():
         recipe = Recipe.preset(name)
-        assert recipe.at_level("balanced") == recipe
-        fast, best = recipe.at_level("fast"), recipe.at_level("best")
-        assert (fast.network.channels, fast.ensemble.members, best.ensemble.members) == (16, 1, 4)
-        for kept in ("operator", "noise", "code", "regularisers", "keep_observed"):
+        assert recipe.with_quality("balanced") == recipe
+        fast, best = recipe.with_quality("fast"), recipe.with_quality("best")
+        assert (fast.network.channels, fast.ensemble.size, best.ensemble.size) == (16, 1, 4)
+        for kept in ("operator", "noise", "code", "regularisers", "hard_data_consistency"):
             assert getattr(fast, kept) == getattr(best, kept) == getattr(recipe, kept)
     with pytest.raises(SettingsError, match="fast, balanced, best"):
-        recipe.at_level("slow")
+        recipe.with_quality("slow")
 
 
 def test_a_level_leaves_out_what_the_recipe_does_not_have():
-    decoder = Recipe.preset("denoise").override({"network.kind": "deep-decoder"})
-    assert decoder.at_level("fast").network.kind == "deep-decoder"
+    decoder = Recipe.preset("denoise").with_settings({"network.kind": "deep-decoder"})
+    assert decoder.with_quality("fast").network.kind == "deep-decoder"
 
 
 def test_changing_a_kind_starts_from_its_own_defaults():
-    recipe = Recipe.preset("denoise").override({"stopping.kind": "fixed", "solver.max_steps": 7})
+    recipe = Recipe.preset("denoise").with_settings({"stopping.kind": "fixed", "solver.max_steps": 7})
     assert recipe.stopping.kind == "fixed"
     assert recipe.solver.max_steps == 7
 
@@ -67,7 +67,7 @@ def test_changing_a_kind_starts_from_its_own_defaults():
 )
 def test_a_mistyped_setting_is_refused_in_one_sentence(changes, said):
     with pytest.raises(SettingsError, match=said) as error:
-        Recipe.preset("denoise").override(changes)
+        Recipe.preset("denoise").with_settings(changes)
     assert "\n" not in str(error.value)
 
 
@@ -131,7 +131,7 @@ def test_settings_are_frozen():
 
 
 def test_members_of_a_union_are_found():
-    kinds = members(Recipe.model_fields["stopping"].annotation)
+    kinds = union_members(Recipe.model_fields["stopping"].annotation)
     assert {kind.model_fields["kind"].default for kind in kinds} == {
         "auto",
         "fission",

@@ -4,19 +4,21 @@ import torch
 
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.fitting.solver import Fit, Solver
-from napari_dip.fitting.stopping import SETTLED, step_of_least
-from napari_dip.fitting.stopping.data_fission import Fission
+from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, best_step
+from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.fitting.stopping.fixed import FixedSteps
-from napari_dip.fitting.stopping.hold_out import HeldOut
-from napari_dip.fitting.stopping.variance import Variance
+from napari_dip.fitting.stopping.hold_out import HoldOut
+from napari_dip.fitting.stopping.variance import VarianceStopping
 from napari_dip.physics.problem import Problem
 
 
 @pytest.fixture
 def watch(observation):
     recipe = Recipe()
-    problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
-    return HeldOut(patience=100, relative_patience=0.5).watch(problem, torch.Generator().manual_seed(0))
+    problem = Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    return HoldOut(patience=100, relative_patience=0.5).monitor(
+        problem, torch.Generator().manual_seed(0)
+    )
 
 
 def valley(best, steps):
@@ -35,10 +37,10 @@ def test_it_stops_after_its_patience_and_says_where_the_best_was(watch, best, st
 
 
 def test_no_step_is_the_best_before_the_average_has_settled(watch):
-    assert step_of_least(valley(30, 20)) == 20
-    assert step_of_least(valley(30, 300)) == SETTLED
-    assert watch.reason_to_stop(valley(30, SETTLED + 99)) is None
-    assert f"step {SETTLED}" in watch.reason_to_stop(valley(30, SETTLED + 100))
+    assert best_step(valley(30, 20)) == 20
+    assert best_step(valley(30, 300)) == EMA_WARMUP_STEPS
+    assert watch.reason_to_stop(valley(30, EMA_WARMUP_STEPS + 99)) is None
+    assert f"step {EMA_WARMUP_STEPS}" in watch.reason_to_stop(valley(30, EMA_WARMUP_STEPS + 100))
 
 
 def test_the_statistic_is_the_error_of_pixels_that_were_never_fitted(watch):
@@ -50,20 +52,20 @@ def test_the_statistic_is_the_error_of_pixels_that_were_never_fitted(watch):
 
 def test_fission_judges_by_the_half_that_is_not_fitted(observation):
     recipe = Recipe()
-    problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
-    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
-    assert torch.equal(watch.fitted.observed, problem.observed)
+    problem = Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
+    assert torch.equal(watch.fit_problem.observed, problem.observed)
     known = problem.observed
-    fitted, data = watch.fitted.y[known], problem.y[known]
+    fitted, data = watch.fit_problem.y[known], problem.y[known]
     # What learnt the noise of the fitted half looks no better than what learnt nothing.
-    learnt, scene = (watch.statistic(y, y) for y in (watch.fitted.y[0], problem.y[0]))
+    learnt, scene = (watch.score(y, y) for y in (watch.fit_problem.y[0], problem.y[0]))
     assert learnt > scene
     assert 0.1 < float((fitted - data).std() / 8) < 0.4
 
 
 def variances(problem, images, **told):
-    watch = Variance(**told).watch(problem, torch.Generator().manual_seed(0))
-    return np.array([float(watch.statistic(x, x)) for x in images])
+    watch = VarianceStopping(**told).monitor(problem, torch.Generator().manual_seed(0))
+    return np.array([float(watch.score(x, x)) for x in images])
 
 
 def pictures_of_noise(number, problem):
@@ -74,7 +76,7 @@ def pictures_of_noise(number, problem):
 @pytest.fixture
 def problem(observation):
     recipe = Recipe()
-    return Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    return Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
 
 
 def test_the_windowed_variance_is_the_variance_of_the_window(problem):
@@ -107,20 +109,20 @@ def test_the_variance_is_least_where_the_scene_is_learnt_and_no_noise_yet(proble
 
 
 def test_residuals_as_small_as_the_noise_end_the_run(quick, observation, problem):
-    watch = FixedSteps(discrepancy=1.0).watch(problem, torch.Generator())
+    watch = FixedSteps(discrepancy_factor=1.0).monitor(problem, torch.Generator())
     for factor, ends in ((1.3, False), (0.8, True)):
         x = (problem.y + factor * problem.noise(problem.y[0]) * torch.sign(problem.y - 100))[0]
-        watch.statistic(x, x)
-        assert (watch.reason_to_stop(np.ones(10, np.float32)) is not None) == ends
-    recipe = quick.override({"solver.max_steps": 400, "stopping.discrepancy": 1.5})
+        watch.score(x, x)
+        assert (watch.stop_reason(np.ones(10, np.float32)) is not None) == ends
+    recipe = quick.override({"solver.max_steps": 400, "stopping.discrepancy_factor": 1.5})
     result = drain(restore(recipe, observation))
-    assert result.reason == "the residuals were as small as 1.5 times the noise's variance"
+    assert result.stop_reason == "the residuals were as small as 1.5 times the noise's variance"
     assert len(result.history[0].loss) < 400
 
 
 def test_the_image_is_the_one_of_the_chosen_step(quick, observation):
     recipe = quick.override(
-        {"solver.max_steps": 300, "stopping.patience": 40, "refinement.patches": "off"}
+        {"solver.max_steps": 300, "stopping.patience": 40, "refinement.patch_method": "none"}
     )
     images = {}
     run = restore(recipe, observation, snapshot_every=1)
@@ -141,8 +143,8 @@ def test_the_image_is_the_one_of_the_chosen_step(quick, observation):
 def test_a_fixed_number_of_steps_is_taken_to_its_end(quick, observation):
     recipe = quick.override({"stopping.kind": "fixed"})
     result = drain(restore(recipe, observation))
-    assert result.history[0].chosen == len(result.history[0].loss) == 20
-    assert result.reason == "all 20 steps were taken"
+    assert result.history[0].selected_step == len(result.history[0].loss) == 20
+    assert result.stop_reason == "all 20 steps were taken"
     assert FixedSteps().kind == "fixed"
 
 
@@ -154,9 +156,9 @@ class TestPixelsOfMuchNoise:
         sigma = np.ones((48, 48), np.float32)
         sigma[:, 28:] = 3
         noise = np.random.default_rng(0).normal(0, 1, sigma.shape) * sigma
-        frame = Observation.from_array(100 + noise, axes="YX").with_extra("sigma", sigma)
-        recipe = Recipe().override({"noise.relative": 0})
-        return Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        frame = Observation.from_array(100 + noise, axes="YX").with_auxiliary("sigma", sigma)
+        recipe = Recipe().with_settings({"noise.relative_error": 0})
+        return Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
 
     def test_are_taken_from_a_step_of_their_own(self, problem):
         class Scripted:
@@ -170,8 +172,8 @@ class TestPixelsOfMuchNoise:
                 off[..., 28:] = 3 * abs(self.step - 400) / 20
                 return 100 + off + 0 * self.network.weight.sum(), problem
 
-        watch = Fission().watch(problem, torch.Generator().manual_seed(0))
-        run = Fit(Scripted(), watch, Solver(averaging=0)).run()
+        watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
+        run = Fit(Scripted(), watch, Solver(ema_decay=0)).run()
         try:
             while True:
                 next(run)
@@ -188,22 +190,22 @@ class TestPixelsOfMuchNoise:
     def watched(scene):
         rng = np.random.default_rng(0)
         frame = Observation.from_array(scene + rng.normal(0, 5, scene.shape), axes="YXC"[: scene.ndim])
-        recipe = Recipe().override({"noise.sigma": 5.0})
-        problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
-        return Fission().watch(problem, torch.Generator().manual_seed(0))
+        recipe = Recipe().with_settings({"noise.sigma": 5.0})
+        problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        return DataFission().monitor(problem, torch.Generator().manual_seed(0))
 
     def test_there_are_none_where_noise_and_light_are_even(self):
-        assert self.watched(np.full((48, 48), 100.0)).apart is None
+        assert self.watched(np.full((48, 48), 100.0)).separate_pixels is None
         backgrounds = np.broadcast_to([100.0, 1000.0], (48, 48, 2))
-        assert self.watched(backgrounds).apart is None
+        assert self.watched(backgrounds).separate_pixels is None
 
     def test_what_most_pixels_are_is_usual(self):
         ramp = 100 + 10.0 * np.indices((48, 48))[1]
-        assert self.watched(ramp).apart is None
+        assert self.watched(ramp).separate_pixels is None
 
     def test_what_is_far_above_the_background_is_one_of_them(self):
         scene = np.full((48, 48), 100.0)
         scene[20:24, 30:34] = 200
-        found = self.watched(scene).apart.pixels.numpy()[0]
+        found = self.watched(scene).separate_pixels.mask.numpy()[0]
         assert found[20:24, 30:34].all()
         assert not found[:17].any()

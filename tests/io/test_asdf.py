@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_dip.core.errors import ReadError
-from napari_dip.io import images, recipe_of, save
+from napari_dip.io import read_images, read_recipe, write_image
 
 asdf = pytest.importorskip("asdf", reason="asdf is not installed")
 
@@ -31,24 +31,24 @@ def roman(tmp_path):
 
 
 def test_romans_data_come_with_errors_and_flags(roman):
-    (image,) = images(roman)
+    (image,) = read_images(roman)
     np.testing.assert_array_equal(image.array, SKY)
     assert image.header.name == "roman.data"
-    assert image.flagged.sum() == 5
+    assert image.bad_mask.sum() == 5
     assert image.sigma[0, 0] == 9
-    assert image.quality.kinds() == {1: ("do not use", 4), 4: ("jump", 1)}
-    assert image.observe().observed.sum() == SKY.size - 5
+    assert image.quality.flag_counts() == {1: ("do not use", 4), 4: ("jump", 1)}
+    assert image.to_observation().observed.sum() == SKY.size - 5
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "bzp2"])
 def test_every_array_of_another_file_is_an_image(tmp_path, compression):
     tree = {"a": SKY, "b": {"c": np.zeros((2, 40, 48), np.int16)}, "line": np.zeros(9), "words": "x"}
     (tmp_path / "a.asdf").write_bytes(written(tree, all_array_compression=compression))
-    found = images(tmp_path / "a.asdf")
+    found = read_images(tmp_path / "a.asdf")
     assert {image.header.name: image.axes for image in found} == {"a": "YX", "b.c": "TYX"}
     np.testing.assert_array_equal(found[0].array, SKY)
-    save(tmp_path / "a.fits", found[0])
-    np.testing.assert_array_equal(images(tmp_path / "a.fits")[0].array, SKY)
+    write_image(tmp_path / "a.fits", found[0])
+    np.testing.assert_array_equal(read_images(tmp_path / "a.fits")[0].array, SKY)
 
 
 GOOD = written({"data": SKY})
@@ -92,10 +92,10 @@ def test_a_broken_file_gets_its_sentence(tmp_path, refused, kind):
 
 def test_an_asdf_file_carries_no_recipe(roman):
     with pytest.raises(ReadError, match="no recipe"):
-        recipe_of(roman)
+        read_recipe(roman)
 
 
 def test_without_the_package_it_is_said_what_is_missing(roman, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "asdf", None)
     with pytest.raises(ReadError, match=r"napari-dip\[asdf\]"):
-        images(roman)
+        read_images(roman)

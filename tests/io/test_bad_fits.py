@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from napari_dip.core.errors import ReadError
-from napari_dip.io import images
+from napari_dip.io import read_images
 
 GOOD = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 50)).astype(">f4"))
 
@@ -110,7 +110,7 @@ def test_a_broken_file_gets_its_sentence(tmp_path, refused, kind):
     path.write_bytes(content)
     refused(path, said)
     (tmp_path / "good.fits").write_bytes(good())
-    np.testing.assert_array_equal(images(tmp_path / "good.fits")[0].array, GOOD.data)
+    np.testing.assert_array_equal(read_images(tmp_path / "good.fits")[0].array, GOOD.data)
 
 
 ODD = {
@@ -128,7 +128,7 @@ ODD = {
 def test_an_odd_file_opens_all_the_same(tmp_path, kind):
     path = tmp_path / "odd.fits"
     path.write_bytes(ODD[kind])
-    np.testing.assert_array_equal(images(path)[0].array, GOOD.data)
+    np.testing.assert_array_equal(read_images(path)[0].array, GOOD.data)
 
 
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
@@ -138,7 +138,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     dangling.symlink_to(tmp_path / "nowhere.fits")
     for path, said in ((pipe, "a device"), (folder, "a folder"), (dangling, "no file")):
         with pytest.raises(ReadError, match=said):
-            images(path)
+            read_images(path)
 
 
 KILLED = """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_dip.io import images
+from napari_dip.io import read_images
 
 PIXELS = np.random.default_rng(0).integers(1, 250, (40, 50), np.uint8)
 STORED = PIXELS.tobytes()
@@ -93,7 +93,7 @@ def test_a_broken_file_gets_its_sentence(tmp_path, refused, kind):
     path.write_bytes(content)
     refused(path, said)
     (tmp_path / "good.tif").write_bytes(written())
-    np.testing.assert_array_equal(images(tmp_path / "good.tif")[0].array, PIXELS)
+    np.testing.assert_array_equal(read_images(tmp_path / "good.tif")[0].array, PIXELS)
 
 
 OUTSIDE = '<TiffData IFD="0"><UUID FileName="../../../../etc/passwd">urn:uuid:1</UUID></TiffData>'
@@ -120,13 +120,13 @@ ODD = {
 def test_an_odd_file_opens_all_the_same(tmp_path, kind):
     path = tmp_path / "odd.tif"
     path.write_bytes(ODD[kind])
-    np.testing.assert_array_equal(images(path)[0].array, PIXELS)
+    np.testing.assert_array_equal(read_images(path)[0].array, PIXELS)
 
 
 def test_colours_that_are_stored_plane_by_plane_are_a_photograph(tmp_path):
     colours = np.random.default_rng(0).integers(1, 250, (3, 40, 50), np.uint8)
     (tmp_path / "a.tif").write_bytes(written(colours, photometric="rgb", planarconfig="separate"))
-    (image,) = images(tmp_path / "a.tif")
+    (image,) = read_images(tmp_path / "a.tif")
     assert image.rgb
     assert image.axes == "YXC"
     np.testing.assert_array_equal(image.array, np.moveaxis(colours, 0, -1))
@@ -134,6 +134,6 @@ def test_colours_that_are_stored_plane_by_plane_are_a_photograph(tmp_path):
 
 def test_planes_that_are_promised_but_absent_are_holes(tmp_path):
     (tmp_path / "a.tif").write_bytes(ome(3, SizeZ=9))
-    (image,) = images(tmp_path / "a.tif")
-    assert image.flagged.sum() == 6 * PIXELS.size
-    np.testing.assert_array_equal(image.array[~image.flagged], np.tile(PIXELS.ravel(), 3))
+    (image,) = read_images(tmp_path / "a.tif")
+    assert image.bad_mask.sum() == 6 * PIXELS.size
+    np.testing.assert_array_equal(image.array[~image.bad_mask], np.tile(PIXELS.ravel(), 3))

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from napari_dip import Observation, Recipe, drain, read, restore, write
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.datasets import star_field
-from napari_dip.io import images, recipe_of, save
+from napari_dip.io import read_images, read_recipe, write_image
 
 REAL = [
     "M13_blue_0001.fits",
@@ -37,7 +37,7 @@ def restored(path, quick):
 @pytest.mark.parametrize("name", REAL)
 def test_pixels_are_those_that_astropy_reads(data_folder, name):
     path = data_folder / "astronomy" / name
-    image = images(path)[0]
+    image = read_images(path)[0]
     with fits.open(path) as hdus:
         expected = hdus[image.header.hdu].data
     np.testing.assert_array_equal(image.array, expected.squeeze())
@@ -45,12 +45,12 @@ def test_pixels_are_those_that_astropy_reads(data_folder, name):
 
 
 def test_quality_and_error_planes_find_their_image(data_folder):
-    (image,) = images(data_folder / "astronomy" / "decam_sci_err_dq_assembled.fits")
+    (image,) = read_images(data_folder / "astronomy" / "decam_sci_err_dq_assembled.fits")
     with fits.open(data_folder / "astronomy" / "decam_sci_err_dq_assembled.fits") as hdus:
         err, dq = hdus["ERR"].data, hdus["DQ"].data
     usable = np.isfinite(err)
     np.testing.assert_array_equal(image.sigma[usable], err[usable])
-    np.testing.assert_array_equal(image.flagged, (dq != 0) | ~usable)
+    np.testing.assert_array_equal(image.bad_mask, (dq != 0) | ~usable)
 
 
 def test_a_weight_of_0_is_a_hole_and_other_weights_say_nothing(tmp_path):
@@ -58,9 +58,9 @@ def test_a_weight_of_0_is_a_hole_and_other_weights_say_nothing(tmp_path):
     weight[3:5] = 0
     planes = [fits.ImageHDU(data, name="SCI"), fits.ImageHDU(weight, name="WHT")]
     fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
-    (image,) = images(tmp_path / "a.fits")
+    (image,) = read_images(tmp_path / "a.fits")
     assert image.sigma is None
-    np.testing.assert_array_equal(image.flagged, weight == 0)
+    np.testing.assert_array_equal(image.bad_mask, weight == 0)
 
 
 def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_path, quick):
@@ -69,19 +69,19 @@ def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_p
     chips = [fits.ImageHDU(chip, name="SCI", ver=v) for v, chip in enumerate(data, start=1)]
     fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(tmp_path / "0.fits")
     for number in (1, 2):
-        image = images(tmp_path / f"{number - 1}.fits")[number - 1]
+        image = read_images(tmp_path / f"{number - 1}.fits")[number - 1]
         recipe = quick.override({"seed": number})
-        write(tmp_path / f"{number}.fits", drain(restore(recipe, image.observe())))
-    first, second = images(tmp_path / "2.fits")
-    assert np.argwhere(first.flagged).tolist() == [[3, 3]]
-    assert np.argwhere(second.flagged).tolist() == [[9, 9]]
+        write(tmp_path / f"{number}.fits", drain(restore(recipe, image.to_observation())))
+    first, second = read_images(tmp_path / "2.fits")
+    assert np.argwhere(first.bad_mask).tolist() == [[3, 3]]
+    assert np.argwhere(second.bad_mask).tolist() == [[9, 9]]
 
 
 @pytest.mark.parametrize("title", ["Débruiter", "two\nlines", "x" * 200])
 def test_any_title_can_be_written(frame, quick, tmp_path, title):
     recipe = quick.model_copy(update={"title": title})
     write(tmp_path / "out.fits", drain(restore(recipe, read(frame))))
-    assert Recipe.from_json(recipe_of(tmp_path / "out.fits")).title == title
+    assert Recipe.from_json(read_recipe(tmp_path / "out.fits")).title == title
 
 
 def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, quick):
@@ -103,7 +103,7 @@ def test_variances_become_standard_deviations(tmp_path):
         science = fits.ImageHDU(data, name="SCI")
         plane = fits.ImageHDU(np.full(data.shape, plane, np.float32), name=name)
         fits.HDUList([fits.PrimaryHDU(), science, plane]).writeto(path)
-        np.testing.assert_allclose(images(path)[0].sigma, 3, rtol=1e-6)
+        np.testing.assert_allclose(read_images(path)[0].sigma, 3, rtol=1e-6)
 
 
 def test_writing_keeps_every_card_that_is_still_true(frame, quick, tmp_path):
@@ -160,18 +160,18 @@ def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
     out = tmp_path / "out.fits"
     result = restored(frame, quick)
     write(out, result)
-    assert Recipe.from_json(recipe_of(out)) == quick
+    assert Recipe.from_json(read_recipe(out)) == quick
     header = fits.getheader(out)
     assert header["DIPSEED"] == 0
-    assert header["DIPITER"] == result.history[0].chosen
-    assert header["DIPSTOP"] == result.reason
-    assert header["DIPVERD"] == result.verdict
+    assert header["DIPITER"] == result.history[0].selected_step
+    assert header["DIPSTOP"] == result.stop_reason
+    assert header["DIPVERD"] == result.summary
 
 
 def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):
     first, second = tmp_path / "1.fits", tmp_path / "2.fits"
     write(first, restored(frame, quick))
-    write(second, drain(restore(Recipe.from_json(recipe_of(first)), read(frame))))
+    write(second, drain(restore(Recipe.from_json(read_recipe(first)), read(frame))))
     np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
 
 
@@ -179,7 +179,7 @@ def test_pixels_that_were_made_up_are_holes_when_read_again(frame, quick, tmp_pa
     out = tmp_path / "out.fits"
     result = restored(frame, quick)
     write(out, result)
-    assert images(out)[0].flagged.sum() == result.filled.sum()
+    assert read_images(out)[0].bad_mask.sum() == result.inpainted.sum()
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".FIT", ".fts", ".fits.gz"])
@@ -187,7 +187,7 @@ def test_suffixes_in_any_case_are_fits(frame, quick, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
     result = restored(frame, quick)
     write(out, result)
-    np.testing.assert_array_equal(images(out)[0].array, result.image)
+    np.testing.assert_array_equal(read_images(out)[0].array, result.image)
     if suffix.endswith("gz"):
         with gzip.open(out) as file:
             assert file.read(6) == b"SIMPLE"
@@ -197,13 +197,13 @@ def test_an_array_without_a_header_becomes_fits_too(quick, noisy, tmp_path):
     out = tmp_path / "out.fits"
     result = drain(restore(quick, Observation.from_array(noisy[..., None], axes="YXC")))
     write(out, result)
-    assert images(out)[0].array.shape == noisy.shape
+    assert read_images(out)[0].array.shape == noisy.shape
 
 
 def test_an_integer_image_keeps_its_type_when_saved_unrestored(data_folder, tmp_path):
-    (image,) = images(data_folder / "astronomy" / "M13_blue_0001.fits")
-    save(tmp_path / "copy.fits", image)
-    copy = images(tmp_path / "copy.fits")[0].array
+    (image,) = read_images(data_folder / "astronomy" / "M13_blue_0001.fits")
+    write_image(tmp_path / "copy.fits", image)
+    copy = read_images(tmp_path / "copy.fits")[0].array
     assert copy.dtype == np.uint16
     np.testing.assert_array_equal(copy, image.array)
 
@@ -271,5 +271,5 @@ def test_a_broken_file_is_one_sentence_with_its_name(tmp_path, frame, spoil):
     path = tmp_path / "broken.fits"
     spoil(path, frame)
     with pytest.raises(ReadError, match=r"broken\.fits") as error:
-        images(path)
+        read_images(path)
     assert "\n" not in str(error.value)

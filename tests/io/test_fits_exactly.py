@@ -7,8 +7,8 @@ from astropy.wcs import WCS
 
 from napari_dip import Header
 from napari_dip.core.errors import ReadError
-from napari_dip.io import FileImage, first_image, images
-from napari_dip.io.fits.wcs import on_part
+from napari_dip.io import ImageData, read_first_image, read_images
+from napari_dip.io.fits.wcs import crop_header
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the checksum of")  # of some real files
 
@@ -21,7 +21,7 @@ def test_every_image_of_every_file_is_what_astropy_reads(data_folder):
                 image = isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
                 if not image or isinstance(hdu, fits.GroupsHDU) or len(hdu.shape) < 2:
                     continue
-                found = first_image(f"{path}[{index}]").array
+                found = read_first_image(f"{path}[{index}]").array
                 expected = np.asarray(hdu.data)
                 leading = [n for n in expected.shape[:-2] if n > 1]
                 np.testing.assert_array_equal(
@@ -35,14 +35,14 @@ def test_every_image_of_every_file_is_what_astropy_reads(data_folder):
 @pytest.mark.parametrize("name", ["table_only_tb.fits", "random_groups.fits", "example_4d_tab.fits"])
 def test_a_file_without_an_image_says_so(data_folder, name):
     with pytest.raises(ReadError, match="holds no image"):
-        images(data_folder / "astronomy" / name)
+        read_images(data_folder / "astronomy" / name)
 
 
 def test_an_extension_is_found_by_its_version_too(data_folder):
     path = data_folder / "astronomy" / "gmos_mef_raw_3sci.fits"
-    assert first_image(f"{path}[SCI,3]").header.hdu == 3
+    assert read_first_image(f"{path}[SCI,3]").header.hdu == 3
     with pytest.raises(ReadError, match=r"no image 'SCI,9'; it has SCI, SCI, SCI"):
-        first_image(f"{path}[SCI,9]")
+        read_first_image(f"{path}[SCI,9]")
 
 
 def test_arrays_of_one_value_are_understood(tmp_path):
@@ -52,9 +52,9 @@ def test_arrays_of_one_value_are_understood(tmp_path):
     good = fits.ImageHDU(name="DQ")
     good.header.update({"NPIX1": 50, "NPIX2": 40, "PIXVALUE": 0})
     fits.HDUList([fits.PrimaryHDU(), science, one_value, good]).writeto(tmp_path / "a.fits")
-    (image,) = images(tmp_path / "a.fits")
+    (image,) = read_images(tmp_path / "a.fits")
     np.testing.assert_array_equal(image.sigma, np.full((40, 50), 2.5))
-    assert image.flagged is None
+    assert image.bad_mask is None
 
 
 def flagged(tmp_path, values, **cards):
@@ -62,19 +62,19 @@ def flagged(tmp_path, values, **cards):
     primary.header.update(cards)
     science = fits.ImageHDU(np.random.default_rng(0).normal(size=values.shape), name="SCI")
     fits.HDUList([primary, science, fits.ImageHDU(values, name="DQ")]).writeto(tmp_path / "dq.fits")
-    return images(tmp_path / "dq.fits")[0]
+    return read_images(tmp_path / "dq.fits")[0]
 
 
 def test_flags_have_the_names_of_their_telescope_and_can_be_chosen(tmp_path):
     values = np.zeros((40, 40), np.int16)
     values[3], values[7], values[9] = 64, 4096, 64 + 16
     image = flagged(tmp_path, values, TELESCOP="HST", INSTRUME="ACS")
-    assert image.quality.kinds() == {16: ("hot", 40), 64: ("warm", 80), 4096: ("cosmic ray", 40)}
-    assert image.quality.told(80) == "hot, warm"
-    np.testing.assert_array_equal(image.flagged, values != 0)
-    np.testing.assert_array_equal(image.with_bad({16, 4096}).flagged, (values & 4112) != 0)
+    assert image.quality.flag_counts() == {16: ("hot", 40), 64: ("warm", 80), 4096: ("cosmic ray", 40)}
+    assert image.quality.describe(80) == "hot, warm"
+    np.testing.assert_array_equal(image.bad_mask, values != 0)
+    np.testing.assert_array_equal(image.with_bad_flags({16, 4096}).bad_mask, (values & 4112) != 0)
     with pytest.raises(ReadError, match="3 is no quality flag"):
-        image.with_bad({3})
+        image.with_bad_flags({3})
 
 
 def test_pixels_that_are_missing_for_other_reasons_stay_holes(tmp_path):
@@ -83,24 +83,24 @@ def test_pixels_that_are_missing_for_other_reasons_stay_holes(tmp_path):
     image = flagged(tmp_path, values, TELESCOP="HST")
     weightless = np.zeros((40, 40), bool)
     weightless[5] = True
-    other = FileImage(image.array, "YX", flagged=image.flagged | weightless, quality=image.quality)
-    np.testing.assert_array_equal(other.with_bad(set()).flagged, weightless)
+    other = ImageData(image.array, "YX", bad_mask=image.bad_mask | weightless, quality=image.quality)
+    np.testing.assert_array_equal(other.with_bad_flags(set()).bad_mask, weightless)
 
 
 def test_jwst_flags_with_the_highest_bit_are_read(tmp_path):
     values = np.zeros((40, 40), np.uint32)
     values[3], values[7], values[9] = 2**31, 1, 2**25
     image = flagged(tmp_path, values, TELESCOP="JWST")
-    assert image.quality.kinds()[2**31] == ("reference pixel", 40)
-    np.testing.assert_array_equal(image.flagged, values == 1)
+    assert image.quality.flag_counts()[2**31] == ("reference pixel", 40)
+    np.testing.assert_array_equal(image.bad_mask, values == 1)
 
 
 def test_decams_are_codes_and_no_bits(tmp_path):
     values = np.zeros((40, 40), np.int32)
     values[3], values[7] = 5, 4
     image = flagged(tmp_path, values, TELESCOP="CTIO 4.0-m telescope", INSTRUME="DECam")
-    assert image.quality.kinds() == {4: ("bleed trail", 40), 5: ("cosmic ray", 40)}
-    np.testing.assert_array_equal(image.with_bad({5}).flagged, values == 5)
+    assert image.quality.flag_counts() == {4: ("bleed trail", 40), 5: ("cosmic ray", 40)}
+    np.testing.assert_array_equal(image.with_bad_flags({5}).bad_mask, values == 5)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_decams_are_codes_and_no_bits(tmp_path):
     ],
 )
 def test_every_pixel_of_a_part_keeps_its_place_on_the_sky(data_folder, name):
-    (whole,) = images(data_folder / "astronomy" / name)
-    part = whole.cropped(slice(30, 130), slice(17, 117))
+    (whole,) = read_images(data_folder / "astronomy" / name)
+    part = whole.crop(slice(30, 130), slice(17, 117))
     np.testing.assert_array_equal(part.array, whole.array[30:130, 17:117])
-    before, after = (WCS(fits.Header.fromstring(i.header.cards, sep="\n")) for i in (whole, part))
+    before, after = (WCS(fits.Header.fromstring(i.header.fits_header, sep="\n")) for i in (whole, part))
     x, y = np.meshgrid(np.arange(0, 100, 9), np.arange(0, 100, 9))
     if not before.has_celestial:
-        assert "BIASSEC" not in part.header.cards
+        assert "BIASSEC" not in part.header.fits_header
         return
     expected = before.all_pix2world(x + 17, y + 30, 0)
     np.testing.assert_allclose(after.all_pix2world(x, y, 0), expected, rtol=0, atol=1e-8)
@@ -129,8 +129,8 @@ def test_every_pixel_of_a_part_keeps_its_place_on_the_sky(data_folder, name):
 
 def test_a_part_has_no_sections_of_the_detector():
     cards = fits.Header([("DATASEC", "[1:100,1:100]"), ("CRPIX1", 5.0), ("GAIN", 2.0)])
-    part = on_part(Header(cards=cards.tostring(sep="\n", endcard=False, padding=False)), 3, 4)
-    found = fits.Header.fromstring(part.cards, sep="\n")
+    part = crop_header(Header(fits_header=cards.tostring(sep="\n", endcard=False, padding=False)), 3, 4)
+    found = fits.Header.fromstring(part.fits_header, sep="\n")
     assert "DATASEC" not in found
     assert found["CRPIX1"] == 1
     assert found["GAIN"] == 2
@@ -144,12 +144,12 @@ def test_a_large_image_is_read_where_somebody_looks(tmp_path, monkeypatch, scale
     hdu.header["CTYPE3"] = "WAVE"
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
     monkeypatch.setattr("napari_dip.core.arrays.SHARE", 1e-9)
-    (image,) = images(tmp_path / "a.fits")
+    (image,) = read_images(tmp_path / "a.fits")
     assert not isinstance(image.array, np.ndarray)
     assert image.axes == "CYX"
     np.testing.assert_array_equal(image.array[1, 2040:2060].compute(), array[1, 2040:2060])
-    np.testing.assert_array_equal(image.observe().y[0, :, 0], array)
-    cropped = image.cropped(slice(5, 60), slice(0, 50))
+    np.testing.assert_array_equal(image.to_observation().y[0, :, 0], array)
+    cropped = image.crop(slice(5, 60), slice(0, 50))
     np.testing.assert_array_equal(cropped.array.compute(), array[:, 5:60, :50])
 
 
@@ -158,12 +158,12 @@ def test_a_large_image_is_read_where_somebody_looks(tmp_path, monkeypatch, scale
 )
 def test_flags_and_weights_in_files_of_their_own_belong_to_the_image(data_folder, name):
     path = data_folder / "astronomy" / name
-    (image,) = images(path)
+    (image,) = read_images(path)
     flags = fits.getdata(str(path).replace("_ooi_", "_ood_"), 1)
     weights = fits.getdata(str(path).replace("_ooi_", "_oow_"), 1).astype(float)
     np.testing.assert_array_equal(image.quality.values, flags)
     assert image.quality.codes
-    flagged = np.zeros(flags.shape, bool) if image.flagged is None else image.flagged
+    flagged = np.zeros(flags.shape, bool) if image.bad_mask is None else image.bad_mask
     np.testing.assert_array_equal(flagged, (flags != 0) | (weights <= 0))
     good = weights > 0
     np.testing.assert_allclose(image.sigma[good], weights[good] ** -0.5, rtol=1e-5)
@@ -180,19 +180,19 @@ def test_a_broken_file_beside_the_image_is_left_out_and_told(data_folder, tmp_pa
     broken = tmp_path / "decam_c4d_170316_ood_z_N2.fits"
     broken.write_bytes(broken.read_bytes()[:9000])
     with pytest.warns(UserWarning, match="left out"):
-        (image,) = images(tmp_path / "decam_c4d_170316_ooi_z_N2.fits")
+        (image,) = read_images(tmp_path / "decam_c4d_170316_ooi_z_N2.fits")
     assert image.quality is None
 
 
 def test_a_wrong_checksum_is_a_warning_and_the_pixels_are_there(data_folder):
     path = data_folder / "astronomy" / "checksum_false.fits"
     with pytest.warns(UserWarning, match=r"checksum_false\.fits: the checksum of .* is wrong") as told:
-        found = images(path)
+        found = read_images(path)
     assert len(told) == 1
     np.testing.assert_array_equal(found[0].array, fits.getdata(path, found[0].header.hdu))
 
 
 def test_a_right_checksum_is_no_warning(tmp_path, recwarn):
     fits.writeto(tmp_path / "a.fits", np.eye(40), checksum=True)
-    images(tmp_path / "a.fits")
+    read_images(tmp_path / "a.fits")
     assert not recwarn

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from napari_dip.core.errors import ObservationError, ReadError
 from napari_dip.datasets import star_field
-from napari_dip.io import images, provenance_of
+from napari_dip.io import read_images, read_provenance
 
 EXAMPLES = int(os.environ.get("NAPARI_DIP_FUZZ", "150"))
 RNG = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def spoilt(draw):
 def _opened(path):
     """The images of a file, none where it says why not."""
     try:
-        return images(path)
+        return read_images(path)
     except ReadError as error:
         told = str(error)
     assert path.name in told
@@ -130,8 +130,8 @@ def test_a_spoilt_file_opens_or_says_why_not(file):
         for image in _opened(path):
             assert len(image.axes) == image.array.ndim
             assert {"Y", "X"} <= set(image.axes)
-            for companion in (image.flagged, image.sigma):
+            for companion in (image.bad_mask, image.sigma):
                 assert companion is None or companion.shape == image.array.shape
             _check_observation(image)
         with pytest.raises(ReadError):
-            provenance_of(path)
+            read_provenance(path)

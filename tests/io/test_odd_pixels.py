@@ -6,8 +6,8 @@ import tifffile
 from astropy.io import fits
 
 from napari_dip import drain, read, restore, write
-from napari_dip.core.errors import ObservationError, RestoreError, WriteError
-from napari_dip.io import images
+from napari_dip.core.errors import ObservationError, RestorationError, WriteError
+from napari_dip.io import read_images
 
 SHAPE = (40, 48)
 SKY = np.random.default_rng(0).normal(100, 9, SHAPE)
@@ -54,7 +54,7 @@ def test_odd_pixels_are_read_as_they_are_and_restored_or_refused(tmp_path, quick
         fits.writeto(path, array)
     else:
         tifffile.imwrite(path, array, photometric="minisblack")
-    (image,) = images(path)
+    (image,) = read_images(path)
     np.testing.assert_array_equal(image.array, array)
     if said is not None:
         with pytest.raises(ObservationError, match=said) as error:
@@ -64,9 +64,9 @@ def test_odd_pixels_are_read_as_they_are_and_restored_or_refused(tmp_path, quick
     result = drain(restore(quick, read(path)))
     assert np.isfinite(result.image).all()
     seen = array.astype(np.float32)
-    np.testing.assert_array_equal(result.filled, ~np.isfinite(seen))
+    np.testing.assert_array_equal(result.inpainted, ~np.isfinite(seen))
     write(tmp_path / f"out{suffix}", result)
-    np.testing.assert_array_equal(images(tmp_path / f"out{suffix}")[0].array, result.image)
+    np.testing.assert_array_equal(read_images(tmp_path / f"out{suffix}")[0].array, result.image)
 
 
 def planes(science=SKY, **others):
@@ -111,7 +111,7 @@ def test_odd_companions_and_cards_do_not_stop_an_image(tmp_path, quick, kind):
     hdus, said = HDUS[kind]
     path = tmp_path / "odd.fits"
     hdus.writeto(path, output_verify="ignore")
-    image = images(path)[0]
+    image = read_images(path)[0]
     np.testing.assert_array_equal(image.array, SKY)
     if said is not None:
         with pytest.raises(ObservationError, match=said):
@@ -136,7 +136,7 @@ def test_scales_that_make_no_sense_leave_no_image(tmp_path, scale, zero):
     cards = "".join(f"{k:8}= {v:>20}".ljust(80) for k, v in (("BSCALE", scale), ("BZERO", zero)))
     header = content[:2880].replace(end, cards.encode() + end)[:2880]
     path.write_bytes(header + content[2880:])
-    with pytest.raises(RestoreError) as error:
+    with pytest.raises(RestorationError) as error:
         read(path)
     assert "\n" not in str(error.value)
 
@@ -149,7 +149,7 @@ def test_axes_without_a_letter_become_time_and_surplus_ones_one_axis(tmp_path, s
         fits.writeto(path, array)
     else:
         tifffile.imwrite(path, array)
-    (image,) = images(path)
+    (image,) = read_images(path)
     assert image.axes == "TZCYX"
     np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
 
@@ -171,4 +171,4 @@ def test_a_file_that_is_replaced_after_it_was_read_does_not_spoil_the_result(tmp
         write(tmp_path / "out.fits", result)
     (tmp_path / "in.fits").unlink()
     write(tmp_path / "out.fits", result)
-    np.testing.assert_array_equal(images(tmp_path / "out.fits")[0].array, result.image)
+    np.testing.assert_array_equal(read_images(tmp_path / "out.fits")[0].array, result.image)

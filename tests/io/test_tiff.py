@@ -5,14 +5,14 @@ from astropy.io import fits
 
 from napari_dip import Header, Observation, Recipe, drain, read, restore, write
 from napari_dip.core.errors import ReadError, WriteError
-from napari_dip.io import FileImage, images, provenance_of, recipe_of, save
+from napari_dip.io import ImageData, read_images, read_provenance, read_recipe, write_image
 
 
 def test_every_real_file_opens(data_folder):
     paths = sorted((data_folder / "microscopy").glob("*.tif*"))
     assert paths
     for path in paths:
-        image = images(path)[0]
+        image = read_images(path)[0]
         assert len(image.axes) == image.array.ndim, path
         assert image.array.dtype.isnative
         np.testing.assert_array_equal(image.array, tifffile.imread(path, _multifile=False), str(path))
@@ -57,27 +57,27 @@ TOLD = {
 def test_axes_sizes_and_channels_of_every_file_are_read(data_folder):
     found = {}
     for path in sorted((data_folder / "microscopy").glob("*.tif*")):
-        header = images(path)[0].header
+        header = read_images(path)[0].header
         assert {unit for _, unit in header.pixel_size.values()} <= {"um"}
         sizes = {a: pytest.approx(size, rel=1e-4) for a, (size, _) in header.pixel_size.items()}
-        found[path.name] = (images(path)[0].axes, sizes, header.channels)
+        found[path.name] = (read_images(path)[0].axes, sizes, header.channels)
     assert found == TOLD
 
 
 def test_a_metamorph_stack_opens_under_its_own_suffix(data_folder, tmp_path, refused):
     source = data_folder / "microscopy" / "metamorph_stk_kind.tif"
     (tmp_path / "a.STK").write_bytes(source.read_bytes())
-    (image,) = images(tmp_path / "a.STK")
+    (image,) = read_images(tmp_path / "a.STK")
     np.testing.assert_array_equal(image.array, tifffile.imread(source))
     assert image.header.name == "Cy5"
     with pytest.raises(WriteError, match="read only"):
-        save(tmp_path / "b.stk", image)
+        write_image(tmp_path / "b.stk", image)
 
 
 def test_every_level_of_a_pyramid_is_there(data_folder):
     path = data_folder / "microscopy" / "pyramid_tiled_zstd_bigtiff_10kx5k.tiff"
-    (image,) = images(path)
-    for number, level in enumerate((image.array, *image.pyramid)):
+    (image,) = read_images(path)
+    for number, level in enumerate((image.array, *image.levels)):
         np.testing.assert_array_equal(level, tifffile.imread(path, level=number))
     assert number == 4
 
@@ -104,30 +104,30 @@ def test_planes_in_files_of_one_folder_are_one_image(tmp_path):
             )
         return folder / "z1.ome.tif"
 
-    (image,) = images(spread(tmp_path / "whole"))
+    (image,) = read_images(spread(tmp_path / "whole"))
     assert image.axes == "ZYX"
     np.testing.assert_array_equal(image.array, planes)
     path = spread(tmp_path / "part")
     path.with_name("z2.ome.tif").unlink()
-    (image,) = images(path)
+    (image,) = read_images(path)
     np.testing.assert_array_equal(image.array[:2], planes[:2])
-    np.testing.assert_array_equal(image.flagged.all(axis=(1, 2)), [False, False, True])
-    (image,) = images(spread(tmp_path / "outside", "../whole/"))  # no path out of the folder
-    assert image.flagged is None or image.flagged.sum() >= 2 * planes[0].size or image.array.ndim == 2
+    np.testing.assert_array_equal(image.bad_mask.all(axis=(1, 2)), [False, False, True])
+    (image,) = read_images(spread(tmp_path / "outside", "../whole/"))  # no path out of the folder
+    assert image.bad_mask is None or image.bad_mask.sum() >= 2 * planes[0].size or image.array.ndim == 2
 
 
 def test_a_large_file_is_read_where_somebody_looks(tmp_path, monkeypatch):
     array = np.random.default_rng(0).normal(100, 9, (3, 2100, 60)).astype(np.float32)
     tifffile.imwrite(tmp_path / "a.tif", array, metadata={"axes": "ZYX"}, compression="zlib")
     monkeypatch.setattr("napari_dip.core.arrays.SHARE", 1e-9)
-    (image,) = images(tmp_path / "a.tif")
+    (image,) = read_images(tmp_path / "a.tif")
     assert not isinstance(image.array, np.ndarray)
     assert image.array.chunks[0] == (1, 1, 1)
     np.testing.assert_array_equal(image.array[1, 2040:2060].compute(), array[1, 2040:2060])
-    np.testing.assert_array_equal(image.observe().y[0, 0], array)
+    np.testing.assert_array_equal(image.to_observation().y[0, 0], array)
     (tmp_path / "b.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:-5000])
     with pytest.raises(ReadError, match="cut off"):
-        images(tmp_path / "b.tif")
+        read_images(tmp_path / "b.tif")
     tifffile.imwrite(tmp_path / "c.tif", array)
     (tmp_path / "c.tif").replace(tmp_path / "a.tif")
     with pytest.raises(ReadError, match="changed or moved"):
@@ -135,8 +135,8 @@ def test_a_large_file_is_read_where_somebody_looks(tmp_path, monkeypatch):
 
 
 def test_only_photographs_are_rgb(data_folder):
-    assert images(data_folder / "microscopy" / "chromosomes_rgb_lzw.tif")[0].rgb
-    assert not images(data_folder / "microscopy" / "hela-cells.tif")[0].rgb
+    assert read_images(data_folder / "microscopy" / "chromosomes_rgb_lzw.tif")[0].rgb
+    assert not read_images(data_folder / "microscopy" / "hela-cells.tif")[0].rgb
 
 
 @pytest.mark.parametrize("axes", ["YX", "YXC", "CYX", "ZYX", "TZCYX"])
@@ -150,11 +150,11 @@ def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, a
     array = np.random.default_rng(0).normal(100, 9, shape)
     holes = np.zeros(shape, bool)
     holes[..., 10:12, 4:7] = axes.endswith("YX")
-    observation = Observation.from_array(array, axes=axes, holes=holes, header=header)
+    observation = Observation.from_array(array, axes=axes, mask=holes, header=header)
     result = drain(restore(quick, observation))
     path = tmp_path / "out.ome.tif"
     write(path, result)
-    (image,) = images(path)
+    (image,) = read_images(path)
     order = [axes.index(letter) for letter in image.axes]
     np.testing.assert_array_equal(image.array, result.image.transpose(order))
     assert image.axes.endswith("YX")
@@ -162,8 +162,8 @@ def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, a
         assert image.header.pixel_size[letter] == header.pixel_size[letter]
     assert image.header.channels == header.channels
     if holes.any():
-        np.testing.assert_array_equal(image.flagged, result.filled.transpose(order))
-    assert Recipe.from_json(recipe_of(path)) == quick
+        np.testing.assert_array_equal(image.bad_mask, result.inpainted.transpose(order))
+    assert Recipe.from_json(read_recipe(path)) == quick
     with tifffile.TiffFile(path) as tiff:
         assert "the microscope's own words" in tiff.ome_metadata
 
@@ -174,23 +174,23 @@ def test_saving_keeps_every_value(tmp_path, kind):
     array = np.random.default_rng(0).integers(*limits, (40, 50)).astype(kind)
     if kind == "int64":
         array[0, 0] = 2**40 + 5
-    save(tmp_path / "a.tif", FileImage(array, "YX"))
-    np.testing.assert_array_equal(images(tmp_path / "a.tif")[0].array, array)
+    write_image(tmp_path / "a.tif", ImageData(array, "YX"))
+    np.testing.assert_array_equal(read_images(tmp_path / "a.tif")[0].array, array)
 
 
 def test_a_photograph_stays_one(tmp_path):
     array = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
-    save(tmp_path / "a.tif", FileImage(array, "YXC", rgb=True))
-    (image,) = images(tmp_path / "a.tif")
+    write_image(tmp_path / "a.tif", ImageData(array, "YXC", rgb=True))
+    (image,) = read_images(tmp_path / "a.tif")
     assert image.rgb
     np.testing.assert_array_equal(image.array, array)
 
 
 def test_forbidden_characters_in_the_source_do_not_spoil_the_output(tmp_path):
     header = Header(name="a\x00b", description="abc\x01\ud800 µm", pixel_size={"X": (1.0, "arcsec")})
-    save(tmp_path / "a.tif", FileImage(np.eye(40), "YX", header=header))
+    write_image(tmp_path / "a.tif", ImageData(np.eye(40), "YX", header=header))
     assert "abc µm" in tifffile.TiffFile(tmp_path / "a.tif").ome_metadata
-    np.testing.assert_array_equal(images(tmp_path / "a.tif")[0].array, np.eye(40))
+    np.testing.assert_array_equal(read_images(tmp_path / "a.tif")[0].array, np.eye(40))
 
 
 def test_planes_that_the_file_promises_but_lacks_are_holes(tmp_path):
@@ -199,10 +199,10 @@ def test_planes_that_the_file_promises_but_lacks_are_holes(tmp_path):
     tifffile.imwrite(path, data, ome=True, metadata={"axes": "ZYX"})
     promised = path.read_bytes().replace(b'SizeZ="2"', b'SizeZ="3"')
     path.write_bytes(promised)
-    image = images(path)[0]
+    image = read_images(path)[0]
     if image.array.shape[0] == 3:
-        assert image.flagged[2].all()
-        assert not image.flagged[:2].any()
+        assert image.bad_mask[2].all()
+        assert not image.bad_mask[:2].any()
     else:
         np.testing.assert_array_equal(image.array, data)
 
@@ -212,7 +212,7 @@ def test_a_broken_file_is_one_sentence_with_its_name(tmp_path, content):
     path = tmp_path / "broken.tif"
     path.write_bytes(content)
     with pytest.raises(ReadError, match=r"broken\.tif") as error:
-        images(path)
+        read_images(path)
     assert "\n" not in str(error.value)
 
 
@@ -227,7 +227,7 @@ def test_fits_becomes_tiff_and_keeps_its_header(quick, tmp_path):
 
 def test_a_file_that_we_did_not_write_has_no_recipe(data_folder):
     with pytest.raises(ReadError, match="no recipe"):
-        recipe_of(data_folder / "microscopy" / "maize_clsm.tif")
+        read_recipe(data_folder / "microscopy" / "maize_clsm.tif")
 
 
 SOURCE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -259,9 +259,11 @@ def test_what_the_microscope_said_is_said_again(quick, tmp_path, zoom):
     array = np.random.default_rng(0).normal(500, 9, (2, 40, 50)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "in.ome.tif", array, description=SOURCE.encode(), metadata=None)
     recipe = (
-        quick if zoom == 1 else quick.override({"operator.kind": "downsample", "operator.factor": 2})
+        quick
+        if zoom == 1
+        else quick.override({"operator.kind": "downsample", "operator.scale_factor": 2})
     )
-    observation = images(tmp_path / "in.ome.tif")[0].observe()
+    observation = read_images(tmp_path / "in.ome.tif")[0].to_observation()
     write(tmp_path / "out.ome.tif", drain(restore(recipe, observation)))
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as tiff:
         xml = tiff.ome_metadata
@@ -283,8 +285,8 @@ def test_what_the_microscope_said_is_said_again(quick, tmp_path, zoom):
     assert "mind the gap" in xml
     assert "<Part" in xml or ":Part" in xml
     assert len(said.rois) == (1 if zoom == 1 else 0)  # a region's pixels are those of its own grid
-    assert Recipe.from_json(recipe_of(tmp_path / "out.ome.tif")) == recipe
-    (again,) = images(tmp_path / "out.ome.tif")
+    assert Recipe.from_json(read_recipe(tmp_path / "out.ome.tif")) == recipe
+    (again,) = read_images(tmp_path / "out.ome.tif")
     assert again.header.channels == ("GFP", "DAPI")
 
 
@@ -293,38 +295,38 @@ def test_the_residual_is_written_in_units_of_the_noise(quick, tmp_path):
     result = drain(restore(quick, Observation.from_array(array, axes="YX")))
     for name in ("a.fits", "a.ome.tif"):
         write(tmp_path / name, result)
-        assert len(images(tmp_path / name)) == 1  # it is no image to restore
+        assert len(read_images(tmp_path / name)) == 1  # it is no image to restore
     written = (
         fits.getdata(tmp_path / "a.fits", "RESIDUAL"),
         tifffile.imread(tmp_path / "a.ome.tif", series=1),
     )
     for residual in written:
-        np.testing.assert_allclose(residual * result.noise, array - result.image, atol=1e-3)
+        np.testing.assert_allclose(residual * result.noise_std, array - result.image, atol=1e-3)
     chi_square = float(np.mean(written[0].astype(float) ** 2))
-    assert f"chi-square {chi_square:.2f}" in result.verdict
+    assert f"chi-square {chi_square:.2f}" in result.summary
 
 
 def test_whole_numbers_are_rounded_and_what_is_clipped_is_told(quick, tmp_path):
     array = np.random.default_rng(0).normal(255, 60, (40, 48))
     holes = np.zeros(array.shape, bool)
     holes[5, 5] = True
-    result = drain(restore(quick, Observation.from_array(array, axes="YX", holes=holes)))
+    result = drain(restore(quick, Observation.from_array(array, axes="YX", mask=holes)))
     for name in ("a.fits", "a.ome.tif", "b.tif"):
         clipped = write(tmp_path / name, result, dtype="uint8", imagej=name == "b.tif")
         assert clipped == np.mean(np.rint(result.image) > 255) > 0
-        (image,) = images(tmp_path / name)
+        (image,) = read_images(tmp_path / name)
         assert image.array.dtype == np.uint8
         np.testing.assert_array_equal(image.array, np.clip(np.rint(result.image), 0, 255))
-        assert provenance_of(tmp_path / name)["stored"] == {"dtype": "uint8", "clipped": clipped}
+        assert read_provenance(tmp_path / name)["stored"] == {"dtype": "uint8", "clipped": clipped}
     with pytest.raises(WriteError, match="whole numbers"):
         write(tmp_path / "c.tif", result, dtype="float64")
 
 
 def test_pixels_without_a_value_are_flagged_among_whole_numbers():
     array = np.array([[1.4, np.nan], [-3, 300]])
-    image, clipped = FileImage(array, "YX").rounded("uint8")
+    image, clipped = ImageData(array, "YX").to_integer("uint8")
     np.testing.assert_array_equal(image.array, [[1, 0], [0, 255]])
-    np.testing.assert_array_equal(image.flagged, [[False, True], [False, False]])
+    np.testing.assert_array_equal(image.bad_mask, [[False, True], [False, False]])
     assert clipped == 0.5
 
 
@@ -336,10 +338,10 @@ def test_imagej_opens_what_is_written_for_it(quick, tmp_path):
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_imagej
         assert tiff.series[0].axes == "TZCYX"
-    (image,) = images(tmp_path / "a.tif")
+    (image,) = read_images(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.array, result.image)
     for letter, (size, unit) in header.pixel_size.items():
         assert image.header.pixel_size[letter] == (pytest.approx(size, rel=1e-5), unit)
-    assert Recipe.from_json(recipe_of(tmp_path / "a.tif")) == quick
+    assert Recipe.from_json(read_recipe(tmp_path / "a.tif")) == quick
     with pytest.raises(WriteError, match="TIFF"):
         write(tmp_path / "a.fits", result, imagej=True)

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from napari_dip import Header
-from napari_dip.io.fits.wcs import on_finer_grid
+from napari_dip.io.fits.wcs import rescale_header
 
 REAL = (
     "gc_2mass_j", "HorseHead", "spitzer_irac_sip_nan", "decam_c4d_170316_ooi_z_N2", "gc_bolocam_gps",
@@ -27,7 +27,9 @@ def solution(header):
 
 
 def check(before, zoom, *, side=40):
-    after = fits.Header.fromstring(on_finer_grid(Header(cards=text_of(before)), zoom).cards, sep="\n")
+    after = fits.Header.fromstring(
+        rescale_header(Header(fits_header=text_of(before)), zoom).fits_header, sep="\n"
+    )
     x, y = np.random.default_rng(0).uniform(-0.5, side, (2, 100))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,9 +82,9 @@ def test_sizes_areas_and_sections_follow():
     header = CASES["cdelt"].copy()
     header["PIXSCALE"], header["PIXAR_A2"], header["XPIXSZ"] = 0.36, 0.1296, 9.0
     header["DATASEC"], header["LTV1"], header["OBJECT"] = "[1:40,1:40]", 3.0, "M13"
-    given = Header(cards=text_of(header), pixel_size={"X": (0.36, "arcsec"), "C": (1.0, "")})
-    finer = on_finer_grid(given, (2.0, 2.0))
-    after = fits.Header.fromstring(finer.cards, sep="\n")
+    given = Header(fits_header=text_of(header), pixel_size={"X": (0.36, "arcsec"), "C": (1.0, "")})
+    finer = rescale_header(given, (2.0, 2.0))
+    after = fits.Header.fromstring(finer.fits_header, sep="\n")
     assert (after["PIXSCALE"], after["XPIXSZ"]) == (0.18, 4.5)
     assert after["PIXAR_A2"] == pytest.approx(0.0324)
     assert "DATASEC" not in after
@@ -95,15 +97,15 @@ def test_lookup_tables_are_left_out_and_that_is_said():
     header = CASES["cd"].copy()
     header["CPDIS1"], header["CPERR1"] = "Lookup", 0.1
     after = fits.Header.fromstring(
-        on_finer_grid(Header(cards=text_of(header)), (2.0, 2.0)).cards, sep="\n"
+        rescale_header(Header(fits_header=text_of(header)), (2.0, 2.0)).fits_header, sep="\n"
     )
     assert "CPDIS1" not in after
     assert "Lookup-table distortions were left out" in str(after["HISTORY"])
 
 
 def test_an_unchanged_grid_changes_nothing():
-    given = Header(cards=text_of(CASES["sip"]))
-    assert on_finer_grid(given, (1.0, 1.0)) is given
+    given = Header(fits_header=text_of(CASES["sip"]))
+    assert rescale_header(given, (1.0, 1.0)) is given
 
 
 @pytest.mark.parametrize("zoom", [(2.0, 2.0), (2.0, 3.0)])
@@ -127,8 +129,8 @@ def test_alternates_follow_by_themselves():
         "CRPIX1A": 5.0, "CRPIX2A": 6.0, "CD1_1A": -1e-4, "CD2_2A": 1e-4,
     }.items():  # fmt: skip
         header[name] = value
-    finer = on_finer_grid(Header(cards=text_of(header)), (2.0, 4.0))
-    after = fits.Header.fromstring(finer.cards, sep="\n")
+    finer = rescale_header(Header(fits_header=text_of(header)), (2.0, 4.0))
+    after = fits.Header.fromstring(finer.fits_header, sep="\n")
     assert (after["CRPIX1A"], after["CRPIX2A"]) == (18.5, 11.5)
     assert (after["CD1_1A"], after["CD2_2A"]) == (-2.5e-5, 5e-5)
     assert after["CDELT1"] == -2.5e-5
@@ -142,15 +144,15 @@ def test_alternates_follow_by_themselves():
 def test_a_card_that_is_no_number_spoils_nothing_else(card):
     given = text_of(CASES["cdelt"]).split("\n")
     given = [line for line in given if line[:8] != card[:8]] + [card.ljust(80)]
-    finer = on_finer_grid(Header(cards="\n".join(given)), (2.0, 2.0))
-    after = fits.Header.fromstring(finer.cards, sep="\n")
+    finer = rescale_header(Header(fits_header="\n".join(given)), (2.0, 2.0))
+    after = fits.Header.fromstring(finer.fits_header, sep="\n")
     assert (after["CRPIX2"], after["CDELT2"]) == (33.5, 5e-5)
 
 
 def test_the_detector_s_cards_are_not_true_of_finer_pixels():
     header = CASES["cdelt"].copy()
     header["GAIN"], header["SATURATE"], header["RDNOISE"], header["EXPTIME"] = 2.0, 6e4, 5.0, 30.0
-    finer = on_finer_grid(Header(cards=text_of(header)), (2.0, 2.0))
-    after = fits.Header.fromstring(finer.cards, sep="\n")
+    finer = rescale_header(Header(fits_header=text_of(header)), (2.0, 2.0))
+    after = fits.Header.fromstring(finer.fits_header, sep="\n")
     assert "EXPTIME" in after
     assert not {"GAIN", "SATURATE", "RDNOISE"} & set(after)

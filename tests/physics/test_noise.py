@@ -50,7 +50,7 @@ def test_the_gaussian_likelihood_is_the_gaussian_likelihood():
     rng = np.random.default_rng(0)
     y, mean = rng.normal(10, 3, (2, 1, 32, 32)).astype(np.float32)
     observation = Observation.from_array(y[0], axes="YX")
-    nll = likelihood_of(Gaussian(sigma=3.0, relative=0), observation).nll(
+    nll = likelihood_of(Gaussian(sigma=3.0, relative_error=0), observation).nll(
         torch.from_numpy(mean), torch.from_numpy(y)
     )
     expected = -norm(loc=mean, scale=3).logpdf(y) - np.log(3 * np.sqrt(2 * np.pi))
@@ -61,11 +61,11 @@ def test_sigma_is_given_or_read_or_estimated_in_this_order(noisy):
     layer = np.full(noisy.shape, 5.0)
     with_layer = Observation.from_array(noisy, axes="YX", sigma=layer)
     without = Observation.from_array(noisy, axes="YX")
-    assert likelihood_of(Gaussian(sigma=3), with_layer).origin == "given"
+    assert likelihood_of(Gaussian(sigma=3), with_layer).source == "given"
     read = likelihood_of(Gaussian(), with_layer)
-    assert (read.origin, float(read.sigma[0, 0, 0, 0])) == ("error layer", 5.0)
+    assert (read.source, float(read.sigma[0, 0, 0, 0])) == ("error layer", 5.0)
     found = likelihood_of(Gaussian(), without)
-    assert found.origin == "estimated"
+    assert found.source == "estimated"
     assert float(found.sigma[0, 0, 0, 0]) == pytest.approx(8, rel=0.15)
 
 
@@ -73,8 +73,8 @@ def test_relative_noise_is_felt_by_bright_pixels_only():
     y = np.random.default_rng(0).normal(100, 1, (64, 64))
     y[30, 30] = 1e5
     observation = Observation.from_array(y, axes="YX")
-    found = likelihood_of(Gaussian(sigma=1, relative=0.01), observation)
-    total = found.deviation(torch.from_numpy(observation.y[:, :, 0].copy()))[0, 0].numpy()
+    found = likelihood_of(Gaussian(sigma=1, relative_error=0.01), observation)
+    total = found.std(torch.from_numpy(observation.y[:, :, 0].copy()))[0, 0].numpy()
     assert total[30, 30] == pytest.approx(999, rel=1e-3)
     assert np.delete(total.ravel(), 30 * 64 + 30).max() < 1.001
 
@@ -88,33 +88,33 @@ class TestTheCharacterOfTheNoise:
 
     def test_independent_gaussian_noise_is_white(self):
         found = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
-        assert found.character == "white"
-        assert found.origin == "estimated"
+        assert found.kind == "white"
+        assert found.source == "estimated"
 
     @pytest.mark.parametrize("width", [0.7, 1.0])
     def test_resampled_noise_is_correlated_and_measured(self, width):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), width)
         found = self.character(15 * noise / noise.std())
-        assert found.character == "correlated"
-        assert "neighbouring pixels share it" in found.origin
-        assert found.width == pytest.approx(width, abs=0.1)
+        assert found.kind == "correlated"
+        assert "neighbouring pixels share it" in found.source
+        assert found.correlation_sigma == pytest.approx(width, abs=0.1)
         assert found.sigma.item() == pytest.approx(15, rel=0.1)
 
     def test_faint_details_that_differ_from_place_to_place_are_structure(self, unequal):
         found = self.character(unequal)
-        assert found.character == "structured"
-        assert found.width == 0
+        assert found.kind == "structured"
+        assert found.correlation_sigma == 0
 
     @pytest.mark.parametrize("period", [6, 8, 12])
     def test_a_lattice_is_no_noise(self, period):
         y, x = 2 * np.pi * np.indices((128, 128)) / period
         noise = np.random.default_rng(0).normal(0, 10, (128, 128))
-        assert self.character(20 * np.cos(y) * np.cos(x) + noise).character == "structured"
+        assert self.character(20 * np.cos(y) * np.cos(x) + noise).kind == "structured"
 
     def test_noise_is_drawn_as_neighbours_share_it(self):
         likelihood = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
-        likelihood.width = 0.7
-        drawn = likelihood.correlated(torch.randn(300, 400, generator=torch.Generator().manual_seed(0)))
+        likelihood.correlation_sigma = 0.7
+        drawn = likelihood.correlate(torch.randn(300, 400, generator=torch.Generator().manual_seed(0)))
         assert drawn.std().item() == pytest.approx(1, abs=0.02)
         for away, shared in enumerate(autocorrelation(4, 0.7)[1:], start=1):
             found = (drawn[:, away:] * drawn[:, :-away]).mean().item()
@@ -127,14 +127,14 @@ class TestTheCharacterOfTheNoise:
         for settings in (Gaussian(sigma=20 * told), PoissonGaussian(gain=1.0, read_noise=17 * told)):
             found = self.character(noise, settings)
             assert found.sigma.item() == pytest.approx(20, rel=0.1)
-            assert "measured and taken to be" in found.origin
-            split = found.scaled(2.0)
+            assert "measured and taken to be" in found.source
+            split = found.with_scaled_noise(2.0)
             assert split.sigma.item() == pytest.approx(40, rel=0.1)
             mean = torch.full((1, 1, 128, 128), 100.0)
-            np.testing.assert_allclose(split.random(mean), 2 * found.random(mean), rtol=1e-5)
+            np.testing.assert_allclose(split.random_std(mean), 2 * found.random_std(mean), rtol=1e-5)
         honest = self.character(noise, Gaussian(sigma=21.0))
         assert honest.sigma.item() == 21
-        assert honest.origin == "given"
+        assert honest.source == "given"
 
     @pytest.mark.parametrize("told", [0.2, 5.0])
     def test_structure_tells_nothing_of_the_noise(self, unequal, told):
@@ -145,7 +145,7 @@ class TestTheCharacterOfTheNoise:
         noise = np.random.default_rng(0).normal(0, 40, (128, 128))
         y = np.clip(np.where(np.arange(128) < 64, 20, 235) + noise, 0, 255)
         found = likelihood_of(Gaussian(sigma=40.0), Observation.from_array(y, axes="YX"))
-        assert found.origin == "given"
+        assert found.source == "given"
 
     def test_clipped_noise_is_measured_where_it_is_not_clipped(self):
         light = np.linspace(10, 245, 192)
@@ -166,7 +166,7 @@ class TestTheCharacterOfTheNoise:
             seen = np.clip(light + rng.normal(0, sigma, light.shape), *limits)
             observation = Observation.from_array(seen, axes="YX")
             settings = Gaussian(sigma=sigma, censored=True)
-            assert likelihood_of(settings, observation).character == character
+            assert likelihood_of(settings, observation).kind == character
 
     def test_both_versions_of_correlated_data_have_independent_noise(self):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.7)
@@ -179,7 +179,7 @@ class TestTheCharacterOfTheNoise:
 
     def test_noise_with_outliers_has_long_tails(self):
         found = self.character(np.random.default_rng(0).standard_t(4, (128, 128)))
-        assert found.character == "long tails"
+        assert found.kind == "long tails"
 
     @pytest.mark.parametrize("light", [0.2, 3, 30])
     def test_photon_noise_is_what_its_model_says(self, light):
@@ -187,7 +187,7 @@ class TestTheCharacterOfTheNoise:
         y, x = np.mgrid[:128, :128]
         scene = light * (1 + (np.hypot(y - 60, x - 50) < 30))
         observation = Observation.from_array(rng.poisson(scene).astype(float), axes="YX")
-        assert likelihood_of(Poisson(gain=1.0), observation).character == "white"
+        assert likelihood_of(Poisson(gain=1.0), observation).kind == "white"
 
     def test_it_decides_how_the_data_are_split(self, unequal):
         rng = np.random.default_rng(0)
@@ -197,11 +197,11 @@ class TestTheCharacterOfTheNoise:
         for noise in (white, shared, tails, unequal):
             frame = Observation.from_array(100 + noise, axes="YX")
             recipe = Recipe()
-            problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
-            split = recipe.recorruption.chosen(problem, 1)
-            watch = recipe.stopping.watch(problem, torch.Generator().manual_seed(0))
-            all_fitted = torch.equal(watch.fitted.observed, problem.observed)
-            found.append((split, all_fitted, watch.probe is not None))
+            problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+            split = recipe.self_supervision.select_method(problem, 1)
+            watch = recipe.stopping.monitor(problem, torch.Generator().manual_seed(0))
+            all_fitted = torch.equal(watch.fit_problem.observed, problem.observed)
+            found.append((split, all_fitted, watch.noise_probe is not None))
         assert found == [
             ("noise", True, True),
             ("noise", True, False),
@@ -225,7 +225,7 @@ def test_a_track_is_found_up_to_the_frame_s_edge():
     for row in range(80, 96):
         track[row, 30 + row // 4] = True
     frame[track] += 400
-    found = likelihood_of(Gaussian(outliers=True), Observation.from_array(frame, axes="YX"))
-    assert found.rejected[0, 0][track].all()
+    found = likelihood_of(Gaussian(reject_outliers=True), Observation.from_array(frame, axes="YX"))
+    assert found.outliers[0, 0][track].all()
     beside = binary_dilation(track, np.ones((3, 3)))
-    assert found.rejected[0, 0][~beside].sum() <= 2
+    assert found.outliers[0, 0][~beside].sum() <= 2

@@ -11,10 +11,10 @@ from scipy.signal import fftconvolve
 
 from napari_dip import Header, Observation, Recipe, drain, restore
 from napari_dip.core.errors import ObservationError, SettingsError
-from napari_dip.physics.operators._psf import kernels, model
+from napari_dip.physics.operators._psf import psf_kernels, psf_model
 from napari_dip.physics.operators.blur import Blur
 from napari_dip.physics.operators.downsample import Downsample
-from napari_dip.physics.operators.exposures import Frames
+from napari_dip.physics.operators.exposures import MultiExposure
 from napari_dip.physics.problem import Problem
 
 
@@ -34,20 +34,20 @@ class TestDownsample:
     @pytest.mark.parametrize("factor", [2, 3, 4, 8])
     def test_lanczos3_is_pillow_s(self, factor):
         scene = draw(40 * factor, 33 * factor).astype(np.float32)
-        operator = Downsample(factor=factor).build(observation_of(draw(40, 33)))
+        operator = Downsample(scale_factor=factor).build(observation_of(draw(40, 33)))
         expected = Image.fromarray(scene, mode="F").resize((33, 40), Image.LANCZOS)
         np.testing.assert_allclose(apply(operator, scene[None])[0, 0], expected, atol=1e-4)
 
     def test_area_is_the_mean_over_each_pixel(self):
         scene = draw(96, 132)
-        operator = Downsample(factor=3, kernel="area").build(observation_of(draw(32, 44)))
+        operator = Downsample(scale_factor=3, kernel="area").build(observation_of(draw(32, 44)))
         expected = scene.reshape(32, 3, 44, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(apply(operator, scene[None])[0, 0], expected, rtol=1e-5)
 
     def test_axes_may_differ_and_factors_be_broken(self):
-        operator = Downsample(factor=2.5, factor_x=4).build(observation_of(draw(33, 40)))
+        operator = Downsample(scale_factor=2.5, factor_x=4).build(observation_of(draw(33, 40)))
         assert operator.scene_shape == (1, 82, 160)
-        assert operator.zoom == (82 / 33, 4.0)
+        assert operator.scale_factor == (82 / 33, 4.0)
         even = apply(operator, np.full((1, 82, 160), 7.0))
         np.testing.assert_allclose(even, 7.0, rtol=1e-5)
 
@@ -55,22 +55,22 @@ class TestDownsample:
         ("unit", "gain"), [("adu", 16), ("electron/s", 16), ("MJy/sr", 1), ("", 1), ("furlong", 1)]
     )
     def test_flux_or_brightness_is_kept_as_the_unit_says(self, unit, gain):
-        assert Downsample().build(observation_of(draw(32, 32), unit=unit)).gain == gain
+        assert Downsample().build(observation_of(draw(32, 32), unit=unit)).dc_gain == gain
 
     def test_a_person_may_say_which(self):
-        told = Downsample(flux="per pixel").build(observation_of(draw(32, 32), unit="MJy/sr"))
-        assert told.gain == 16
+        told = Downsample(conserve_flux="per pixel").build(observation_of(draw(32, 32), unit="MJy/sr"))
+        assert told.dc_gain == 16
 
     @pytest.mark.parametrize("unit", ["adu", "MJy/sr"])
     def test_a_result_keeps_flux_and_predicts_the_input(self, unit, quick):
         y, x = np.mgrid[:40, :44]
         given = 50 + 200 * np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / 8)
         recipe = quick.override(
-            {"operator.kind": "downsample", "operator.factor": 2, "keep_observed": True}
+            {"operator.kind": "downsample", "operator.scale_factor": 2, "hard_data_consistency": True}
         )
         result = drain(restore(recipe, observation_of(given, unit=unit)))
         assert result.image.shape == (80, 88)
-        assert result.zoom == (2.0, 2.0)
+        assert result.scale_factor == (2.0, 2.0)
         assert result.residual.shape == (40, 44)
         assert result.provenance["operator"]["consistency_db"][0] > 80
         ratio = result.image.sum() / given.sum()
@@ -79,8 +79,8 @@ class TestDownsample:
     def test_holes_become_filled_pixels_of_about_their_own_size(self, quick):
         given = draw(40, 44)
         given[10:12, 20] = np.nan
-        recipe = quick.override({"operator.kind": "downsample", "operator.factor": 4})
-        filled = drain(restore(recipe, observation_of(given))).filled
+        recipe = quick.override({"operator.kind": "downsample", "operator.scale_factor": 4})
+        filled = drain(restore(recipe, observation_of(given))).inpainted
         assert filled[41:47, 81:83].all()
         assert not filled[:39].any()
         assert filled.sum() == pytest.approx(32, abs=8)  # the corners are seen by their neighbours
@@ -89,7 +89,7 @@ class TestDownsample:
 class TestBlur:
     @pytest.mark.parametrize("shape", ["gaussian", "moffat", "airy"])
     def test_named_shapes_have_their_width_and_sum(self, shape):
-        psf = model(shape, 6.0)
+        psf = psf_model(shape, 6.0)
         assert psf.sum() == pytest.approx(1)
         line = psf[len(psf) // 2]
         half = line.max() / 2
@@ -99,7 +99,7 @@ class TestBlur:
         assert right - left == pytest.approx(6.0, rel=0.03)
 
     def test_it_is_a_convolution_that_needs_nothing_beyond_the_scene(self):
-        psf = model("moffat", 3.0)
+        psf = psf_model("moffat", 3.0)
         operator = Blur(psf="moffat", fwhm=3.0).build(observation_of(draw(40, 50)))
         scene = draw(*operator.scene_shape)
         expected = fftconvolve(scene[0], psf, mode="valid")
@@ -116,7 +116,7 @@ class TestBlur:
     def test_a_given_psf_is_centred_freed_of_its_background_and_normalised(self):
         psf = np.full((24, 31), 5.0)
         psf[9:14, 15:20] += 100 * np.outer([1, 3, 5, 3, 1], [1, 3, 5, 3, 1])
-        given = observation_of(draw(64, 64)).with_extra("psf", psf, axes="YX")
+        given = observation_of(draw(64, 64)).with_auxiliary("psf", psf, axes="YX")
         operator = Blur().build(given)
         assert operator.scene_shape == (1, 68, 68)
         star = np.zeros(operator.scene_shape)
@@ -130,12 +130,12 @@ class TestBlur:
         y, x = np.mgrid[:65, :65]
         star = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) * 4 * np.log(2) / 9)
         star += np.random.default_rng(0).normal(3, 0.01, star.shape)
-        (psf,) = kernels(
-            observation_of(draw(80, 80)).with_extra("psf", star, axes="YX"),
+        (psf,) = psf_kernels(
+            observation_of(draw(80, 80)).with_auxiliary("psf", star, axes="YX"),
             "auto",
             1,
             2.5,
-            absent="none",
+            default="none",
         )
         assert psf.max() == pytest.approx(4 * np.log(2) / (9 * np.pi), rel=0.06)
         assert np.unravel_index(psf.argmax(), psf.shape) == (len(psf) // 2, len(psf) // 2)
@@ -146,13 +146,13 @@ class TestBlur:
         ids=["box", "motion", "point", "smooth"],
     )
     def test_an_exact_kernel_is_taken_as_it_is(self, kernel):
-        given = observation_of(draw(64, 64)).with_extra("psf", kernel, axes="YX")
-        (psf,) = kernels(given, "auto", 1, 2.5, absent="none")
+        given = observation_of(draw(64, 64)).with_auxiliary("psf", kernel, axes="YX")
+        (psf,) = psf_kernels(given, "auto", 1, 2.5, default="none")
         assert psf.max() == pytest.approx(kernel.max() / kernel.sum(), rel=1e-3)
 
     def test_an_even_kernel_moves_nothing(self):
-        given = observation_of(draw(64, 64)).with_extra("psf", np.ones((4, 4)), axes="YX")
-        (psf,) = kernels(given, "auto", 1, 2.5, absent="none")
+        given = observation_of(draw(64, 64)).with_auxiliary("psf", np.ones((4, 4)), axes="YX")
+        (psf,) = psf_kernels(given, "auto", 1, 2.5, default="none")
         half = len(psf) // 2
         at = np.arange(-half, half + 1)
         assert abs(psf.sum(0) @ at) < 0.1
@@ -167,18 +167,18 @@ class TestBlur:
         ],
     )
     def test_what_is_no_psf_is_refused(self, kernel, axes, told):
-        given = observation_of(draw(64, 64)).with_extra("psf", kernel, axes=axes)
+        given = observation_of(draw(64, 64)).with_auxiliary("psf", kernel, axes=axes)
         with pytest.raises(ObservationError, match=told):
             Blur().build(given)
 
     def test_it_says_which_psf_it_took(self):
-        assert "for none was given" in Blur().build(observation_of(draw(64, 64))).remark
+        assert "for none was given" in Blur().build(observation_of(draw(64, 64))).note
 
     def test_the_result_has_the_frame_s_size(self, quick):
         recipe = quick.override({"operator.kind": "blur"})
-        result = drain(restore(recipe, Blur().example(0)))
+        result = drain(restore(recipe, Blur().make_example(0)))
         assert result.image.shape == (48, 56)
-        assert not result.filled.any()
+        assert not result.inpainted.any()
 
 
 def drifting(shifts, *, noise=1.0, scales=None, backgrounds=None, side=96):
@@ -202,14 +202,14 @@ class TestFrames:
     def test_shifts_are_found_to_a_tenth_of_a_pixel(self):
         stack, _ = drifting(self.SHIFTS, noise=5.0)
         stack[:, 40, 41] += 3000  # a hot pixel does not drift
-        found = Frames()._shifts(stack[:, None].astype(np.float32))
+        found = MultiExposure()._shifts(stack[:, None].astype(np.float32))
         np.testing.assert_allclose(found, self.SHIFTS, atol=0.1)
 
     def test_each_frame_shows_the_scene_where_it_was(self):
         stack, scene = drifting(self.SHIFTS, noise=1e-6)
-        operator = Frames(shifts=self.SHIFTS).build(observation_of(stack, "TYX"))
+        operator = MultiExposure(shifts=self.SHIFTS).build(observation_of(stack, "TYX"))
         whole = np.zeros(operator.scene_shape)
-        rows, columns = operator.window
+        rows, columns = operator.valid_region
         whole[0, rows, columns] = scene
         seen = apply(operator, whole)[:, 0] + np.asarray(operator.background)[:, 0] + 100
         inside = np.s_[:, 12:-12, 12:-12]
@@ -218,7 +218,7 @@ class TestFrames:
 
     def test_backgrounds_and_scales_are_measured_against_the_first(self):
         stack, _ = drifting(self.SHIFTS, scales=[1.0, 0.5, 2.0], backgrounds=[100.0, 40.0, 300.0])
-        scales, backgrounds = Frames(match="scale and background", shifts=self.SHIFTS)._matched(
+        scales, backgrounds = MultiExposure(match="scale and background", shifts=self.SHIFTS)._match(
             stack[:, None].astype(np.float32), np.array(self.SHIFTS)
         )
         np.testing.assert_allclose(scales, [1.0, 0.5, 2.0], rtol=0.03)
@@ -228,58 +228,60 @@ class TestFrames:
         stack, _ = drifting(self.SHIFTS)
         stack[1, 30:33, 30:33] = np.nan
         stack[:, 60, 60] = np.nan
-        recipe = quick.override({"operator.kind": "frames"})
+        recipe = quick.override({"operator.kind": "multi-exposure"})
         result = drain(restore(recipe, observation_of(stack, "TYX")))
         assert (result.axes, result.residual_axes) == ("YX", "TYX")
         assert result.image.shape == stack.shape[1:]
         assert result.residual.shape == stack.shape
-        assert not result.filled[30:33, 30:33].any()  # the other frames saw it
+        assert not result.inpainted[30:33, 30:33].any()  # the other frames saw it
         assert "shifts (x, y)" in result.provenance["operator"]["remark"]
 
     def test_a_finer_grid_keeps_the_unit_s_rule(self):
         stack, _ = drifting(self.SHIFTS)
-        operator = Frames(factor=2, shifts=self.SHIFTS).build(observation_of(stack, "TYX", unit="adu"))
-        assert (operator.gain, operator.zoom) == (4.0, (2.0, 2.0))
+        operator = MultiExposure(scale_factor=2, shifts=self.SHIFTS).build(
+            observation_of(stack, "TYX", unit="adu")
+        )
+        assert (operator.dc_gain, operator.scale_factor) == (4.0, (2.0, 2.0))
 
     def test_as_many_shifts_as_frames_are_needed(self):
         stack, _ = drifting(self.SHIFTS)
         with pytest.raises(SettingsError, match="gives 1 shifts for 3 frames"):
-            Frames(shifts=((0, 0),)).build(observation_of(stack, "TYX"))
+            MultiExposure(shifts=((0, 0),)).build(observation_of(stack, "TYX"))
 
     def test_frames_of_another_place_are_refused(self):
         stack, _ = drifting(self.SHIFTS)
         with pytest.raises(ObservationError, match="more than half of it lies elsewhere"):
-            Frames(shifts=((0, 0), (0, 0), (80, 0))).build(observation_of(stack, "TYX"))
+            MultiExposure(shifts=((0, 0), (0, 0), (80, 0))).build(observation_of(stack, "TYX"))
 
     def test_a_psf_for_each_frame(self):
         stack, _ = drifting(self.SHIFTS)
         psfs = np.zeros((3, 15, 15))
         for psf, fwhm in zip(psfs, (2.0, 3.0, 4.0), strict=True):
-            half = len(model("gaussian", fwhm)) // 2
-            psf[7 - half : 8 + half, 7 - half : 8 + half] = model("gaussian", fwhm)
-        given = observation_of(stack, "TYX").with_extra("psf", psfs, axes="TYX")
-        operator = Frames(shifts=((0, 0),) * 3).build(given)
+            half = len(psf_model("gaussian", fwhm)) // 2
+            psf[7 - half : 8 + half, 7 - half : 8 + half] = psf_model("gaussian", fwhm)
+        given = observation_of(stack, "TYX").with_auxiliary("psf", psfs, axes="TYX")
+        operator = MultiExposure(shifts=((0, 0),) * 3).build(given)
         star = np.zeros(operator.scene_shape)
-        star[0, operator.window[0].start + 48, operator.window[1].start + 48] = 1000.0
+        star[0, operator.valid_region[0].start + 48, operator.valid_region[1].start + 48] = 1000.0
         peaks = apply(operator, star)[:, 0].max(axis=(1, 2))
         np.testing.assert_allclose(
-            peaks, [1000 * model("gaussian", f).max() for f in (2.0, 3.0, 4.0)], rtol=0.01
+            peaks, [1000 * psf_model("gaussian", f).max() for f in (2.0, 3.0, 4.0)], rtol=0.01
         )
 
 
 def test_the_nearest_agreeing_scene_changes_nothing_that_is_not_seen():
     observation = observation_of(draw(32, 32))
-    recipe = Recipe().override({"operator.kind": "downsample", "operator.factor": 2})
-    (_, frame), *_ = observation.frames()
-    problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    recipe = Recipe().with_settings({"operator.kind": "downsample", "operator.scale_factor": 2})
+    (_, frame), *_ = observation.iter_planes()
+    problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
     x = torch.from_numpy(draw(1, 64, 64, seed=1).astype(np.float32))
-    agreeing = problem.agreeing(x)
+    agreeing = problem.project_onto_data(x)
     torch.testing.assert_close(problem.predicted(agreeing), problem.y, rtol=0, atol=1e-4)
-    torch.testing.assert_close(problem.agreeing(agreeing), agreeing, rtol=0, atol=1e-4)
+    torch.testing.assert_close(problem.project_onto_data(agreeing), agreeing, rtol=0, atol=1e-4)
     # The correction lies in the range of the adjoint: it is orthogonal to all that A cannot see.
     correction = agreeing - x
     other = torch.from_numpy(draw(1, 64, 64, seed=2).astype(np.float32))
     zero = replace(problem, y=torch.zeros_like(problem.y))
-    invisible = zero.agreeing(other)
+    invisible = zero.project_onto_data(other)
     cosine = (correction * invisible).sum() / (correction.norm() * invisible.norm())
     assert abs(float(cosine)) < 1e-3

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from napari_dip import Recipe, drain, restore
-from napari_dip.core.settings import members
+from napari_dip.core.settings import union_members
 
-KINDS = members(Recipe.model_fields["operator"].annotation)
+KINDS = union_members(Recipe.model_fields["operator"].annotation)
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.model_fields["kind"].default)

@@ -9,7 +9,7 @@ from scipy.stats import norm, poisson
 
 from napari_dip import Header, Observation, drain, restore
 from napari_dip.core.errors import SettingsError
-from napari_dip.physics.detector import Sensor
+from napari_dip.physics.detector import Detector
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
 
@@ -19,7 +19,9 @@ def frame_of(y, *, unit="adu", **cards):
     for keyword, value in cards.items():
         header[keyword] = value
     text = header.tostring(sep="\n", endcard=False, padding=False)
-    return Observation.from_array(y, axes="YX", header=Header(path="frame.fits", unit=unit, cards=text))
+    return Observation.from_array(
+        y, axes="YX", header=Header(path="frame.fits", unit=unit, fits_header=text)
+    )
 
 
 def tensors(*arrays):
@@ -30,7 +32,7 @@ def test_the_poisson_likelihood_is_the_poisson_likelihood():
     rng = np.random.default_rng(0)
     k = np.maximum(rng.poisson(9, (1, 1, 40, 40)), 1)
     m = rng.uniform(2, 20, k.shape)
-    noise = Poisson(gain=1.0, offset=0.0, relative=0).likelihood(
+    noise = Poisson(gain=1.0, offset=0.0, relative_error=0).likelihood(
         Observation.from_array(k[0, 0], axes="YX")
     )
     found = noise.nll(*tensors(m, k)).numpy()
@@ -42,8 +44,8 @@ def test_gain_and_offset_only_change_the_unit():
     rng = np.random.default_rng(0)
     k = rng.poisson(30, (1, 1, 40, 40))
     m = rng.uniform(20, 40, k.shape)
-    counts = Poisson(gain=1.0, relative=0).likelihood(Observation.from_array(k[0, 0], axes="YX"))
-    adu = Poisson(gain=4.0, offset=100.0, relative=0).likelihood(
+    counts = Poisson(gain=1.0, relative_error=0).likelihood(Observation.from_array(k[0, 0], axes="YX"))
+    adu = Poisson(gain=4.0, offset=100.0, relative_error=0).likelihood(
         Observation.from_array(k[0, 0] / 4 + 100, axes="YX")
     )
     np.testing.assert_allclose(
@@ -55,7 +57,7 @@ def test_gain_and_offset_only_change_the_unit():
 def test_the_photon_likelihood_is_least_at_the_true_mean(light, read_noise):
     rng = np.random.default_rng(1)
     y = rng.poisson(light, (300, 300)) + rng.normal(0, read_noise, (300, 300))
-    noise = PoissonGaussian(gain=1.0, offset=0.0, read_noise=read_noise, relative=0).likelihood(
+    noise = PoissonGaussian(gain=1.0, offset=0.0, read_noise=read_noise, relative_error=0).likelihood(
         Observation.from_array(y, axes="YX")
     )
     mean = torch.full((1, 1, 1, 1), light, requires_grad=True)
@@ -68,7 +70,7 @@ def test_the_photon_likelihood_is_least_at_the_true_mean(light, read_noise):
 @pytest.mark.parametrize("k", [-10.0, 0.0, 0.5, 40.0])
 def test_no_mean_is_better_than_the_data_themselves(k):
     y = np.full((32, 32), k) + np.random.default_rng(0).normal(0, 1e-3, (32, 32))
-    noise = PoissonGaussian(gain=1.0, offset=0.0, read_noise=2.0, relative=0).likelihood(
+    noise = PoissonGaussian(gain=1.0, offset=0.0, read_noise=2.0, relative_error=0).likelihood(
         Observation.from_array(y, axes="YX")
     )
     means = torch.linspace(-30, 80, 500)
@@ -80,11 +82,11 @@ def test_no_mean_is_better_than_the_data_themselves(k):
 
 def test_censored_pixels_are_one_sided():
     y = np.random.default_rng(0).normal(90, 10, (64, 64)).clip(None, 100)
-    noise = Gaussian(sigma=10.0, relative=0, censored=True).likelihood(
+    noise = Gaussian(sigma=10.0, relative_error=0, censored=True).likelihood(
         Observation.from_array(y, axes="YX")
     )
-    assert "ceiling 100" in noise.origin
-    assert "floor" not in noise.origin
+    assert "ceiling 100" in noise.source
+    assert "floor" not in noise.source
     mean = np.full(y.shape, 104.0)
     found = noise.nll(*tensors(mean[None, None], y[None, None]))[0, 0].numpy()
     full = y >= 100
@@ -98,7 +100,7 @@ def test_clipped_noise_is_not_biased_where_it_is_censored():
     mean = torch.tensor(0.0).expand(1, 1, 200, 200)
     found = []
     for censored in (False, True):
-        noise = Gaussian(sigma=20.0, relative=0, censored=censored).likelihood(
+        noise = Gaussian(sigma=20.0, relative_error=0, censored=censored).likelihood(
             Observation.from_array(y, axes="YX")
         )
         levels = torch.linspace(0, 20, 201)
@@ -110,17 +112,17 @@ def test_clipped_noise_is_not_biased_where_it_is_censored():
 def test_a_limit_is_the_header_s_if_it_is_lower():
     y = np.random.default_rng(0).normal(100, 10, (64, 64))
     noise = Gaussian(censored=True).likelihood(frame_of(y, SATURATE=110.0))
-    assert "ceiling 110" in noise.origin
+    assert "ceiling 110" in noise.source
 
 
 def test_a_maximum_that_one_pixel_has_is_no_limit():
     y = np.random.default_rng(0).normal(100, 10, (64, 64))
-    assert "no limit" in Gaussian(censored=True).likelihood(Observation.from_array(y, axes="YX")).origin
+    assert "no limit" in Gaussian(censored=True).likelihood(Observation.from_array(y, axes="YX")).source
 
 
 def test_outliers_pull_with_a_force_that_does_not_grow():
     y = np.random.default_rng(0).normal(0, 1, (64, 64))
-    noise = Gaussian(sigma=1.0, relative=0, outliers=True).likelihood(
+    noise = Gaussian(sigma=1.0, relative_error=0, reject_outliers=True).likelihood(
         Observation.from_array(y, axes="YX")
     )
     for far, force in ((1.0, 1.0), (5.0, 3.0), (500.0, 3.0)):
@@ -148,18 +150,18 @@ class TestOutliers:
     def test_rays_are_rejected_and_stars_are_not(self, field, unit):
         image, rays = field
         observation = Observation.from_array(unit * image, axes="YX")
-        found = Gaussian(outliers=True).likelihood(observation)
-        rejected = found.rejected[0, 0]
+        found = Gaussian(reject_outliers=True).likelihood(observation)
+        rejected = found.outliers[0, 0]
         assert rejected[rays].mean() > 0.9
         assert rejected[~binary_dilation(rays, np.ones((3, 3)))].mean() < 0.002
-        assert f"{rejected.sum()} pixels of outliers rejected" in found.origin
+        assert f"{rejected.sum()} pixels of outliers rejected" in found.source
 
     def test_the_rim_of_a_track_goes_with_it_and_that_of_a_hot_pixel_stays(self):
         image = np.random.default_rng(0).normal(100, 5, (96, 96))
         image[20, 20:40] += 2000
         image[60, 60] += 2000
         frame = Observation.from_array(image, axes="YX")
-        rejected = Gaussian(outliers=True).likelihood(frame).rejected[0, 0]
+        rejected = Gaussian(reject_outliers=True).likelihood(frame).outliers[0, 0]
         assert rejected[19:22, 19:41].all()
         assert rejected[60, 60]
         assert rejected[55:66, 55:66].sum() < 4
@@ -167,17 +169,21 @@ class TestOutliers:
     def test_they_are_missing_from_the_fit_and_marked_as_filled(self, field, quick):
         image, rays = field
         result = drain(
-            restore(quick.override({"noise.outliers": True}), Observation.from_array(image, axes="YX"))
+            restore(
+                quick.override({"noise.reject_outliers": True}), Observation.from_array(image, axes="YX")
+            )
         )
-        assert result.filled[rays].mean() > 0.9
-        assert np.isnan(result.residual[result.filled]).all()
+        assert result.inpainted[rays].mean() > 0.9
+        assert np.isnan(result.residual[result.inpainted]).all()
 
     def test_where_nearly_everything_is_sharp_nothing_is_rejected(self):
         rng = np.random.default_rng(0)
         image = rng.normal(100, 1, (96, 96)) + 500 * (rng.random((96, 96)) < 0.1)
-        found = Gaussian(sigma=1.0, outliers=True).likelihood(Observation.from_array(image, axes="YX"))
-        assert found.rejected is None
-        assert "undersampled, nothing rejected" in found.origin
+        found = Gaussian(sigma=1.0, reject_outliers=True).likelihood(
+            Observation.from_array(image, axes="YX")
+        )
+        assert found.outliers is None
+        assert "undersampled, nothing rejected" in found.source
 
 
 class TestSensor:
@@ -200,18 +206,18 @@ class TestSensor:
         ],
     )
     def test_gain(self, unit, cards, gain):
-        found = Sensor.of(frame_of(self.y, unit=unit, **cards)).gain
+        found = Detector.from_header(frame_of(self.y, unit=unit, **cards)).gain
         assert found == (None if gain is None else pytest.approx(gain))
 
     def test_the_overscan_is_the_offset_if_the_frame_is_whole(self):
         y = self.y.copy()
         y[:, 56:] = 20 + np.random.default_rng(1).normal(0, 1, (64, 8))
         cards = {"NAXIS": 2, "NAXIS1": 64, "NAXIS2": 64, "BIASSEC": "[57:64,1:64]"}
-        assert Sensor.of(frame_of(y, **cards)).offset == pytest.approx(20, abs=0.5)
-        assert Sensor.of(frame_of(y, **{**cards, "NAXIS1": 128})).offset is None
+        assert Detector.from_header(frame_of(y, **cards)).offset == pytest.approx(20, abs=0.5)
+        assert Detector.from_header(frame_of(y, **{**cards, "NAXIS1": 128})).offset is None
 
     def test_no_header_says_nothing(self):
-        assert Sensor.of(Observation.from_array(self.y, axes="YX")) == Sensor()
+        assert Detector.from_header(Observation.from_array(self.y, axes="YX")) == Detector()
 
 
 def ccd(gain, seed=0, light=400.0):
@@ -221,19 +227,19 @@ def ccd(gain, seed=0, light=400.0):
 
 def test_a_header_that_is_true_is_used_and_shown():
     noise = PoissonGaussian().likelihood(frame_of(ccd(1.9), GAIN=1.9, RDNOISE=5.0))
-    assert noise.origin.startswith("header: gain 1.9, read noise 5")
+    assert noise.source.startswith("header: gain 1.9, read noise 5")
     assert float(noise.sigma.squeeze()) == pytest.approx(np.sqrt(425) / 1.9, rel=0.05)
 
 
 def test_a_header_that_lies_is_noticed():
     noise = PoissonGaussian().likelihood(frame_of(ccd(1.9), GAIN=8.0, RDNOISE=5.0))
-    assert "the header is not true of this image" in noise.origin
+    assert "the header is not true of this image" in noise.source
     assert float(noise.sigma.squeeze()) == pytest.approx(np.sqrt(425) / 1.9, rel=0.05)
 
 
 def test_a_person_is_believed_more_than_a_measurement():
     noise = PoissonGaussian(gain=8.0, read_noise=5.0).likelihood(frame_of(ccd(1.9), GAIN=1.9))
-    assert noise.origin.startswith("given: gain 8")
+    assert noise.source.startswith("given: gain 8")
 
 
 def test_without_a_gain_photon_noise_asks_for_it():
@@ -244,11 +250,11 @@ def test_without_a_gain_photon_noise_asks_for_it():
 def test_the_real_frame_s_header_agrees_with_its_noise(data_folder):
     from napari_dip import read
 
-    (_, frame), *_ = read(data_folder / "astronomy" / "saao_ccd_a8280271.fits").frames()
+    (_, frame), *_ = read(data_folder / "astronomy" / "saao_ccd_a8280271.fits").iter_planes()
     noise = PoissonGaussian().likelihood(frame)
-    assert noise.origin.startswith("header: gain 1.9, read noise 5")
+    assert noise.source.startswith("header: gain 1.9, read noise 5")
     expected, measured = (
-        float(noise.origin.split(word)[1].split(",")[0]) for word in ("expected ", "measured ")
+        float(noise.source.split(word)[1].split(",")[0]) for word in ("expected ", "measured ")
     )
     assert expected == pytest.approx(measured, rel=0.1)
 
@@ -258,10 +264,12 @@ def test_a_dark_frame_of_few_photons_is_restored(quick):
     star = 40 * np.exp(-((y - 30) ** 2 + (x - 34) ** 2) / 8)
     counts = np.random.default_rng(0).poisson(star).astype(float)
     assert (counts == 0).mean() > 0.9
-    recipe = quick.override({"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patches": "on"})
+    recipe = quick.override(
+        {"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patch_method": "nonlocal-bayes"}
+    )
     assert np.isfinite(drain(restore(recipe, Observation.from_array(counts, axes="YX"))).image).all()
     several = drain(
-        restore(recipe.override({"ensemble.members": 2}), Observation.from_array(counts, axes="YX"))
+        restore(recipe.override({"ensemble.size": 2}), Observation.from_array(counts, axes="YX"))
     )
     assert np.isfinite(several.image).all()
     assert np.isfinite(several.uncertainty).all()

@@ -9,7 +9,7 @@ from napari_dip.physics.problem import Problem
 
 def problem_of(observation):
     recipe = Recipe()
-    return Problem.of(
+    return Problem.from_data(
         observation,
         recipe.operator,
         recipe.noise.model_copy(update={"sigma": 2.0}),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from napari_dip.physics.registration import edges, shift_between
+from napari_dip.physics.registration import edge_map, estimate_shift
 
 
 @pytest.mark.parametrize("scene", ["camera", "cell"])
@@ -14,7 +14,7 @@ def test_crops_of_a_scene_are_found(scene, shift, side):
     dy, dx = shift
     fixed = whole[100 : 100 + side, 100 : 100 + side]
     moving = whole[100 + dy : 100 + dy + side, 100 + dx : 100 + dx + side]
-    found = shift_between(edges(fixed[None]), edges(moving[None]))
+    found = estimate_shift(edge_map(fixed[None]), edge_map(moving[None]))
     np.testing.assert_allclose(found, shift, atol=0.1)
 
 
@@ -24,4 +24,6 @@ def test_neither_brightness_nor_holes_nor_hot_pixels_count():
     for frame in (fixed, moving):
         frame[60, 60] = 1e5
         frame[:20] = np.nan
-    np.testing.assert_allclose(shift_between(edges(fixed[None]), edges(moving[None])), (4, -2), atol=0.1)
+    np.testing.assert_allclose(
+        estimate_shift(edge_map(fixed[None]), edge_map(moving[None])), (4, -2), atol=0.1
+    )

@@ -8,9 +8,9 @@ from skimage.restoration import denoise_tv_chambolle
 
 from napari_dip import Observation, Recipe, drain, restore
 from napari_dip.physics.regularizers import (
-    Regularisers,
+    Regularization,
+    extract_patches,
     nuclear_norm,
-    patches,
     total_variation,
     wavelet_l1,
 )
@@ -50,7 +50,7 @@ def test_the_nuclear_norm_is_the_sum_of_singular_values():
 
 def test_patches_are_rows_and_lose_no_pixel():
     x = draw(2, 16, 24)
-    rows = patches(x)
+    rows = extract_patches(x)
     assert rows.shape == (2 * 3, 2 * 64)
     assert torch.equal(rows[0].reshape(2, 8, 8), x[:, :8, :8])
     assert torch.equal(rows.flatten().sort().values, x.flatten().sort().values)
@@ -58,7 +58,7 @@ def test_patches_are_rows_and_lose_no_pixel():
 
 def test_changes_from_frame_to_frame_are_counted_in_units_of_the_noise():
     frames = draw(3, 2, 8, 8)  # T, C
-    price = Regularisers(temporal=0.5)
+    price = Regularization(temporal_variation=0.5)
     found = price(frames.reshape(6, 8, 8), torch.full((6, 1, 1), 2.0), times=3)
     expected = 0.5 * np.abs(np.diff(frames.numpy(), axis=0) / 2).mean()
     assert float(found) == pytest.approx(expected, rel=1e-5)
@@ -77,20 +77,20 @@ def test_wavelet_l1_is_that_of_pywavelets():
 class TestEachPenalty:
     def test_it_is_off_by_default_and_counts_in_sigmas(self, name):
         x, sigma = draw(1, 32, 32), torch.full((1, 1, 1), 2.0)
-        assert float(Regularisers()(x, sigma)) == 0
-        told = Regularisers(**{name: 0.5})
+        assert float(Regularization()(x, sigma)) == 0
+        told = Regularization(**{name: 0.5})
         assert float(told(x, sigma)) > 0
         assert float(told(7 * x, 7 * sigma)) == pytest.approx(float(told(x, sigma)), rel=1e-3)
 
     def test_it_can_be_differentiated_where_the_image_is_flat(self, name):
         x = torch.zeros(1, 32, 32, requires_grad=True)
-        Regularisers(**{name: 1.0})(x, torch.ones(1, 1, 1)).backward()
+        Regularization(**{name: 1.0})(x, torch.ones(1, 1, 1)).backward()
         assert torch.isfinite(x.grad).all()
 
     def test_a_run_with_it_ends_with_less_of_it(self, name, noisy, quick):
         observation = Observation.from_array(noisy, axes="YX")
         quick = quick.override({"stopping.kind": "fixed", "solver.max_steps": 60})
-        penalty, one = Regularisers(**{name: 1.0}), torch.ones(1, 1, 1)
+        penalty, one = Regularization(**{name: 1.0}), torch.ones(1, 1, 1)
         left = [
             float(penalty(torch.from_numpy(drain(restore(recipe, observation)).image[None]), one))
             for recipe in (quick, quick.override({f"regularisers.{name}": 20.0}))
@@ -101,11 +101,11 @@ class TestEachPenalty:
 def test_rows_may_be_channels(noisy):
     two = np.stack([noisy, 2 * noisy])
     x = torch.from_numpy(two.astype(np.float32))
-    told = Regularisers(nuclear_norm=1.0, nuclear_rows="channels")
+    told = Regularization(nuclear_norm=1.0, nuclear_norm_of="channels")
     expected = np.linalg.norm(two.reshape(2, -1)) * np.sqrt(noisy.size) / two.size  # rank 1
     assert float(told(x, torch.ones(2, 1, 1))) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_recipe_carries_them():
-    recipe = Recipe().override({"regularisers.total_variation": 0.1})
-    assert Recipe.from_json(recipe.to_json()).regularisers.total_variation == 0.1
+    recipe = Recipe().with_settings({"regularization.total_variation": 0.1})
+    assert Recipe.from_json(recipe.to_json()).regularization.total_variation == 0.1

@@ -92,7 +92,7 @@ def session(model, script):
 
     session = Session(model, start=script)
     session.sentences = []
-    session.said.connect(lambda sentence, error: session.sentences.append((sentence, error)))
+    session.message.connect(lambda sentence, error: session.sentences.append((sentence, error)))
     return session
 
 

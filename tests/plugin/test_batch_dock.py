@@ -7,7 +7,7 @@ import pytest
 from test_dock import QUICK, click
 
 from napari_dip.datasets import star_field
-from napari_dip.io import first_image
+from napari_dip.io import read_first_image
 from napari_dip.run.batch.summary import SUMMARY
 
 
@@ -86,11 +86,11 @@ def test_the_frames_of_a_layer_become_files(viewer, dock, tmp_path, qtbot):
     qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
     assert column(dock, 0) == ["a_b T0000 Z0000.tif", "a_b T0001 Z0000.tif"]
     assert column(dock, 1) == ["restored", "restored"]
-    restored = first_image(tmp_path / "out" / "a_b T0001 Z0000.tif")
+    restored = read_first_image(tmp_path / "out" / "a_b T0001 Z0000.tif")
     assert restored.array.shape == (48, 40)
     assert restored.header.pixel_size["X"] == (0.2, "um")
     np.testing.assert_array_equal(
-        first_image(tmp_path / "out" / "frames" / "a_b T0001 Z0000.tif").array, frames[1]
+        read_first_image(tmp_path / "out" / "frames" / "a_b T0001 Z0000.tif").array, frames[1]
     )
 
 

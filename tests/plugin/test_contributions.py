@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from napari_dip.datasets import star_field
-from napari_dip.io import images
+from napari_dip.io import read_images
 from napari_dip.plugin.contributions import (
     cell_sample,
     get_reader,
@@ -60,9 +60,9 @@ def test_a_restored_layer_is_saved_with_header_and_recipe(
     data, attributes, _ = restored.as_layer_data_tuple()
     out = str(tmp_path / f"out{suffix}")
     assert write_layer(out, data, attributes) == [out]
-    (image,) = images(out)
+    (image,) = read_images(out)
     np.testing.assert_array_equal(image.array, data)
-    assert image.flagged.sum() == restored.metadata["napari-dip"]["result"].filled.sum()
+    assert image.bad_mask.sum() == restored.metadata["napari-dip"]["result"].filled.sum()
     if suffix == ".fits":
         assert fits.getheader(out)["OBJECT"] == "simulated star field"
         assert fits.getheader(out)["DIPSEED"] == 0
@@ -74,7 +74,7 @@ def test_a_plain_layer_is_saved_with_its_sizes(model, tmp_path):
     )
     data, attributes, _ = layer.as_layer_data_tuple()
     write_layer(str(tmp_path / "a.tif"), data, attributes)
-    (image,) = images(tmp_path / "a.tif")
+    (image,) = read_images(tmp_path / "a.tif")
     assert image.array.dtype == np.uint16
     assert image.header.pixel_size == {"Y": (0.5, "um"), "X": (0.25, "um")}
 
@@ -84,7 +84,7 @@ def test_a_pyramid_is_saved_at_full_resolution(model, tmp_path):
     layer = model.add_image([full, full[::2, ::2]], multiscale=True, axis_labels=("y", "x"))
     data, attributes, _ = layer.as_layer_data_tuple()
     write_layer(str(tmp_path / "a.tif"), data, attributes)
-    np.testing.assert_array_equal(images(tmp_path / "a.tif")[0].array, full)
+    np.testing.assert_array_equal(read_images(tmp_path / "a.tif")[0].array, full)
 
 
 def test_a_frame_that_is_all_flagged_opens(model, tmp_path):
@@ -116,7 +116,7 @@ def test_holes_are_saved_too(model, tmp_path):
     data, attributes, _ = layer.as_layer_data_tuple()
     for suffix in (".fits", ".tif"):
         write_layer(str(tmp_path / f"a{suffix}"), data, attributes)
-        np.testing.assert_array_equal(images(tmp_path / f"a{suffix}")[0].array, np.eye(40))
+        np.testing.assert_array_equal(read_images(tmp_path / f"a{suffix}")[0].array, np.eye(40))
 
 
 def test_samples_open(model):

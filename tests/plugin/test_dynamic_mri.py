@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_dip.datasets import cine
+from napari_dip.datasets import cardiac_cine
 from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.plugin.contributions import cine_sample, get_reader
 from napari_dip.plugin.layers.metadata import layer_data
@@ -12,7 +12,7 @@ from napari_dip.plugin.session.run import State
 
 @pytest.fixture(scope="module")
 def heart():
-    return cine(0, side=32, beats=(3,), coils=4, acceleration=3)
+    return cardiac_cine(0, side=32, beats=(3,), coils=4, acceleration=3)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_dip import Recipe, drain, read, restore
 from napari_dip.datasets import star_field
-from napari_dip.io import images
-from napari_dip.plugin.script import script
+from napari_dip.io import read_images
+from napari_dip.plugin.script import script_for
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
     done = {}
     exec(text, done)
     np.testing.assert_array_equal(done["result"].image, result.image)
-    (image,) = images(tmp_path / "frame restored.fits")[:1]
+    (image,) = read_images(tmp_path / "frame restored.fits")[:1]
     np.testing.assert_array_equal(image.array, result.image)
 
 
@@ -72,8 +72,11 @@ def test_a_recipe_that_cannot_be_saved_is_told(opened, tmp_path, monkeypatch):
 def test_the_recipe_in_a_script_is_the_one_that_was_meant(model, preset, level):
     layer = model.add_image(np.eye(40), name="it's")
     changes = {"seed": 7, "noise.kind": "poisson", "noise.gain": 2.5}
-    for recipe in (Recipe.preset(preset), Recipe.preset(preset).at_level(level).override(changes)):
-        text = script(recipe, layer, axes="YX")
+    for recipe in (
+        Recipe.preset(preset),
+        Recipe.preset(preset).with_quality(level).with_settings(changes),
+    ):
+        text = script_for(recipe, layer, axes="YX")
         line = next(line for line in text.splitlines() if line.startswith("recipe = "))
         assert len(line) < 200
         done = {"Recipe": Recipe}

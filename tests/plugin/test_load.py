@@ -14,7 +14,7 @@ RUNS = 100
 
 
 def test_a_hundred_runs_leave_no_memory_behind(model, session, script, quick):
-    recipe = quick.override({"solver.max_steps": 6, "refinement.patches": "off"})
+    recipe = quick.override({"solver.max_steps": 6, "refinement.patch_method": "none"})
     longer = recipe.override({"solver.max_steps": 500})  # but it is cancelled at its first sign of life
     rng = np.random.default_rng(0)
     sides = [(48, 64), (64, 48), (96, 96), (40, 120)]

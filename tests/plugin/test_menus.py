@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from qtpy.QtWidgets import QInputDialog
 
 from napari_dip.plugin.layers import display as looks
-from napari_dip.plugin.layers.crop import cropped
+from napari_dip.plugin.layers.crop import crop_layer
 
 
 @pytest.fixture
@@ -128,7 +128,9 @@ def test_the_stretch_shows_what_is_faint_and_goes_again(viewer, dock):
     linear = layer.colormap.map(np.array([0.02, 0.5]))[:, 0]
     press(dock.inputs.tools_button, "Asinh stretch on / off")
     stretched = layer.colormap.map(np.array([0.02, 0.5]))[:, 0]
-    expected = np.arcsinh(np.array([0.02, 0.5]) / looks.SOFTENING) / np.arcsinh(1 / looks.SOFTENING)
+    expected = np.arcsinh(np.array([0.02, 0.5]) / looks.DISPLAY_SOFTENING) / np.arcsinh(
+        1 / looks.DISPLAY_SOFTENING
+    )
     np.testing.assert_allclose(stretched, expected, atol=0.01)
     press(dock.inputs.tools_button, "Asinh stretch on / off")
     np.testing.assert_allclose(layer.colormap.map(np.array([0.02, 0.5]))[:, 0], linear)
@@ -140,7 +142,7 @@ def test_a_part_keeps_its_place_its_holes_and_its_coordinates(viewer, dock, tmp_
     layer, holes = viewer.layers["sky.fits"], viewer.layers["sky.fits - holes"]
     layer.rotate = holes.rotate = 30
     layer.scale = holes.scale = (2, 3)
-    part = cropped(viewer, layer, [holes], slice(2, 36), slice(4, 44))
+    part = crop_layer(viewer, layer, [holes], slice(2, 36), slice(4, 44))
     np.testing.assert_array_equal(part.data, layer.data[2:36, 4:44])
     np.testing.assert_allclose(part.data_to_world((0, 0)), layer.data_to_world((2, 4)))
     np.testing.assert_allclose(part.data_to_world((7, 9)), layer.data_to_world((9, 13)))

@@ -20,7 +20,7 @@ def test_a_finer_grid_covers_the_same_ground(model, session, recipe, noisy, spat
     layer = model.add_image(
         noisy, name="a", scale=(2, 3), translate=(5, 7), units=("um", "um"), **spatial
     )
-    told = {"operator.kind": "downsample", "operator.factor": 2, "operator.factor_x": 4}
+    told = {"operator.kind": "downsample", "operator.scale_factor": 2, "operator.factor_x": 4}
     session.run(recipe.override(told), layer)
     assert not session.sentences[-1][1], session.sentences
     assert "predicts the input" in session.sentences[-1][0]
@@ -41,7 +41,7 @@ def test_a_finer_grid_covers_the_same_ground(model, session, recipe, noisy, spat
 def test_exposures_along_time_become_one_picture(model, session, recipe, noisy):
     stack = np.stack([noisy, np.roll(noisy, 2, 0), noisy])
     layer = model.add_image(stack, name="a", scale=(9, 2, 2), axis_labels=("t", "y", "x"))
-    session.run(recipe.override({"operator.kind": "frames"}), layer)
+    session.run(recipe.override({"operator.kind": "multi-exposure"}), layer)
     assert not session.sentences[-1][1], session.sentences
     restored = model.layers["a - restored"]
     assert restored.data.shape == noisy.shape
@@ -56,7 +56,7 @@ def test_so_do_several_layers_each_with_its_own_holes(model, session, recipe, no
     holes = np.zeros(noisy.shape, np.uint8)
     holes[5:8, 5:8] = 1
     model.add_labels(holes, metadata={"napari-dip": {"axes": "YX", "origin": "1", "role": "holes"}})
-    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
+    session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
     assert not session.sentences[-1][1], session.sentences
     residual = model.layers["a0 - residual in sigmas"].data
     assert residual.shape == (3, *noisy.shape)
@@ -70,7 +70,9 @@ def test_holes_painted_on_the_first_count_there(model, session, recipe, noisy):
     painted = np.zeros(noisy.shape, np.uint8)
     painted[5:8, 5:8] = 1
     holes = model.add_labels(painted)
-    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:], holes=holes)
+    session.run(
+        recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:], holes=holes
+    )
     residual = model.layers["a0 - residual in sigmas"].data
     assert np.isnan(residual[0, 5:8, 5:8]).all()
     assert np.isfinite(residual[1]).all()
@@ -80,14 +82,16 @@ def test_colour_exposures_may_share_holes_between_channels(model, session, recip
     photo = np.clip(noisy, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
     layers = [model.add_image(photo, name=f"a{n}", rgb=True) for n in range(2)]
     holes = model.add_labels((noisy > 140).astype(np.uint8))
-    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:], holes=holes)
+    session.run(
+        recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:], holes=holes
+    )
     assert not session.sentences[-1][1], session.sentences
     assert model.layers["a0 - restored"].data.shape == photo.shape
 
 
 def test_a_combined_picture_lies_where_turned_layers_lie(model, session, recipe, noisy):
     layers = [model.add_image(noisy, name=f"a{n}", **TURNED) for n in range(2)]
-    session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
+    session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
     place = model.layers["a0 - restored"].data_to_world((40, 50))
     np.testing.assert_allclose(place, layers[0].data_to_world((40, 50)))
 
@@ -95,13 +99,13 @@ def test_a_combined_picture_lies_where_turned_layers_lie(model, session, recipe,
 def test_exposures_of_another_scale_are_refused(model, session, recipe, noisy):
     layers = [model.add_image(noisy, name="a"), model.add_image(noisy, name="b", scale=(3, 3))]
     with pytest.raises(ObservationError, match="not as large as"):
-        session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
+        session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
 
 
 def test_layers_of_other_shapes_are_refused(model, session, recipe, noisy):
     layers = [model.add_image(noisy, name="a"), model.add_image(noisy[:40], name="b")]
     with pytest.raises(ObservationError, match="cannot be stacked"):
-        session.run(recipe.override({"operator.kind": "frames"}), layers[0], frames=layers[1:])
+        session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
     assert session.state == State.IDLE
 
 
@@ -109,7 +113,7 @@ def test_a_guide_guides_and_an_unregistered_one_is_refused_in_a_sentence(
     model, session, recipe, noisy, scene
 ):
     layer = model.add_image(noisy, name="a")
-    guided = recipe.override({"code.kind": "guide"})
+    guided = recipe.override({"network_input.kind": "guide"})
     session.run(guided, layer, extras={"guide": model.add_image(scene, name="g")})
     assert not session.sentences[-1][1], session.sentences
     shifted = model.add_image(np.roll(scene, (6, -4), (0, 1)), name="h")
@@ -117,7 +121,7 @@ def test_a_guide_guides_and_an_unregistered_one_is_refused_in_a_sentence(
     sentence, failed = session.sentences[-1]
     assert failed
     assert sentence.startswith("the guide is shifted by -")
-    told = guided.override({"code.registration": "shift"})
+    told = guided.override({"network_input.misregistration": "correct"})
     session.run(told, layer, extras={"guide": shifted})
     assert not session.sentences[-1][1], session.sentences
     flat = model.add_image(np.ones(noisy.shape), name="f")
@@ -131,7 +135,7 @@ def test_a_guide_guides_and_an_unregistered_one_is_refused_in_a_sentence(
 def test_several_fits_bring_an_uncertainty(model, session, quick, noisy, rgb):
     picture = np.stack([noisy / 255] * 3, axis=-1) if rgb else noisy
     layer = model.add_image(picture, name="a", rgb=rgb, scale=(2, 3), units=("um", "um"))
-    session.run(quick.override({"ensemble.members": 2}), layer)
+    session.run(quick.override({"ensemble.size": 2}), layer)
     assert not session.sentences[-1][1], session.sentences
     assert "uncertainty" in session.sentences[-1][0]
     uncertainty = model.layers["a - uncertainty"]

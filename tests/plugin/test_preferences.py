@@ -43,7 +43,7 @@ def test_the_last_run_s_settings_are_offered(viewer, quick_dock, qtbot):
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=30_000)
     _, other = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
     assert other.form.recipe().network.channels != 8
-    choose(other, remembered.LAST)
+    choose(other, remembered.LAST_RUN)
     assert other.form.recipe() == dock.form.recipe()
 
 

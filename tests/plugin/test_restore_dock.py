@@ -218,7 +218,7 @@ def test_a_cancelled_run_gives_its_memory_back(viewer, open_dock, picture, qtbot
 def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer, open_dock):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
     assert dock.form.recipe().keep_observed
-    assert dock.form.entry("keep_observed").value is True
+    assert dock.form.entry("hard_data_consistency").value is True
     assert "[data units]" in dock.form.entry("noise.sigma").tooltip
     dock.form.entry("noise.sigma").value = "1e-20"
     assert dock.form.recipe().noise.sigma == 1e-20
@@ -249,7 +249,7 @@ def test_every_task_s_form_gives_back_its_preset_and_keeps_what_is_the_person_s(
     for row in range(dock.form.task.count()):
         dock.form.task.setCurrentIndex(row)
         told = as_told(dock)
-        assert told == Recipe.preset(dock.form.task.currentData()).override({"seed": told.seed})
+        assert told == Recipe.preset(dock.form.task.currentData()).with_settings({"seed": told.seed})
     assert told.seed == 7
 
 
@@ -283,7 +283,7 @@ def test_another_quality_keeps_what_was_said_of_the_image(viewer, picture):
 
 def as_told(dock):
     """The dock's recipe, but for the core that it leaves to the window."""
-    return dock.form.recipe().override({"compute.threads": None})
+    return dock.form.recipe().override({"compute.num_threads": None})
 
 
 def test_choosing_a_task_brings_its_settings_and_asks_for_its_layers(viewer, open_dock, picture, qtbot):

@@ -11,7 +11,7 @@ from napari_dip.plugin.session.run import State
 
 @pytest.fixture
 def recipe(quick):
-    changes = {"solver.max_steps": 100, "stopping.kind": "fixed", "refinement.patches": "off"}
+    changes = {"solver.max_steps": 100, "stopping.kind": "fixed", "refinement.patch_method": "none"}
     return quick.override(changes)
 
 
@@ -76,7 +76,7 @@ def test_only_the_last_run_keeps_what_it_would_go_on_with(model, session, recipe
 
 def test_a_stack_and_an_average_do_not_go_on(model, session, recipe, layer, noisy):
     assert session.why_not_on()
-    session.run(recipe.override({"ensemble.members": 2}), layer)
+    session.run(recipe.override({"ensemble.size": 2}), layer)
     assert "Only one fit" in session.why_not_on()
     session.run(recipe, model.add_image(np.stack([noisy, noisy]), name="two"))
     assert "Only one fit" in session.why_not_on()
@@ -166,7 +166,7 @@ def done(viewer, quick_dock, qtbot, tmp_path, noisy):
     viewer.open(tmp_path / "night.fits", plugin="napari-dip")
     dock = quick_dock("Denoise")
     dock.form.entry("solver.max_steps").value = 150
-    dock.form.entry("refinement.patches").value = "off"
+    dock.form.entry("refinement.patch_method").value = "off"
     dock.panel.run_button.click()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     return dock

@@ -56,7 +56,7 @@ def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes
 
 def test_snapshots_are_a_stack_over_iterations(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a", scale=(2, 3), units=("um", "um"))
-    session.run(recipe.override({"refinement.patches": "off"}), layer)
+    session.run(recipe.override({"refinement.patch_method": "none"}), layer)
     stack = model.layers["a - iterations"]
     assert stack.data.shape == (2, *noisy.shape)
     assert stack.axis_labels[0] == "iteration"
@@ -126,7 +126,7 @@ def test_holes_are_filled_and_marked(model, session, recipe, noisy):
     labels = np.zeros(noisy.shape, int)
     labels[5:8, 5:8] = 3
     holes = model.add_labels(labels)
-    session.run(recipe.override({"keep_observed": True}), layer, holes=holes)
+    session.run(recipe.override({"hard_data_consistency": True}), layer, holes=holes)
     restored = model.layers["a - restored"].data
     same = restored == noisy.astype(np.float32)
     assert same[labels == 0].all()
@@ -231,9 +231,9 @@ def test_pyramids_are_read_at_full_resolution(model, session, recipe, noisy):
 
 
 def test_sources_of_few_fits_are_ringed(model, session, recipe, noisy, monkeypatch):
-    from napari_dip.refine.ensemble import Members
+    from napari_dip.refine.ensemble import EnsembleStatistics
 
-    monkeypatch.setattr(Members, "doubtful", lambda self: [(3, 4), (10, 20)])
+    monkeypatch.setattr(EnsembleStatistics, "doubtful", lambda self: [(3, 4), (10, 20)])
     model.add_image(noisy, name="a", scale=(2, 2))
     session.run(recipe, model.layers["a"])
     rings = model.layers["a - in few fits only"]

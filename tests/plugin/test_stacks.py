@@ -44,7 +44,7 @@ def test_an_answer_is_the_recipe_s_and_a_task_s_answer_is_shown(viewer, dock):
         assert dock.form.recipe().stack.together == together
     dock.form.task.setCurrentIndex(dock.form.task.findText("Denoise a time series"))
     assert [q.currentData() for q in dock.inputs.axes.questions.values()] == [True, False]
-    dock.form.entry("stack.together").value = "Z"
+    dock.form.entry("stack.joint_axes").value = "Z"
     assert [q.currentData() for q in dock.inputs.axes.questions.values()] == [False, True]
 
 
@@ -90,7 +90,7 @@ def test_a_hyperstack_goes_through_the_dock_to_a_file_with_all_it_had(
     tifffile.imwrite(source, stack(2, 3, 2, 32, 48), metadata=about)
     (layer,) = viewer.open(source, plugin="napari-dip")
     assert dock.inputs.axes.words.text() == "2 times, 3 depths, 2 channels, 48 x 32 pixels"
-    dock.form.entry("stack.together").value = together
+    dock.form.entry("stack.joint_axes").value = together
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=120_000)
     restored = viewer.layers[f"{layer.name} - restored"]

@@ -4,22 +4,22 @@ import pytest
 import torch
 
 from napari_dip import Observation, Recipe
-from napari_dip.core.settings import members
+from napari_dip.core.settings import union_members
 from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior
 from napari_dip.prior.networks.hourglass import Hourglass
 
-NETWORKS = members(Recipe.model_fields["network"].annotation)
-CODES = members(Recipe.model_fields["code"].annotation)
+NETWORKS = union_members(Recipe.model_fields["network"].annotation)
+CODES = union_members(Recipe.model_fields["code"].annotation)
 
 
 def prior_of(
     array, axes, *, network, code, seed=0, precision=torch.float32, output=None, recorruption=None
 ):
     recipe = Recipe()
-    observation = Observation.from_array(array, axes=axes).with_extra("guide", array, axes=axes)
-    (_, frame), *_ = observation.frames()
-    problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    observation = Observation.from_array(array, axes=axes).with_auxiliary("guide", array, axes=axes)
+    (_, frame), *_ = observation.iter_planes()
+    problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
     output = output or recipe.output
     return Prior(
@@ -28,7 +28,7 @@ def prior_of(
         network,
         code,
         output,
-        recorruption or recipe.recorruption,
+        recorruption or recipe.self_supervision,
         precision=precision,
         generator=generator,
     )
@@ -71,9 +71,9 @@ class TestEveryPrior:
 def test_nothing_finer_than_the_resolution_comes_out(noisy):
     recipe = Recipe()
     network = Hourglass(upsampling="nearest")
-    sharp = prior_of(noisy, "YX", network=network, code=recipe.code)
-    told = recipe.override({"output.resolution": 4.0})
-    smooth = prior_of(noisy, "YX", network=network, code=recipe.code, output=told.output)
+    sharp = prior_of(noisy, "YX", network=network, code=recipe.network_input)
+    told = recipe.with_settings({"output.min_fwhm": 4.0})
+    smooth = prior_of(noisy, "YX", network=network, code=recipe.network_input, output=told.output)
     images = [prior()[0][0].detach() for prior in (sharp, smooth)]
     finest = [float((image - image.roll(1, 0)).std() / image.std()) for image in images]
     assert finest[1] < 0.5 * finest[0]

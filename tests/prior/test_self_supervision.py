@@ -10,7 +10,7 @@ from napari_dip.physics.operators.downsample import Downsample
 from napari_dip.physics.operators.identity import Identity
 from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior
-from napari_dip.prior.self_supervision import Recorruption
+from napari_dip.prior.self_supervision import SelfSupervision
 
 SIDE = 256
 LEVEL = 12.0  # data units
@@ -29,9 +29,9 @@ NOISES = {
 
 
 def problem_of(array, *, noise=None, operator=None, holes=None):
-    frame = Observation.from_array(array, axes="YX", holes=holes)
+    frame = Observation.from_array(array, axes="YX", mask=holes)
     settings = Recipe.parse({"noise": noise or {"kind": "gaussian"}}, source="test").noise
-    return Problem.of(frame, operator or Identity(), settings, device=torch.device("cpu")), frame
+    return Problem.from_data(frame, operator or Identity(), settings, device=torch.device("cpu")), frame
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
@@ -55,11 +55,11 @@ class TestTheHalvesOfEveryNoise:
     def test_are_as_noisy_as_they_say(self, kind, strength):
         problem, given, asked = self.halves(kind, strength)
         mean = torch.full_like(problem.y, LEVEL)
-        wider = float(given.likelihood.random(mean).mean() / problem.likelihood.random(mean).mean())
-        assert wider == pytest.approx(np.sqrt(1 + strength**2), rel=1e-5)
-        assert float(given.likelihood.deviation(mean).mean()) == pytest.approx(
-            float(given.y.std()), rel=0.02
+        wider = float(
+            given.likelihood.random_std(mean).mean() / problem.likelihood.random_std(mean).mean()
         )
+        assert wider == pytest.approx(np.sqrt(1 + strength**2), rel=1e-5)
+        assert float(given.likelihood.std(mean).mean()) == pytest.approx(float(given.y.std()), rel=0.02)
         assert float(asked.y.std() / problem.y.std()) == pytest.approx(
             np.sqrt(1 + strength**-2), rel=0.02
         )
@@ -102,41 +102,41 @@ class TestSplitting:
     def halves(self, kind, holes):
         y = RNG.normal(100, 10, (64, 64))
         problem, _ = problem_of(y, holes=holes)
-        splitter = Recorruption(split=kind).splitter(problem, 1, torch.Generator().manual_seed(0))
+        splitter = SelfSupervision(method=kind).splitter(problem, 1, torch.Generator().manual_seed(0))
         return problem, splitter(None)
 
     def test_pixels_are_either_given_or_asked(self):
         problem, halves = self.halves("pixels", np.arange(64 * 64).reshape(64, 64) % 3 == 0)
-        assert not (halves.given.observed & halves.asked.observed).any()
-        assert torch.equal(halves.given.observed | halves.asked.observed, problem.observed)
+        assert not (halves.input.observed & halves.target.observed).any()
+        assert torch.equal(halves.input.observed | halves.target.observed, problem.observed)
 
     def test_of_few_pixels_none_is_spared(self):
         problem, _ = problem_of(RNG.normal(100, 10, (64, 64)), holes=RNG.random((64, 64)) < 0.8)
-        splitting = Recorruption(split="pixels")
+        splitting = SelfSupervision(method="masked")
         assert splitting.splitter(problem, 1, torch.Generator().manual_seed(0)) is None
 
     def test_holes_are_hidden_once_more_elsewhere_and_asked_there(self):
         holes = np.zeros((64, 64), bool)
         holes[20:25, 30:40] = True
         problem, halves = self.halves("noise", holes)
-        hidden = problem.observed & ~halves.given.observed
+        hidden = problem.observed & ~halves.input.observed
         assert 0 < int(hidden.sum()) <= 50
-        assert torch.equal(halves.asked.observed, problem.observed)
+        assert torch.equal(halves.target.observed, problem.observed)
 
     def test_a_complete_image_is_given_whole(self):
         _, halves = self.halves("noise", np.zeros((64, 64), bool))
-        assert halves.given.observed.all()
+        assert halves.input.observed.all()
 
     def test_a_code_of_another_size_has_no_place_for_the_observation(self):
         problem, _ = problem_of(RNG.normal(100, 10, (64, 64)))
         generator = torch.Generator().manual_seed(0)
-        assert Recorruption().splitter(problem, 32, generator) is None
+        assert SelfSupervision().splitter(problem, 32, generator) is None
         with pytest.raises(SettingsError, match=r"recorruption\.split"):
-            Recorruption(split="noise").splitter(problem, 32, generator)
+            SelfSupervision(method="recorrupted").splitter(problem, 32, generator)
 
 
 @pytest.mark.parametrize(
-    "operator", [Identity(), Downsample(factor=3.0)], ids=lambda operator: operator.kind
+    "operator", [Identity(), Downsample(scale_factor=3.0)], ids=lambda operator: operator.kind
 )
 def test_the_network_sees_the_observation_in_its_place(operator):
     y, x = np.mgrid[:48, :40]
@@ -144,7 +144,7 @@ def test_the_network_sees_the_observation_in_its_place(operator):
     problem, frame = problem_of(scene, operator=operator, noise={"kind": "gaussian", "sigma": 0.1})
     recipe = Recipe()
     prior = Prior(
-        problem, frame, recipe.network, recipe.code, recipe.output, Recorruption(split="noise"),
+        problem, frame, recipe.network, recipe.network_input, recipe.output, SelfSupervision(method="recorrupted"),
         precision=torch.float32, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     seen = {}
@@ -162,11 +162,11 @@ def test_the_network_sees_the_observation_in_its_place(operator):
 def test_it_denoises_better_than_the_plain_prior(scene, noisy):
     observation = Observation.from_array(noisy, axes="YX")
     small = {"network.channels": 16, "network.depth": 3, "solver.max_steps": 600} | {
-        "refinement.patches": "off"
+        "refinement.patch_method": "none"
     }
     errors = {}
     for kind in ("none", "noise"):
-        recipe = Recipe().override({**small, "recorruption.split": kind})
+        recipe = Recipe().with_settings({**small, "self_supervision.method": kind})
         result = drain(restore(recipe, observation))
         errors[kind] = np.sqrt(np.mean((result.image - scene) ** 2))
         assert result.provenance["split"] == kind

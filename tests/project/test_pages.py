@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import napari_dip
 from napari_dip.cli import commands as cli
-from napari_dip.datasets import cine
+from napari_dip.datasets import cardiac_cine
 from napari_dip.run import restoration
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ PAGES = [
     for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
     if page.name != "command-line.md" and "_build" not in page.parts
 ]
-QUICK = {"network.channels": 8, "solver.max_steps": 2, "refinement.patches": "off"}
+QUICK = {"network.channels": 8, "solver.max_steps": 2, "refinement.patch_method": "none"}
 # Sketches for clusters that are not here, as the page says; an operator, which has a test of its own.
 NOT_RUN = ("dask_jobqueue", "dask_kubernetes", "operators.base", "LocalCluster")
 
@@ -85,7 +85,7 @@ def files(tmp_path_factory):
     (folder / "night").mkdir()
     for number in (1, 2):
         fits.writeto(folder / "night" / f"frame0{number}.fits", noisy(48, 56))
-    heart = cine(side=32, beats=(4,), coils=2, acceleration=4)
+    heart = cardiac_cine(side=32, beats=(4,), coils=2, acceleration=4)
     np.savez(folder / "scan.npz", kspace=heart.kspace, coils=heart.maps)
     return folder
 
@@ -97,7 +97,7 @@ def here(files, tmp_path, monkeypatch):
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / source.name)
     monkeypatch.chdir(tmp_path)
-    watched, restored = cli._watched, restoration.restore
+    watched, restored = cli.run_with_progress, restoration.restore
     monkeypatch.setattr(cli, "_watched", lambda r, o: watched(r.override(QUICK), o))
     monkeypatch.setattr(
         napari_dip, "restore", lambda r, o, **more: restored(r.override(QUICK), o, **more), raising=False

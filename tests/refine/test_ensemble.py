@@ -3,14 +3,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe, Wish, drain, read, restore, write
-from napari_dip.fitting.stopping.data_fission import Fission
+from napari_dip import Observation, Recipe, Request, drain, read, restore, write
+from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.fitting.stopping.fixed import FixedSteps
-from napari_dip.fitting.stopping.hold_out import HeldOut
-from napari_dip.physics.filters import blurred
+from napari_dip.fitting.stopping.hold_out import HoldOut
+from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
-from napari_dip.refine.calibration import SMOOTHING, Evidence
-from napari_dip.refine.ensemble import JUDGING, Ensemble, Members
+from napari_dip.refine.calibration import SPREAD_SIGMA_PX, HeldOutError
+from napari_dip.refine.ensemble import VALIDATION_SIGMA_PX, Ensemble, EnsembleStatistics
 
 SIDE = 128
 
@@ -23,14 +23,14 @@ def truth():
 
 
 def problem_of(array, sigma, **operator):
-    recipe = Recipe().override({"noise.sigma": sigma, "noise.relative": 0, **operator})
+    recipe = Recipe().with_settings({"noise.sigma": sigma, "noise.relative_error": 0, **operator})
     observation = Observation.from_array(array, axes="YX")
-    return Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    return Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
 
 
 def smoothing(problem, rule, *, members, width, seed=0):
     """An ensemble whose fits only smooth what they are given; (members, their scenes)."""
-    ensemble, scenes = Members(problem), []
+    ensemble, scenes = EnsembleStatistics(problem), []
     for member in range(members):
         watch = rule.watch(problem, torch.Generator().manual_seed(seed + member))
         known = watch.fitted.observed[0, 0].numpy().astype(float)
@@ -43,10 +43,10 @@ def smoothing(problem, rule, *, members, width, seed=0):
 
 def test_the_result_is_the_mean_of_its_members(quick, noisy):
     observation = Observation.from_array(noisy, axes="YX")
-    quick = quick.override({"refinement.patches": "off"})
-    several = quick.override({"ensemble.members": 3, "seed": 7})
+    quick = quick.override({"refinement.patch_method": "none"})
+    several = quick.override({"ensemble.size": 3, "seed": 7})
     result = drain(restore(several, observation))
-    seeds = Ensemble(members=3).seeds(7)
+    seeds = Ensemble(size=3).seeds(7)
     alone = [drain(restore(quick.override({"seed": seed}), observation)) for seed in seeds]
     assert seeds[0] == 7
     np.testing.assert_allclose(result.image, np.mean([a.image for a in alone], axis=0), rtol=1e-5)
@@ -55,27 +55,31 @@ def test_the_result_is_the_mean_of_its_members(quick, noisy):
     assert result.uncertainty.shape == result.image.shape
     assert result.uncertainty.dtype == np.float32
     assert (result.uncertainty > 0).all()
-    assert "uncertainty" in result.verdict
-    assert "uncertainty" not in alone[0].verdict
+    assert "uncertainty" in result.summary
+    assert "uncertainty" not in alone[0].summary
 
 
 def test_averaging_leaves_more_of_noise_that_neighbours_share(truth):
     problem = problem_of(truth, 5.0)
     white = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
-    problem.likelihood.width = 0.7
-    left, usual = (blurred(n, JUDGING).var() for n in (problem.likelihood.correlated(white), white))
-    assert Evidence(problem, JUDGING)._noise_left == pytest.approx(float(left / usual), rel=0.03)
+    problem.likelihood.correlation_sigma = 0.7
+    left, usual = (
+        gaussian_blur(n, VALIDATION_SIGMA_PX).var() for n in (problem.likelihood.correlate(white), white)
+    )
+    assert HeldOutError(problem, VALIDATION_SIGMA_PX)._noise_left == pytest.approx(
+        float(left / usual), rel=0.03
+    )
 
 
 def test_members_of_one_seed_are_no_members_of_the_next():
-    seeds = [set(Ensemble(members=8).seeds(first)) for first in range(20)]
+    seeds = [set(Ensemble(size=8).seeds(first)) for first in range(20)]
     assert all(len(some) == 8 for some in seeds)
     assert len(set().union(*seeds)) == 160
-    assert Ensemble(members=3).seeds(5) == Ensemble(members=8).seeds(5)[:3]
+    assert Ensemble(size=3).seeds(5) == Ensemble(size=8).seeds(5)[:3]
 
 
 def test_previews_are_the_mean_so_far_and_progress_counts_every_fit(quick, observation):
-    told = {"ensemble.members": 2, "refinement.patches": "off", "stopping.kind": "fixed"}
+    told = {"ensemble.size": 2, "refinement.patch_method": "none", "stopping.kind": "fixed"}
     run = restore(quick.override(told), observation, snapshot_every=20)
     iterates = []
     try:
@@ -95,11 +99,11 @@ def test_previews_are_the_mean_so_far_and_progress_counts_every_fit(quick, obser
 
 
 def test_finishing_keeps_the_mean_of_the_fits_so_far(quick, observation):
-    run = restore(quick.override({"ensemble.members": 5}), observation, snapshot_every=1)
+    run = restore(quick.override({"ensemble.size": 5}), observation, snapshot_every=1)
     iterate, wish = next(run), None
     try:
         while True:
-            wish = Wish(finish=iterate.member == 1 and iterate.step == 5)
+            wish = Request(stop=iterate.member == 1 and iterate.step == 5)
             iterate = run.send(wish)
     except StopIteration as end:
         result = end.value
@@ -110,7 +114,8 @@ def test_finishing_keeps_the_mean_of_the_fits_so_far(quick, observation):
 
 @pytest.mark.parametrize("width", [0.6, 1.5, 4])
 @pytest.mark.parametrize(
-    ("rule", "averaged"), [(Fission(), True), (Fission(), False), (HeldOut(fraction=0.1), False)]
+    ("rule", "averaged"),
+    [(DataFission(), True), (DataFission(), False), (HoldOut(validation_fraction=0.1), False)],
 )
 def test_the_error_of_the_mean_is_known_without_the_truth(truth, rule, averaged, width):
     sigma, found, true = 20.0, [], []
@@ -119,15 +124,15 @@ def test_the_error_of_the_mean_is_known_without_the_truth(truth, rule, averaged,
         problem = problem_of(truth + noise, sigma)
         ensemble, scenes = smoothing(problem, rule, members=3, width=width, seed=3 * seed)
         evidence = ensemble.averaged if averaged else ensemble.plain
-        judged = evidence.known[0, 0]
+        judged = evidence.used[0, 0]
         found.append(float(evidence.squared_error()[0, 0][judged].mean()))
         error = (torch.stack(scenes).mean(dim=0)[0] - torch.from_numpy(truth)) / sigma
         if averaged:
-            error = torch.from_numpy(gaussian_filter(error.numpy(), JUDGING, truncate=3))
+            error = torch.from_numpy(gaussian_filter(error.numpy(), VALIDATION_SIGMA_PX, truncate=3))
         true.append(float((error[judged] ** 2).mean()))
     deviation = np.std(np.subtract(found, true), ddof=1) / np.sqrt(len(found))
     assert deviation < 0.02
-    if isinstance(rule, HeldOut):  # one of three members has not seen the pixel, and is meant
+    if isinstance(rule, HoldOut):  # one of three members has not seen the pixel, and is meant
         assert np.mean(found) > np.mean(true) - 4 * deviation
     else:
         assert abs(np.mean(found) - np.mean(true)) < 4 * deviation
@@ -137,7 +142,7 @@ def test_the_calibrated_uncertainty_is_the_error(truth):
     sigma = 20.0
     noise = np.random.default_rng(0).normal(0, sigma, truth.shape).astype(np.float32)
     problem = problem_of(truth + noise, sigma)
-    ensemble, scenes = smoothing(problem, Fission(), members=6, width=1.0)
+    ensemble, scenes = smoothing(problem, DataFission(), members=6, width=1.0)
     deviation, factor = ensemble.uncertainty()
     error = (torch.stack(scenes).mean(dim=0) - torch.from_numpy(truth)).abs()
     assert factor > 3  # the members have hardly any noise of their own
@@ -145,13 +150,13 @@ def test_the_calibrated_uncertainty_is_the_error(truth):
     assert 0.92 < float((error < 1.96 * deviation).float().mean()) < 0.98
 
 
-@pytest.mark.parametrize("rule", [Fission(), HeldOut(fraction=0.1)])
+@pytest.mark.parametrize("rule", [DataFission(), HoldOut(validation_fraction=0.1)])
 def test_the_spread_is_that_of_all_members_whichever_data_judged_them(truth, rule):
     noise = np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
     ensemble, scenes = smoothing(problem_of(truth + noise, 20.0), rule, members=4, width=1.0)
-    spread = blurred(torch.stack(scenes).div(20).var(dim=0, correction=0), SMOOTHING)
-    known = ensemble.plain.known
-    found = float(ensemble.plain.foretold()[known].mean())
+    spread = gaussian_blur(torch.stack(scenes).div(20).var(dim=0, correction=0), SPREAD_SIGMA_PX)
+    known = ensemble.plain.used
+    found = float(ensemble.plain.predicted_variance()[known].mean())
     assert found == pytest.approx(float(spread[known[0]].mean()), rel=0.05)
 
 
@@ -162,7 +167,9 @@ def test_what_no_member_has_widens_the_uncertainty_everywhere(truth):
     noise = rng.normal(0, sigma, truth.shape).astype(np.float32)
     deviations = {}
     for name, scene in (("smooth", truth), ("grainy", grainy)):
-        ensemble, scenes = smoothing(problem_of(scene + noise, sigma), Fission(), members=6, width=2.5)
+        ensemble, scenes = smoothing(
+            problem_of(scene + noise, sigma), DataFission(), members=6, width=2.5
+        )
         deviations[name] = ensemble.uncertainty()[0]
     error = (torch.stack(scenes).mean(dim=0) - torch.from_numpy(grainy)).abs()
     assert float(deviations["smooth"].mean()) < 5
@@ -172,8 +179,8 @@ def test_what_no_member_has_widens_the_uncertainty_everywhere(truth):
 
 def test_without_data_to_judge_by_the_spread_is_told_as_it_is(truth):
     problem = problem_of(truth, 5.0)
-    ensemble = Members(problem)
-    watch = FixedSteps().watch(problem, torch.Generator().manual_seed(0))
+    ensemble = EnsembleStatistics(problem)
+    watch = FixedSteps().monitor(problem, torch.Generator().manual_seed(0))
     for offset in (-3.0, 3.0):
         ensemble.add(torch.from_numpy(truth)[None] + offset, watch)
     deviation, factor = ensemble.uncertainty()
@@ -183,8 +190,13 @@ def test_without_data_to_judge_by_the_spread_is_told_as_it_is(truth):
 
 def test_kept_pixels_are_as_uncertain_as_their_noise(quick, noisy):
     holes = np.random.default_rng(0).random(noisy.shape) < 0.5
-    told = {"keep_observed": True, "ensemble.members": 2, "noise.sigma": 8.0, "noise.relative": 0}
-    observation = Observation.from_array(noisy, axes="YX", holes=holes)
+    told = {
+        "hard_data_consistency": True,
+        "ensemble.size": 2,
+        "noise.sigma": 8.0,
+        "noise.relative_error": 0,
+    }
+    observation = Observation.from_array(noisy, axes="YX", mask=holes)
     result = drain(restore(quick.override(told), observation))
     np.testing.assert_allclose(result.image[~holes], noisy[~holes], rtol=1e-6)
     np.testing.assert_allclose(result.uncertainty[~holes], 8, rtol=1e-5)
@@ -193,9 +205,9 @@ def test_kept_pixels_are_as_uncertain_as_their_noise(quick, noisy):
 
 @pytest.mark.parametrize("suffix", [".fits", ".tif"])
 def test_the_uncertainty_is_written_and_read_again(quick, observation, tmp_path, suffix):
-    result = drain(restore(quick.override({"ensemble.members": 2}), observation))
+    result = drain(restore(quick.override({"ensemble.size": 2}), observation))
     path = tmp_path / f"restored{suffix}"
     write(path, result)
     again = read(path)
-    np.testing.assert_array_equal(again.extras["sigma"][0, 0, 0], result.uncertainty)
-    np.testing.assert_array_equal(again.observed[0, 0, 0], ~result.filled)
+    np.testing.assert_array_equal(again.auxiliary["sigma"][0, 0, 0], result.uncertainty)
+    np.testing.assert_array_equal(again.observed[0, 0, 0], ~result.inpainted)

@@ -4,20 +4,20 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.fitting.stopping.data_fission import Fission
+from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.physics.problem import Problem
 from napari_dip.refine import patches
-from napari_dip.refine.residual_return import residual_returned, sources_returned
+from napari_dip.refine.residual_return import add_residual, add_source_flux
 from napari_dip.refine.settings import Refinement
-from napari_dip.refine.spectral_shrinkage import spectrally_shrunk
+from napari_dip.refine.spectral_shrinkage import shrink_spectrum
 
 
 def problem_of(array, *, holes=None, psf=None, axes="YX", **told):
-    recipe = Recipe().override({"noise.relative": 0, **told})
-    observation = Observation.from_array(array, axes=axes, holes=holes)
+    recipe = Recipe().with_settings({"noise.relative_error": 0, **told})
+    observation = Observation.from_array(array, axes=axes, mask=holes)
     if psf is not None:
-        observation = observation.with_extra("psf", psf)
-    return Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        observation = observation.with_auxiliary("psf", psf)
+    return Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
 
 
 def refined(pilot, problem, *, side=5, alike=20):
@@ -99,9 +99,9 @@ def test_noise_that_neighbours_share_is_told_from_what_patches_share():
     pilot = gaussian_filter(truth, (0, 1, 1))
     noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (48, 56)), 0.7)
     problem = problem_of(truth[0] + 8 * noise / noise.std(), **{"noise.sigma": 8.0})
-    problem.likelihood.width = 0.0
+    problem.likelihood.correlation_sigma = 0.0
     taken_for_white = refined(pilot, problem)
-    problem.likelihood.width = 0.7
+    problem.likelihood.correlation_sigma = 0.7
     assert error(refined(pilot, problem), truth) < 0.8 * error(taken_for_white, truth)
 
 
@@ -118,21 +118,21 @@ def test_the_smallest_image_and_the_largest_groups():
 
 
 def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(quick, noisy, unequal):
-    off = quick.override({"refinement.patches": "off"})
+    off = quick.override({"refinement.patch_method": "none"})
     white = Observation.from_array(noisy, axes="YX")
     shared = Observation.from_array(100 + unequal, axes="YX")
-    kept = {"keep_observed": True}
+    kept = {"hard_data_consistency": True}
     for recipe, observation, same in (
         (quick, white, False),
         (quick, shared, True),
         (quick.override(kept), white, True),
     ):
-        plain = drain(restore(recipe.override({"refinement.patches": "off"}), observation)).image
+        plain = drain(restore(recipe.override({"refinement.patch_method": "none"}), observation)).image
         result = drain(restore(recipe, observation))
         assert np.array_equal(result.image, plain) == same
         assert result.provenance["refinement"] == ("none" if same else "patches")
-        assert ("alike patches" in result.verdict) != same
-    forced = drain(restore(quick.override({"refinement.patches": "on"}), shared)).image
+        assert ("alike patches" in result.summary) != same
+    forced = drain(restore(quick.override({"refinement.patch_method": "nonlocal-bayes"}), shared)).image
     assert not np.array_equal(forced, drain(restore(off, shared)).image)
 
 
@@ -141,14 +141,16 @@ def test_holes_in_the_image_and_in_its_error_layer_are_filled(quick, noisy, memb
     holes = np.zeros(noisy.shape, bool)
     holes[20:23, 10:30] = True
     errors = np.where(holes, np.nan, 8.0)
-    observation = Observation.from_array(noisy, axes="YX", holes=holes).with_extra("sigma", errors)
-    result = drain(restore(quick.override({"ensemble.members": members}), observation))
+    observation = Observation.from_array(noisy, axes="YX", mask=holes).with_auxiliary("sigma", errors)
+    result = drain(restore(quick.override({"ensemble.size": members}), observation))
     assert result.provenance["refinement"] == "patches"
     assert np.isfinite(result.image).all()
 
 
 def second_look(x, problem, watch):
-    work = Refinement(patches="on").refined(x, problem, watch, keep_observed=False, alone=False)
+    work = Refinement(patch_method="nonlocal-bayes").refine(
+        x, problem, watch, hard_data_consistency=False, alone=False
+    )
     while True:
         try:
             next(work)
@@ -161,13 +163,13 @@ def test_only_what_lessens_the_error_is_taken(stripes):
     grain = np.random.default_rng(1).normal(0, 15, truth.shape)  # nothing that patches could share
     noisy = (truth + grain)[0] + np.random.default_rng(0).normal(0, 15, truth.shape[1:])
     problem = problem_of(noisy, **{"noise.sigma": 15.0})
-    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
     known = torch.from_numpy(truth + grain).float()
     kept = second_look(known, problem, watch)
     assert error(kept, truth + grain) < 3  # it knows already: what it is offered has an error of 8
-    assert error(refined((truth + grain), watch.fitted), truth + grain) > 6
+    assert error(refined((truth + grain), watch.fit_problem), truth + grain) > 6
     plain = problem_of(truth[0] + np.random.default_rng(0).normal(0, 15, truth.shape[1:]))
-    watch = Fission().watch(plain, torch.Generator().manual_seed(0))
+    watch = DataFission().monitor(plain, torch.Generator().manual_seed(0))
     better = second_look(torch.from_numpy(smooth).float(), plain, watch)
     assert error(better, truth) < 0.8 * error(smooth, truth)
 
@@ -189,12 +191,12 @@ def blurred():
 
 def test_frequencies_that_are_noise_are_taken_out(blurred):
     truth, problem = blurred
-    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
     # A picture that learnt the noise of the half that it was fitted to.
-    x = watch.fitted.linear_estimate() + 0.5 * problem.operator.adjoint(
-        watch.fitted.y - watch.fitted.predicted(watch.fitted.linear_estimate())
+    x = watch.fit_problem.wiener_estimate() + 0.5 * problem.operator.adjoint(
+        watch.fit_problem.y - watch.fit_problem.predicted(watch.fit_problem.wiener_estimate())
     )
-    found = spectrally_shrunk(x, problem, watch.probe)
+    found = shrink_spectrum(x, problem, watch.noise_probe)
     inside = (slice(None), *problem.operator.window)
     before, after = (error(image[inside][0].numpy(), truth) for image in (x, found))
     assert after < 0.8 * before
@@ -203,28 +205,28 @@ def test_frequencies_that_are_noise_are_taken_out(blurred):
 
 def test_a_picture_without_noise_stays_as_it_is(blurred):
     truth, problem = blurred
-    watch = Fission().watch(problem, torch.Generator().manual_seed(0))
+    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
     x = problem.operator.adjoint(torch.zeros_like(problem.y))
     inside = (slice(None), *problem.operator.window)
     wide = np.pad(
         truth, [(s.start, x.shape[1 + i] - s.stop) for i, s in enumerate(inside[1:])], mode="reflect"
     )
     x = torch.from_numpy(wide)[None].float()
-    found = spectrally_shrunk(x, problem, watch.probe)
+    found = shrink_spectrum(x, problem, watch.noise_probe)
     assert error(found[inside][0].numpy(), truth) < 0.1 * truth.std()
 
 
 def test_it_is_for_blurs_and_can_be_switched_off(quick, blurred):
     _, problem = blurred
     told = {"operator.kind": "blur", "operator.psf": "gaussian", "operator.fwhm": 3.0}
-    recipe = quick.override(told | {"stopping.kind": "fission", "solver.max_steps": 100})
+    recipe = quick.override(told | {"stopping.kind": "data-fission", "solver.max_steps": 100})
     observation = Observation.from_array(problem.y[0, 0].numpy(), axes="YX")
     on, off = (
-        drain(restore(recipe.override({"refinement.spectrum": kind}), observation)).image
+        drain(restore(recipe.override({"refinement.spectral_shrinkage": kind}), observation)).image
         for kind in ("auto", "off")
     )
     assert not np.array_equal(on, off)
-    assert Refinement().spectrum == "auto"
+    assert Refinement().spectral_shrinkage == "auto"
 
 
 class TestResidual:
@@ -237,10 +239,10 @@ class TestResidual:
         return truth + 100, np.repeat(truth.mean(axis=0)[None], 3, axis=0) + 100
 
     def returned(self, x, array, **told):
-        recipe = Recipe().override({"noise.relative": 0, "noise.sigma": 5.0, **told})
-        folded = Observation.from_array(array, axes="TYX").folded()
-        problem = Problem.of(folded, recipe.operator, recipe.noise, device=torch.device("cpu"))
-        return residual_returned(torch.from_numpy(x).float(), problem).numpy()
+        recipe = Recipe().with_settings({"noise.relative_error": 0, "noise.sigma": 5.0, **told})
+        folded = Observation.from_array(array, axes="TYX").flatten_planes()
+        problem = Problem.from_data(folded, recipe.operator, recipe.noise, device=torch.device("cpu"))
+        return add_residual(torch.from_numpy(x).float(), problem).numpy()
 
     def test_what_has_moved_is_put_where_it_is(self, spots):
         truth, fit = spots
@@ -265,19 +267,19 @@ class TestResidual:
         ("change", "look"),
         [
             ({}, "residual"),
-            ({"refinement.residual": "off"}, "none"),
-            ({"stack.together": "none"}, "patches"),
+            ({"refinement.residual_correction": "off"}, "none"),
+            ({"stack.joint_axes": "none"}, "patches"),
         ],
     )
     def test_it_is_for_planes_that_are_restored_together(self, spots, change, look):
         noisy = spots[0] + np.random.default_rng(2).normal(0, 5, spots[0].shape)
         quick = {
-            "stack.together": "T",
+            "stack.joint_axes": "T",
             "network.channels": 8,
             "network.depth": 2,
             "solver.max_steps": 12,
         }
-        recipe = Recipe().override(quick | change)
+        recipe = Recipe().with_settings(quick | change)
         result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
         assert result.provenance["refinement"] == look
 
@@ -295,10 +297,12 @@ class TestLightOfSmallSources:
 
     @staticmethod
     def returned(x, array, **changes):
-        recipe = Recipe().override({"noise.relative": 0, "noise.sigma": 5.0, **changes})
+        recipe = Recipe().with_settings({"noise.relative_error": 0, "noise.sigma": 5.0, **changes})
         observation = Observation.from_array(array, axes="YX")
-        problem = Problem.of(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
-        found = sources_returned(torch.from_numpy(x[None]).float(), problem)
+        problem = Problem.from_data(
+            observation, recipe.operator, recipe.noise, device=torch.device("cpu")
+        )
+        found = add_source_flux(torch.from_numpy(x[None]).float(), problem)
         return None if found is None else found[0].numpy()
 
     def test_a_flux_that_the_fit_lost_comes_back_without_bias(self):
@@ -336,10 +340,12 @@ class TestLightOfSmallSources:
         noisy = self.stars([4000] * 2) + np.random.default_rng(0).normal(0, 5, (64, 64))
         observation = Observation.from_array(noisy, axes="YX")
         recipe = quick.override(
-            {"refinement.patches": "on", "noise.sigma": 5.0, "solver.max_steps": 150}
+            {"refinement.patch_method": "nonlocal-bayes", "noise.sigma": 5.0, "solver.max_steps": 150}
         )
         result = drain(restore(recipe, observation))
         assert result.provenance["sources"]
-        assert "small sources" in result.verdict
-        result = drain(restore(recipe.override({"refinement.sources": "off"}), observation))
+        assert "small sources" in result.summary
+        result = drain(
+            restore(recipe.override({"refinement.source_flux_correction": "off"}), observation)
+        )
         assert not result.provenance["sources"]

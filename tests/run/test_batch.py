@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from napari_dip import Recipe, RestoreError
+from napari_dip import Recipe, RestorationError
 from napari_dip.datasets import star_field
-from napari_dip.io import provenance_of
-from napari_dip.run.batch.execute import batch, perform
+from napari_dip.io import read_provenance
+from napari_dip.run.batch.execute import run_job, run_jobs
 from napari_dip.run.batch.executors import dask_workers, local_workers
-from napari_dip.run.batch.plan import jobs_for
+from napari_dip.run.batch.plan import plan_jobs
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def frames(tmp_path_factory):
 
 @pytest.fixture
 def jobs(quick, frames, tmp_path):
-    return jobs_for(quick, [str(frames)], tmp_path / "out")
+    return plan_jobs(quick, [str(frames)], tmp_path / "out")
 
 
 def test_every_image_of_a_folder_is_a_job(jobs, frames, tmp_path):
@@ -52,44 +52,44 @@ def test_every_image_of_a_folder_is_a_job(jobs, frames, tmp_path):
     ],
 )
 def test_outputs_have_the_names_of_inputs(quick, tmp_path, source, name):
-    (job,) = jobs_for(quick, [source], tmp_path)
+    (job,) = plan_jobs(quick, [source], tmp_path)
     assert job.target == str(tmp_path / name)
 
 
 def test_names_that_meet_are_refused(quick, frames, tmp_path):
-    with pytest.raises(RestoreError, match=r"would both become frame0\.fits"):
-        jobs_for(quick, [str(frames), "elsewhere/frame0.fits"], tmp_path)
-    with pytest.raises(RestoreError, match="replaced by its own result"):
-        jobs_for(quick, [str(frames)], frames)
-    with pytest.raises(RestoreError, match="nothing to restore"):
-        jobs_for(quick, [str(tmp_path)], tmp_path / "out")
+    with pytest.raises(RestorationError, match=r"would both become frame0\.fits"):
+        plan_jobs(quick, [str(frames), "elsewhere/frame0.fits"], tmp_path)
+    with pytest.raises(RestorationError, match="replaced by its own result"):
+        plan_jobs(quick, [str(frames)], frames)
+    with pytest.raises(RestorationError, match="nothing to restore"):
+        plan_jobs(quick, [str(tmp_path)], tmp_path / "out")
 
 
 def test_what_is_done_is_skipped_until_recipe_or_data_change(jobs):
     job = jobs[0]
-    first = perform(job)
+    first = run_job(job)
     assert first.state == "restored"
     assert first.steps == 20
-    assert first.noise_after < first.noise_before
+    assert first.sigma_after < first.sigma_before
     made = os.stat(job.target).st_mtime_ns
-    again = perform(job)
+    again = run_job(job)
     assert again == replace(first, state="skipped")
     assert os.stat(job.target).st_mtime_ns == made
 
-    reseeded = Recipe.from_json(job.recipe).override({"seed": 1}).to_json()
-    other = perform(replace(job, recipe=reseeded))
+    reseeded = Recipe.from_json(job.recipe).with_settings({"seed": 1}).to_json()
+    other = run_job(replace(job, recipe=reseeded))
     assert other.state == "failed"
-    assert "exists already" in other.reason
-    assert perform(replace(job, recipe=reseeded, overwrite=True)).state == "restored"
-    assert provenance_of(job.target)["recipe"]["seed"] == 1
-    assert perform(replace(job, sources=jobs[1].sources, overwrite=True)).state == "restored"
+    assert "exists already" in other.stop_reason
+    assert run_job(replace(job, recipe=reseeded, overwrite=True)).state == "restored"
+    assert read_provenance(job.target)["recipe"]["seed"] == 1
+    assert run_job(replace(job, sources=jobs[1].sources, overwrite=True)).state == "restored"
 
 
 def test_a_failure_is_a_row_and_the_others_are_done(jobs, tmp_path):
     absent = replace(jobs[0], sources=(str(tmp_path / "absent.fits"),))
-    rows = [perform(job) for job in (absent, jobs[1])]
+    rows = [run_job(job) for job in (absent, jobs[1])]
     assert [row.state for row in rows] == ["failed", "restored"]
-    assert "no file" in rows[0].reason
+    assert "no file" in rows[0].stop_reason
 
 
 class _Deadly(Executor):
@@ -116,10 +116,10 @@ def test_only_the_job_whose_process_dies_again_has_failed(jobs):
     def workers():
         yield _Deadly(jobs[0], given)
 
-    rows = {row.file: row for row in batch(jobs, workers, 2)}
+    rows = {row.file: row for row in run_jobs(jobs, workers, 2)}
     assert len(rows) == 3
     assert rows[jobs[0].sources[0]].state == "failed"
-    assert "died twice" in rows[jobs[0].sources[0]].reason
+    assert "died twice" in rows[jobs[0].sources[0]].stop_reason
     assert {rows[job.sources[0]].state for job in jobs[1:]} == {"restored"}
     assert given.count(jobs[0]) == 2
 
@@ -135,17 +135,17 @@ def test_an_unforeseen_error_is_a_row(jobs):
     def workers():
         yield Faulty()
 
-    rows = list(batch(jobs, workers, 1))
+    rows = list(run_jobs(jobs, workers, 1))
     assert [row.state for row in rows] == ["failed"] * 3
-    assert "KeyError" in rows[0].reason
+    assert "KeyError" in rows[0].stop_reason
 
 
 @pytest.mark.slow
 def test_two_processes_do_what_one_does(jobs, quick, frames, tmp_path):
-    rows = list(batch(jobs, partial(local_workers, 2), 2))
+    rows = list(run_jobs(jobs, partial(local_workers, 2), 2))
     assert {row.state for row in rows} == {"restored"}
-    (alone,) = jobs_for(quick, [jobs[0].sources[0]], tmp_path / "alone")
-    perform(alone)
+    (alone,) = plan_jobs(quick, [jobs[0].sources[0]], tmp_path / "alone")
+    run_job(alone)
     np.testing.assert_allclose(
         fits.getdata(alone.target), fits.getdata(jobs[0].target), rtol=0, atol=0.5
     )
@@ -157,17 +157,17 @@ def test_workers_of_a_dask_scheduler_do_it(jobs):
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=None, resources={"GPU": 1}
     ) as cluster:
-        rows = list(batch(jobs, partial(dask_workers, cluster.scheduler_address), len(jobs)))
+        rows = list(run_jobs(jobs, partial(dask_workers, cluster.scheduler_address), len(jobs)))
         assert {row.state for row in rows} == {"restored"}
-        again = list(batch(jobs, partial(dask_workers, cluster.scheduler_address), len(jobs)))
+        again = list(run_jobs(jobs, partial(dask_workers, cluster.scheduler_address), len(jobs)))
         assert {row.state for row in again} == {"skipped"}
 
 
 @pytest.mark.parametrize("address", ["absent.json", "tcp://127.0.0.1:1", "nonsense://"])
 def test_no_scheduler_is_one_sentence(jobs, address):
     pytest.importorskip("distributed")
-    with pytest.raises(RestoreError, match=f"no dask scheduler answers at {address}"):
-        list(batch(jobs, partial(dask_workers, address), 1))
+    with pytest.raises(RestorationError, match=f"no dask scheduler answers at {address}"):
+        list(run_jobs(jobs, partial(dask_workers, address), 1))
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from napari_dip import Observation, Recipe, drain, read, restore
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import ObservationError, ReadError
-from napari_dip.datasets._cardiac_cine import cine, to_image, to_kspace
+from napari_dip.datasets._cardiac_cine import cardiac_cine, to_image, to_kspace
 from napari_dip.physics.noise.kspace import KSpace
 from napari_dip.physics.operators.radial import Radial
 from napari_dip.physics.operators.sense import Sense
-from napari_dip.prior.networks.graph import GraphPrior, nearest
+from napari_dip.prior.networks.graph import GraphPrior, nearest_frames
 
 SMALL = {"side": 48, "beats": (4, 4), "coils": 4, "acceleration": 4}
 QUICK = {
@@ -30,7 +30,7 @@ def parts(array):
 def observation_of(one, *, maps=False):
     y = np.where(one.sampled[:, None, :, None], parts(one.kspace), np.nan)
     observation = Observation.from_array(y, axes="TCYX")
-    return observation.with_extra("coils", parts(one.maps), axes="CYX") if maps else observation
+    return observation.with_auxiliary("coils", parts(one.maps), axes="CYX") if maps else observation
 
 
 def magnitude(result):
@@ -46,7 +46,7 @@ def error(x, truth):
 
 @pytest.fixture(scope="module")
 def heart():
-    return cine(0, **SMALL)
+    return cardiac_cine(0, **SMALL)
 
 
 class TestCine:
@@ -56,7 +56,7 @@ class TestCine:
         np.testing.assert_allclose(to_image(to_kspace(image)), image, atol=1e-12)
 
     def test_its_k_space_is_that_of_its_truth_but_for_noise_and_a_finer_grid(self):
-        one = cine(1, **SMALL | {"acceleration": 1})
+        one = cardiac_cine(1, **SMALL | {"acceleration": 1})
         assert one.sampled.all()
         seen = to_kspace(one.truth[:, None] * one.maps)
         apart = np.sqrt(np.mean(np.abs(one.kspace - seen) ** 2) / np.mean(np.abs(seen) ** 2))
@@ -71,7 +71,9 @@ class TestCine:
         ].any()
 
     def test_the_ventricle_beats_and_a_shorter_beat_moves_less(self):
-        strokes = [np.ptp(cine(0, **SMALL | {"beats": b}).area[: b[0]]) for b in ((4, 4), (2, 6))]
+        strokes = [
+            np.ptp(cardiac_cine(0, **SMALL | {"beats": b}).area[: b[0]]) for b in ((4, 4), (2, 6))
+        ]
         assert strokes[1] < 0.8 * strokes[0]
 
 
@@ -96,7 +98,7 @@ class TestSense:
             Sense().build(odd)
 
     def test_maps_of_another_size_are_told(self, heart):
-        given = observation_of(heart).with_extra("coils", parts(heart.maps)[:, ::2], axes="CYX")
+        given = observation_of(heart).with_auxiliary("coils", parts(heart.maps)[:, ::2], axes="CYX")
         with pytest.raises(ObservationError, match="one map for each coil"):
             Sense().build(given)
 
@@ -120,7 +122,7 @@ class TestRadial:
     def test_it_is_the_fourier_sum_at_the_places_of_the_spokes(self, heart):
         samples = self.spokes_of(heart)
         frame = Observation.from_array(parts(samples), axes="TCYX")
-        operator = Radial().build(frame.with_extra("coils", parts(heart.maps), axes="CYX"))
+        operator = Radial().build(frame.with_auxiliary("coils", parts(heart.maps), axes="CYX"))
         scene = np.stack((heart.truth.real, heart.truth.imag), axis=1).reshape(16, 48, 48)
         seen = operator(torch.from_numpy(scene)).numpy()
         assert np.linalg.norm(seen - parts(samples)) < 2e-3 * np.linalg.norm(samples)
@@ -129,18 +131,18 @@ class TestRadial:
         frame = Observation.from_array(parts(self.spokes_of(heart)), axes="TCYX")
         golden = Radial().build(frame)
         places = golden.places.reshape(8, 2, 16, 96).numpy() / (2 * np.pi)
-        given = Radial().build(frame.with_extra("trajectory", places, axes="TCYX"))
+        given = Radial().build(frame.with_auxiliary("trajectory", places, axes="TCYX"))
         torch.testing.assert_close(given.places, golden.places)
         with pytest.raises(ObservationError, match="in cycles per pixel"):
-            Radial().build(frame.with_extra("trajectory", 9 * places, axes="TCYX"))
+            Radial().build(frame.with_auxiliary("trajectory", 9 * places, axes="TCYX"))
         with pytest.raises(ObservationError, match="for each sample of each frame"):
-            Radial().build(frame.with_extra("trajectory", places[..., 1:], axes="TCYX"))
+            Radial().build(frame.with_auxiliary("trajectory", places[..., 1:], axes="TCYX"))
 
     def test_few_spokes_are_restored_better_than_by_gridding_each_frame(self):
-        small = cine(0, side=32, beats=(4,), coils=4)
+        small = cardiac_cine(0, side=32, beats=(4,), coils=4)
         samples = parts(self.spokes_of(small))
         noisy = samples + np.random.default_rng(0).normal(0, 0.01, samples.shape)
-        recipe = Recipe.preset("dynamic-mri").override(
+        recipe = Recipe.preset("dynamic-mri").with_settings(
             {**QUICK, "operator.kind": "radial", "network.channels": 16, "network.depth": 2}
         )
         result = drain(restore(recipe, Observation.from_array(noisy, axes="TCYX")))
@@ -148,14 +150,14 @@ class TestRadial:
         for frame in noisy:
             operator = Radial().build(Observation.from_array(frame, axes="CYX"))
             y = torch.from_numpy(frame[None]).float()
-            gridded.append(np.hypot(*operator.rough(y, torch.ones_like(y).bool()).numpy()))
+            gridded.append(np.hypot(*operator.initial_estimate(y, torch.ones_like(y).bool()).numpy()))
         assert error(magnitude(result), small.truth) < 0.8 * error(np.array(gridded), small.truth)
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.04])
 @pytest.mark.parametrize("beats", [(4, 4), (1,)])
 def test_the_noise_of_k_space_is_measured(noise, beats):
-    one = cine(2, **SMALL | {"noise": noise, "beats": beats, "side": 96})
+    one = cardiac_cine(2, **SMALL | {"noise": noise, "beats": beats, "side": 96})
     likelihood = KSpace().likelihood(observation_of(one))
     ratio = np.median(likelihood.sigma) / noise
     assert 0.8 < ratio < (1.3 if len(beats) > 1 or noise > 0.03 else 2.5)
@@ -163,7 +165,7 @@ def test_the_noise_of_k_space_is_measured(noise, beats):
 
 @pytest.fixture(scope="module")
 def result(heart):
-    recipe = Recipe.preset("dynamic-mri").override(QUICK)
+    recipe = Recipe.preset("dynamic-mri").with_settings(QUICK)
     return drain(restore(recipe, observation_of(heart)))
 
 
@@ -186,8 +188,8 @@ class TestRestoration:
     @pytest.mark.parametrize("kind", ["low-rank", "time-dependent", "graph"])
     def test_networks_that_know_the_time_restore_it(self, heart, kind):
         steps = {"solver.max_steps": 800 if kind == "time-dependent" else 400}
-        early = {"network.alone": 150, "network.held": 50} if kind == "graph" else {}
-        recipe = Recipe.preset("dynamic-mri").override(
+        early = {"network.pretrain_steps": 150, "network.frozen_steps": 50} if kind == "graph" else {}
+        recipe = Recipe.preset("dynamic-mri").with_settings(
             {**QUICK, "network.kind": kind, "network.channels": 16, "network.depth": 3, **early, **steps}
         )
         result = drain(restore(recipe, observation_of(heart)))
@@ -230,9 +232,9 @@ def tag(name, x, y):
 
 class TestGraph:
     def test_the_nearest_frames_are_those_of_the_same_phase(self):
-        one = cine(3, **SMALL | {"beats": (6, 6)})
+        one = cardiac_cine(3, **SMALL | {"beats": (6, 6)})
         features = torch.from_numpy(parts(one.truth[:, None]))
-        graph = nearest(features, 2)
+        graph = nearest_frames(features, 2)
         assert graph[:, 0].tolist() == list(range(12))
         # One beat later or earlier, or where the heart is as much contracted on its way back.
         areas = one.area[graph.numpy()]
@@ -241,10 +243,16 @@ class TestGraph:
     @pytest.mark.parametrize("generator", ["shared", "own"])
     def test_stages_train_what_they_say(self, generator):
         settings = GraphPrior(
-            generator=generator, channels=8, depth=2, frame_channels=4, alone=1, held=1, rebuild=1
+            generator=generator,
+            channels=8,
+            depth=2,
+            channels_per_frame=4,
+            pretrain_steps=1,
+            frozen_steps=1,
+            graph_interval=1,
         )
-        network = settings.build(3, Planes(5, 2, 1))
-        z = torch.rand(1, 3, 32 // settings.shrink, 32 // settings.shrink)
+        network = settings.build(3, ChannelLayout(5, 2, 1))
+        z = torch.rand(1, 3, 32 // settings.input_downsampling, 32 // settings.input_downsampling)
 
         def trained():
             network.zero_grad(set_to_none=True)

@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from napari_dip import Observation, Recipe, Wish, drain, restore
-from napari_dip.core.device import release
-from napari_dip.core.errors import DeviceError, RestoreError
+from napari_dip import Observation, Recipe, Request, drain, restore
+from napari_dip.core.device import free_memory
+from napari_dip.core.errors import DeviceError, RestorationError
 from napari_dip.core.torch_import import torch
-from napari_dip.run.warm_start import Starts
+from napari_dip.run.warm_start import WarmStart
 
 rng = np.random.default_rng(0)
 
@@ -28,7 +28,7 @@ def test_the_image_has_the_axes_that_went_in(quick, axes):
     sizes = {"T": 2, "C": 3, "Z": 2, "Y": 33, "X": 40}
     array = rng.normal(10, 2, [sizes[a] for a in axes]).astype(np.float32)
     result = drain(restore(quick, Observation.from_array(array, axes=axes)))
-    for part in (result.image, result.filled, result.residual):
+    for part in (result.image, result.inpainted, result.residual):
         assert part.shape == array.shape
     assert result.image.dtype == np.float32
     assert np.isfinite(result.image).all()
@@ -49,7 +49,7 @@ def test_reading_along_changes_nothing(quick, observation):
     next(run)
     try:
         while True:
-            assert run.send(Wish(image=True)).image is not None
+            assert run.send(Request(preview=True)).image is not None
     except StopIteration as end:
         np.testing.assert_array_equal(end.value.image, alone)
 
@@ -58,27 +58,27 @@ def test_reading_along_changes_nothing(quick, observation):
 def test_what_stands_in_a_hole_changes_nothing(quick, noisy, value):
     holes = np.zeros(noisy.shape, bool)
     holes[10:14, 20:26] = True
-    before = drain(restore(quick, Observation.from_array(noisy, axes="YX", holes=holes))).image
+    before = drain(restore(quick, Observation.from_array(noisy, axes="YX", mask=holes))).image
     noisy[holes] = value
-    after = drain(restore(quick, Observation.from_array(noisy, axes="YX", holes=holes))).image
+    after = drain(restore(quick, Observation.from_array(noisy, axes="YX", mask=holes))).image
     np.testing.assert_array_equal(before, after)
 
 
 def test_inpainting_leaves_observed_pixels_as_they_are_and_marks_the_others(noisy):
-    recipe = Recipe.preset("inpaint").override(
+    recipe = Recipe.preset("inpaint").with_settings(
         {"network.channels": 8, "network.depth": 3, "solver.max_steps": 20}
     )
     noisy = noisy.astype(np.float32)
     holes = np.zeros(noisy.shape, bool)
     holes[5:9] = True
     noisy[30, 30] = np.nan
-    result = drain(restore(recipe, Observation.from_array(noisy, axes="YX", holes=holes)))
+    result = drain(restore(recipe, Observation.from_array(noisy, axes="YX", mask=holes)))
     missing = holes | np.isnan(noisy)
     np.testing.assert_array_equal(result.image[~missing], noisy[~missing])
-    np.testing.assert_array_equal(result.filled, missing)
+    np.testing.assert_array_equal(result.inpainted, missing)
     assert np.isfinite(result.image).all()
-    both = recipe.override({"keep_observed": False})
-    denoised = drain(restore(both, Observation.from_array(noisy, axes="YX", holes=holes)))
+    both = recipe.with_settings({"hard_data_consistency": False})
+    denoised = drain(restore(both, Observation.from_array(noisy, axes="YX", mask=holes)))
     assert not np.array_equal(denoised.image[~missing], noisy[~missing])
 
 
@@ -93,13 +93,13 @@ def test_the_unit_does_not_matter(quick, noisy, factor):
 def test_stars_whose_photons_are_noisy_are_curved_and_photographs_are_not(quick, scene):
     y, x = np.mgrid[:48, :56]
     stars = 3 + 400 * np.exp(-((y - 20) ** 2 + (x - 25) ** 2) / 6)
-    told = {"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patches": "off"}
+    told = {"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patch_method": "none"}
     for light, scale in ((stars, "sinh"), (scene, "linear")):
         observation = Observation.from_array(
             np.random.default_rng(0).poisson(light).astype(float), axes="YX"
         )
         images = {
-            kind: drain(restore(quick.override({**told, "output.scale": kind}), observation)).image
+            kind: drain(restore(quick.override({**told, "output.stretch": kind}), observation)).image
             for kind in ("auto", "linear", "sinh")
         }
         assert not np.array_equal(images["linear"], images["sinh"])
@@ -112,7 +112,7 @@ def test_the_verdict_tells_the_residual_in_units_of_the_noise(quick, noisy):
     found = np.sqrt(np.mean((result.residual / 4) ** 2))
     (told,) = result.provenance["noise"]["residual"]
     assert told == pytest.approx(found, abs=1e-3)
-    assert f"residual {told:.2f} times that (chi-square {told**2:.2f})" in result.verdict
+    assert f"residual {told:.2f} times that (chi-square {told**2:.2f})" in result.summary
 
 
 def test_finishing_keeps_the_best_so_far(quick, observation):
@@ -121,7 +121,7 @@ def test_finishing_keeps_the_best_so_far(quick, observation):
     next(run)
     with pytest.raises(StopIteration) as end:
         while True:
-            run.send(Wish(finish=True))
+            run.send(Request(stop=True))
     result = end.value.value
     assert "finished by hand" in result.reason
     assert np.isfinite(result.image).all()
@@ -134,7 +134,7 @@ def test_finishing_a_stack_leaves_the_frames_not_reached_empty(quick, noisy):
     next(run)
     with pytest.raises(StopIteration) as end:
         while True:
-            run.send(Wish(finish=True))
+            run.send(Request(stop=True))
     image = end.value.value.image
     assert np.isfinite(image[0]).all()
     assert np.isnan(image[1:]).all()
@@ -172,18 +172,20 @@ def test_a_channel_without_contrast_or_without_data_does_not_spoil_the_others(qu
 
 @pytest.mark.parametrize("steps", [20, 3])
 def test_a_fit_that_diverges_says_so(quick, observation, steps):
-    changes = {"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative": 0}
+    changes = {"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative_error": 0}
     recipe = quick.override({**changes, "solver.max_steps": steps})
-    with pytest.raises(RestoreError, match="diverged"):
+    with pytest.raises(RestorationError, match="diverged"):
         drain(restore(recipe, observation))
 
 
 def test_a_fit_that_diverges_says_so_when_it_is_finished_at_once(quick, observation):
-    recipe = quick.override({"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative": 0})
+    recipe = quick.override(
+        {"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative_error": 0}
+    )
     run = restore(recipe, observation, snapshot_every=1)
     next(run)
-    with pytest.raises(RestoreError, match="diverged"):
-        run.send(Wish(finish=True))
+    with pytest.raises(RestorationError, match="diverged"):
+        run.send(Request(stop=True))
 
 
 def test_the_result_says_how_it_came_about(quick, observation):
@@ -238,18 +240,18 @@ def test_the_noise_goes_down_and_the_run_stops_by_itself(scene):
     result = drain(restore(Recipe.preset("denoise"), Observation.from_array(noisy, axes="YX")))
     before, after = (np.std(image - np.tile(scene, (2, 2))) for image in (noisy, result.image))
     assert after < 0.5 * before
-    assert "the half that was not fitted" in result.reason
+    assert "the half that was not fitted" in result.stop_reason
 
 
 def test_the_verdict_tells_what_became_of_the_flux(quick, noisy):
     result = drain(restore(quick, Observation.from_array(noisy, axes="YX")))
     change = result.image.sum(dtype=float) / noisy.sum(dtype=float) - 1
-    assert f"flux changed by {100 * change:+.3f} %" in result.verdict
+    assert f"flux changed by {100 * change:+.3f} %" in result.summary
 
 
 def test_about_a_level_of_0_no_flux_is_told(quick, noisy):
     about_0 = noisy - noisy.mean()
-    assert "flux" not in drain(restore(quick, Observation.from_array(about_0, axes="YX"))).verdict
+    assert "flux" not in drain(restore(quick, Observation.from_array(about_0, axes="YX"))).summary
 
 
 @pytest.mark.parametrize("task", ["denoise", "inpaint", "super-resolution"])
@@ -257,12 +259,12 @@ def test_what_is_under_a_hole_decides_nothing(task):
     array = np.random.default_rng(0).normal(100, 9, (48, 48)).astype(np.float32)
     holes = np.zeros(array.shape, bool)
     holes[10:14, 20:30] = True
-    quick = {"network.channels": 8, "network.depth": 2, "solver.max_steps": 25, "ensemble.members": 1}
-    recipe = Recipe.preset(task).override(quick)
+    quick = {"network.channels": 8, "network.depth": 2, "solver.max_steps": 25, "ensemble.size": 1}
+    recipe = Recipe.preset(task).with_settings(quick)
     results = []
     for value in (0.0, np.nan, 1e9, -1e30):
         hidden = np.where(holes, value, array)
-        observation = Observation.from_array(hidden, axes="YX", holes=holes)
+        observation = Observation.from_array(hidden, axes="YX", mask=holes)
         results.append(drain(restore(recipe, observation)).image)
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])
@@ -272,8 +274,8 @@ def test_what_was_observed_stays_bit_for_bit_where_it_shall():
     array = np.random.default_rng(0).normal(100, 9, (48, 48)).astype(np.float32)
     holes = np.zeros(array.shape, bool)
     holes[10:14, 20:30] = True
-    recipe = Recipe.preset("inpaint").override({"network.channels": 8, "solver.max_steps": 25})
-    result = drain(restore(recipe, Observation.from_array(array, axes="YX", holes=holes)))
+    recipe = Recipe.preset("inpaint").with_settings({"network.channels": 8, "solver.max_steps": 25})
+    result = drain(restore(recipe, Observation.from_array(array, axes="YX", mask=holes)))
     np.testing.assert_array_equal(result.image[~holes], array[~holes])
 
 
@@ -290,9 +292,9 @@ def test_units_that_lose_no_digit_change_nothing(quick, power):
 def test_a_run_goes_on_as_if_it_had_never_stopped(quick, noisy):
     recipe = quick.override({"stopping.kind": "fixed", "solver.max_steps": 40})
     observation = Observation.from_array(noisy, axes="YX")
-    first = Starts(recipe)
-    drain(restore(recipe, observation, starts=first))
-    continued = drain(restore(recipe, observation, starts=first.on()))
+    first = WarmStart(recipe)
+    drain(restore(recipe, observation, warm_start=first))
+    continued = drain(restore(recipe, observation, warm_start=first.resume()))
     at_once = drain(restore(recipe.override({"solver.max_steps": 80}), observation))
     assert continued.provenance["steps"] == 80
     np.testing.assert_array_equal(continued.image, at_once.image)
@@ -303,12 +305,12 @@ def test_what_was_learnt_is_at_hand_when_the_data_change(quick, noisy):
     recipe = quick.override({"stopping.kind": "fixed", "solver.max_steps": 200})
     holes = np.zeros(noisy.shape, bool)
     holes[10:14, 10:14] = True
-    whole, part = (Observation.from_array(noisy, axes="YX", holes=h) for h in (None, holes))
-    starts = Starts(recipe)
-    drain(restore(recipe, whole, starts=starts))
-    anew = drain(restore(recipe, part, starts=starts.anew()))
+    whole, part = (Observation.from_array(noisy, axes="YX", mask=h) for h in (None, holes))
+    starts = WarmStart(recipe)
+    drain(restore(recipe, whole, warm_start=starts))
+    anew = drain(restore(recipe, part, warm_start=starts.restart()))
     cold = drain(restore(recipe, part))
-    assert anew.filled.sum() == 16
+    assert anew.inpainted.sum() == 16
     assert anew.history[0].loss[:20].mean() < cold.history[0].loss[:20].mean()
 
 
@@ -318,10 +320,10 @@ def test_garbage_is_collected_in_the_main_thread_only_but_in_need(monkeypatch):
     monkeypatch.setattr(gc, "collect", lambda: collected.append(threading.current_thread()))
     for in_need in (False, True):
         thread = threading.Thread(
-            target=release, args=[torch.device("cpu")], kwargs={"in_need": in_need}
+            target=free_memory, args=[torch.device("cpu")], kwargs={"in_need": in_need}
         )
         thread.start()
         thread.join()
     assert collected == [thread]
-    release(torch.device("cpu"))
+    free_memory(torch.device("cpu"))
     assert collected == [thread, threading.main_thread()]

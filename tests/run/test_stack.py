@@ -6,13 +6,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.header import Header
 from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior
 from napari_dip.prior.networks.volume import VolumeHourglass
-from napari_dip.run.alignment import Drift
+from napari_dip.run.alignment import FrameAlignment
 from napari_dip.run.stack import Stack
 
 QUICK = {"network.channels": 8, "network.depth": 2, "solver.max_steps": 12}
@@ -26,9 +26,9 @@ def numbered(times=2, channels=3, depths=4):
 
 
 def test_folded_planes_are_in_the_order_of_times_channels_and_depths():
-    folded = Observation.from_array(numbered(), axes="TCZYX").folded()
+    folded = Observation.from_array(numbered(), axes="TCZYX").flatten_planes()
     assert folded.y.shape == (1, 24, 1, 32, 32)
-    assert folded.planes == Planes(2, 3, 4)
+    assert folded.channel_layout == ChannelLayout(2, 3, 4)
     np.testing.assert_allclose(folded.y.mean(axis=(0, 2, 3, 4)), 10 * np.arange(24), atol=0.1)
 
 
@@ -45,8 +45,8 @@ def test_every_plane_is_in_one_block(together, shape, places):
     stack = numbered()
     observation = Observation.from_array(stack, axes="TCZYX")
     seen = np.full_like(stack, np.nan)
-    for (times, depths), part in Stack(together=together).blocks(observation):
-        assert part.planes.shape == shape
+    for (times, depths), part in Stack(joint_axes=together).iter_blocks(observation):
+        assert part.channel_layout.shape == shape
         places.remove((times.start, depths.start))
         seen[times, :, depths] = part.y.reshape(*shape, 32, 32)
     assert not places
@@ -56,7 +56,7 @@ def test_every_plane_is_in_one_block(together, shape, places):
 @pytest.mark.parametrize(("times", "window"), [(7, 3), (20, 6), (5, 32), (64, 32)])
 def test_windows_are_of_one_length_and_leave_no_time_out(times, window):
     observation = Observation.from_array(numbered(times, 1, 1), axes="TCZYX")
-    found = [here[0] for here, _ in Stack(together="T", window=window).blocks(observation)]
+    found = [here[0] for here, _ in Stack(joint_axes="T", window_length=window).iter_blocks(observation)]
     lengths = {here.stop - here.start for here in found}
     assert len(lengths) == 1
     assert max(lengths) <= window
@@ -68,11 +68,11 @@ def test_companions_are_folded_with_the_image():
     sigma = np.arange(1, 9, dtype=float).reshape(2, 1, 4, 1, 1)
     observation = Observation.from_array(
         array, axes="TCZYX", sigma=np.broadcast_to(sigma, array.shape)
-    ).with_extra("psf", np.ones((5, 5)))
-    folded = observation.folded()
-    assert folded.extras["sigma"].shape == folded.y.shape
-    assert folded.extras["sigma"][0, :4, 0, 0, 0].tolist() == [1, 2, 3, 4]
-    assert folded.extras["psf"].shape == (1, 1, 1, 5, 5)
+    ).with_auxiliary("psf", np.ones((5, 5)))
+    folded = observation.flatten_planes()
+    assert folded.auxiliary["sigma"].shape == folded.y.shape
+    assert folded.auxiliary["sigma"][0, :4, 0, 0, 0].tolist() == [1, 2, 3, 4]
+    assert folded.auxiliary["psf"].shape == (1, 1, 1, 5, 5)
 
 
 @pytest.mark.parametrize("together", ["none", "T", "Z", "TZ"])
@@ -80,12 +80,12 @@ def test_the_result_has_the_axes_that_went_in(together):
     array = np.moveaxis(numbered(), (0, 1, 2), (1, 4, 0))  # Z, T, Y, X, C
     holes = np.zeros(array.shape[:-1], bool)
     holes[2, 1, 5:9, 5:9] = True
-    observation = Observation.from_array(array, axes="ZTYXC", holes=holes)
-    recipe = Recipe().override({**QUICK, "stack.together": together, "ensemble.members": 2})
+    observation = Observation.from_array(array, axes="ZTYXC", mask=holes)
+    recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": together, "ensemble.size": 2})
     result = drain(restore(recipe, observation))
     assert result.axes == "ZTYXC"
-    assert result.image.shape == result.filled.shape == result.uncertainty.shape == array.shape
-    assert (result.filled == holes[..., None]).all()
+    assert result.image.shape == result.inpainted.shape == result.uncertainty.shape == array.shape
+    assert (result.inpainted == holes[..., None]).all()
     seen = ~holes
     np.testing.assert_allclose((result.image + result.residual)[seen], array[seen], atol=1e-3)
     means = result.image.mean(axis=(2, 3))  # of planes that differ by ten
@@ -95,7 +95,7 @@ def test_the_result_has_the_axes_that_went_in(together):
 def test_previews_of_planes_that_are_restored_together_have_their_places():
     array = numbered(3, 1, 1)[:, 0, 0]
     observation = Observation.from_array(array, axes="TYX")
-    recipe = Recipe().override({**QUICK, "stack.together": "T"})
+    recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T"})
     images = [i.image for i in restore(recipe, observation, snapshot_every=5) if i.image is not None]
     assert images
     assert np.array_equal(np.round(images[-1].mean(axis=(1, 2)) / 10), [0, 1, 2])
@@ -104,10 +104,10 @@ def test_previews_of_planes_that_are_restored_together_have_their_places():
 def test_still_planes_that_are_restored_together_have_less_noise(noisy, scene):
     frames = scene + np.random.default_rng(1).normal(0, (noisy - scene).std(), (4, *scene.shape))
     observation = Observation.from_array(frames, axes="TYX")
-    recipe = Recipe().override({"network.channels": 16, "solver.max_steps": 300})
+    recipe = Recipe().with_settings({"network.channels": 16, "solver.max_steps": 300})
     errors = {}
     for together in ("none", "T"):
-        result = drain(restore(recipe.override({"stack.together": together}), observation))
+        result = drain(restore(recipe.with_settings({"stack.joint_axes": together}), observation))
         errors[together] = np.sqrt(np.mean((result.image - scene) ** 2))
     assert errors["T"] < 0.9 * errors["none"]
 
@@ -117,14 +117,14 @@ def test_each_plane_has_its_own_noise():
     x = np.arange(64.0)
     frames = [100 * np.sin(x / 9) + rng.normal(0, sigma, (64, 64)) for sigma in (2.0, 8.0)]
     observation = Observation.from_array(frames, axes="TYX")
-    result = drain(restore(Recipe().override({**QUICK, "stack.together": "T"}), observation))
+    result = drain(restore(Recipe().with_settings({**QUICK, "stack.joint_axes": "T"}), observation))
     (found,) = result.provenance["noise"]["sigma"]
     np.testing.assert_allclose(found, (2, 8), rtol=0.1)
 
 
 def test_times_that_the_operator_combines_cannot_be_restored_together():
     observation = Observation.from_array(numbered(3, 1, 1), axes="TCZYX")
-    recipe = Recipe.preset("combine").override({"stack.together": "T"})
+    recipe = Recipe.preset("combine").with_settings({"stack.joint_axes": "T"})
     with pytest.raises(SettingsError, match=r"stack\.together names T, but the operator"):
         drain(restore(recipe, observation))
 
@@ -133,11 +133,13 @@ def test_times_that_the_operator_combines_cannot_be_restored_together():
 def test_volumes_of_any_depth_come_back_as_large(depths, spacing):
     array = numbered(1, 2, depths)[0]
     header = Header(pixel_size={"Z": (spacing, "um"), "X": (1.0, "um"), "Y": (1.0, "um")})
-    frame = Observation.from_array(array, axes="CZYX", header=header).folded()
-    recipe = Recipe().override({"network.kind": "volume", "network.channels": 8, "network.depth": 3})
-    problem = Problem.of(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
+    frame = Observation.from_array(array, axes="CZYX", header=header).flatten_planes()
+    recipe = Recipe().with_settings(
+        {"network.kind": "volume", "network.channels": 8, "network.depth": 3}
+    )
+    problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
     prior = Prior(
-        problem, frame, recipe.network, recipe.code, recipe.output, recipe.recorruption,
+        problem, frame, recipe.network, recipe.network_input, recipe.output, recipe.self_supervision,
         precision=torch.float32, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert prior()[0].shape == (2 * depths, 32, 32)
@@ -147,7 +149,7 @@ def test_planes_that_are_far_apart_are_halved_later():
     network = VolumeHourglass(depth=4)
 
     def halvings(spacing, depths=64):
-        return [network._halvings(Planes(1, 1, depths, spacing), scale) for scale in range(5)]
+        return [network._halvings(ChannelLayout(1, 1, depths, spacing), scale) for scale in range(5)]
 
     assert halvings(1.0) == [0, 1, 2, 3, 4]
     assert halvings(4.0) == [0, 0, 0, 1, 2]
@@ -156,11 +158,11 @@ def test_planes_that_are_far_apart_are_halved_later():
 
 def test_a_volume_sees_the_planes_above_and_below():
     """A convolution along Z carries an error of one plane into its neighbours, and no farther."""
-    from napari_dip.prior.networks._layers import Volume
+    from napari_dip.prior.networks._layers import FoldDepth
 
-    planes = Planes(1, 1, 6)
+    planes = ChannelLayout(1, 1, 6)
     body = torch.nn.Conv3d(1, 1, 3, padding=1)
-    module = Volume(body, planes.depths)
+    module = FoldDepth(body, planes.depths)
     z = torch.zeros((1, 6, 32, 32))
     before = module(z)
     z[0, 2] = 1
@@ -182,34 +184,36 @@ def drifting(noise=1.0):
 class TestDrift:
     @pytest.mark.parametrize("noise", [1.0, 15.0])
     def test_frames_lie_where_they_were_taken(self, noise):
-        drift = Drift.of(Observation.from_array(drifting(noise)[0], axes="TCYX"))
-        assert [*map(tuple, drift.corners)] == PATH
-        assert drift.reach == (5, 5)
+        drift = FrameAlignment.from_frames(Observation.from_array(drifting(noise)[0], axes="TCYX"))
+        assert [*map(tuple, drift.offsets)] == PATH
+        assert drift.max_shift == (5, 5)
 
     def test_a_hot_pixel_that_stands_still_is_no_scene(self):
         frames, _ = drifting()
         frames[:, :, 20, 30] = 500
-        assert list(Drift.of(Observation.from_array(frames, axes="TCYX")).corners) == PATH
+        assert (
+            list(FrameAlignment.from_frames(Observation.from_array(frames, axes="TCYX")).offsets) == PATH
+        )
 
     def test_what_is_laid_over_each_other_is_one_scene_and_comes_back(self):
         _, truth = drifting()
         observation = Observation.from_array(truth, axes="TCYX")
-        drift = Drift(PATH, (48, 64))
-        over = drift.laid_over(observation)
+        drift = FrameAlignment(PATH, (48, 64))
+        over = drift.align(observation)
         assert over.y.shape == (4, 2, 1, 53, 69)
         assert np.ptp(over.y, axis=0)[over.observed.all(axis=0)].max() < 1e-3
         assert over.observed.sum() == observation.observed.sum()
-        np.testing.assert_array_equal(drift.cut_out(over.y, (1, 1)), observation.y)
+        np.testing.assert_array_equal(drift.crop_back(over.y, (1, 1)), observation.y)
         finer = over.y.repeat(2, axis=-2).repeat(3, axis=-1)
         there = observation.y.repeat(2, axis=-2).repeat(3, axis=-1)
-        np.testing.assert_array_equal(drift.cut_out(finer, (2, 3)), there)
+        np.testing.assert_array_equal(drift.crop_back(finer, (2, 3)), there)
 
     def test_a_drifting_series_comes_back_in_its_place(self):
         frames, truth = drifting(15.0)
         sigma = np.full(frames.shape[-2:], 15.0)
         observation = Observation.from_array(frames, axes="TCYX", sigma=sigma)
-        recipe = Recipe().override({**QUICK, "stack.together": "T", "solver.max_steps": 150})
-        run = restore(recipe.override({"stack.steady": True}), observation, snapshot_every=50)
+        recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T", "solver.max_steps": 150})
+        run = restore(recipe.with_settings({"stack.register": True}), observation, snapshot_every=50)
         shapes = set()
         while True:
             try:
@@ -234,7 +238,7 @@ class TestDrift:
     def test_times_that_are_not_together_or_companions_of_another_size_are_told(self):
         observation = Observation.from_array(drifting()[0], axes="TCYX")
         with pytest.raises(SettingsError, match="name T"):
-            Stack(steady=True).drift(observation)
-        other = observation.with_extra("guide", np.ones((96, 128)), axes="YX")
+            Stack(register=True).estimate_alignment(observation)
+        other = observation.with_auxiliary("guide", np.ones((96, 128)), axes="YX")
         with pytest.raises(SettingsError, match="the guide has another"):
-            Drift(PATH, (48, 64)).laid_over(other)
+            FrameAlignment(PATH, (48, 64)).align(other)

@@ -9,17 +9,17 @@ import torch
 
 import napari_dip.run.restoration
 from napari_dip import Observation, Recipe, drain, restore
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import DeviceError
 from napari_dip.core.header import Header
 from napari_dip.prior.generator import Prior
 from napari_dip.run.memory import bytes_per_pixel
-from napari_dip.run.tile_planner import Means, planned
-from napari_dip.run.tiling import BLEND, MARGIN, Mosaic, layout, sample
+from napari_dip.run.tile_planner import TilePlanner, plan_tiles
+from napari_dip.run.tiling import TILE_BLEND_PX, TILE_MARGIN_PX, TileBlender, noise_sample, tile_grid
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
-QUICK = {"solver.max_steps": 12, "refinement.patches": "off", "network.channels": 8}
+QUICK = {"solver.max_steps": 12, "refinement.patch_method": "none", "network.channels": 8}
 
 
 def noisy(height, width):
@@ -35,16 +35,16 @@ def observation_of(array, **more):
 @pytest.mark.parametrize("margin", [16, 40])
 class TestALayout:
     def test_shares_every_pixel_out(self, shape, margin):
-        mosaic = Mosaic(np.full(shape, np.nan, np.float32))
+        mosaic = TileBlender(np.full(shape, np.nan, np.float32))
         total = np.zeros(shape)
-        for crop in layout(*shape, 256, margin):
+        for crop in tile_grid(*shape, 256, margin):
             total[crop.rows, crop.columns] += np.outer(*crop.weights)
             mosaic.add(crop, np.ones([len(w) for w in crop.weights], np.float32))
         assert total.min() > 0.2
         assert np.array_equal(mosaic.planes, np.ones(shape))
 
     def test_has_crops_of_one_size_each_beside_the_last(self, shape, margin):
-        crops = layout(*shape, 256, margin)
+        crops = tile_grid(*shape, 256, margin)
         assert len({tuple(len(w) for w in crop.weights) for crop in crops}) == 1
         assert max(len(w) for w in crops[0].weights) <= 256
         for last, crop in pairwise(crops):
@@ -52,7 +52,7 @@ class TestALayout:
                 assert max(one.start, next_one.start) < min(one.stop, next_one.stop)
 
     def test_leaves_the_borders_within_the_frame_out(self, shape, margin):
-        for crop in layout(*shape, 256, margin):
+        for crop in tile_grid(*shape, 256, margin):
             for along, weights, side in zip((crop.rows, crop.columns), crop.weights, shape, strict=True):
                 assert (weights[:margin].max() == 0) == (along.start > 0)
                 assert (weights[-margin:].max() == 0) == (along.stop < side)
@@ -60,8 +60,8 @@ class TestALayout:
 
 def test_what_all_crops_agree_on_is_kept_bit_for_bit():
     frame = RNG.normal(0, 1, (300, 500)).astype(np.float32)
-    mosaic = Mosaic(np.full(frame.shape, np.nan, np.float32))
-    for crop in layout(*frame.shape, 128, MARGIN):
+    mosaic = TileBlender(np.full(frame.shape, np.nan, np.float32))
+    for crop in tile_grid(*frame.shape, 128, TILE_MARGIN_PX):
         mosaic.add(crop, frame[crop.rows, crop.columns])
     assert np.array_equal(mosaic.planes, frame)
 
@@ -71,54 +71,70 @@ def test_what_all_crops_agree_on_is_kept_bit_for_bit():
     [
         ({}, 1024, 1),
         ({}, 1056, 4),
-        ({"compute.crop": 256}, 600, 9),
-        ({"compute.memory": 0.1}, 600, 36),
-        ({"compute.memory": 0.001}, 256, 9),
-        ({"operator.kind": "downsample", "operator.factor": 4}, 200, 1),
-        ({"operator.kind": "downsample", "operator.factor": 4}, 270, 9),
-        ({"operator.kind": "downsample", "operator.factor": 1.5, "compute.crop": 128}, 300, 1),
-        ({"operator.kind": "frames", "compute.crop": 128}, 300, 1),
-        ({"code.kind": "guide", "compute.crop": 128}, 300, 1),
-        ({"code.kind": "guide", "code.registration": "trust", "compute.crop": 128}, 300, 16),
+        ({"compute.tile_size": 256}, 600, 9),
+        ({"compute.memory_limit_gb": 0.1}, 600, 36),
+        ({"compute.memory_limit_gb": 0.001}, 256, 9),
+        ({"operator.kind": "downsample", "operator.scale_factor": 4}, 200, 1),
+        ({"operator.kind": "downsample", "operator.scale_factor": 4}, 270, 9),
+        (
+            {"operator.kind": "downsample", "operator.scale_factor": 1.5, "compute.tile_size": 128},
+            300,
+            1,
+        ),
+        ({"operator.kind": "multi-exposure", "compute.tile_size": 128}, 300, 1),
+        ({"network_input.kind": "guide", "compute.tile_size": 128}, 300, 1),
+        (
+            {
+                "network_input.kind": "guide",
+                "network_input.misregistration": "ignore",
+                "compute.tile_size": 128,
+            },
+            300,
+            16,
+        ),
     ],
 )
 def test_a_frame_is_planned_by_its_size_and_the_memory(changes, side, number):
-    recipe = Recipe().override({"compute.memory": 8.0, "compute.precision": "float32", **changes})
-    crops, why = planned(recipe, observation_of(noisy(side, side)), CPU)
+    recipe = Recipe().with_settings(
+        {"compute.memory_limit_gb": 8.0, "compute.precision": "float32", **changes}
+    )
+    crops, why = plan_tiles(recipe, observation_of(noisy(side, side)), CPU)
     assert len(crops) == number, [c.rows for c in crops]
     assert (f"in {number} crops of" in why) == (number > 1)
-    assert ("may be used" in why) == (recipe.compute.memory < 0.2)
+    assert ("may be used" in why) == (recipe.compute.memory_limit_gb < 0.2)
 
 
 def test_wide_point_spread_functions_have_wide_margins():
-    recipe = Recipe().override({"operator.kind": "blur", "operator.fwhm": 12, "compute.crop": 384})
-    crops, _ = planned(recipe, observation_of(noisy(1000, 400)), CPU)
+    recipe = Recipe().with_settings(
+        {"operator.kind": "blur", "operator.fwhm": 12, "compute.tile_size": 384}
+    )
+    crops, _ = plan_tiles(recipe, observation_of(noisy(1000, 400)), CPU)
     without = np.flatnonzero(crops[0].weights[0])[-1] + 1
-    assert len(crops[0].weights[0]) - without > MARGIN + 12
+    assert len(crops[0].weights[0]) - without > TILE_MARGIN_PX + 12
 
 
 def test_a_wider_network_needs_more_memory():
-    narrow, wide = (Recipe().override({"network.channels": number}) for number in (16, 64))
-    assert bytes_per_pixel(wide, Planes(1, 1, 1), CPU) > 2 * bytes_per_pixel(
-        narrow, Planes(1, 1, 1), CPU
+    narrow, wide = (Recipe().with_settings({"network.channels": number}) for number in (16, 64))
+    assert bytes_per_pixel(wide, ChannelLayout(1, 1, 1), CPU) > 2 * bytes_per_pixel(
+        narrow, ChannelLayout(1, 1, 1), CPU
     )
 
 
 def test_counting_memory_leaves_none_behind():
-    recipe = Recipe.preset("denoise").override({"network.channels": 8})
-    bytes_per_pixel(recipe, Planes(1, 1, 1), CPU)
+    recipe = Recipe.preset("denoise").with_settings({"network.channels": 8})
+    bytes_per_pixel(recipe, ChannelLayout(1, 1, 1), CPU)
     gc.collect()
     before = sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
-    bytes_per_pixel(recipe, Planes(1, 1, 1), CPU)
+    bytes_per_pixel(recipe, ChannelLayout(1, 1, 1), CPU)
     gc.collect()
     assert sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()) == before
 
 
-@pytest.mark.parametrize("changes", [{}, {"operator.kind": "downsample", "operator.factor": 2.0}])
+@pytest.mark.parametrize("changes", [{}, {"operator.kind": "downsample", "operator.scale_factor": 2.0}])
 def test_crops_join_to_one_result(changes):
     y = noisy(200, 300)
     y[50:60, 140:170] = np.nan
-    recipe = Recipe().override({**QUICK, "compute.crop": 128, **changes})
+    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128, **changes})
     iterates = []
     run = restore(recipe, observation_of(y), snapshot_every=6)
     with pytest.raises(StopIteration) as end:
@@ -143,7 +159,7 @@ def test_crops_join_to_one_result(changes):
 def test_observed_pixels_come_back_bit_for_bit_from_crops():
     y = noisy(200, 300).astype(np.float32)
     y[RNG.random(y.shape) < 0.3] = np.nan
-    recipe = Recipe().override({**QUICK, "compute.crop": 128, "keep_observed": True})
+    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128, "hard_data_consistency": True})
     image = drain(restore(recipe, observation_of(y))).image
     assert np.array_equal(image[np.isfinite(y)], y[np.isfinite(y)])
 
@@ -152,7 +168,7 @@ def test_where_a_crop_shows_nothing_nothing_is_made_up():
     y = noisy(160, 600)
     y[:, 200:] = np.nan
     y[:, 450:] = 7.0  # the padding of a mosaic, say
-    recipe = Recipe().override({**QUICK, "compute.crop": 128})
+    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128})
     result = drain(restore(recipe, observation_of(y)))
     assert np.isfinite(result.image[:, :200]).all()
     assert np.isnan(result.image[:, 310:350]).all()
@@ -162,14 +178,14 @@ def test_where_a_crop_shows_nothing_nothing_is_made_up():
 def test_where_no_crop_shows_anything_the_frame_is_restored_as_a_whole():
     y = np.full((400, 160), np.nan)
     y[:100], y[300:] = 5.0, 7.0
-    recipe = Recipe().override({"compute.crop": 128})
-    assert len(planned(recipe, observation_of(y), CPU)[0]) == 1
+    recipe = Recipe().with_settings({"compute.tile_size": 128})
+    assert len(plan_tiles(recipe, observation_of(y), CPU)[0]) == 1
     y[0, 0] = 6.0
-    assert len(planned(recipe, observation_of(y), CPU)[0]) > 1
+    assert len(plan_tiles(recipe, observation_of(y), CPU)[0]) > 1
 
 
 def test_finishing_leaves_the_crops_not_reached_empty():
-    recipe = Recipe().override({**QUICK, "compute.crop": 128})
+    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128})
     run = restore(recipe, observation_of(noisy(160, 600)), snapshot_every=6)
     next(run)
     with pytest.raises(StopIteration) as end:
@@ -193,7 +209,7 @@ class TestAFullMemory:
 
     def test_makes_the_crops_smaller_and_says_so(self, monkeypatch):
         self.fail_above(monkeypatch, 200**2)
-        result = drain(restore(Recipe().override(QUICK), observation_of(noisy(300, 300))))
+        result = drain(restore(Recipe().with_settings(QUICK), observation_of(noisy(300, 300))))
         assert np.isfinite(result.image).all()
         remark = result.provenance["remark"]
         assert "memory of device 'cpu' was full" in remark
@@ -202,15 +218,15 @@ class TestAFullMemory:
     def test_ends_in_a_sentence_where_nothing_is_left_to_try(self, monkeypatch):
         self.fail_above(monkeypatch, 100)
         with pytest.raises(DeviceError, match="memory is full"):
-            drain(restore(Recipe().override(QUICK), observation_of(noisy(300, 300))))
+            drain(restore(Recipe().with_settings(QUICK), observation_of(noisy(300, 300))))
 
     def test_of_another_device_is_answered_by_the_cpu(self):
-        means, recipe = Means(torch.device("cuda")), Recipe()
-        crops = layout(300, 300, 128, MARGIN)
-        assert means.lessen(crops, recipe)
+        means, recipe = TilePlanner(torch.device("cuda")), Recipe()
+        crops = tile_grid(300, 300, 128, TILE_MARGIN_PX)
+        assert means.shrink_tiles(crops, recipe)
         assert means.device == CPU
-        assert "the CPU went on" in means.remark
-        assert not means.lessen(crops, recipe)
+        assert "the CPU went on" in means.note
+        assert not means.shrink_tiles(crops, recipe)
 
 
 class TestAWarmStart:
@@ -220,7 +236,9 @@ class TestAWarmStart:
         return scene, np.stack([scene + RNG.normal(0, 10, scene.shape) for _ in range(2)])
 
     def restored(self, stack, **changes):
-        recipe = Recipe().override({"noise.sigma": 10.0, "refinement.patches": "off", **changes})
+        recipe = Recipe().with_settings(
+            {"noise.sigma": 10.0, "refinement.patch_method": "none", **changes}
+        )
         return drain(restore(recipe, Observation.from_array(stack, axes="TYX")))
 
     def test_begins_with_what_was_learnt_before(self):
@@ -245,8 +263,8 @@ class TestAWarmStart:
 
 
 def test_overlaps_hold_two_margins_and_a_blend():
-    first, second, *_ = layout(128, 200, 128, MARGIN)
-    assert first.columns.stop - second.columns.start >= 2 * MARGIN + BLEND
+    first, second, *_ = tile_grid(128, 200, 128, TILE_MARGIN_PX)
+    assert first.columns.stop - second.columns.start >= 2 * TILE_MARGIN_PX + TILE_BLEND_PX
 
 
 class TestTheNoiseOfACrop:
@@ -258,43 +276,43 @@ class TestTheNoiseOfACrop:
 
     def test_is_that_of_the_frame(self):
         frame = self.frame()
-        crops = layout(400, 400, 128, MARGIN)
+        crops = tile_grid(400, 400, 128, TILE_MARGIN_PX)
         noise = Recipe().noise
-        like = noise.likelihood(sample(frame, crops))
+        like = noise.likelihood(noise_sample(frame, crops))
         assert float(np.median(like.sigma)) == pytest.approx(5, rel=0.05)
-        assert like.character == "white"
-        textured = crops[0].of(frame)
-        assert noise.likelihood(textured).character != "white"
+        assert like.kind == "white"
+        textured = crops[0].cut(frame)
+        assert noise.likelihood(textured).kind != "white"
         told = noise.likelihood(textured, like)
-        assert (told.character, told.origin) == ("white", like.origin)
+        assert (told.kind, told.source) == ("white", like.source)
         assert np.allclose(told.sigma, like.sigma)
 
     @pytest.mark.parametrize(("told", "corrected"), [(5.0, False), (2.5, True)])
     def test_is_corrected_as_that_of_the_frame(self, told, corrected):
         frame = self.frame()
-        crops = layout(400, 400, 128, MARGIN)
-        noise = Recipe().override({"noise.sigma": told}).noise
-        like = noise.likelihood(sample(frame, crops))
-        assert ("but measured" in like.origin) == corrected
-        assert float(np.median(noise.likelihood(crops[0].of(frame), like).sigma)) == pytest.approx(
+        crops = tile_grid(400, 400, 128, TILE_MARGIN_PX)
+        noise = Recipe().with_settings({"noise.sigma": told}).noise
+        like = noise.likelihood(noise_sample(frame, crops))
+        assert ("but measured" in like.source) == corrected
+        assert float(np.median(noise.likelihood(crops[0].cut(frame), like).sigma)) == pytest.approx(
             float(np.median(like.sigma))
         )
 
     def test_is_what_the_header_says_or_what_the_frame_says_against_it(self):
         photons = RNG.poisson(50, (400, 400))
-        crops = layout(400, 400, 128, MARGIN)
+        crops = tile_grid(400, 400, 128, TILE_MARGIN_PX)
         for gain, refuted in ((1.0, False), (9.0, True)):
-            header = Header(cards=f"GAIN    = {gain:20.1f}".ljust(80))
+            header = Header(fits_header=f"GAIN    = {gain:20.1f}".ljust(80))
             frame = observation_of(photons, header=header)
-            noise = Recipe().override({"noise.kind": "poisson"}).noise
-            like = noise.likelihood(sample(frame, crops))
-            assert like.is_refuted == refuted
-            assert noise.likelihood(crops[-1].of(frame), like).is_refuted == refuted
+            noise = Recipe().with_settings({"noise.kind": "poisson"}).noise
+            like = noise.likelihood(noise_sample(frame, crops))
+            assert like.header_rejected == refuted
+            assert noise.likelihood(crops[-1].cut(frame), like).header_rejected == refuted
 
     def test_is_told_by_the_parts_that_show_something(self):
         y = noisy(400, 400)
         y[:, :300] = np.nan
         frame = observation_of(y)
-        found = sample(frame, layout(400, 400, 128, MARGIN))
-        assert not found.is_flat
+        found = noise_sample(frame, tile_grid(400, 400, 128, TILE_MARGIN_PX))
+        assert not found.is_constant
         assert float(Recipe().noise.likelihood(found).sigma.item()) == pytest.approx(5, rel=0.1)

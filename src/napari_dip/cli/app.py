@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from napari_dip.core.errors import RestoreError
+from napari_dip.core.errors import RestorationError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,12 +21,12 @@ def main() -> None:
     """Run the command line; a failure is one sentence and exit status 2."""
     try:
         app()
-    except RestoreError as error:
-        _fail(str(error))
+    except RestorationError as error:
+        fail(str(error))
     except MemoryError:
-        _fail("the memory is full: restore a smaller crop, or close other programs")
+        fail("the memory is full: restore a smaller crop, or close other programs")
 
 
-def _fail(sentence: str) -> None:
+def fail(sentence: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"napari-dip: {sentence}", markup=False)
     sys.exit(2)

@@ -17,28 +17,28 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from napari_dip.cli.app import _fail, app
+from napari_dip.cli.app import app, fail
 from napari_dip.cli.options import (
-    AtLevel,
+    BadFlags,
     Changes,
     Companions,
-    Holes,
-    Kind,
+    Dtype,
+    MaskFile,
     Overwrite,
-    Quality,
+    QualityOption,
     RecipeName,
     Seed,
-    _companions,
-    _flags,
-    _recipe,
+    parse_auxiliary,
+    parse_flags,
+    resolve_recipe,
 )
-from napari_dip.cli.progress import _watched, out
+from napari_dip.cli.progress import out, run_with_progress
 from napari_dip.core.errors import WriteError
-from napari_dip.io import first_image, write
-from napari_dip.run.batch.execute import batch
+from napari_dip.io import read_first_image, write
+from napari_dip.run.batch.execute import run_jobs
 from napari_dip.run.batch.executors import dask_workers, local_workers
-from napari_dip.run.batch.job import Job, Row
-from napari_dip.run.batch.plan import jobs_for
+from napari_dip.run.batch.job import Job, JobResult
+from napari_dip.run.batch.plan import plan_jobs
 from napari_dip.run.batch.summary import SUMMARY, write_summary
 from napari_dip.run.recipe import Recipe
 
@@ -51,13 +51,13 @@ def run(
         typer.Argument(metavar="INPUT...", help="A FITS or TIFF file; several become frames along T."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The FITS or TIFF file to write.")],
-    holes: Holes = None,
+    holes: MaskFile = None,
     companions: Companions = None,
-    level: AtLevel = None,
+    level: QualityOption = None,
     changes: Changes = None,
     seed: Seed = None,
-    flags: Quality = None,
-    kind: Kind = "float32",
+    flags: BadFlags = None,
+    kind: Dtype = "float32",
     imagej: Annotated[bool, typer.Option("--imagej", help="Write ImageJ's own TIFF.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -65,22 +65,22 @@ def run(
 
     A file may be followed by the name of its extension, in brackets: psf=frame.fits[PSF].
     """
-    chosen = _recipe(recipe, level, changes, seed)
+    chosen = resolve_recipe(recipe, level, changes, seed)
     job = Job(
         tuple(sources),
         str(target),
         chosen.to_json(),
         None if holes is None else str(holes),
-        _companions(companions),
+        parse_auxiliary(companions),
         overwrite,
-        _flags(flags),
+        parse_flags(flags),
         kind,
         imagej,
     )
     job.check()
-    result = _watched(chosen, job.observation())
+    result = run_with_progress(chosen, job.observation())
     clipped = write(target, result, overwrite=overwrite, dtype=kind, imagej=imagej)
-    out.print(result.verdict, markup=False)
+    out.print(result.summary, markup=False)
     stored = "" if kind == "float32" else f", as {kind}: {100 * clipped:.3g} % of the pixels clipped"
     out.print(f"written: {target}{stored}", markup=False)
 
@@ -100,13 +100,13 @@ def run_batch(
         str | None,
         typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers do it: tcp://host:8786."),
     ] = None,
-    holes: Holes = None,
+    holes: MaskFile = None,
     companions: Companions = None,
-    level: AtLevel = None,
+    level: QualityOption = None,
     changes: Changes = None,
     seed: Seed = None,
-    flags: Quality = None,
-    kind: Kind = "float32",
+    flags: BadFlags = None,
+    kind: Dtype = "float32",
     overwrite: Overwrite = False,
 ) -> None:
     """Restore each INPUT on its own by RECIPE, into DIR under its own name, and write a summary.
@@ -114,34 +114,34 @@ def run_batch(
     What is there already, of the same recipe and the same data, is skipped: after an interruption run
     the same line again.
     """
-    jobs = jobs_for(
-        _recipe(recipe, level, changes, seed),
+    jobs = plan_jobs(
+        resolve_recipe(recipe, level, changes, seed),
         inputs,
         folder,
-        holes=None if holes is None else str(holes),
-        companions=_companions(companions),
+        mask=None if holes is None else str(holes),
+        auxiliary=parse_auxiliary(companions),
         overwrite=overwrite,
-        flags=_flags(flags),
+        bad_flags=parse_flags(flags),
         dtype=kind,
     )
     at_once = workers if scheduler is None else len(jobs)
     engine = partial(local_workers, workers) if scheduler is None else partial(dask_workers, scheduler)
-    rows: dict[str, Row] = {}
+    rows: dict[str, JobResult] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=out, transient=True) as bar:
             total = bar.add_task("restored", total=len(jobs))
-            for row in batch(jobs, engine, at_once):
+            for row in run_jobs(jobs, engine, at_once):
                 rows[row.output] = row
-                bar.console.print(_told(row), markup=False)
+                bar.console.print(_format_result(row), markup=False)
                 bar.advance(total)
     except KeyboardInterrupt:
-        _fail(f"interrupted: {len(rows)} of {len(jobs)} are done; run the same line again to go on")
+        fail(f"interrupted: {len(rows)} of {len(jobs)} are done; run the same line again to go on")
     finally:
         write_summary(folder / SUMMARY, [rows[job.target] for job in jobs if job.target in rows])
     out.print(f"summary: {folder / SUMMARY}", markup=False)
     if failed := sum(row.state == "failed" for row in rows.values()):
-        _fail(f"{failed} of {len(jobs)} failed; the summary says why")
+        fail(f"{failed} of {len(jobs)} failed; the summary says why")
 
 
 @app.command()
@@ -158,13 +158,15 @@ def demo(
     noisy, restored = folder / "star_field.fits", folder / "star_field_restored.fits"
     simulated = star_field(seed)
     simulated.writeto(noisy, overwrite=True)
-    image = first_image(noisy)
-    result = _watched(Recipe.preset("denoise").override({"seed": seed}), image.observe())
+    image = read_first_image(noisy)
+    result = run_with_progress(
+        Recipe.preset("denoise").with_settings({"seed": seed}), image.to_observation()
+    )
     write(restored, result, overwrite=True)
-    out.print(result.verdict, markup=False)
+    out.print(result.summary, markup=False)
     truth = simulated["TRUTH"].data
     sky = truth < np.percentile(truth, 75)
-    known = sky & ~result.filled
+    known = sky & ~result.inpainted
     before, after = (float(np.std((a - truth)[known])) for a in (image.array, result.image))
     out.print(f"error on the sky: {before:.2f} adu before, {after:.2f} adu after")
     out.print(f"written: {noisy}\n         {restored}", markup=False)
@@ -179,10 +181,10 @@ def _options(
         raise typer.Exit
 
 
-def _told(row: Row) -> str:
+def _format_result(row: JobResult) -> str:
     """A row as a line to read."""
     name = Path(row.output).name
     if row.state == "failed":
-        return f"{name}: failed: {row.reason}"
-    noise = f"noise {row.noise_before:.4g} before, {row.noise_after:.4g} after"
+        return f"{name}: failed: {row.stop_reason}"
+    noise = f"noise {row.sigma_before:.4g} before, {row.sigma_after:.4g} after"
     return f"{name}: {row.state}, {noise}, {row.steps} steps, {row.seconds:.0f} s"

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from napari_dip.core.errors import ReadError, SettingsError
-from napari_dip.io import recipe_of
-from napari_dip.run.recipe import Level, Recipe, presets
+from napari_dip.io import read_recipe
+from napari_dip.run.recipe import Quality, Recipe, list_presets
 
 RecipeName = Annotated[
     str, typer.Argument(help="A preset's name, a JSON file, or an earlier output to repeat.")
 ]
 
 
-Holes = Annotated[
+MaskFile = Annotated[
     Path | None, typer.Option(help="An image of what is missing: anything but 0 is a hole.")
 ]
 
@@ -34,12 +34,12 @@ Changes = Annotated[
 ]
 
 
-AtLevel = Annotated[
-    Level | None, typer.Option(help="Fast for a first look, best for the mean of four fits.")
+QualityOption = Annotated[
+    Quality | None, typer.Option(help="Fast for a first look, best for the mean of four fits.")
 ]
 
 
-Quality = Annotated[
+BadFlags = Annotated[
     str | None,
     typer.Option(
         metavar="N,N",
@@ -51,7 +51,7 @@ Quality = Annotated[
 Pixels = Literal["float32", "uint8", "uint16", "int16", "int32"]
 
 
-Kind = Annotated[
+Dtype = Annotated[
     Pixels, typer.Option("--as", help="Type of the pixels; whole numbers are rounded and clipped.")
 ]
 
@@ -62,28 +62,30 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output 
 Seed = Annotated[int | None, typer.Option(help="Seed of every random number.")]
 
 
-def _recipe(name: str, level: Level | None, changes: list[str] | None, seed: int | None) -> Recipe:
-    recipe = _named(name)
+def resolve_recipe(
+    name: str, level: Quality | None, changes: list[str] | None, seed: int | None
+) -> Recipe:
+    recipe = find_recipe(name)
     if level is not None:
-        recipe = recipe.at_level(level)
-    settings = dict(_change(text) for text in changes or [])
-    return recipe.override(settings if seed is None else settings | {"seed": seed})
+        recipe = recipe.with_quality(level)
+    settings = dict(parse_change(text) for text in changes or [])
+    return recipe.with_settings(settings if seed is None else settings | {"seed": seed})
 
 
-def _named(name: str) -> Recipe:
-    if name in presets():
+def find_recipe(name: str) -> Recipe:
+    if name in list_presets():
         return Recipe.preset(name)
     path = Path(name)
     if path.suffix.lower() == ".json" and path.is_file():
         return Recipe.from_file(path)
     if path.is_file():
-        return Recipe.from_json(recipe_of(path), source=name)
+        return Recipe.from_json(read_recipe(path), source=name)
     if path.suffix:
-        raise ReadError(f"there is no file {name}; the presets are {', '.join(presets())}")
+        raise ReadError(f"there is no file {name}; the presets are {', '.join(list_presets())}")
     return Recipe.preset(name)
 
 
-def _companions(texts: list[str] | None) -> tuple[tuple[str, str], ...]:
+def parse_auxiliary(texts: list[str] | None) -> tuple[tuple[str, str], ...]:
     pairs = []
     for text in texts or []:
         name, equals, file = text.partition("=")
@@ -93,7 +95,7 @@ def _companions(texts: list[str] | None) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _flags(text: str | None) -> tuple[int, ...] | None:
+def parse_flags(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
@@ -104,7 +106,7 @@ def _flags(text: str | None) -> tuple[int, ...] | None:
         ) from error
 
 
-def _change(text: str) -> tuple[str, Any]:
+def parse_change(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SettingsError(f"--set {text}: write it as name=value, such as noise.sigma=12")

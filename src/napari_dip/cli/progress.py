@@ -16,14 +16,14 @@ from rich.progress import (
 )
 
 from napari_dip.core.observation import Observation
-from napari_dip.core.progress import Wish
+from napari_dip.core.progress import Request
 from napari_dip.core.result import Result
 from napari_dip.run.recipe import Recipe
 
 out = Console(highlight=False, soft_wrap=True)
 
 
-def _watched(recipe: Recipe, observation: Observation) -> Result:
+def run_with_progress(recipe: Recipe, observation: Observation) -> Result:
     """Run under a progress bar; the first Ctrl-C finishes and keeps."""
     from napari_dip.run.restoration import restore
 
@@ -35,7 +35,7 @@ def _watched(recipe: Recipe, observation: Observation) -> Result:
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with _interrupts() as interrupted, Progress(*columns, console=out, transient=True) as bar:
+    with _count_interrupts() as interrupted, Progress(*columns, console=out, transient=True) as bar:
         bar.console.print(f"{recipe.title} ... (Ctrl-C finishes and keeps)", markup=False)
         job = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
         run, wish, steps, previous = restore(recipe, observation), None, 0, 0
@@ -49,15 +49,15 @@ def _watched(recipe: Recipe, observation: Observation) -> Result:
             steps += iterate.step - (previous if iterate.step > previous else 0)
             previous = iterate.step
             rate = steps / max(iterate.seconds, 1e-9)
-            if iterate.remark not in said:
-                bar.console.print(f"{recipe.title}: {iterate.remark}", markup=False)
-                said.add(iterate.remark)
-            bar.update(job, completed=iterate.done, step=iterate.step, rate=rate)
-            wish = Wish(finish=True) if interrupted else None
+            if iterate.note not in said:
+                bar.console.print(f"{recipe.title}: {iterate.note}", markup=False)
+                said.add(iterate.note)
+            bar.update(job, completed=iterate.fraction_done, step=iterate.step, rate=rate)
+            wish = Request(stop=True) if interrupted else None
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def _count_interrupts() -> Iterator[list[int]]:
     """A list that is filled by the first Ctrl-C; the second one interrupts as usual."""
     seen: list[int] = []
 

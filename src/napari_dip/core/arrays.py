@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from napari_dip.core.errors import ObservationError
 
-SHARE = 0.1  # part of the free memory that one array may take
-WHOLE = 0.25  # part of it that a file may take whose size only shows while it is unpacked
-BLOCK = 2**24  # pixels that are looked at together
+MAX_ARRAY_SHARE = 0.1  # part of the free memory that one array may take
+MAX_UNPACKED_SHARE = 0.25  # part of it that a file may take whose size only shows while it is unpacked
+BLOCK_PIXELS = 2**24  # pixels that are looked at together
 
 
 @runtime_checkable
@@ -36,20 +36,20 @@ class Lazy(Protocol):
         """Some of the pixels."""
 
 
-def lazy(array: ArrayLike | Lazy) -> Lazy:
+def as_indexable(array: ArrayLike | Lazy) -> Lazy:
     """`array` itself where it can be indexed like one, or what numpy makes of it."""
     indexed = isinstance(array, Lazy) and isinstance(array.dtype, np.dtype)
     return array if indexed else np.asarray(array)  # type: ignore[return-value]
 
 
-def fits_memory(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bool:
+def fits_in_memory(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bool:
     """Whether an array is small beside the memory that is free."""
-    return bool(_bytes(shape, dtype) <= SHARE * psutil.virtual_memory().available)
+    return bool(_bytes(shape, dtype) <= MAX_ARRAY_SHARE * psutil.virtual_memory().available)
 
 
-def budget() -> int:
+def unpacked_limit_bytes() -> int:
     """Bytes of memory that a file may take whose size only shows while it is unpacked."""
-    return int(WHOLE * psutil.virtual_memory().available)
+    return int(MAX_UNPACKED_SHARE * psutil.virtual_memory().available)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -60,7 +60,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     ObservationError
         If the disk has no room for it.
     """
-    if fits_memory(shape, dtype):
+    if fits_in_memory(shape, dtype):
         return np.empty(shape, dtype)
     need, folder = _bytes(shape, dtype), tempfile.gettempdir()
     with tempfile.TemporaryFile(prefix="napari-dip-") as file:
@@ -84,17 +84,17 @@ def full(shape: tuple[int, ...], value: float, dtype: DTypeLike) -> NDArray[Any]
     return array
 
 
-def copied(array: NDArray[Any]) -> NDArray[Any]:
+def copy_array(array: NDArray[Any]) -> NDArray[Any]:
     """A copy in C order, wherever there is room."""
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
 
-def blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+def iter_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Places that cover an array (T, C, Z, Y, X), each of one T and Z and of few rows."""
     times, channels, depth, height, width = shape
-    rows = max(1, BLOCK // (channels * width))
+    rows = max(1, BLOCK_PIXELS // (channels * width))
     for t in range(times):
         for z in range(depth):
             for top in range(0, height, rows):

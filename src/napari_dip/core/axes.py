@@ -16,22 +16,22 @@ CANONICAL_AXES = "TCZYX"
 SMALLEST_SIDE = 32
 
 
-PLACELESS = ("psf",)  # companions that belong to no place of the image
+NOT_ON_IMAGE_GRID = ("psf",)  # companions that belong to no place of the image
 
 
-Floats = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 
 
-Flags = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 
 
-class Planes(NamedTuple):
+class ChannelLayout(NamedTuple):
     """What the channels of a scene stand for, in this order."""
 
     times: int
     channels: int
     depths: int
-    spacing: float = 1.0
+    z_spacing: float = 1.0
     """How many times farther apart the depths are than pixels."""
 
     @property
@@ -40,12 +40,12 @@ class Planes(NamedTuple):
         return self[:3]
 
     @property
-    def number(self) -> int:
+    def num_planes(self) -> int:
         """How many planes there are."""
         return self.times * self.channels * self.depths
 
 
-def _checked_letters(axes: str, data: arrays.Lazy, name: str) -> str:
+def validate_letters(axes: str, data: arrays.Lazy, name: str) -> str:
     """`axes` in capitals, samples as channels, if they can be those of `data`."""
     axes = axes.upper().replace("S", "C")
     if len(axes) != len(data.shape):
@@ -62,7 +62,7 @@ def _checked_letters(axes: str, data: arrays.Lazy, name: str) -> str:
     return axes
 
 
-def _likely_axes(data: NDArray[Any], image_axes: str) -> str:
+def guess_axes(data: NDArray[Any], image_axes: str) -> str:
     if data.ndim == len(image_axes):
         return image_axes
     if data.ndim == 3:
@@ -70,8 +70,8 @@ def _likely_axes(data: NDArray[Any], image_axes: str) -> str:
     return CANONICAL_AXES[-data.ndim :]
 
 
-def _checked_axes(axes: str, data: arrays.Lazy) -> str:
-    axes = _checked_letters(axes, data, "array")
+def validate_axes(axes: str, data: arrays.Lazy) -> str:
+    axes = validate_letters(axes, data, "array")
     height, width = (data.shape[axes.index(a)] for a in "YX")
     if height * width < SMALLEST_SIDE**2:
         raise ObservationError(
@@ -81,7 +81,7 @@ def _checked_axes(axes: str, data: arrays.Lazy) -> str:
     return axes
 
 
-def _canonical(array: NDArray[Any], axes: str) -> NDArray[Any]:
+def to_canonical(array: NDArray[Any], axes: str) -> NDArray[Any]:
     order = [axes.index(letter) for letter in CANONICAL_AXES if letter in axes]
     sizes = dict(zip(axes, array.shape, strict=True))
     return array.transpose(order).reshape([sizes.get(letter, 1) for letter in CANONICAL_AXES])

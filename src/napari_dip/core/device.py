@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import psutil
 from pydantic import Field
 
-from napari_dip.core.errors import DeviceError, MemoryFullError
+from napari_dip.core.errors import DeviceError, InsufficientMemoryError
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 
@@ -25,13 +25,13 @@ class Compute(Settings):
     """Number format inside the network; automatic: bfloat16 where the processor computes in it.
     The image, the loss and the averages are always float32."""
 
-    memory: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    memory_limit_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Memory that a fit may take, about; automatic: half of what is free. Larger frames are restored
     in crops. [GB]"""
-    crop: Annotated[int, Field(ge=128, le=8192)] | None = None
+    tile_size: Annotated[int, Field(ge=128, le=8192)] | None = None
     """Side of the crops in which a frame is restored, at most; automatic: frames of up to a megapixel
     as a whole, larger ones in crops of 640, or less where there is not the memory. [pixel]"""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor cores to use where there is no GPU; automatic: all, or all but one beside a window."""
 
     def resolve_device(self) -> torch.device:
@@ -56,10 +56,10 @@ class Compute(Settings):
             )
         return torch.device(self.device)
 
-    def budget(self, device: torch.device) -> float:
+    def memory_limit_bytes(self, device: torch.device) -> float:
         """Bytes that a fit may take on `device`."""
-        if self.memory is not None:
-            return 1e9 * self.memory
+        if self.memory_limit_gb is not None:
+            return 1e9 * self.memory_limit_gb
         match device.type:
             case "cuda":
                 free, _ = torch.cuda.mem_get_info(device)
@@ -87,14 +87,14 @@ def _cpu_computes_bfloat16() -> bool:
 
 
 @contextmanager
-def memory_errors_explained(device: torch.device) -> Iterator[None]:
+def raising_out_of_memory(device: torch.device) -> Iterator[None]:
     """Turn every way in which torch reports a full memory into one `MemoryFullError`.
 
     Clean up before, so that nothing of an earlier run is in the way, and after; but on the CPU only
     where the memory was full: a cancel need not wait for it.
     """
     full = False
-    release(device)
+    free_memory(device)
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -104,15 +104,15 @@ def memory_errors_explained(device: torch.device) -> Iterator[None]:
         if not full:
             raise
         where = "memory" if device.type == "cpu" else f"the memory of device '{device.type}'"
-        raise MemoryFullError(
+        raise InsufficientMemoryError(
             f"{where} is full: restore a smaller crop, close other programs, or choose another device"
         ) from error
     finally:
         if full or device.type != "cpu":
-            release(device, in_need=full)
+            free_memory(device, in_need=full)
 
 
-def in_use(kind: str) -> float:
+def memory_in_use(kind: str) -> float:
     """Bytes of memory in use on a kind of device, by this process: for the CPU, napari and all."""
     match kind:
         case "cuda":
@@ -122,7 +122,7 @@ def in_use(kind: str) -> float:
     return float(psutil.Process().memory_info().rss)
 
 
-def release(device: torch.device, *, in_need: bool = False) -> None:
+def free_memory(device: torch.device, *, in_need: bool = False) -> None:
     """Give memory that nobody uses any more back to the device.
 
     In a thread beside a window Python's garbage is left alone, but in need: what belongs to the window

@@ -1,18 +1,18 @@
 """What can go wrong, each told in one sentence that says what, where and what to do."""
 
 
-class RestoreError(Exception):
+class RestorationError(Exception):
     """A restoration that cannot start or go on; its text is meant for the person at the desk.
 
     It is deliberately no `RuntimeError`: superqt's generator workers swallow those.
     """
 
 
-class ObservationError(RestoreError, ValueError):
+class ObservationError(RestorationError, ValueError):
     """The pixels cannot be restored as they are (all missing, constant, too small, complex ...)."""
 
 
-class SettingsError(RestoreError, ValueError):
+class SettingsError(RestorationError, ValueError):
     """A recipe that does not exist, or a setting that is unknown or out of bounds.
 
     `setting` is its name with dots, where one is to blame.
@@ -23,17 +23,17 @@ class SettingsError(RestoreError, ValueError):
         self.setting = setting
 
 
-class DeviceError(RestoreError):
+class DeviceError(RestorationError):
     """The device asked for is absent, or ran out of memory."""
 
 
-class MemoryFullError(DeviceError):
+class InsufficientMemoryError(DeviceError):
     """The device's memory is full; with less to do at once it might not be."""
 
 
-class ReadError(RestoreError, ValueError):
+class ReadError(RestorationError, ValueError):
     """A file that cannot be read as an image."""
 
 
-class WriteError(RestoreError, OSError):
+class WriteError(RestorationError, OSError):
     """A result that cannot be written where it was asked for."""

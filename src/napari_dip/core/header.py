@@ -34,6 +34,6 @@ class Header:
     unit: str = ""
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
-    cards: str = ""
-    inherited: str = ""
+    fits_header: str = ""
+    primary_header: str = ""
     description: str = ""

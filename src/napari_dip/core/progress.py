@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What the reader of a run asks of its next step; sent into the generator.
 
     Attributes
@@ -19,12 +19,12 @@ class Wish:
         Stop here and return the best so far.
     """
 
-    image: bool = False
-    finish: bool = False
+    preview: bool = False
+    stop: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class Iterate:
+class Progress:
     """Where a run stands.
 
     Attributes
@@ -50,25 +50,25 @@ class Iterate:
 
     step: int
     steps: int
-    frame: int
-    frames: int
-    crop: int
-    crops: int
+    block: int
+    blocks: int
+    tile: int
+    tiles: int
     member: int
     members: int
     loss: float
-    statistic: float
+    validation_loss: float
     seconds: float
-    remark: str = ""
-    image: Floats | None = None
+    note: str = ""
+    image: FloatArray | None = None
 
     @property
-    def alone(self) -> bool:
+    def is_single_fit(self) -> bool:
         """Whether this is the run's only fit."""
-        return self.frames == self.crops == self.members == 1
+        return self.blocks == self.tiles == self.members == 1
 
     @property
-    def done(self) -> float:
+    def fraction_done(self) -> float:
         """Part of the whole run that is done at the latest, from 0 to 1."""
-        crop = self.crop + (self.member + self.step / self.steps) / self.members
-        return (self.frame + crop / self.crops) / self.frames
+        crop = self.tile + (self.member + self.step / self.steps) / self.members
+        return (self.block + crop / self.tiles) / self.blocks

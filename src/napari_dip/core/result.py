@@ -10,9 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core import arrays
-from napari_dip.core.axes import Flags, Floats
+from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.header import Header
-from napari_dip.core.summary import _doubt, _flux, _left_over, _trust
+from napari_dip.core.summary import (
+    describe_flux_change,
+    describe_residual,
+    describe_uncertainty,
+    describe_unreproduced,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +36,10 @@ class History:
         Why the fit ended, as a sentence.
     """
 
-    loss: Floats
-    statistic: Floats
-    chosen: int
-    reason: str
+    loss: FloatArray
+    validation_loss: FloatArray
+    selected_step: int
+    stop_reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +70,23 @@ class Result:
         Pixels of the result in one of the input, along Y and X; the grids share their outer edges.
     """
 
-    image: Floats
-    filled: Flags
-    residual: Floats
-    noise: Floats
-    uncertainty: Floats | None
+    image: FloatArray
+    inpainted: BoolArray
+    residual: FloatArray
+    noise_std: FloatArray
+    uncertainty: FloatArray | None
     axes: str
     residual_axes: str
     history: tuple[History, ...]
     provenance: Mapping[str, Any]
     header: Header = field(default_factory=Header)
-    zoom: tuple[float, float] = (1.0, 1.0)
+    scale_factor: tuple[float, float] = (1.0, 1.0)
 
     @property
-    def residual_in_noise(self) -> Floats:
+    def normalized_residual(self) -> FloatArray:
         """The residual in standard deviations of the noise: 1 in the mean square, where all is well."""
-        found: Floats = arrays.empty(self.residual.shape, np.float32)
-        return np.divide(self.residual, self.noise, out=found)
+        found: FloatArray = arrays.empty(self.residual.shape, np.float32)
+        return np.divide(self.residual, self.noise_std, out=found)
 
     def magnitude(self) -> Result:
         """The same of the magnitude of a complex image, whose channels are real and imaginary parts."""
@@ -89,21 +94,21 @@ class Result:
         return replace(
             self,
             image=np.hypot(*np.moveaxis(self.image, channel, 0)),
-            filled=np.asarray(self.filled.any(axis=channel)),
+            inpainted=np.asarray(self.inpainted.any(axis=channel)),
             uncertainty=None,
             axes=self.axes.replace("C", ""),
             header=replace(self.header, channels=()),
         )
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         """What a file remembers: the provenance, and the verdict."""
-        return {**self.provenance, "verdict": self.verdict}
+        return {**self.provenance, "verdict": self.summary}
 
     @property
-    def reason(self) -> str:
+    def stop_reason(self) -> str:
         """Why the run stopped, as a sentence; with several fits, why the last of them did."""
-        reasons = [history.reason for history in self.history]
+        reasons = [history.stop_reason for history in self.history]
         return reasons[0] if len(reasons) == 1 else f"{len(reasons)} fits; the last: {reasons[-1]}"
 
     @property
@@ -112,37 +117,37 @@ class Result:
         return sum(len(history.loss) for history in self.history)
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """What the run did and found, in one line."""
-        chosen = [history.chosen for history in self.history]
+        chosen = [history.selected_step for history in self.history]
         at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
         noise, operator = self.provenance["noise"], self.provenance["operator"]
         sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
-        splits = {"noise": "data split by their noise", "pixels": "data split by pixels"}
+        splits = {"recorrupted": "data split by their noise", "masked": "data split by pixels"}
         looks = {
             "patches": "alike patches estimated together",
             "spectrum": "frequencies of noise taken out",
             "residual": "what neighbouring residuals had in common returned",
         }
         said = [
-            f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.reason}",
+            f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.stop_reason}",
             f"noise {sigma:.4g} ({noise['origin']})",
-            _left_over(noise["residual"]),
-            _flux(self.provenance["flux_change"]),
+            describe_residual(noise["residual"]),
+            describe_flux_change(self.provenance["flux_change"]),
             splits.get(self.provenance["split"], ""),
             looks.get(self.provenance["refinement"], ""),
             "what was left of small sources' light returned" if self.provenance["sources"] else "",
-            f"{int(self.filled.sum()):,} pixels filled",
+            f"{int(self.inpainted.sum()):,} pixels filled",
             operator["remark"],
-            _trust(self.provenance["ensemble"]),
-            _doubt(len(self.provenance["ensemble"]["doubtful"])),
+            describe_uncertainty(self.provenance["ensemble"]),
+            describe_unreproduced(len(self.provenance["ensemble"]["doubtful"])),
             self.provenance["remark"],
         ]
-        if self.zoom != (1.0, 1.0):
+        if self.scale_factor != (1.0, 1.0):
             said.append(f"it predicts the input to {min(operator['consistency_db']):.1f} dB")
         return "; ".join(filter(None, said))
 
 
-def blank(shape: tuple[int, ...]) -> NDArray[np.float32]:
+def full_nan(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """An array of NaN: nothing is known there yet."""
     return arrays.full(shape, np.nan, np.float32)

@@ -22,7 +22,7 @@ class Settings(BaseModel):
     read it there. Unknown keys are refused: a mistyped setting must not vanish.
     """
 
-    asked: ClassVar[tuple[str, ...]] = ()
+    basic_fields: ClassVar[tuple[str, ...]] = ()
     """The settings that everybody is asked for; the others are for who looks for them."""
 
     model_config = ConfigDict(
@@ -63,27 +63,27 @@ def tagged_union(base: type[Settings], package: str | None = None) -> Any:
     return Annotated[Union[members], Discriminator("kind")]  # noqa: UP007 - built at run time
 
 
-def members(annotation: Any) -> tuple[type[Settings], ...]:
+def union_members(annotation: Any) -> tuple[type[Settings], ...]:
     """The settings classes that `annotation` admits, in the order a menu shows them."""
     if isinstance(annotation, type):
         return (annotation,) if issubclass(annotation, Settings) else ()
     inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
-    return tuple(member for part in inner for member in members(part))
+    return tuple(member for part in inner for member in union_members(part))
 
 
-def fields(model: type[Settings]) -> dict[str, FieldInfo]:
+def ordered_fields(model: type[Settings]) -> dict[str, FieldInfo]:
     """The settings of `model` by name, its own before those that its family shares."""
     family = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", {})}
     return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in family))
 
 
-def walk(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def iter_fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting below `model` as (dotted name, field), families' members one after another."""
-    for name, field in fields(model).items():
+    for name, field in ordered_fields(model).items():
         dotted = f"{prefix}{name}"
         yield dotted, field
-        for member in members(field.annotation):
-            yield from walk(member, f"{dotted}.")
+        for member in union_members(field.annotation):
+            yield from iter_fields(member, f"{dotted}.")
 
 
 def _leaves(base: type[Settings]) -> Iterator[type[Settings]]:
@@ -96,7 +96,7 @@ def _leaves(base: type[Settings]) -> Iterator[type[Settings]]:
 def _sentence(error: ValidationError, model: type[Settings], source: str) -> tuple[str, str]:
     """What is wrong, and the name of the setting."""
     first = error.errors(include_url=False)[0]
-    known = {name for name, _ in walk(model)}
+    known = {name for name, _ in iter_fields(model)}
     name = _without_kinds(first["loc"], known)
     match first["type"]:
         case "extra_forbidden":

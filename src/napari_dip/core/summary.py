@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 
-def _left_over(residuals: Sequence[float]) -> str:
+def describe_residual(residuals: Sequence[float]) -> str:
     """What the result leaves of the data: as much as the noise, where all is well."""
     ratio = np.median(residuals)
     return f"residual {ratio:.2f} times that (chi-square {ratio**2:.2f})" if ratio > 0.005 else ""
 
 
-def _flux(change: float | None) -> str:
+def describe_flux_change(change: float | None) -> str:
     """What became of the sum of all observed pixels."""
     return "" if change is None else f"flux changed by {100 * change:+.3f} %"
 
 
-def _trust(ensemble: Mapping[str, Any]) -> str:
+def describe_uncertainty(ensemble: Mapping[str, Any]) -> str:
     """How the uncertainty came about, where there is one."""
     if ensemble["members"] == 1:
         return ""
@@ -29,7 +29,7 @@ def _trust(ensemble: Mapping[str, Any]) -> str:
     return f"uncertainty: {np.median(factors):.1f} times what the fits disagree, by data not fitted"
 
 
-def _doubt(number: int) -> str:
+def describe_unreproduced(number: int) -> str:
     """What is not to be trusted because not every fit shows it."""
     if not number:
         return ""

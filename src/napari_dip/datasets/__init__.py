@@ -1,7 +1,7 @@
 """Simulated data to try a restoration on."""
 
-from napari_dip.datasets._cardiac_cine import Cine, cine
+from napari_dip.datasets._cardiac_cine import CardiacCine, cardiac_cine
 from napari_dip.datasets._scratched_cell import scratched_cell
 from napari_dip.datasets._star_field import star_field
 
-__all__ = ["Cine", "cine", "scratched_cell", "star_field"]
+__all__ = ["CardiacCine", "cardiac_cine", "scratched_cell", "star_field"]

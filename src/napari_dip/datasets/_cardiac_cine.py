@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FINER = 3  # times finer the grid of the body than that of the images: no crime of inversion
-CENTRE = 4  # lines in the middle of k-space, which every frame has
+OVERSAMPLING = 3  # times finer the grid of the body than that of the images: no crime of inversion
+CENTER_LINES = 4  # lines in the middle of k-space, which every frame has
 HEART = (0.04, 0.06)  # centre of the left ventricle (y, x), in fields of view from the middle
 BLOOD, WALL = 0.9, 0.35
 
 
 @dataclass(frozen=True)
-class Cine:
+class CardiacCine:
     """A series of a beating heart, and what was measured of it.
 
     Attributes
@@ -43,7 +43,7 @@ class Cine:
     heart: tuple[slice, slice]
 
 
-def cine(
+def cardiac_cine(
     seed: int = 0,
     *,
     side: int = 96,
@@ -51,7 +51,7 @@ def cine(
     coils: int = 8,
     acceleration: float = 12,
     noise: float = 0.01,
-) -> Cine:
+) -> CardiacCine:
     """A short axis of the heart in a thorax, with lungs, liver and a smooth phase.
 
     The wall of the left ventricle keeps its area while it contracts. A beat that is shorter fills the
@@ -79,7 +79,7 @@ def cine(
            varied density).
     """
     rng = np.random.default_rng(seed)
-    fine = FINER * side
+    fine = OVERSAMPLING * side
     y, x = (np.mgrid[:fine, :fine] + 0.5) / fine - 0.5
     still = _thorax(y, x, rng)
     phase = np.exp(1j * (0.6 * np.sin(3 * y + 1) + 0.5 * np.cos(4 * x) + 1.2 * y))
@@ -88,19 +88,19 @@ def cine(
     for strength in _contraction(beats):
         body, area = _with_heart(still, y, x, strength)
         picture = body * phase
-        truth.append(to_image(_cropped(to_kspace(picture), side) / FINER))
-        kspace.append(_cropped(to_kspace(picture * sensitivities), side) / FINER)
-        areas.append(area / FINER**2)
+        truth.append(to_image(_crop_kspace(to_kspace(picture), side) / OVERSAMPLING))
+        kspace.append(_crop_kspace(to_kspace(picture * sensitivities), side) / OVERSAMPLING)
+        areas.append(area / OVERSAMPLING**2)
     measured = np.array(kspace)
     grain = rng.normal(0, noise, (2, *measured.shape))
     sampled = _lines(len(truth), side, acceleration, rng)
     measured = np.where(sampled[:, None, :, None], measured + grain[0] + 1j * grain[1], 0)
-    maps = to_image(_cropped(to_kspace(sensitivities), side)) / FINER
+    maps = to_image(_crop_kspace(to_kspace(sensitivities), side)) / OVERSAMPLING
     maps /= np.sqrt((np.abs(maps) ** 2).sum(axis=0))
     middle = [round((0.5 + shift) * side) for shift in HEART]
     reach = round(0.2 * side)
     rows, columns = (slice(m - reach, m + reach) for m in middle)
-    return Cine(
+    return CardiacCine(
         truth=np.array(truth, np.complex64),
         maps=maps.astype(np.complex64),
         kspace=measured.astype(np.complex64),
@@ -112,15 +112,15 @@ def cine(
 
 def to_kspace(image: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
     """The unitary Fourier transform along the last two axes, the middle in the middle."""
-    return _centred(image, np.fft.fft2)
+    return _centered_fft(image, np.fft.fft2)
 
 
 def to_image(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
     """The inverse of `to_kspace`."""
-    return _centred(kspace, np.fft.ifft2)
+    return _centered_fft(kspace, np.fft.ifft2)
 
 
-def _centred(
+def _centered_fft(
     planes: NDArray[np.complexfloating], transform: Callable[..., NDArray[Any]]
 ) -> NDArray[np.complexfloating]:
     axes = (-2, -1)
@@ -128,7 +128,7 @@ def _centred(
     return np.asarray(np.fft.fftshift(transformed, axes))
 
 
-def _cropped(kspace: NDArray[np.complexfloating], side: int) -> NDArray[np.complexfloating]:
+def _crop_kspace(kspace: NDArray[np.complexfloating], side: int) -> NDArray[np.complexfloating]:
     start = (kspace.shape[-1] - side) // 2
     return kspace[..., start : start + side, start : start + side]
 
@@ -201,11 +201,11 @@ def _sensitivities(y: NDArray[np.float64], x: NDArray[np.float64], coils: int) -
 def _lines(frames: int, side: int, acceleration: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The lines that each frame measures, (frames, side)."""
     sampled = np.zeros((frames, side), bool)
-    middle = slice((side - CENTRE) // 2, (side + CENTRE) // 2)
+    middle = slice((side - CENTER_LINES) // 2, (side + CENTER_LINES) // 2)
     distance = np.abs(np.arange(side) - (side - 1) / 2) / (side / 2)
     density = 0.05 + (1 - distance) ** 2
     density[middle] = 0
-    number = max(round(side / acceleration) - CENTRE, 0)
+    number = max(round(side / acceleration) - CENTER_LINES, 0)
     for frame in sampled:
         frame[middle] = True
         frame[rng.choice(side, number, replace=False, p=density / density.sum())] = True

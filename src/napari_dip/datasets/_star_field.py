@@ -8,10 +8,10 @@ from astropy.modeling.models import Sersic2D
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-GAIN = 1.9  # electron / adu
-READ_NOISE = 5.0  # electron
-SATURATION = 30_000.0  # adu, above the bias
-SKY = 100.0  # adu
+GAIN_E_PER_ADU = 1.9  # electron / adu
+READ_NOISE_E = 5.0  # electron
+SATURATION_ADU = 30_000.0  # adu, above the bias
+SKY_ADU = 100.0  # adu
 
 
 def star_field(seed: int = 0, *, side: int = 192, stars: int = 90) -> fits.HDUList:
@@ -37,11 +37,11 @@ def star_field(seed: int = 0, *, side: int = 192, stars: int = 90) -> fits.HDULi
     """
     rng = np.random.default_rng(seed)
     truth = _scene(rng, side, stars)
-    electrons = rng.poisson(truth * GAIN) + rng.normal(0, READ_NOISE, truth.shape)
-    frame = electrons / GAIN
+    electrons = rng.poisson(truth * GAIN_E_PER_ADU) + rng.normal(0, READ_NOISE_E, truth.shape)
+    frame = electrons / GAIN_E_PER_ADU
     flags = np.zeros(truth.shape, np.uint8)
-    flags[np.minimum(frame, truth) >= SATURATION] |= 2
-    frame = np.minimum(frame, SATURATION)
+    flags[np.minimum(frame, truth) >= SATURATION_ADU] |= 2
+    frame = np.minimum(frame, SATURATION_ADU)
     tracks = _cosmic_rays(rng, side)
     frame[tracks > 0] += tracks[tracks > 0]
     flags[tracks > 0] |= 4
@@ -52,9 +52,9 @@ def star_field(seed: int = 0, *, side: int = 192, stars: int = 90) -> fits.HDULi
     header = _pointing(side).to_header()
     header["OBJECT"] = "simulated star field"
     header["BUNIT"] = "adu"
-    header["GAIN"] = (GAIN, "[electron/adu]")
-    header["RDNOISE"] = (READ_NOISE, "[electron]")
-    header["SATURATE"] = (SATURATION, "[adu]")
+    header["GAIN"] = (GAIN_E_PER_ADU, "[electron/adu]")
+    header["RDNOISE"] = (READ_NOISE_E, "[electron]")
+    header["SATURATE"] = (SATURATION_ADU, "[adu]")
     header["SIMSEED"] = (seed, "seed of the simulation")
     return fits.HDUList(
         [
@@ -70,7 +70,7 @@ def _scene(rng: np.random.Generator, side: int, stars: int) -> NDArray[np.float6
     galaxy = Sersic2D(
         amplitude=120, r_eff=side / 11, n=2, x_0=side * 0.33, y_0=side * 0.6, ellip=0.5, theta=0.6
     )
-    scene: NDArray[np.float64] = SKY + galaxy(x, y)
+    scene: NDArray[np.float64] = SKY_ADU + galaxy(x, y)
     sigma = 2.6 / np.sqrt(8 * np.log(2))
     flux = 10 ** rng.uniform(2.3, 6.2, stars) * rng.uniform(0, 1, stars) ** 2
     for star, (row, column) in zip(flux, rng.uniform(0, side, (stars, 2)), strict=True):

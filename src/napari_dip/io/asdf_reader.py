@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
-from napari_dip.io.data_quality import Quality
-from napari_dip.io.image import FileImage, usable_noise
+from napari_dip.io.data_quality import DataQuality
+from napari_dip.io.image import ImageData, valid_sigma
 
-_MOST_TREE = 16 * 2**20  # bytes
+_MAX_TREE_BYTES = 16 * 2**20  # bytes
 _AXES = {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}
 
 
-def asdf_images(path: Path) -> Iterator[FileImage]:
+def asdf_images(path: Path) -> Iterator[ImageData]:
     """Every image of an ASDF file: Roman's data with err and dq, or each array by its place in the tree.
 
     Raises
@@ -51,11 +51,11 @@ def asdf_images(path: Path) -> Iterator[FileImage]:
 def _check(path: Path) -> None:
     """Refuse what is no ASDF, or whose tree is endless or leads to other files."""
     with path.open("rb") as file:
-        start = file.read(_MOST_TREE)
+        start = file.read(_MAX_TREE_BYTES)
     if not start.startswith(b"#ASDF"):
         raise ReadError(f"{path} is no ASDF file: it does not begin with #ASDF")
     tree, end, _ = start.partition(b"\n...")
-    if not end and len(start) == _MOST_TREE:
+    if not end and len(start) == _MAX_TREE_BYTES:
         raise ReadError(f"{path}: its tree has no end within 16 MB; it is broken")
     if re.search(rb"source\s*['\"]?\s*:\s*(?![-\d\s\[])", tree):
         raise ReadError(f"{path}: its arrays are in other files, which are not opened")
@@ -76,7 +76,7 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _image(path: Path, number: int, name: str, found: Mapping[str, Any], tree: Any) -> FileImage:
+def _image(path: Path, number: int, name: str, found: Mapping[str, Any], tree: Any) -> ImageData:
     array = _pixels(path, found[name])
     place = name.rpartition(".")[0]
 
@@ -86,14 +86,14 @@ def _image(path: Path, number: int, name: str, found: Mapping[str, Any], tree: A
 
     sigma, values = beside("err"), beside("dq")
     telescope = "ROMAN" if name.startswith("roman.") else str(_meta(tree, place).get("telescope", ""))
-    quality = None if values is None else Quality.of(values, telescope)
-    flagged = np.zeros(array.shape, bool) if quality is None else quality.holes()
+    quality = None if values is None else DataQuality.from_plane(values, telescope)
+    flagged = np.zeros(array.shape, bool) if quality is None else quality.mask()
     if sigma is not None:
-        sigma = usable_noise(sigma.astype(np.float32), flagged)
-    return FileImage(
+        sigma = valid_sigma(sigma.astype(np.float32), flagged)
+    return ImageData(
         array,
         _AXES[array.ndim],
-        flagged=flagged if flagged.any() else None,
+        bad_mask=flagged if flagged.any() else None,
         sigma=sigma,
         header=Header(path=str(path), hdu=number, name=name),
         quality=quality,
@@ -109,6 +109,6 @@ def _meta(tree: Any, place: str) -> Mapping[str, Any]:
 
 def _pixels(path: Path, array: Any) -> NDArray[Any]:
     size = int(np.prod(array.shape, dtype=object)) * np.dtype(array.dtype).itemsize
-    if size > arrays.budget():
+    if size > arrays.unpacked_limit_bytes():
         raise ReadError(f"{path}: an array of {size / 1e9:.3g} GB is more than the memory has room for")
     return np.ascontiguousarray(array, dtype=np.dtype(array.dtype).newbyteorder("="))

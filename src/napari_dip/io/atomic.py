@@ -15,7 +15,7 @@ OTHER_TIFF_SUFFIXES = (".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs")  # which 
 _PREFIX = ".napari-dip-"
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_output_path(path: Path, *, overwrite: bool) -> None:
     """Raise `WriteError` if `path` cannot become a file, or is one already."""
     if path.suffix.lower() == ".fz":
         raise WriteError(f"{path}: compressed tiles (.fz) are read only; write .fits or .fits.gz")
@@ -32,7 +32,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A new file beside `path`, with its suffixes, that takes its name once it is complete."""
     handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.name.lower(), dir=path.parent)
     os.close(handle)
@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def clear_unfinished(path: Path) -> None:
+def remove_partial_files(path: Path) -> None:
     """Remove what is left of writing `path` by processes that were killed; none may be at it now."""
     for left in path.parent.glob(f"{_PREFIX}????????{glob.escape(path.name.lower())}"):
         left.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.core.axes import Flags
+from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ReadError
 
 # JWST and Roman flag nearly every pixel with something; the first two bits alone make one unusable.
@@ -30,7 +30,7 @@ _DECAM_NAMES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Quality:
+class DataQuality:
     """What a file calls wrong with each pixel.
 
     Attributes
@@ -51,7 +51,7 @@ class Quality:
     codes: bool = False
 
     @classmethod
-    def of(cls, values: NDArray[Any], telescope: str, instrument: str = "") -> Quality:
+    def from_plane(cls, values: NDArray[Any], telescope: str, instrument: str = "") -> DataQuality:
         """The flags of a telescope's convention; of any other all are bad, and have numbers only."""
         values = np.nan_to_num(values)
         if values.dtype.kind == "i" and values.dtype.itemsize < 8:  # the last bit is one like the others
@@ -68,12 +68,12 @@ class Quality:
             return cls(values, names, frozenset(range(1, 1 << 16)), codes=True)
         return cls(values, {}, frozenset(kinds))
 
-    def kinds(self) -> dict[int, tuple[str, int]]:
+    def flag_counts(self) -> dict[int, tuple[str, int]]:
         """Name and number of pixels of every bit or code that occurs, by its value."""
         present, counts = np.unique(self.values, return_counts=True)
         found: dict[int, int] = {}
         for value, count in zip(present.tolist(), counts.tolist(), strict=True):
-            for kind in self._within(value):
+            for kind in self._flags_of(value):
                 found[kind] = found.get(kind, 0) + count
         return {kind: (self.name(kind), count) for kind, count in sorted(found.items())}
 
@@ -81,29 +81,29 @@ class Quality:
         """What a bit or code is called."""
         return self.names.get(kind, f"code {kind}" if self.codes else f"flag {kind}")
 
-    def told(self, value: int) -> str:
+    def describe(self, value: int) -> str:
         """All that a pixel's value says."""
-        return ", ".join(dict.fromkeys(self.name(kind) for kind in self._within(value))) or "good"
+        return ", ".join(dict.fromkeys(self.name(kind) for kind in self._flags_of(value))) or "good"
 
-    def _within(self, value: int) -> list[int]:
+    def _flags_of(self, value: int) -> list[int]:
         if self.codes or value < 0:
             return [value] if value else []
         return [1 << bit for bit in range(value.bit_length()) if value >> bit & 1]
 
-    def holes(self) -> Flags:
+    def mask(self) -> BoolArray:
         """Pixels that have any of the bad flags."""
         bad = [value for value in np.unique(self.values) if self.is_bad(int(value))]
         return np.asarray(np.isin(self.values, bad))
 
     def is_bad(self, value: int) -> bool:
         """Whether a pixel of this value has any of the bad flags."""
-        return not self.bad.isdisjoint(self._within(value))
+        return not self.bad.isdisjoint(self._flags_of(value))
 
-    def with_flag(self, flag: int) -> Flags:
+    def with_flag(self, flag: int) -> BoolArray:
         """Pixels that have this bit or code."""
         return np.asarray(self.values == flag if self.codes else self.values & flag != 0)
 
-    def choosing(self, bad: Collection[int]) -> Quality:
+    def with_bad_flags(self, bad: Collection[int]) -> DataQuality:
         """The same with other bad flags.
 
         Raises

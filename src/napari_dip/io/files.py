@@ -15,8 +15,8 @@ from numpy.typing import DTypeLike
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
-from napari_dip.io.atomic import OTHER_TIFF_SUFFIXES, check_target
-from napari_dip.io.image import FileImage
+from napari_dip.io.atomic import OTHER_TIFF_SUFFIXES, check_output_path
+from napari_dip.io.image import ImageData
 
 T = TypeVar("T")
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
@@ -24,23 +24,23 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES, *OTHER_TIFF_SUFFIXES)
 ASDF_SUFFIXES = (".asdf",)
 KSPACE_SUFFIXES = (".npy", ".npz", ".h5")  # which are only read
-_NEITHER = (*ASDF_SUFFIXES, *KSPACE_SUFFIXES)  # FITS nor TIFF
+_READ_ONLY_SUFFIXES = (*ASDF_SUFFIXES, *KSPACE_SUFFIXES)  # FITS nor TIFF
 
 __all__ = [
     "ASDF_SUFFIXES",
     "KSPACE_SUFFIXES",
     "OTHER_TIFF_SUFFIXES",
     "SUFFIXES",
-    "FileImage",
+    "ImageData",
     "check_writable",
     "file_and_extension",
-    "first_image",
-    "images",
-    "provenance_of",
     "read",
-    "recipe_of",
-    "save",
+    "read_first_image",
+    "read_images",
+    "read_provenance",
+    "read_recipe",
     "write",
+    "write_image",
 ]
 
 
@@ -65,13 +65,13 @@ def read(*paths: str | os.PathLike[str], flags: Collection[int] | None = None) -
     ObservationError
         If there is nothing to restore in the image.
     """
-    found = [first_image(path) for path in paths]
+    found = [read_first_image(path) for path in paths]
     if flags is not None:
-        found = [image.with_bad(flags) for image in found]
-    return (FileImage.stacked(found) if len(found) > 1 else found[0]).observe()
+        found = [image.with_bad_flags(flags) for image in found]
+    return (ImageData.stack(found) if len(found) > 1 else found[0]).to_observation()
 
 
-def first_image(path: str | os.PathLike[str]) -> FileImage:
+def read_first_image(path: str | os.PathLike[str]) -> ImageData:
     """The first image of a file, or the one in brackets, ``psf.fits[PSF]``; no other is looked at.
 
     Raises
@@ -81,8 +81,8 @@ def first_image(path: str | os.PathLike[str]) -> FileImage:
     """
     file, name = file_and_extension(path)
     if name:
-        return _named(file, name)
-    return _reading(path, lambda p: next(_images(p)))
+        return _read_named(file, name)
+    return _call_reader(path, lambda p: next(_images(p)))
 
 
 def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
@@ -93,12 +93,12 @@ def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
     return Path(path), ""
 
 
-def _named(path: Path, name: str) -> FileImage:
-    if path.suffix.lower() not in _NEITHER and _is_fits(path):
+def _read_named(path: Path, name: str) -> ImageData:
+    if path.suffix.lower() not in _READ_ONLY_SUFFIXES and _is_fits(path):
         from napari_dip.io.fits.reader import fits_image
 
-        return _reading(path, lambda p: fits_image(p, name))
-    found = images(path)
+        return _call_reader(path, lambda p: fits_image(p, name))
+    found = read_images(path)
     for image in found:
         if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
             return image
@@ -106,7 +106,7 @@ def _named(path: Path, name: str) -> FileImage:
     raise ReadError(f"{path} has no image '{name}'; it has {have}")
 
 
-def images(path: str | os.PathLike[str]) -> list[FileImage]:
+def read_images(path: str | os.PathLike[str]) -> list[ImageData]:
     """Every image of a file: at least one.
 
     Raises
@@ -114,10 +114,10 @@ def images(path: str | os.PathLike[str]) -> list[FileImage]:
     ReadError
         If there is no such file, or no image in it.
     """
-    return _reading(path, lambda p: list(_images(p)))
+    return _call_reader(path, lambda p: list(_images(p)))
 
 
-def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How the file at `path` was made, as `Result.provenance`; its ``"recipe"`` at the least.
 
     Raises
@@ -125,13 +125,13 @@ def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     ReadError
         If we did not write that file.
     """
-    found = _reading(path, _provenance)
+    found = _call_reader(path, _provenance)
     if not found:
         raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
     return found
 
 
-def recipe_of(path: str | os.PathLike[str]) -> str:
+def read_recipe(path: str | os.PathLike[str]) -> str:
     """The JSON of the recipe that made the file at `path`.
 
     Raises
@@ -139,7 +139,7 @@ def recipe_of(path: str | os.PathLike[str]) -> str:
     ReadError
         If we did not write that file.
     """
-    return json.dumps(provenance_of(path)["recipe"])
+    return json.dumps(read_provenance(path)["recipe"])
 
 
 def write(
@@ -181,17 +181,17 @@ def write(
         If the folder, the suffix or the disk does not allow it, or the file exists and may not be
         replaced, or the type is none of those.
     """
-    picture, record, clipped = FileImage.restored(result), dict(result.record), 0.0
+    picture, record, clipped = ImageData.from_result(result), dict(result.metadata), 0.0
     if np.dtype(dtype) != np.float32:
-        picture, clipped = picture.rounded(dtype)
+        picture, clipped = picture.to_integer(dtype)
         record["stored"] = {"dtype": str(np.dtype(dtype)), "clipped": clipped}
-    save(path, picture, record, overwrite=overwrite, imagej=imagej)
+    write_image(path, picture, record, overwrite=overwrite, imagej=imagej)
     return clipped
 
 
-def save(
+def write_image(
     path: str | os.PathLike[str],
-    picture: FileImage,
+    image: ImageData,
     provenance: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
@@ -205,11 +205,11 @@ def save(
         As for `write`; also if `path` is the file that the image was read from.
     """
     check_writable(path, overwrite=overwrite, imagej=imagej)
-    target, source = Path(path), Path(picture.header.path)
-    if picture.header.path and target.exists() and source.exists() and target.samefile(source):
+    target, source = Path(path), Path(image.header.path)
+    if image.header.path and target.exists() and source.exists() and target.samefile(source):
         raise WriteError(f"{path} is the file the image came from; choose another name")
     try:
-        _write(target, picture, provenance or {}, imagej)
+        _write(target, image, provenance or {}, imagej)
     except (MemoryError, WriteError):
         raise
     except OSError as error:
@@ -234,14 +234,14 @@ def check_writable(
         raise WriteError(str(error)) from error
     if is_fits and imagej:
         raise WriteError(f"{path}: ImageJ's own files are TIFF; write .tif")
-    check_target(Path(path), overwrite=overwrite)
+    check_output_path(Path(path), overwrite=overwrite)
 
 
 # A format's module, and the library behind it, is imported when a file of that format is met: the
 # dock opens without them.
 
 
-def _images(path: Path) -> Iterator[FileImage]:
+def _images(path: Path) -> Iterator[ImageData]:
     if path.suffix.lower() in KSPACE_SUFFIXES:
         from napari_dip.io.mri.arrays import kspace_images
 
@@ -260,7 +260,7 @@ def _images(path: Path) -> Iterator[FileImage]:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    if path.suffix.lower() in _NEITHER:
+    if path.suffix.lower() in _READ_ONLY_SUFFIXES:
         return {}
     if _is_fits(path):
         from napari_dip.io.fits.reader import fits_provenance
@@ -271,7 +271,7 @@ def _provenance(path: Path) -> dict[str, Any]:
     return tiff_provenance(path)
 
 
-def _write(path: Path, picture: FileImage, provenance: Mapping[str, Any], imagej: bool) -> None:  # noqa: FBT001
+def _write(path: Path, picture: ImageData, provenance: Mapping[str, Any], imagej: bool) -> None:  # noqa: FBT001
     if _is_fits(path):
         from napari_dip.io.fits.writer import write_fits
 
@@ -285,12 +285,12 @@ def _is_fits(path: str | os.PathLike[str]) -> bool:
     """Whether the suffix says FITS, and not TIFF; it has to say one of them."""
     name = Path(path).name.lower()
     if not name.endswith(SUFFIXES):
-        known = " ".join((*SUFFIXES, *_NEITHER))
+        known = " ".join((*SUFFIXES, *_READ_ONLY_SUFFIXES))
         raise ReadError(f"{path}: the format is told by the suffix, one of {known}")
     return name.endswith(FITS_SUFFIXES)
 
 
-def _reading(path: str | os.PathLike[str], use: Callable[[Path], T]) -> T:
+def _call_reader(path: str | os.PathLike[str], use: Callable[[Path], T]) -> T:
     """What `use` makes of the file at `path`; whatever goes wrong is told in a sentence."""
     file = Path(path)
     if not file.exists():

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_dip.core.axes import Flags
+from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
-from napari_dip.io.data_quality import Quality
+from napari_dip.io.data_quality import DataQuality
 
 
 @dataclass(frozen=True, eq=False)
-class FileImage:
+class ImageData:
     """Pixels as the file has them, scaled to data units, in the machine's byte order.
 
     Attributes
@@ -48,31 +48,31 @@ class FileImage:
 
     array: Any
     axes: str
-    flagged: Flags | None = None
+    bad_mask: BoolArray | None = None
     sigma: NDArray[np.float32] | None = None
     residual: NDArray[np.float32] | None = None
     residual_axes: str = ""
     rgb: bool = False
     header: Header = field(default_factory=Header)
-    quality: Quality | None = None
-    pyramid: tuple[Any, ...] = ()
-    colours: NDArray[np.float64] | None = None
+    quality: DataQuality | None = None
+    levels: tuple[Any, ...] = ()
+    colormap: NDArray[np.float64] | None = None
 
     @property
-    def holes(self) -> Flags | None:
+    def mask(self) -> BoolArray | None:
         """What is missing: flagged or not finite; None where nothing is.
 
         Of an image that is read when it is asked for only what is flagged: what is not finite shows when
         it is restored.
         """
-        missing = ~np.isfinite(self.array) if isinstance(self.array, np.ndarray) else self.flagged
+        missing = ~np.isfinite(self.array) if isinstance(self.array, np.ndarray) else self.bad_mask
         if missing is None:
             return None
-        if self.flagged is not None:
-            missing = missing | self.flagged
+        if self.bad_mask is not None:
+            missing = missing | self.bad_mask
         return missing if missing.any() else None
 
-    def with_bad(self, flags: Collection[int]) -> FileImage:
+    def with_bad_flags(self, flags: Collection[int]) -> ImageData:
         """The same image with other quality flags as holes; what is missing for other reasons stays so.
 
         Raises
@@ -82,12 +82,12 @@ class FileImage:
         """
         if self.quality is None:
             raise ReadError(f"{self.header.path or 'the image'} has no quality plane to choose flags of")
-        chosen = self.quality.choosing(flags)
-        others = None if self.flagged is None else self.flagged & ~self.quality.holes()
-        holes = chosen.holes() if others is None else chosen.holes() | others
-        return replace(self, flagged=holes if holes.any() else None, quality=chosen)
+        chosen = self.quality.with_bad_flags(flags)
+        others = None if self.bad_mask is None else self.bad_mask & ~self.quality.mask()
+        holes = chosen.mask() if others is None else chosen.mask() | others
+        return replace(self, bad_mask=holes if holes.any() else None, quality=chosen)
 
-    def rounded(self, kind: DTypeLike) -> tuple[FileImage, float]:
+    def to_integer(self, kind: DTypeLike) -> tuple[ImageData, float]:
         """The same image in whole numbers of type `kind`, and what part of its pixels had to be clipped.
 
         Nothing is scaled: what lies beyond the type's ends becomes those. Pixels without a value become
@@ -104,13 +104,13 @@ class FileImage:
         ends, missing = np.iinfo(kind), np.isnan(self.array)
         whole = np.rint(np.where(missing, 0, self.array.astype(float)))
         clipped = float(np.mean((whole < ends.min) | (whole > ends.max)))
-        flagged = missing if self.flagged is None else self.flagged | missing
+        flagged = missing if self.bad_mask is None else self.bad_mask | missing
         array = np.clip(whole, ends.min, ends.max).astype(kind)
-        return replace(self, array=array, flagged=flagged), clipped
+        return replace(self, array=array, bad_mask=flagged), clipped
 
-    def cropped(self, rows: slice, columns: slice) -> FileImage:
+    def crop(self, rows: slice, columns: slice) -> ImageData:
         """Some rows and columns of it, where they are on the sky."""
-        from napari_dip.io.fits.wcs import on_part
+        from napari_dip.io.fits.wcs import crop_header
 
         size = dict(zip(self.axes, self.array.shape, strict=True))
         rows, columns = slice(*rows.indices(size["Y"])), slice(*columns.indices(size["X"]))
@@ -118,45 +118,45 @@ class FileImage:
         return replace(
             self,
             array=self.array[here],
-            flagged=None if self.flagged is None else self.flagged[here],
+            bad_mask=None if self.bad_mask is None else self.bad_mask[here],
             sigma=None if self.sigma is None else self.sigma[here],
             quality=self.quality and replace(self.quality, values=self.quality.values[here]),
             residual=None,
-            pyramid=(),
-            header=on_part(self.header, rows.start, columns.start),
+            levels=(),
+            header=crop_header(self.header, rows.start, columns.start),
         )
 
-    def planes_first(self) -> FileImage:
+    def planes_last(self) -> ImageData:
         """The same image with Y and X last, as files and layers have them."""
-        order, axes = _planes_first(self.axes)
-        residual_order, residual_axes = _planes_first(self.residual_axes)
+        order, axes = _planes_last(self.axes)
+        residual_order, residual_axes = _planes_last(self.residual_axes)
         return replace(
             self,
             array=self.array.transpose(order),
             axes=axes,
-            flagged=None if self.flagged is None else self.flagged.transpose(order),
+            bad_mask=None if self.bad_mask is None else self.bad_mask.transpose(order),
             sigma=None if self.sigma is None else self.sigma.transpose(order),
             residual=None if self.residual is None else self.residual.transpose(residual_order),
             residual_axes=residual_axes,
             quality=self.quality and replace(self.quality, values=self.quality.values.transpose(order)),
-            pyramid=tuple(level.transpose(order) for level in self.pyramid),
+            levels=tuple(level.transpose(order) for level in self.levels),
         )
 
     @classmethod
-    def restored(cls, result: Result) -> FileImage:
+    def from_result(cls, result: Result) -> ImageData:
         """What is to be written of a result."""
         return cls(
             result.image,
             result.axes,
-            flagged=result.filled,
+            bad_mask=result.inpainted,
             sigma=result.uncertainty,
-            residual=result.residual_in_noise,
+            residual=result.normalized_residual,
             residual_axes=result.residual_axes,
             header=result.header,
         )
 
     @classmethod
-    def stacked(cls, images: Sequence[FileImage]) -> FileImage:
+    def stack(cls, images: Sequence[ImageData]) -> ImageData:
         """Frames of one scene along T, with the first one's header.
 
         Raises
@@ -186,21 +186,21 @@ class FileImage:
             first,
             array=np.stack([image.array for image in images]),
             axes=f"T{first.axes}",
-            flagged=None if flagged is None else flagged.astype(bool),
+            bad_mask=None if flagged is None else flagged.astype(bool),
             sigma=sigma,
             residual=None,
             quality=None,
-            pyramid=(),
+            levels=(),
         )
 
-    def observe(self) -> Observation:
+    def to_observation(self) -> Observation:
         """The observation of these pixels."""
         return Observation.from_array(
-            self.array, axes=self.axes, holes=self.flagged, sigma=self.sigma, header=self.header
+            self.array, axes=self.axes, mask=self.bad_mask, sigma=self.sigma, header=self.header
         )
 
 
-def usable_noise(sigma: NDArray[np.float32], flagged: Flags) -> NDArray[np.float32] | None:
+def valid_sigma(sigma: NDArray[np.float32], flagged: BoolArray) -> NDArray[np.float32] | None:
     """An error plane, with pixels marked in `flagged` that have none; None where nobody filled it in."""
     if not np.any(sigma > 0):
         return None
@@ -208,7 +208,7 @@ def usable_noise(sigma: NDArray[np.float32], flagged: Flags) -> NDArray[np.float
     return sigma
 
 
-def _planes_first(axes: str) -> tuple[list[int], str]:
+def _planes_last(axes: str) -> tuple[list[int], str]:
     """The order of axes that has Y and X last, and their letters in that order."""
     letters = "".join(letter for letter in axes if letter not in "YX") + ("YX" if axes else "")
     return [axes.index(letter) for letter in letters], letters

@@ -11,12 +11,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_dip.core.errors import ReadError
 
-SIDE = 2048  # pixels along Y and X that are read at a time
+CHUNK_PX = 2048  # pixels along Y and X that are read at a time
 
-Part = Callable[[tuple[slice, ...]], NDArray[Any]]
+ReadPart = Callable[[tuple[slice, ...]], NDArray[Any]]
 
 
-def in_parts(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: Part) -> Any:
+def chunked_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: ReadPart) -> Any:
     """A dask array whose pixels `read` brings from the file at `path`, part by part.
 
     A part raises `ReadError` once the file is another one than it was, or gone.
@@ -31,7 +31,7 @@ def in_parts(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: Part) -
         place = tuple(slice(*ends) for ends in block_info[None]["array-location"])
         return np.ascontiguousarray(read(place), np.dtype(dtype).newbyteorder("="))
 
-    sizes = (*(1 for _ in shape[:-2]), SIDE, SIDE)
+    sizes = (*(1 for _ in shape[:-2]), CHUNK_PX, CHUNK_PX)
     chunks = da.core.normalize_chunks(sizes, shape=shape)  # type: ignore[no-untyped-call]
     kind = np.dtype(dtype).newbyteorder("=")
     like = np.empty((0,) * len(shape), kind)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def transfer(size: int, width: float) -> NDArray[np.float64]:
+def gaussian_transfer(size: int, width: float) -> NDArray[np.float64]:
     """What a Gaussian of standard deviation `width` [pixel] leaves of each wave along one axis, (size,).
 
     In the order of `numpy.fft.fftfreq`; along two axes it is the product.
@@ -14,6 +14,6 @@ def transfer(size: int, width: float) -> NDArray[np.float64]:
 
 def autocorrelation(size: int, width: float) -> NDArray[np.float64]:
     """What such noise has in common at distances of 0, 1, ... pixels along one axis, (size,)."""
-    power = transfer(max(64, 4 * size), width) ** 2
+    power = gaussian_transfer(max(64, 4 * size), width) ** 2
     shared = np.fft.ifft(power).real[:size]
     return np.asarray(shared / shared[0])

@@ -16,11 +16,11 @@ _GAINS = ("EGAIN", "EPERADU", "CCDGAIN", "ATODGAIN", "GAIN", "GAIN1", "GAINA", "
 _CONVERSION = "ESO DET OUT1 CONAD"  # ESO's own GAIN is its inverse
 _READ_NOISES = ("RDNOISE", "READNOIS", "READNSE", "ENOISE", "RON", "ESO DET OUT1 RON", "READNSEA")
 _OVERSCANS = ("BIASSEC", "OVERSCAN")
-_LARGEST_GAIN = 100.0  # electron / adu; cameras whose GAIN is a dial write larger numbers
+_MAX_GAIN = 100.0  # electron / adu; cameras whose GAIN is a dial write larger numbers
 
 
 @dataclass(frozen=True)
-class Sensor:
+class Detector:
     """What turns electrons into data units; None for what nobody said.
 
     Attributes
@@ -41,7 +41,7 @@ class Sensor:
     saturation: float | None = None
 
     @classmethod
-    def of(cls, frame: Observation) -> Sensor:
+    def from_header(cls, frame: Observation) -> Detector:
         """What the header of `frame` says, less what cannot be true.
 
         Data in electrons have a gain of 1; data per second are multiplied by the exposure time,
@@ -49,11 +49,11 @@ class Sensor:
         says that there is one and the frame is uncut. Many amateur cameras write the position of a
         dial under GAIN: EGAIN comes first, and numbers beyond 100 are refused.
         """
-        if not frame.header.cards:
+        if not frame.header.fits_header:
             return cls()
         cards = _Cards(frame)
-        gain = cards.first(_GAINS, most=_LARGEST_GAIN)
-        gain = gain if gain is not None else cards.first((_CONVERSION,), most=_LARGEST_GAIN)
+        gain = cards.first(_GAINS, most=_MAX_GAIN)
+        gain = gain if gain is not None else cards.first((_CONVERSION,), most=_MAX_GAIN)
         unit = frame.header.unit.lower().replace(" ", "")
         if unit.startswith("e") and unit.split("/")[0] in ("electron", "electrons", "e", "e-"):
             gain = 1.0
@@ -79,7 +79,7 @@ class _Cards:
         from astropy.io import fits
 
         self._frame = frame
-        texts = (frame.header.cards, frame.header.inherited)
+        texts = (frame.header.fits_header, frame.header.primary_header)
         self._headers = [fits.Header.fromstring(text, sep="\n") for text in texts if text]
 
     def _values(self, keywords: Iterable[str]) -> Iterable[Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from napari_dip.core.torch_import import torch
 
 
-def mean_over(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def masked_mean(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """The mean of the `values` at some pixels; 0 where there are none."""
     return torch.where(pixels, values, 0.0).sum() / pixels.sum().clamp(min=1)
 
 
-def interpolated(values: torch.Tensor, weights: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+def normalized_convolution(
+    values: torch.Tensor, weights: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
     """`values` / `weights` (..., Y, X) where `known`, else over 5 x 5 pixels; 0 far from any weight."""
     line = values.new_tensor([1, 4, 6, 4, 1]) / 16
     planes = torch.stack((values, weights)).reshape(-1, 1, *values.shape[-2:])
@@ -21,7 +23,7 @@ def interpolated(values: torch.Tensor, weights: torch.Tensor, known: torch.Tenso
     return torch.where(known, values / torch.where(known, weights, 1.0), around)
 
 
-def blurred(planes: torch.Tensor, width: float, *, squared: bool = False) -> torch.Tensor:
+def gaussian_blur(planes: torch.Tensor, width: float, *, squared: bool = False) -> torch.Tensor:
     """Planes (..., Y, X) convolved with a Gaussian of a standard deviation of `width`, or its square."""
     half = round(3 * width)
     line = torch.exp(-0.5 * (torch.arange(-half, half + 1, device=planes.device) / width) ** 2)

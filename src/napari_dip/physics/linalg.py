@@ -7,8 +7,8 @@ from collections.abc import Callable
 from napari_dip.core.torch_import import torch
 
 
-def _conjugate_gradients(
-    through: Callable[[torch.Tensor], torch.Tensor], wanted: torch.Tensor, steps: int
+def conjugate_gradient(
+    A: Callable[[torch.Tensor], torch.Tensor], b: torch.Tensor, steps: int
 ) -> torch.Tensor:
     """U with `through` u = `wanted`; `through` is linear, symmetric and not negative.
 
@@ -16,14 +16,14 @@ def _conjugate_gradients(
     ----------
     .. [1] Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
     """
-    scale = wanted.abs().max()
+    scale = b.abs().max()
     if not scale > 0:
-        return wanted
-    left = wanted / scale  # data of 1e-20 squared would vanish in float32
+        return b
+    left = b / scale  # data of 1e-20 squared would vanish in float32
     u, direction, power = torch.zeros_like(left), left, (left**2).sum()
     enough = 1e-10 * power
     for _ in range(steps):
-        image = through(direction)
+        image = A(direction)
         length = power / (direction * image).sum()
         u = u + length * direction
         left = left - length * image

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from napari_dip.core.axes import Flags
+from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
-from napari_dip.physics.detector import Sensor
+from napari_dip.physics.detector import Detector
 from napari_dip.physics.noise.gaussian import Gaussian
 
-SHARED = 10  # pixels that have one greatest value where the detector was full
+MIN_SHARED_PIXELS = 10  # pixels that have one greatest value where the detector was full
 
 
-def saturated(observation: Observation) -> Flags:
+def saturation_mask(observation: Observation) -> BoolArray:
     """Pixels at or above the header's saturation, or at the greatest value if many pixels share it.
 
     Parameters
@@ -32,20 +32,20 @@ def saturated(observation: Observation) -> Flags:
         If nothing says where the detector was full.
     """
     y = observation.y
-    limit = Sensor.of(observation).saturation
+    limit = Detector.from_header(observation).saturation
     greatest = float(np.nanmax(y))
     if limit is None:
-        if np.count_nonzero(y == greatest) < SHARED:
+        if np.count_nonzero(y == greatest) < MIN_SHARED_PIXELS:
             raise ObservationError(
                 "nothing says where the image is saturated: its header has no SATURATE, and its greatest"
-                f" value, {greatest:.6g}, is that of fewer than {SHARED} pixels; take 'Above a value'"
+                f" value, {greatest:.6g}, is that of fewer than {MIN_SHARED_PIXELS} pixels; take 'Above a value'"
             )
         limit = greatest
-    found: Flags = y >= limit
+    found: BoolArray = y >= limit
     return found
 
 
-def sharper_than_light(observation: Observation) -> Flags:
+def cosmic_ray_mask(observation: Observation) -> BoolArray:
     """Hot pixels and the tracks of cosmic rays, with their rims.
 
     Parameters
@@ -68,8 +68,8 @@ def sharper_than_light(observation: Observation) -> Flags:
            doi:10.1086/323894
     """
     found = np.zeros(observation.y.shape, bool)
-    for (times, depths), frame in observation.frames():
-        rejected = Gaussian(outliers=True).likelihood(frame).rejected
+    for (times, depths), frame in observation.iter_planes():
+        rejected = Gaussian(reject_outliers=True).likelihood(frame).outliers
         if rejected is None:
             raise ObservationError(
                 "too much of the image is sharper than optics allow: it is undersampled, and cosmic rays"
@@ -79,7 +79,7 @@ def sharper_than_light(observation: Observation) -> Flags:
     return found
 
 
-def grown(holes: Flags, pixels: int = 1) -> Flags:
+def dilate_mask(holes: BoolArray, pixels: int = 1) -> BoolArray:
     """The holes and what is within so many pixels of them, in the plane of the last two axes.
 
     Parameters
@@ -92,5 +92,5 @@ def grown(holes: Flags, pixels: int = 1) -> Flags:
     from skimage.morphology import disk  # slow to import
 
     round_ = disk(pixels).astype(bool)
-    wider: Flags = binary_dilation(holes, round_.reshape((1,) * (holes.ndim - 2) + round_.shape))
+    wider: BoolArray = binary_dilation(holes, round_.reshape((1,) * (holes.ndim - 2) + round_.shape))
     return wider

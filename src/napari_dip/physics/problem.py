@@ -7,18 +7,18 @@ from functools import cached_property
 
 import numpy as np
 
-from napari_dip.core.axes import SMALLEST_SIDE, Flags, Planes
+from napari_dip.core.axes import SMALLEST_SIDE, BoolArray, ChannelLayout
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.filters import interpolated, mean_over
-from napari_dip.physics.linalg import _conjugate_gradients
+from napari_dip.physics.filters import masked_mean, normalized_convolution
+from napari_dip.physics.linalg import conjugate_gradient
 from napari_dip.physics.noise import Likelihood, NoiseSettings
 from napari_dip.physics.noise._robust import huber
 from napari_dip.physics.operators import Operator, OperatorSettings
-from napari_dip.physics.regularizers import Regularisers
+from napari_dip.physics.regularizers import Regularization
 
-ENOUGH = 200  # held-out data whose mean can be trusted
+MIN_HELD_OUT = 200  # held-out data whose mean can be trusted
 
 
 @dataclass(frozen=True)
@@ -43,30 +43,30 @@ class Problem:
     observed: torch.Tensor
     operator: Operator
     likelihood: Likelihood
-    regularisers: Regularisers
-    noise_in_scene: torch.Tensor
+    regularization: Regularization
+    scene_noise_std: torch.Tensor
     """The noise at each channel's background, (C, 1, 1), in the scene's units."""
-    planes: Planes
+    scene_layout: ChannelLayout
     """What the scene's channels stand for."""
-    one_sided: torch.Tensor | None = None
+    censored: torch.Tensor | None = None
     """Data that only say 'at least' or 'at most', (T, C, Y, X)."""
 
     @classmethod
-    def of(
+    def from_data(
         cls,
         frame: Observation,
         operator: OperatorSettings,
         noise: NoiseSettings,
-        regularisers: Regularisers | None = None,
+        regularization: Regularization | None = None,
         *,
         device: torch.device,
-        like: Likelihood | None = None,
+        reference: Likelihood | None = None,
     ) -> Problem:
         """The problem of an observation of shape (T, C, 1, Y, X), of a whole whose noise is `like`."""
-        likelihood = noise.likelihood(frame, like)
+        likelihood = noise.likelihood(frame, reference)
         observed = frame.observed[:, :, 0].copy()
-        if likelihood.rejected is not None:
-            observed &= ~likelihood.rejected
+        if likelihood.outliers is not None:
+            observed &= ~likelihood.outliers
         seen_through = operator.build(frame)
         _, height, width = seen_through.scene_shape
         if min(height, width) < SMALLEST_SIDE:
@@ -80,16 +80,16 @@ class Problem:
             observed=torch.from_numpy(observed).to(device),
             operator=seen_through.to(device),
             likelihood=likelihood.to(device),
-            regularisers=regularisers or Regularisers(),
-            noise_in_scene=_channel_noise(likelihood, seen_through).to(device),
-            planes=seen_through.planes or frame.planes,
-            one_sided=None if censored is None else torch.from_numpy(censored).to(device),
+            regularization=regularization or Regularization(),
+            scene_noise_std=_channel_noise(likelihood, seen_through).to(device),
+            scene_layout=seen_through.scene_layout or frame.channel_layout,
+            censored=None if censored is None else torch.from_numpy(censored).to(device),
         )
 
     @property
-    def told(self) -> torch.Tensor:
+    def uncensored(self) -> torch.Tensor:
         """The observed data that tell a value, and not 'at least' or 'at most', (T, C, Y, X)."""
-        return self.observed if self.one_sided is None else self.observed & ~self.one_sided
+        return self.observed if self.censored is None else self.observed & ~self.censored
 
     def predicted(self, x: torch.Tensor) -> torch.Tensor:
         """The noise-free data of the scene `x`, (T, C, Y, X)."""
@@ -97,13 +97,13 @@ class Problem:
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """Mean negative log-likelihood of the observed data given the scene `x`, plus R(x)."""
-        return self.misfit(self.predicted(x)) + self.regularisers(
-            x, self.noise_in_scene, self.planes.times
+        return self.data_misfit(self.predicted(x)) + self.regularization(
+            x, self.scene_noise_std, self.scene_layout.times
         )
 
-    def misfit(self, predicted: torch.Tensor) -> torch.Tensor:
+    def data_misfit(self, predicted: torch.Tensor) -> torch.Tensor:
         """Mean negative log-likelihood of the observed data about `predicted` ones, (T, C, Y, X)."""
-        return mean_over(self.observed, self.likelihood.nll(predicted, self.y))
+        return masked_mean(self.observed, self.likelihood.nll(predicted, self.y))
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
         """The misfit with residuals beyond three sigmas counted in proportion (Huber's loss).
@@ -111,32 +111,32 @@ class Problem:
         For judging, not for fitting: the core of a bright star that was never fitted may be a
         hundred sigmas off, and would outweigh all the sky.
         """
-        return mean_over(self.observed, huber(self.likelihood.nll(self.predicted(x), self.y)))
+        return masked_mean(self.observed, huber(self.likelihood.nll(self.predicted(x), self.y)))
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """Y - A x in data units, NaN where nothing is observed; (T, C, Y, X)."""
         return torch.where(self.observed, self.y - self.predicted(x), torch.nan)
 
-    def noise(self, x: torch.Tensor) -> torch.Tensor:
+    def noise_std(self, x: torch.Tensor) -> torch.Tensor:
         """Standard deviation of the noise in each datum of the scene `x`, (T, C, Y, X)."""
-        return self.likelihood.random(self.predicted(x)).expand_as(self.y)
+        return self.likelihood.random_std(self.predicted(x)).expand_as(self.y)
 
-    def scene_values(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def scaled_data(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The data as if A did nothing but scale: values (C, N) in the scene's units, and observed.
 
         Or of a rough picture of the scene, where the data are none.
         """
-        rough = self.operator.rough(self.y, self.observed)
+        rough = self.operator.initial_estimate(self.y, self.observed)
         if rough is not None:
             return rough.flatten(1), torch.ones_like(rough.flatten(1), dtype=torch.bool)
-        values = (self.y - self.operator.background) / self.operator.gain
+        values = (self.y - self.operator.background) / self.operator.dc_gain
         channels = self.y.shape[1]
         return (
             values.movedim(1, 0).reshape(channels, -1),
             self.observed.movedim(1, 0).reshape(channels, -1),
         )
 
-    def agreeing(self, x: torch.Tensor, *, steps: int = 30) -> torch.Tensor:
+    def project_onto_data(self, x: torch.Tensor, *, steps: int = 30) -> torch.Tensor:
         """The scene nearest to `x` that predicts every observed datum, but those at a limit.
 
         That is x + A^H u, with M A A^H u = M (y - A x) and M the observed pixels.
@@ -144,32 +144,32 @@ class Problem:
         For the identity these are the observed pixels themselves; for downsampling it is the
         back-projection.
         """
-        told = self.told
-        if self.operator.copies:
+        told = self.uncensored
+        if self.operator.is_identity:
             return torch.where(told[0], self.y[0], x)
 
         def through(u: torch.Tensor) -> torch.Tensor:
             return told * self.operator(self.operator.adjoint(u))
 
         left = told * (self.y - self.predicted(x))
-        return x + self.operator.adjoint(_conjugate_gradients(through, left, steps))
+        return x + self.operator.adjoint(conjugate_gradient(through, left, steps))
 
-    def nearest(self, x: torch.Tensor, penalty: float, *, steps: int = 20) -> torch.Tensor:
+    def prox(self, x: torch.Tensor, rho: float, *, steps: int = 20) -> torch.Tensor:
         """The scene that explains the observed data and lies near `x`, (C, H, W).
 
         That is the least |(y - A X) / noise|^2 + penalty |(X - x) / noise|^2 over the scene X, with the
         noise of the data where they are taken to be `x`.
         """
-        weight = self.told / self.noise(x).square()
-        price = penalty / self.noise_in_scene.square()
+        weight = self.uncensored / self.noise_std(x).square()
+        price = rho / self.scene_noise_std.square()
 
         def through(u: torch.Tensor) -> torch.Tensor:
             return self.operator.adjoint(weight * self.operator(u)) + price * u
 
-        left = torch.where(self.told, self.y - self.predicted(x), 0.0)
-        return x + _conjugate_gradients(through, self.operator.adjoint(weight * left), steps)
+        left = torch.where(self.uncensored, self.y - self.predicted(x), 0.0)
+        return x + conjugate_gradient(through, self.operator.adjoint(weight * left), steps)
 
-    def linear_estimate(self) -> torch.Tensor:
+    def wiener_estimate(self) -> torch.Tensor:
         """The linear estimate of the scene with the least error, where it has no structure; (C, H, W).
 
         That is m + A^H u with (M A A^H M + r) u = M (y - A m), m the mean of each channel and r the
@@ -179,64 +179,66 @@ class Problem:
         ----------
         .. [1] Kay, "Fundamentals of statistical signal processing: estimation theory", theorem 11.1.
         """
-        values, observed = self.scene_values()
+        values, observed = self.scaled_data()
         number = observed.sum(dim=1).clamp(min=1)
         mean = torch.where(observed, values, 0.0).sum(dim=1) / number
         centred = torch.where(observed, values - mean[:, None], 0.0)
-        noise = self.noise_in_scene / self.noise_in_scene.max()
-        scale = self.noise_in_scene.max()
+        noise = self.scene_noise_std / self.scene_noise_std.max()
+        scale = self.scene_noise_std.max()
         spread = ((centred / scale) ** 2).sum(dim=1)[:, None, None] / number[:, None, None]
-        ratio = self.operator.gain**2 * noise**2 / (spread - noise**2).clamp(min=1e-3 * spread)
+        ratio = self.operator.dc_gain**2 * noise**2 / (spread - noise**2).clamp(min=1e-3 * spread)
         flat = mean[:, None, None].expand(self.operator.scene_shape)
-        rough = self.operator.rough(self.y, self.observed)
+        rough = self.operator.initial_estimate(self.y, self.observed)
         if rough is not None:
-            flat, ratio = rough, self._ratio_beside(rough)
+            flat, ratio = rough, self._noise_to_signal(rough)
 
         def through(u: torch.Tensor) -> torch.Tensor:
             return self.observed * self.operator(self.operator.adjoint(u)) + ratio * u
 
         left = torch.where(self.observed, self.y - self.predicted(flat), 0.0)
-        return flat + self.operator.adjoint(_conjugate_gradients(through, left, 12))
+        return flat + self.operator.adjoint(conjugate_gradient(through, left, 12))
 
-    def _ratio_beside(self, x: torch.Tensor) -> torch.Tensor:
+    def _noise_to_signal(self, x: torch.Tensor) -> torch.Tensor:
         """The ratio of the noise's variance to that of the scene about `x`, a scalar."""
-        left = ((self.y - self.predicted(x)) / self.noise(x))[self.told].square().mean()
+        left = ((self.y - self.predicted(x)) / self.noise_std(x))[self.uncensored].square().mean()
         return 1 / (left - 1).clamp(min=1e-3 * left)
 
-    def made_up(self, x: torch.Tensor) -> float:
+    def rms_beyond_wiener(self, x: torch.Tensor) -> float:
         """How far the scene `x` is from a linear estimate where that is one, r.m.s.; in data units."""
-        if self.operator.copies:
+        if self.operator.is_identity:
             beyond = (x - self.smoothed[0])[~self.observed[0]]
         else:
-            beyond = x - self.linear_estimate()
+            beyond = x - self.wiener_estimate()
         return float(beyond.cpu().double().square().mean().sqrt())
 
-    def scene_and_noise(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def noisy_scene(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The data as a noisy scene, `x` itself where they tell nothing, and their noise; (C, H, W).
 
         For operators that copy.
         """
-        deviation = self.likelihood.deviation(self.predicted(x))[0].expand_as(x)
+        deviation = self.likelihood.std(self.predicted(x))[0].expand_as(x)
         usual = deviation[deviation.isfinite()].median()
         noise = torch.where(deviation.isfinite(), deviation, usual)
-        return torch.where(self.told[0], self.y[0], x), noise
+        return torch.where(self.uncensored[0], self.y[0], x), noise
 
-    def filled(self) -> Flags:
+    def uncovered(self) -> BoolArray:
         """Pixels of the scene that no observed datum shows well: the prior makes them up; (C, H, W)."""
-        seen = self.operator.seen(self.observed)
-        whole = self.operator.seen(torch.ones_like(self.observed))
-        once = whole[:, self.operator.window[0], self.operator.window[1]].median() / len(self.y)
+        seen = self.operator.coverage(self.observed)
+        whole = self.operator.coverage(torch.ones_like(self.observed))
+        once = whole[:, self.operator.valid_region[0], self.operator.valid_region[1]].median() / len(
+            self.y
+        )
         return np.asarray((seen <= 0.5 * torch.minimum(whole, once)).cpu())
 
-    def consistency(self, x: torch.Tensor) -> float:
+    def data_psnr(self, x: torch.Tensor) -> float:
         """How well the scene `x` predicts the observed data: range over r.m.s. residual. [dB]"""
         left, y = self.residual(x)[self.observed], self.y[self.observed]
         error = torch.sqrt((left.cpu().double() ** 2).mean())
         return float(20 * torch.log10((y.max() - y.min()).cpu().double() / error.clamp(min=1e-30)))
 
-    def residual_in_noise(self, x: torch.Tensor) -> torch.Tensor:
+    def rms_normalized_residual(self, x: torch.Tensor) -> torch.Tensor:
         """The r.m.s. residual of the scene `x` in standard deviations of the noise, a scalar."""
-        left = ((self.y - self.predicted(x)) / self.noise(x))[self.told]
+        left = ((self.y - self.predicted(x)) / self.noise_std(x))[self.uncensored]
         return left.square().mean().sqrt()
 
     def split(
@@ -249,7 +251,7 @@ class Problem:
         mean = self.predicted(x) if x is not None else self.smoothed
         first, second = self.likelihood.split(self.y, mean, strength, generator)
         return (
-            replace(self, y=first, likelihood=self.likelihood.of_given(strength)),
+            replace(self, y=first, likelihood=self.likelihood.of_first_part(strength)),
             replace(self, y=second),
         )
 
@@ -263,7 +265,9 @@ class Problem:
         """The data over 5 x 5 pixels, from those that are observed, (T, C, Y, X)."""
         level = self.y[self.observed].mean()
         centred = torch.where(self.observed, self.y - level, 0.0)
-        return level + interpolated(centred, self.observed.float(), torch.zeros_like(self.observed))
+        return level + normalized_convolution(
+            centred, self.observed.float(), torch.zeros_like(self.observed)
+        )
 
     def hold_out(self, fraction: float, generator: torch.Generator) -> tuple[Problem, Problem]:
         """This problem without a random `fraction` of its data, and with those data alone.
@@ -274,7 +278,7 @@ class Problem:
         draw = torch.rand(self.y.shape, generator=generator)
         draw[~self.observed.cpu()] = torch.inf
         known = int(self.observed.sum())
-        number = min(max(round(fraction * known), min(ENOUGH, known // 10), 1), known - 1)
+        number = min(max(round(fraction * known), min(MIN_HELD_OUT, known // 10), 1), known - 1)
         drawn = torch.zeros(draw.numel(), dtype=torch.bool)
         drawn[draw.flatten().argsort()[:number]] = True
         drawn = drawn.reshape(draw.shape).to(self.y.device)
@@ -295,4 +299,4 @@ def _channel_noise(likelihood: Likelihood, operator: Operator) -> torch.Tensor:
     noise = [np.median(p[k]) if k.any() else every for p, k in zip(planes, known, strict=True)]
     if len(noise) != operator.scene_shape[0]:
         noise = operator.scene_shape[0] * [every]
-    return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(operator.gain))
+    return torch.from_numpy(np.array(noise, np.float32)[:, None, None] / np.float32(operator.dc_gain))

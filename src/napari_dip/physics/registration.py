@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 
 
-def edges(image: Floats) -> NDArray[np.float64]:
+def edge_map(image: FloatArray) -> NDArray[np.float64]:
     """Strength of the edges of `image` (C, Y, X), averaged over channels; (Y, X).
 
     It is what two bands, or a bright and a faint exposure, have in common. Single hot pixels are
@@ -35,8 +35,8 @@ def edges(image: Floats) -> NDArray[np.float64]:
     return total
 
 
-def shift_between(
-    fixed: NDArray[np.float64], moving: NDArray[np.float64], *, parts: int = 20
+def estimate_shift(
+    fixed: NDArray[np.float64], moving: NDArray[np.float64], *, upsample_factor: int = 20
 ) -> NDArray[np.float64]:
     """The shift (y, x) that brings `moving` onto `fixed`, two `edges`, to 1 / `parts` of a pixel.
 
@@ -51,16 +51,18 @@ def shift_between(
     taper = window("tukey", fixed.shape)  # frames end where the scene does not
     found: NDArray[np.float64] = np.zeros(2)
     for _ in range(2):  # once more from where it was found: the tapers then cover the same scene
-        here = _moved(moving, found)
+        here = _shift_image(moving, found)
         pair = [(one - one.mean()) * taper for one in (fixed, here)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of its error, which is not asked for
-            step, _, _ = phase_cross_correlation(*pair, upsample_factor=parts, normalization=None)
+            step, _, _ = phase_cross_correlation(
+                *pair, upsample_factor=upsample_factor, normalization=None
+            )
         found = found + step
     return found
 
 
-def _moved(image: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shift_image(image: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.ndimage import shift as shifted
 
     return image if not shift.any() else np.asarray(shifted(image, shift, order=1, mode="constant"))

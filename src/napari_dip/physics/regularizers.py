@@ -12,7 +12,7 @@ from napari_dip.core.torch_import import torch
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
-class Regularisers(Settings):
+class Regularization(Settings):
     """Penalties added to the mean negative log-likelihood; x is taken in units of the noise.
 
     References
@@ -27,13 +27,13 @@ class Regularisers(Settings):
     nuclear_norm: Weight = 0.0
     """Price of each singular value, against what noise alone puts there: for scenes that repeat
     themselves; 0 for none, 0.1 a little, 1 as much as the noise. [1 / noise sigma]"""
-    nuclear_rows: Literal["patches", "channels"] = "patches"
+    nuclear_norm_of: Literal["patches", "channels"] = "patches"
     """What the rows of that matrix are: patches of 8 x 8 pixels, or whole channels."""
-    wavelet: Weight = 0.0
+    wavelet_l1: Weight = 0.0
     """Price of a wavelet coefficient of one noise sigma, the coarsest scale free: for scenes with
     details at few places; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
 
-    temporal: Weight = 0.0
+    temporal_variation: Weight = 0.0
     """Price of a change of one noise sigma from a frame to the next, where frames are restored together:
     for scenes of which most stands still; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
 
@@ -43,20 +43,20 @@ class Regularisers(Settings):
         The first axis holds `times` frames, one after the other.
         """
         penalty = x.new_zeros(())
-        if not (self.total_variation or self.nuclear_norm or self.wavelet or self.temporal):
+        if not (self.total_variation or self.nuclear_norm or self.wavelet_l1 or self.temporal_variation):
             return penalty
         x = x / sigma
         if self.total_variation:
             penalty = penalty + self.total_variation * total_variation(x) / x.numel()
         if self.nuclear_norm:
-            matrix = patches(x) if self.nuclear_rows == "patches" else x.flatten(1)
+            matrix = extract_patches(x) if self.nuclear_norm_of == "patches" else x.flatten(1)
             noise = max(matrix.shape) ** 0.5  # about the largest singular value of sigma's noise
             penalty = penalty + self.nuclear_norm * noise * nuclear_norm(matrix) / x.numel()
-        if self.wavelet:
-            penalty = penalty + self.wavelet * wavelet_l1(x) / x.numel()
-        if self.temporal and times > 1:
+        if self.wavelet_l1:
+            penalty = penalty + self.wavelet_l1 * wavelet_l1(x) / x.numel()
+        if self.temporal_variation and times > 1:
             changes = x.reshape(times, -1).diff(dim=0)
-            penalty = penalty + self.temporal * changes.abs().mean()
+            penalty = penalty + self.temporal_variation * changes.abs().mean()
         return penalty
 
 
@@ -84,7 +84,7 @@ def nuclear_norm(matrix: torch.Tensor) -> torch.Tensor:
     return values.sum()
 
 
-def patches(x: torch.Tensor, side: int = 8) -> torch.Tensor:
+def extract_patches(x: torch.Tensor, side: int = 8) -> torch.Tensor:
     """Patches of `x` (C, H, W) that do not overlap, one a row: (patches, C * side * side)."""
     return torch.nn.functional.unfold(x[None], side, stride=side)[0].T
 

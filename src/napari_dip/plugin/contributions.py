@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.io import KSPACE_SUFFIXES, FileImage, images, save
-from napari_dip.plugin.layers.metadata import LayerData, layer_data, picture_of
+from napari_dip.io import KSPACE_SUFFIXES, ImageData, read_images, write_image
+from napari_dip.plugin.layers.metadata import LayerData, image_from_layer, layer_data
 
 Path = str | os.PathLike[str]
 
@@ -35,20 +35,20 @@ def _is_ours(path: Path) -> bool:
 def read_layers(path: Path | list[Path]) -> list[LayerData]:
     """Every image of the files as layers: pixels, noise and holes."""
     paths = path if isinstance(path, list) else [path]
-    return [layer for one in paths for image in images(one) for layer in layer_data(image, one)]
+    return [layer for one in paths for image in read_images(one) for layer in layer_data(image, one)]
 
 
 def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save one image or labels layer as FITS or OME-TIFF, with what its metadata say."""
-    picture, provenance = picture_of(data, attributes)
-    save(path, picture, provenance, overwrite=True)  # napari has asked already
+    picture, provenance = image_from_layer(data, attributes)
+    write_image(path, picture, provenance, overwrite=True)  # napari has asked already
     return [path]
 
 
 def write_imagej_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save one image layer as ImageJ's own TIFF."""
-    picture, provenance = picture_of(data, attributes)
-    save(path, picture, provenance, overwrite=True, imagej=True)
+    picture, provenance = image_from_layer(data, attributes)
+    write_image(path, picture, provenance, overwrite=True, imagej=True)
     return [path]
 
 
@@ -59,7 +59,7 @@ def star_field_sample() -> list[LayerData]:
 
     hdus = star_field()
     noisy = next(hdu_images(hdus))
-    truth = FileImage(hdus["TRUTH"].data, "YX", header=noisy.header)
+    truth = ImageData(hdus["TRUTH"].data, "YX", header=noisy.header)
     return [*layer_data(noisy, "star field"), *_hidden(layer_data(truth, "truth"))]
 
 
@@ -68,15 +68,15 @@ def cell_sample() -> list[LayerData]:
     from napari_dip.datasets import scratched_cell
 
     noisy, mask, _ = scratched_cell()
-    return layer_data(FileImage(noisy, "YX", flagged=mask), "cell")
+    return layer_data(ImageData(noisy, "YX", bad_mask=mask), "cell")
 
 
 def cine_sample() -> list[LayerData]:
     """*File > Open Sample*: the k-space of a beating heart, measured twelve times too sparsely."""
-    from napari_dip.datasets import cine
+    from napari_dip.datasets import cardiac_cine
     from napari_dip.io.mri.arrays import kspace_image
 
-    heart = cine()
+    heart = cardiac_cine()
     kspace, *missing = layer_data(kspace_image(heart.kspace, "", 0), "heart")
     truth = (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image")
     return [kspace, *_hidden([*missing, *layer_data(kspace_image(heart.maps, "", 1), "heart"), truth])]

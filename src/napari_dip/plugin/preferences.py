@@ -8,20 +8,22 @@ from typing import Any, cast
 
 from napari.settings import get_plugin_settings, get_settings
 
-from napari_dip.io.atomic import replacing
-from napari_dip.run.recipe import Level, Recipe
+from napari_dip.io.atomic import atomic_write
+from napari_dip.run.recipe import Quality, Recipe
 
-LAST = "as in the last run"
+LAST_RUN = "as in the last run"
 
 
-def names() -> dict[str, Path]:
+def saved_recipes() -> dict[str, Path]:
     """The recipes that were saved, and that of the last run, by name."""
     folder = _folder()
     found = folder.glob("*.json") if folder else ()
-    return {path.stem: path for path in sorted(found, key=lambda path: (path.stem != LAST, path.stem))}
+    return {
+        path.stem: path for path in sorted(found, key=lambda path: (path.stem != LAST_RUN, path.stem))
+    }
 
 
-def save(name: str, recipe: Recipe) -> Path | None:
+def save_recipe(name: str, recipe: Recipe) -> Path | None:
     """Keep `recipe` under `name`, less what a file name cannot hold; None where there is no place.
 
     Raises
@@ -35,22 +37,22 @@ def save(name: str, recipe: Recipe) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     plain = re.sub(r"[^\w .()+-]", "_", name).strip(" .") or "preset"
     path = folder / f"{plain}.json"
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
     return path
 
 
-def computing() -> dict[str, Any]:
+def compute_settings() -> dict[str, Any]:
     """What napari's preferences say of device and memory, as settings by their names."""
     told = preferences().computing
-    memory = {"compute.memory": told.memory} if told.memory else {}
+    memory = {"compute.memory_limit_gb": told.memory} if told.memory else {}
     return {"compute.device": str(getattr(told.device, "value", told.device)), **memory}
 
 
-def quality() -> Level:
+def default_quality() -> Quality:
     """The level that a dock opens with."""
     told = preferences().beginning.quality
-    return cast(Level, str(getattr(told, "value", told)))
+    return cast(Quality, str(getattr(told, "value", told)))
 
 
 def preferences() -> Any:

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_dip.core.errors import RestoreError
+from napari_dip.core.errors import RestorationError
 from napari_dip.io import read
-from napari_dip.plugin.layers.metadata import KEY, axes_of
-from napari_dip.plugin.layers.to_observation import observation_of
-from napari_dip.run.recipe import LEVELS, Recipe, presets
+from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of
+from napari_dip.plugin.layers.to_observation import observation_from_layer
+from napari_dip.run.recipe import QUALITIES, Recipe, list_presets
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 
-def script(
+def script_for(
     recipe: Recipe,
     layer: Image,
     *,
@@ -34,13 +34,15 @@ def script(
     """
     observation, where, out = _from_layers(layer, axes, frames, holes, sigma, extras), "layers", ""
     if not frames and not extras:
-        path = _file_of(layer, axes, holes, sigma)
+        path = _source_file(layer, axes, holes, sigma)
         if path is not None:
             observation, where = f"observation = read({path!r})\n", "file"
             name = Path(path.partition("[")[0])
             out = str(name.with_name(f"{name.name.partition('.')[0]} restored{name.suffix}"))
     names = "Recipe, drain, read, restore, write" if where == "file" else "Recipe, drain, restore"
-    end = f"write({out!r}, result)\n" if where == "file" else f"viewer.add_image({_shown(layer)})\n"
+    end = (
+        f"write({out!r}, result)\n" if where == "file" else f"viewer.add_image({_result_layer(layer)})\n"
+    )
     first = "" if where == "file" else "# For napari's console, with the same layers open.\n"
     return (
         f"{first}from napari_dip import {names}\n\n"
@@ -52,7 +54,7 @@ def script(
     )
 
 
-def _shown(layer: Image) -> str:
+def _result_layer(layer: Image) -> str:
     return f"result.image, name={layer.name + ' - restored'!r}"
 
 
@@ -84,18 +86,18 @@ def _from_layers(
     )
 
 
-def _file_of(layer: Image, axes: str, holes: Labels | None, sigma: Image | None) -> str | None:
+def _source_file(layer: Image, axes: str, holes: Labels | None, sigma: Image | None) -> str | None:
     """The layer's file, and in brackets which of its images, if a run would be given the same by it."""
-    header = layer.metadata.get(KEY, {}).get("header")
+    header = layer.metadata.get(METADATA_KEY, {}).get("header")
     if header is None or not header.path or axes != axes_of(layer):
         return None
     path = os.fspath(Path(header.path).absolute())
     if header.hdu:
         path += f"[{header.hdu}]"
     try:
-        seen = observation_of(layer, axes=axes, holes=holes, sigma=sigma)
+        seen = observation_from_layer(layer, axes=axes, mask=holes, sigma=sigma)
         return path if read(path).digest() == seen.digest() else None
-    except (RestoreError, MemoryError):
+    except (RestorationError, MemoryError):
         return None
 
 
@@ -103,14 +105,14 @@ def _expression(recipe: Recipe) -> str:
     """The shortest expression that is `recipe`."""
     wanted = recipe.model_dump(mode="json")
     found = []
-    for name in presets():
-        for level in LEVELS:
-            start = Recipe.preset(name).at_level(level)
+    for name in list_presets():
+        for level in QUALITIES:
+            start = Recipe.preset(name).with_quality(level)
             changes = _changes(start.model_dump(mode="json"), wanted)
-            if start.override(changes) == recipe:
+            if start.with_settings(changes) == recipe:
                 for setting in [name for name in changes if not name.endswith("kind")]:
                     fewer = {key: value for key, value in changes.items() if key != setting}
-                    if start.override(fewer) == recipe:  # the kind brings it along
+                    if start.with_settings(fewer) == recipe:  # the kind brings it along
                         changes = fewer
                 leveled = "" if level == "balanced" else f".at_level({level!r})"
                 changed = f".override({changes})" if changes else ""

@@ -11,13 +11,13 @@ from napari_dip.core.torch_import import torch
 Weights: TypeAlias = "Mapping[str, torch.Tensor]"
 
 
-def _alike(weights: Weights, others: Weights) -> bool:
+def same_shapes(weights: Weights, others: Weights) -> bool:
     """Whether both belong to networks of one shape."""
     shapes, wanted = ({name: w.shape for name, w in given.items()} for given in (weights, others))
     return shapes == wanted
 
 
-def _initialise(module: torch.nn.Module, generator: torch.Generator) -> None:
+def initialize(module: torch.nn.Module, generator: torch.Generator) -> None:
     """Torch's own default initialisation, drawn from `generator` and not from the global state."""
     for layer in module.modules():
         match layer:

@@ -11,29 +11,29 @@ from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
 
-LARGE_RANGE = 1000  # noise sigmas between background and brightest pixel
+LARGE_RANGE_SIGMAS = 1000  # noise sigmas between background and brightest pixel
 
 
-LARGE_GROWTH = 3  # times the noise of the background, in the brightest pixel
+LARGE_NOISE_GROWTH = 3  # times the noise of the background, in the brightest pixel
 
 
-SOFTENING = 10  # noise sigmas; at 10 a stretch biases nothing that matters
+ASINH_SOFTENING_SIGMAS = 10  # noise sigmas; at 10 a stretch biases nothing that matters
 
 
 class Output(Settings):
     """How the network's numbers become data units."""
 
-    scale: Literal["auto", "linear", "sinh"] = "auto"
+    stretch: Literal["auto", "linear", "asinh"] = "auto"
     """Linear, or sinh for frames whose stars outshine the sky by far; automatic: sinh where the
     brightest pixel is a thousand times the noise above the background, or its own photons have
     more than three times the background's noise."""
-    resolution: Annotated[float, Field(ge=0, le=50)] = 0.0
+    min_fwhm: Annotated[float, Field(ge=0, le=50)] = 0.0
     """Full width at half maximum of the smallest thing that the result may show; the network's picture
     is smoothed to it. 0 for no limit. [pixel of the result]"""
 
 
 @dataclass(frozen=True)
-class _Sinh:
+class AsinhStretch:
     """asinh((y - background) / softening) and back."""
 
     background: torch.Tensor
@@ -47,16 +47,16 @@ class _Sinh:
         return self.background + self.softening * torch.sinh(x.clamp(-25, 25))
 
 
-def _growth(problem: Problem) -> float:
+def noise_growth(problem: Problem) -> float:
     """How much more noise there is in the brightest datum than usual."""
     known = problem.observed
-    noise = problem.likelihood.random(problem.y).expand_as(problem.y)[known]
+    noise = problem.likelihood.random_std(problem.y).expand_as(problem.y)[known]
     return float(noise[problem.y[known].argmax()] / noise.median())
 
 
-def _stretch(
+def choose_stretch(
     values: torch.Tensor, observed: torch.Tensor, noise: torch.Tensor, output: Output, growth: float
-) -> _Sinh | None:
+) -> AsinhStretch | None:
     """The sinh scale where it was asked for, or where the data (C, N), or their noise, need it."""
     values, observed = values.cpu(), observed.cpu()
     shared = values[observed].median()
@@ -65,13 +65,15 @@ def _stretch(
         background.append(channel[known].median() if known.any() else shared)
         if known.any():
             brightest = max(brightest, float((channel[known] - background[-1]).abs().max()) / sigma)
-    large = brightest >= LARGE_RANGE or growth > LARGE_GROWTH
-    if output.scale == "linear" or (output.scale == "auto" and not large):
+    large = brightest >= LARGE_RANGE_SIGMAS or growth > LARGE_NOISE_GROWTH
+    if output.stretch == "linear" or (output.stretch == "auto" and not large):
         return None
-    return _Sinh(torch.stack(background)[:, None, None].to(noise.device), SOFTENING * noise)
+    return AsinhStretch(
+        torch.stack(background)[:, None, None].to(noise.device), ASINH_SOFTENING_SIGMAS * noise
+    )
 
 
-def _location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation over the observed values of each channel (C, N); (C, 1, 1) each.
 
     A channel with one value, or none, borrows from all channels together.

@@ -11,22 +11,22 @@ from pydantic import Field
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.noise import Character
+from napari_dip.physics.noise import NoiseKind
 from napari_dip.physics.problem import Problem
 
-Split = Literal["noise", "pixels", "none"]
+Method = Literal["recorrupted", "masked", "none"]
 
-_FITTING: dict[Character, Split] = {
-    "white": "noise",
-    "correlated": "noise",
-    "long tails": "pixels",
-    "clipped": "pixels",
+_METHOD_FOR: dict[NoiseKind, Method] = {
+    "white": "recorrupted",
+    "correlated": "recorrupted",
+    "heavy-tailed": "masked",
+    "clipped": "masked",
     "structured": "none",
 }
-FEW = 0.25  # part of all pixels: of fewer, none can be spared
+MIN_OBSERVED_FRACTION = 0.25  # part of all pixels: of fewer, none can be spared
 
 
-class Recorruption(Settings):
+class SelfSupervision(Settings):
     """What the network is given of the observation itself, beside its code.
 
     At every step the data are split in two, anew, so that nothing of the noise in the one half is in
@@ -41,18 +41,18 @@ class Recorruption(Settings):
            single image", CVPR 2020 (pixels).
     """
 
-    split: Literal["auto", "noise", "pixels", "none"] = "auto"
+    method: Literal["auto", "recorrupted", "masked", "none"] = "auto"
     """How the data are split: by more of their own noise, which has to be known; by pixels, where
     it is not or there is hardly any (but not where three of four are missing); or not at all, the
     plain prior. Automatic: by noise where it is Gaussian, or as its model says, and the same
     everywhere; by pixels where it has longer tails, or is cut off at the limits of censored data;
     not at all where neighbouring pixels share it and it differs from place to place."""
-    strength: Annotated[float, Field(ge=0.1, le=3)] = 0.5
+    alpha: Annotated[float, Field(ge=0.1, le=3)] = 0.5
     """Split by noise: how much more of it the network's half gets, in proportion to the data's own."""
-    kept: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
+    split_ratio: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
     """Split by pixels: the part of them that the network is given."""
 
-    def chosen(self, problem: Problem, shrink: int) -> Split:
+    def select_method(self, problem: Problem, input_downsampling: int) -> Method:
         """How the data of `problem` are split.
 
         `shrink` is how many pixels of the image one of the code becomes.
@@ -62,31 +62,33 @@ class Recorruption(Settings):
         SettingsError
             If the code is smaller than the image: it has no place for the observation.
         """
-        if self.split == "auto":
-            if shrink > 1:
+        if self.method == "auto":
+            if input_downsampling > 1:
                 return "none"
-            return _FITTING[problem.likelihood.character]
-        if self.split != "none" and shrink > 1:
+            return _METHOD_FOR[problem.likelihood.kind]
+        if self.method != "none" and input_downsampling > 1:
             raise SettingsError(
-                f"recorruption.split '{self.split}' needs a network whose code is as large as the image:"
-                " choose another network.kind, or recorruption.split none"
+                f"self_supervision.method '{self.method}' needs a network whose code is as large as the image:"
+                " choose another network.kind, or self_supervision.method none"
             )
-        if self.split == "pixels" and float(problem.observed.float().mean()) < FEW:
+        if self.method == "masked" and float(problem.observed.float().mean()) < MIN_OBSERVED_FRACTION:
             return "none"
-        return self.split
+        return self.method
 
-    def splitter(self, problem: Problem, shrink: int, generator: torch.Generator) -> Splitter | None:
+    def splitter(
+        self, problem: Problem, input_downsampling: int, generator: torch.Generator
+    ) -> Splitter | None:
         """What splits the data of `problem` at every step; None for the plain prior."""
-        match self.chosen(problem, shrink):
-            case "noise":
-                return _ByNoise(problem, self.strength, generator)
-            case "pixels":
-                return _ByPixels(problem, self.kept, problem.generator(generator))
+        match self.select_method(problem, input_downsampling):
+            case "recorrupted":
+                return _Recorrupt(problem, self.alpha, generator)
+            case "masked":
+                return _MaskPixels(problem, self.split_ratio, problem.generator(generator))
         return None
 
 
 @dataclass(frozen=True)
-class Halves:
+class Split:
     """The data of one step, split.
 
     Attributes
@@ -97,50 +99,50 @@ class Halves:
         The data that its image has to explain.
     """
 
-    given: Problem
-    asked: Problem
+    input: Problem
+    target: Problem
 
 
 class Splitter(ABC):
     """Splits the data of one problem."""
 
     @abstractmethod
-    def __call__(self, x: torch.Tensor | None) -> Halves:
+    def __call__(self, x: torch.Tensor | None) -> Split:
         """The halves for the next step; `x` is the scene as far as it is known, (C, H, W)."""
 
 
-class _ByNoise(Splitter):
+class _Recorrupt(Splitter):
     """Given the data with more noise, asked the data less as much as makes the two independent.
 
     What is missing is hidden once more elsewhere, at random, and asked there: so the network
     learns to fill holes of this very shape.
     """
 
-    def __init__(self, problem: Problem, strength: float, generator: torch.Generator) -> None:
-        self._problem, self._strength, self._shifts = problem, strength, generator
+    def __init__(self, problem: Problem, alpha: float, generator: torch.Generator) -> None:
+        self._problem, self._alpha, self._shifts = problem, alpha, generator
         self._generator = problem.generator(generator)
         self._complete = bool(problem.observed.all())
 
-    def __call__(self, x: torch.Tensor | None) -> Halves:
-        given, asked = self._problem.split(x, self._strength, self._generator)
+    def __call__(self, x: torch.Tensor | None) -> Split:
+        given, asked = self._problem.split(x, self._alpha, self._generator)
         if not self._complete:
             shifts = tuple(int(torch.randint(n, (), generator=self._shifts)) for n in given.y.shape[-2:])
             elsewhere = given.observed.roll(shifts, (-2, -1))
             given = replace(given, observed=given.observed & elsewhere)
-        return Halves(given, asked)
+        return Split(given, asked)
 
 
-class _ByPixels(Splitter):
+class _MaskPixels(Splitter):
     """Given some of the pixels, asked the others."""
 
-    def __init__(self, problem: Problem, kept: float, generator: torch.Generator) -> None:
-        self._problem, self._kept, self._generator = problem, kept, generator
+    def __init__(self, problem: Problem, split_ratio: float, generator: torch.Generator) -> None:
+        self._problem, self._split_ratio, self._generator = problem, split_ratio, generator
 
-    def __call__(self, x: torch.Tensor | None) -> Halves:
+    def __call__(self, x: torch.Tensor | None) -> Split:
         problem, y = self._problem, self._problem.y
         draw = torch.rand((len(y), 1, *y.shape[2:]), generator=self._generator, device=y.device)
-        kept = draw < self._kept
-        return Halves(
-            given=replace(problem, observed=problem.observed & kept),
-            asked=replace(problem, observed=problem.observed & ~kept),
+        kept = draw < self._split_ratio
+        return Split(
+            input=replace(problem, observed=problem.observed & kept),
+            target=replace(problem, observed=problem.observed & ~kept),
         )

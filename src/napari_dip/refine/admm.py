@@ -15,7 +15,7 @@ from napari_dip.prior.generator import Prior
 AVERAGING = 0.9
 
 
-class Consistency(Settings):
+class AdmmSettings(Settings):
     """Alternating directions (ADMM): what the network could not show and the data do is put back.
 
     Each round finds the scene that explains the data and lies near the network's picture, and then
@@ -29,11 +29,11 @@ class Consistency(Settings):
            arXiv 2403.15770, section 3.3 (as the last stage of a deep image prior).
     """
 
-    rounds: Annotated[int, Field(ge=0, le=1000)] = 0
+    max_iter: Annotated[int, Field(ge=0, le=1000)] = 0
     """Rounds after the fit; 0 for none. [round]"""
-    steps: Annotated[int, Field(ge=1, le=100_000)] = 50
+    inner_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
     """Steps in each round for which the network is trained on the scene. [step]"""
-    penalty: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    rho: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Price of a difference of one noise sigma between scene and network; at 1 a datum counts as much as
     the network. [1 / noise variance]"""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
@@ -47,24 +47,24 @@ class Consistency(Settings):
         Minimises E(X) + penalty / 2 |X - f(z)|^2 over X and f in turn, the squares in units of the
         noise.
         """
-        if not self.rounds:
+        if not self.max_iter:
             return x
         optimiser = torch.optim.Adam(prior.network.parameters(), lr=self.learning_rate)
         shown, dual = x, torch.zeros_like(x)
-        for _ in range(self.rounds):
+        for _ in range(self.max_iter):
             if enough():
                 break
             with torch.no_grad():
-                x = problem.nearest(shown - dual, self.penalty)
+                x = problem.prox(shown - dual, self.rho)
             running = torch.zeros_like(x)
-            for _ in range(self.steps):
+            for _ in range(self.inner_steps):
                 made, _ = prior(x)
-                loss = ((made - x - dual) / problem.noise_in_scene).square().mean()
+                loss = ((made - x - dual) / problem.scene_noise_std).square().mean()
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 running.lerp_(made.detach(), 1 - AVERAGING)
                 yield
-            shown = running / (1 - AVERAGING**self.steps)
+            shown = running / (1 - AVERAGING**self.inner_steps)
             dual = dual + x - shown
         return x

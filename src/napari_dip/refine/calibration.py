@@ -6,32 +6,36 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.filters import blurred
+from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
 
 if TYPE_CHECKING:
     pass
 
 
-SMOOTHING = 1.0  # pixels over which the spread of a few members is averaged: alone it is too uncertain
+SPREAD_SIGMA_PX = (
+    1.0  # pixels over which the spread of a few members is averaged: alone it is too uncertain
+)
 
 
-EVENLY = 5.0  # pixels over which the spread is averaged to weigh: narrower, and the noise has its say
+WEIGHT_SIGMA_PX = (
+    5.0  # pixels over which the spread is averaged to weigh: narrower, and the noise has its say
+)
 
 
-UNSURE = 0.03  # part of the noise's variance that is not known
+NOISE_VARIANCE_TOLERANCE = 0.03  # part of the noise's variance that is not known
 
 
-class Evidence:
+class HeldOutError:
     """What the data that were not fitted say of the members' errors, averaged over `width` pixels."""
 
     def __init__(self, problem: Problem, width: float) -> None:
-        self.number = 0
+        self.num_fits = 0
         self._problem, self._width = problem, width
-        self._data = _Spread()
+        self._data = RunningVariance()
         # Sums over the members, (T, C, Y, X): how often a datum judged, its squared residuals then less
         # the noise's, and the probes alone and times the predicted data; all in units of the noise.
-        self._judged, self._squares, self._probes, self._answers = torch.zeros(
+        self._judged, self._squares, self._probe_sum, self._probe_response = torch.zeros(
             (4, *problem.y.shape), device=problem.y.device
         )
 
@@ -43,8 +47,8 @@ class Evidence:
         probe: torch.Tensor | None,
     ) -> None:
         """One more member's data; which of the given ones judge it; all (T, C, Y, X)."""
-        self.number += 1
-        if self.number == 1:
+        self.num_fits += 1
+        if self.num_fits == 1:
             self._first = predicted
 
         def told(data: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -57,30 +61,30 @@ class Evidence:
         self._squares -= self._noise_left * self._average(judged.float(), squared=True)
         self._data.add(beside)
         if probe is not None:
-            self._probes += told(probe, judged)
-            self._answers += told(probe, judged) * beside
+            self._probe_sum += told(probe, judged)
+            self._probe_response += told(probe, judged) * beside
 
     def _average(self, planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-        return blurred(planes, self._width, squared=squared) if self._width else planes
+        return gaussian_blur(planes, self._width, squared=squared) if self._width else planes
 
     @cached_property
     def _noise_left(self) -> float:
         """How much more of the noise's variance is left by averaging than of white noise's."""
         point = torch.zeros((33, 33))
         point[16, 16] = 1
-        grain = self._problem.likelihood.correlated(point)
+        grain = self._problem.likelihood.correlate(point)
         left, white = (float(self._average(kernel).square().sum()) for kernel in (grain, point))
         return left / white / float(grain.square().sum())
 
     @property
-    def known(self) -> torch.Tensor:
+    def used(self) -> torch.Tensor:
         """The data that judged, (T, C, Y, X)."""
         known: torch.Tensor = self._judged > 0
         return known
 
-    def foretold(self) -> torch.Tensor:
+    def predicted_variance(self) -> torch.Tensor:
         """The members' variance about their mean, in the data that judge, (T, C, Y, X)."""
-        foretold: torch.Tensor = blurred(self._data.variance, SMOOTHING)
+        foretold: torch.Tensor = gaussian_blur(self._data.variance, SPREAD_SIGMA_PX)
         return foretold
 
     def squared_error(self) -> torch.Tensor:
@@ -96,32 +100,32 @@ class Evidence:
         .. [1] Efron, "The estimation of prediction error: covariance penalties and
                cross-validation", J. Am. Stat. Assoc. 99 (2004) 619, eq. (2.8).
         """
-        others = max(self.number - 1, 1)
-        covariance = (self._answers - self._data.mean * self._probes) / others
-        error: torch.Tensor = self._squares / self._judged + 2 * covariance - self.foretold()
+        others = max(self.num_fits - 1, 1)
+        covariance = (self._probe_response - self._data.mean * self._probe_sum) / others
+        error: torch.Tensor = self._squares / self._judged + 2 * covariance - self.predicted_variance()
         return error
 
-    def factor(self, part: torch.Tensor | None = None) -> float:
+    def variance_ratio(self, part: torch.Tensor | None = None) -> float:
         """By how much the squared error exceeds the members' variance, at least 1; or of a `part`.
 
         Every place counts the same: errors are weighed in units of the variance thereabouts, or a
         few bright stars would decide how wide the sky's interval is.
         """
-        foretold = self.foretold()
-        weight = 1 / blurred(foretold, EVENLY).clamp(min=1e-30)
+        foretold = self.predicted_variance()
+        weight = 1 / gaussian_blur(foretold, WEIGHT_SIGMA_PX).clamp(min=1e-30)
         if part is not None:
             weight = weight * part
-        error, own = ((data * weight)[self.known].sum() for data in (self.squared_error(), foretold))
+        error, own = ((data * weight)[self.used].sum() for data in (self.squared_error(), foretold))
         return max(float(error / own.clamp(min=1e-30)), 1.0)
 
-    def rest(self, factor: float) -> float:
+    def excess(self, factor: float) -> float:
         """The mean squared error beyond `factor` times the members' variance, if it can be told."""
-        rest = (self.squared_error() - factor * self.foretold())[self.known]
+        rest = (self.squared_error() - factor * self.predicted_variance())[self.used]
         beyond = float(rest.mean() - rest.std() / rest.numel() ** 0.5)
-        return beyond if beyond > UNSURE else 0.0
+        return beyond if beyond > NOISE_VARIANCE_TOLERANCE else 0.0
 
 
-class _Spread:
+class RunningVariance:
     """Mean and variance of some arrays of one shape, without keeping them.
 
     References

@@ -9,11 +9,11 @@ import numpy as np
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import autocorrelation
 
-SEARCH = 10  # pixels around a patch in which others like it are looked for
-STEP = 2  # pixels between two such patches
-BATCH = 512  # groups of patches at a time
-WHITE = 0.02  # part of smooth noise that is taken to be white
-STRIP = 2**15  # patches whose distances are held at a time
+SEARCH_RADIUS_PX = 10  # pixels around a patch in which others like it are looked for
+SEARCH_STRIDE_PX = 2  # pixels between two such patches
+GROUPS_PER_BATCH = 512  # groups of patches at a time
+WHITE_NOISE_SHARE = 0.02  # part of smooth noise that is taken to be white
+PATCHES_PER_BATCH = 2**15  # patches whose distances are held at a time
 
 
 def nonlocal_bayes(
@@ -59,7 +59,7 @@ def nonlocal_bayes(
         found = yield from nonlocal_bayes(pilot, data, deviation, width, side=side, alike=alike)
         return found.to(there)
     channels, rows, columns = pilot.shape
-    grid = _Grid(rows - side + 1, columns - side + 1)
+    grid = _PatchGrid(rows - side + 1, columns - side + 1)
     usual = deviation.median()  # data of 1e-20 squared would vanish in float32
     picture, data, deviation = ((image / usual).flatten() for image in (pilot, data, deviation))
     inside = torch.arange(side, device=pilot.device)
@@ -74,7 +74,7 @@ def nonlocal_bayes(
         mean = shown.mean(dim=1, keepdim=True)
         centred = shown - mean
         covariance = centred.mT @ centred / (alike - 1)
-        mean = mean + _beyond_noise(seen.mean(dim=1, keepdim=True) - mean, grain, alike)
+        mean = mean + _james_stein(seen.mean(dim=1, keepdim=True) - mean, grain, alike)
         estimate = mean + (seen - mean) @ torch.linalg.solve(covariance + grain, covariance)
         light.index_add_(0, where.flatten(), (estimate * noise).float().flatten())
         weight.index_add_(0, where.flatten(), torch.ones_like(light[:1]).expand(where.numel()))
@@ -91,10 +91,10 @@ def _noise_covariance(side: int, width: float) -> torch.Tensor:
     along = torch.from_numpy(autocorrelation(side, width)[abs(inside[:, None] - inside)])
     # The matrix of a wide Gaussian has no inverse to speak of.
     smooth: torch.Tensor = torch.kron(along, along)
-    return (1 - WHITE) * smooth + WHITE * torch.eye(side**2, dtype=torch.double)
+    return (1 - WHITE_NOISE_SHARE) * smooth + WHITE_NOISE_SHARE * torch.eye(side**2, dtype=torch.double)
 
 
-def _beyond_noise(difference: torch.Tensor, covariance: torch.Tensor, number: int) -> torch.Tensor:
+def _james_stein(difference: torch.Tensor, covariance: torch.Tensor, number: int) -> torch.Tensor:
     """What of the `difference` (..., d) of two means is more than the noise of `number` data in each.
 
     The `covariance` (d, d) is that of one datum's noise.
@@ -110,23 +110,24 @@ def _beyond_noise(difference: torch.Tensor, covariance: torch.Tensor, number: in
     return beyond
 
 
-class _Grid:
+class _PatchGrid:
     """The places of all patches of a picture, and a coarser grid of those that find their like."""
 
     def __init__(self, height: int, width: int) -> None:
         self._shape = height, width
-        self._reach = tuple(min(SEARCH, size - 1) for size in self._shape)
+        self._reach = tuple(min(SEARCH_RADIUS_PX, size - 1) for size in self._shape)
 
     def groups(self, pilot: torch.Tensor, side: int, alike: int) -> Iterator[torch.Tensor]:
         """Rows and columns of the corners of alike patches, (B, alike, 2), some groups at a time."""
         rows, columns = (
-            torch.unique(torch.tensor([*range(0, size, STEP), size - 1])) for size in self._shape
+            torch.unique(torch.tensor([*range(0, size, SEARCH_STRIDE_PX), size - 1]))
+            for size in self._shape
         )
         shifts = torch.cartesian_prod(*(torch.arange(-r, r + 1) for r in self._reach)).to(pilot.device)
-        for some in torch.split(rows, max(STRIP // len(columns), 1)):
+        for some in torch.split(rows, max(PATCHES_PER_BATCH // len(columns), 1)):
             places = torch.cartesian_prod(some, columns).to(pilot.device)
             nearest = self._distances(pilot, side, places, shifts).topk(alike, largest=False).indices
-            yield from torch.split(places[:, None] + shifts[nearest], BATCH)
+            yield from torch.split(places[:, None] + shifts[nearest], GROUPS_PER_BATCH)
 
     def _distances(
         self, pilot: torch.Tensor, side: int, places: torch.Tensor, shifts: torch.Tensor

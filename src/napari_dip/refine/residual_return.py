@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.filters import blurred
+from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
-from napari_dip.refine.compact_sources import near_sources
+from napari_dip.refine.compact_sources import source_weights
 
-WIDTH, THEREABOUTS = 2.0, 6.0  # standard deviations of the Gaussians. [pixel]
+RESIDUAL_SIGMA_PX, LOCAL_SIGMA_PX = 2.0, 6.0  # standard deviations of the Gaussians. [pixel]
 
 
-def residual_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+def add_residual(x: torch.Tensor, problem: Problem) -> torch.Tensor:
     """The scene `x` (C, H, W), and of its smoothed residual what is beyond the noise thereabouts.
 
     A fit to many planes learns late what is in one of them only, a cell that has moved. Its residual
@@ -30,15 +30,15 @@ def residual_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor:
     .. [1] Lee, "Digital image enhancement and noise filtering by use of local statistics", IEEE Trans.
            Pattern Anal. Mach. Intell. 2 (1980) 165.
     """
-    seen, noise = problem.scene_and_noise(x)
-    left = _inside(seen - x)
-    variance = _inside(torch.where(problem.told[0], noise**2, 0.0), squared=True)
-    around, expected = blurred(left**2, THEREABOUTS), blurred(variance, THEREABOUTS)
+    seen, noise = problem.noisy_scene(x)
+    left = _blur_zero_padded(seen - x)
+    variance = _blur_zero_padded(torch.where(problem.uncensored[0], noise**2, 0.0), squared=True)
+    around, expected = gaussian_blur(left**2, LOCAL_SIGMA_PX), gaussian_blur(variance, LOCAL_SIGMA_PX)
     share = 1 - expected / around.clamp(min=1e-30)
     return x + share.clamp(min=0) * left
 
 
-def sources_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
+def add_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
     """The scene `x` (C, H, W), with its smoothed residual about small bright sources; None without any.
 
     A fit draws what is faint towards its surroundings, and a star's flux with it: by several per cent
@@ -54,15 +54,15 @@ def sources_returned(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
     problem : Problem
         The data.
     """
-    seen, noise = problem.scene_and_noise(x)
-    near = near_sources(x, noise, problem.observed[0])
+    seen, noise = problem.noisy_scene(x)
+    near = source_weights(x, noise, problem.observed[0])
     if near is None:
         return None
-    return x + near * _inside(torch.where(problem.told[0], seen - x, 0.0))
+    return x + near * _blur_zero_padded(torch.where(problem.uncensored[0], seen - x, 0.0))
 
 
-def _inside(planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
+def _blur_zero_padded(planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
     """Blurred planes (C, H, W), with nothing beyond their edges: a border has no noise of its own."""
-    margin = round(3 * WIDTH)
+    margin = round(3 * RESIDUAL_SIGMA_PX)
     wide = torch.nn.functional.pad(planes, 4 * (margin,))
-    return blurred(wide, WIDTH, squared=squared)[..., margin:-margin, margin:-margin]
+    return gaussian_blur(wide, RESIDUAL_SIGMA_PX, squared=squared)[..., margin:-margin, margin:-margin]

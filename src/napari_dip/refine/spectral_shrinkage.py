@@ -10,11 +10,11 @@ from scipy.optimize import isotonic_regression
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
 
-LOWEST = 0.01  # cycles per pixel: what is slower stays as it is
-RINGS = 40  # of frequencies, each by the same factor wider than the one before
+MIN_FREQUENCY = 0.01  # cycles per pixel: what is slower stays as it is
+NUM_RINGS = 40  # of frequencies, each by the same factor wider than the one before
 
 
-def spectrally_shrunk(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> torch.Tensor:
+def shrink_spectrum(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> torch.Tensor:
     """The scene `x` (C, H, W) with its frequencies multiplied by 1 down to 0, falling.
 
     In each ring of frequencies the gain g has the least expected error of the predicted data,
@@ -38,9 +38,9 @@ def spectrally_shrunk(x: torch.Tensor, problem: Problem, probe: torch.Tensor) ->
            (2007) 2778, doi:10.1109/TIP.2007.906002.
     """
     predicted = problem.predicted(x)
-    noise = problem.noise(x)
+    noise = problem.noise_std(x)
     # What can be said of A x without the probe: about it the covariance is less uncertain.
-    linear = problem.predicted(problem.linear_estimate())
+    linear = problem.predicted(problem.wiener_estimate())
 
     def waves(data: torch.Tensor) -> NDArray[np.float64]:
         seen = torch.where(problem.observed, data / noise, 0.0).cpu().double().numpy()
@@ -50,10 +50,10 @@ def spectrally_shrunk(x: torch.Tensor, problem: Problem, probe: torch.Tensor) ->
     own = waves(predicted - level)
     wanted = own * (own + waves(problem.y - predicted)) - waves(probe) * waves(predicted - linear)
     radii = _frequencies(own.shape[-2:], (1.0, 1.0))
-    edges = np.geomspace(LOWEST, radii.max(), RINGS)
+    edges = np.geomspace(MIN_FREQUENCY, radii.max(), NUM_RINGS)
     ring = np.broadcast_to(np.digitize(radii, edges), own.shape).ravel()
-    power = np.bincount(ring, (own**2).ravel(), RINGS + 1)[1:RINGS]
-    shown = np.bincount(ring, wanted.ravel(), RINGS + 1)[1:RINGS]
+    power = np.bincount(ring, (own**2).ravel(), NUM_RINGS + 1)[1:NUM_RINGS]
+    shown = np.bincount(ring, wanted.ravel(), NUM_RINGS + 1)[1:NUM_RINGS]
     known = power > 0
     gains = isotonic_regression(
         shown[known] / power[known], weights=power[known], increasing=False
@@ -61,7 +61,7 @@ def spectrally_shrunk(x: torch.Tensor, problem: Problem, probe: torch.Tensor) ->
     middles = np.sqrt(edges[1:] * edges[:-1])[known]
     scene = x.cpu().double().numpy()
     mean = scene.mean(axis=(-2, -1), keepdims=True)
-    gain = np.interp(_frequencies(scene.shape[-2:], problem.operator.zoom), middles, gains)
+    gain = np.interp(_frequencies(scene.shape[-2:], problem.operator.scale_factor), middles, gains)
     gain[0, 0] = 1
     shrunk = mean + idctn(
         gain * dctn(scene - mean, axes=(-2, -1), norm="ortho"), axes=(-2, -1), norm="ortho"

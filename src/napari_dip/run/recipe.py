@@ -13,7 +13,7 @@ from pydantic import Field
 
 from napari_dip.core.device import Compute
 from napari_dip.core.errors import SettingsError
-from napari_dip.core.settings import Settings, members
+from napari_dip.core.settings import Settings, union_members
 from napari_dip.fitting.solver import Solver
 from napari_dip.fitting.stopping import AnyStopping
 from napari_dip.fitting.stopping.automatic import Automatic
@@ -21,34 +21,34 @@ from napari_dip.physics.noise import AnyNoise
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.operators import AnyOperator
 from napari_dip.physics.operators.identity import Identity
-from napari_dip.physics.regularizers import Regularisers
-from napari_dip.prior.inputs import AnyCode
+from napari_dip.physics.regularizers import Regularization
+from napari_dip.prior.inputs import AnyInput
 from napari_dip.prior.inputs.uniform_noise import UniformNoise
 from napari_dip.prior.networks import AnyNetwork
 from napari_dip.prior.networks.hourglass import Hourglass
 from napari_dip.prior.output_scale import Output
-from napari_dip.prior.self_supervision import Recorruption
-from napari_dip.refine.admm import Consistency
+from napari_dip.prior.self_supervision import SelfSupervision
+from napari_dip.refine.admm import AdmmSettings
 from napari_dip.refine.ensemble import Ensemble
 from napari_dip.refine.settings import Refinement
 from napari_dip.run.stack import Stack
 
-_LARGEST = 2**20  # bytes of a recipe's file
+_MAX_FILE_BYTES = 2**20  # bytes of a recipe's file
 
-Level = Literal["fast", "balanced", "best"]
+Quality = Literal["fast", "balanced", "best"]
 
 # What each level changes of a preset. Chosen by measurement: docs/performance.md.
-_LEVELS: Mapping[Level, Mapping[str, Any]] = {
+_QUALITY_SETTINGS: Mapping[Quality, Mapping[str, Any]] = {
     "fast": {
         "network.channels": 16,
         "network.upsampling": "nearest",
         "stopping.patience": 80,
         "stopping.relative_patience": 0.2,
         "solver.max_steps": 1000,
-        "ensemble.members": 1,
+        "ensemble.size": 1,
     },
     "balanced": {},
-    "best": {"ensemble.members": 4},
+    "best": {"ensemble.size": 4},
 }
 
 
@@ -62,27 +62,27 @@ class Recipe(Settings):
     12.0
     """
 
-    asked: ClassVar[tuple[str, ...]] = ("noise",)
+    basic_fields: ClassVar[tuple[str, ...]] = ("noise",)
     title: Annotated[str, Field(max_length=200)] = "Denoise"
     """Name of the task, as menus show it."""
-    summary: Annotated[str, Field(max_length=1000)] = ""
+    description: Annotated[str, Field(max_length=1000)] = ""
     """What the recipe is for, in one sentence."""
     operator: AnyOperator = Identity()
     """How the scene becomes data."""
     noise: AnyNoise = Gaussian()
     """What is known about the noise."""
-    keep_observed: bool = False
+    hard_data_consistency: bool = False
     """Return an image that agrees exactly with every observed pixel, and fill in the rest only; off:
     denoise them as well."""
-    regularisers: Regularisers = Regularisers()
+    regularization: Regularization = Regularization()
     """What else is known of the scene."""
     network: AnyNetwork = Hourglass()
     """The untrained network whose shape is the prior."""
     stack: Stack = Stack()
     """Which planes of a stack are restored together."""
-    code: AnyCode = UniformNoise()
+    network_input: AnyInput = UniformNoise()
     """What the network is given."""
-    recorruption: Recorruption = Recorruption()
+    self_supervision: SelfSupervision = SelfSupervision()
     """What the network is given of the observation itself, beside its code."""
     output: Output = Output()
     """How the network's numbers become data units."""
@@ -90,7 +90,7 @@ class Recipe(Settings):
     """Optimiser and running average."""
     stopping: AnyStopping = Automatic()
     """When to stop."""
-    consistency: Consistency = Consistency()
+    admm: AdmmSettings = AdmmSettings()
     """Rounds that bring the data back in, between the fit and the second look."""
     refinement: Refinement = Refinement()
     """The second look at the data, after the fit."""
@@ -102,9 +102,9 @@ class Recipe(Settings):
     """Seed of every random number: the same seed repeats the run."""
 
     @property
-    def extras(self) -> tuple[str, ...]:
+    def auxiliary(self) -> tuple[str, ...]:
         """Names of the companions that the operator and the code take from the observation."""
-        return tuple(dict.fromkeys((*self.operator.extras, *self.code.extras)))
+        return tuple(dict.fromkeys((*self.operator.auxiliary, *self.network_input.auxiliary)))
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -115,9 +115,9 @@ class Recipe(Settings):
         SettingsError
             If there is none of that name.
         """
-        if name not in presets():
-            near = difflib.get_close_matches(name, presets(), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(presets())}"
+        if name not in list_presets():
+            near = difflib.get_close_matches(name, list_presets(), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(list_presets())}"
             raise SettingsError(f"there is no preset '{name}'; {hint}")
         return cls.from_json((_PRESETS / f"{name}.json").read_text("utf-8"), source=name)
 
@@ -130,7 +130,7 @@ class Recipe(Settings):
         SettingsError
             If it is no recipe.
         """
-        if path.stat().st_size > _LARGEST:
+        if path.stat().st_size > _MAX_FILE_BYTES:
             raise SettingsError(f"{path} is no recipe: it has {path.stat().st_size:,} bytes")
         return cls.from_json(path.read_text("utf-8-sig", errors="replace"), source=str(path))
 
@@ -159,7 +159,7 @@ class Recipe(Settings):
         """Every setting as JSON, defaults too: what a file or a colleague needs to repeat the run."""
         return self.model_dump_json(indent=indent)
 
-    def at_level(self, level: Level) -> Self:
+    def with_quality(self, quality: Quality) -> Self:
         """The same task at another speed: ``"fast"``, ``"balanced"`` (as it is) or ``"best"``.
 
         Fast is a narrower network that stops sooner, fitted once; best is the mean of four fits.
@@ -170,17 +170,17 @@ class Recipe(Settings):
         SettingsError
             If there is no such level.
         """
-        if level not in _LEVELS:
-            raise SettingsError(f"there is no level '{level}'; there are {', '.join(LEVELS)}")
+        if quality not in _QUALITY_SETTINGS:
+            raise SettingsError(f"there is no level '{quality}'; there are {', '.join(QUALITIES)}")
         groups = self.model_dump()
         known = {
             name: value
-            for name, value in _LEVELS[level].items()
+            for name, value in _QUALITY_SETTINGS[quality].items()
             if name.partition(".")[2] in groups[name.partition(".")[0]]
         }
-        return self.override(known)
+        return self.with_settings(known)
 
-    def override(self, changes: Mapping[str, Any]) -> Self:
+    def with_settings(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some settings changed, named by dots: ``{"noise.sigma": 12.0}``.
 
         Changing a `kind` starts that family member from its own defaults.
@@ -204,19 +204,19 @@ class Recipe(Settings):
         return self.parse(values, source="recipe")
 
 
-LEVELS: tuple[Level, ...] = get_args(Level)
+QUALITIES: tuple[Quality, ...] = get_args(Quality)
 
 
-def every_extra() -> tuple[str, ...]:
+def all_auxiliary() -> tuple[str, ...]:
     """Names of the companions that any operator or code can take."""
     families = (Recipe.model_fields[name].annotation for name in ("operator", "code"))
-    kinds = [kind for family in families for kind in members(family)]
+    kinds = [kind for family in families for kind in union_members(family)]
     return tuple(sorted({name for kind in kinds for name in getattr(kind, "extras", ())}))
 
 
 _PRESETS = Path(str(resources.files("napari_dip.run"))) / "presets"
 
 
-def presets() -> tuple[str, ...]:
+def list_presets() -> tuple[str, ...]:
     """Names of the recipes that come with the package."""
     return tuple(sorted(path.stem for path in _PRESETS.glob("*.json")))

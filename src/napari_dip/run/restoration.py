@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from napari_dip.core import arrays
 from napari_dip.core.observation import Observation
-from napari_dip.core.progress import Iterate, Wish
-from napari_dip.core.result import History, Result, blank
+from napari_dip.core.progress import Progress, Request
+from napari_dip.core.result import History, Result, full_nan
 from napari_dip.core.torch_import import torch
 from napari_dip.run.provenance import flux_change
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.tile_planner import Means
-from napari_dip.run.tiled_fit import NOT_REACHED, _next, _Parts
-from napari_dip.run.warm_start import Starts
+from napari_dip.run.tile_planner import TilePlanner
+from napari_dip.run.tiled_fit import NOT_REACHED, TiledFit, next_progress
+from napari_dip.run.warm_start import WarmStart
 
-Run = Generator[Iterate, Wish | None, Result]
+RestorationRun = Generator[Progress, Request | None, Result]
 
-MOST_DOUBTFUL = 1000  # places that a file remembers
+MAX_UNREPRODUCED = 1000  # places that a file remembers
 
 
 def restore(
@@ -34,8 +34,8 @@ def restore(
     observation: Observation,
     *,
     snapshot_every: int | None = None,
-    starts: Starts | None = None,
-) -> Run:
+    warm_start: WarmStart | None = None,
+) -> RestorationRun:
     """Restore `observation` by `recipe`, as a generator that the reader drives.
 
     Channels are restored jointly, frames (T and Z) one after another or together, as the recipe says;
@@ -76,84 +76,84 @@ def restore(
         If the device is absent or its memory is full.
     """
     started = time.monotonic()
-    drift = recipe.stack.drift(observation)
-    steady = drift.laid_over(observation) if drift else observation
-    blocks = list(recipe.stack.blocks(steady, joint=recipe.operator.joint))
+    drift = recipe.stack.estimate_alignment(observation)
+    steady = drift.align(observation) if drift else observation
+    blocks = list(recipe.stack.iter_blocks(steady, joint=recipe.operator.combines_time))
     axes = recipe.operator.result_axes(observation.axes)
-    residual, noise = blank(steady.y.shape), blank(steady.y.shape)
-    image = uncertainty = blank(())  # their size is known with the first operator
+    residual, noise = full_nan(steady.y.shape), full_nan(steady.y.shape)
+    image = uncertainty = full_nan(())  # their size is known with the first operator
     filled = np.zeros((), bool)
     histories: list[History] = []
     scenes: list[Mapping[str, Any]] = []
     rare: list[tuple[int, ...]] = []
-    means, starts = Means(recipe.compute.resolve_device()), starts or Starts(recipe)
+    means, warm_start = TilePlanner(recipe.compute.resolve_device()), warm_start or WarmStart(recipe)
     zoom = (1.0, 1.0)
     finished = False
 
     def as_input(planes: NDArray[Any], axes: str, zoom: tuple[float, float] = (1, 1)) -> NDArray[Any]:
-        return observation.as_input(drift.cut_out(planes, zoom) if drift else planes, axes)
+        return observation.to_input_axes(drift.crop_back(planes, zoom) if drift else planes, axes)
 
-    if recipe.compute.threads is not None:
-        torch.set_num_threads(recipe.compute.threads)
+    if recipe.compute.num_threads is not None:
+        torch.set_num_threads(recipe.compute.num_threads)
 
     for number, ((times, depths), frame) in enumerate(blocks):
         if finished:
             histories.append(NOT_REACHED)
             continue
         here = times, slice(None), depths
-        parts = _Parts(recipe, frame, means, starts)
-        fits = parts.fits(snapshot_every)
-        tick = _next(fits, None)
+        parts = TiledFit(recipe, frame, means, warm_start)
+        fits = parts.run(snapshot_every)
+        tick = next_progress(fits, None)
         if number == 0:
-            planes = parts.planes
+            planes = parts.scene_layout
             times_left = len(observation.y) if axes == observation.axes else 1
             sides = parts.image.planes.shape[1:]
             shape = (times_left, planes.channels, observation.y.shape[2], *sides)
-            image, filled, zoom = blank(shape), arrays.full(shape, 0, np.bool_), parts.zoom
-            uncertainty = blank(shape) if recipe.ensemble.members > 1 else image
+            image, filled, zoom = full_nan(shape), arrays.full(shape, 0, np.bool_), parts.scale_factor
+            uncertainty = full_nan(shape) if recipe.ensemble.size > 1 else image
         while tick is not None:
             preview = None
-            if tick.image is not None and arrays.fits_memory(image.shape):
-                image[here] = parts.unfolded(parts.preview(tick.image))
+            if tick.image is not None and arrays.fits_in_memory(image.shape):
+                image[here] = parts.to_canonical(parts.preview(tick.image))
                 preview = as_input(image, axes, zoom)
-            wish = yield Iterate(
+            wish = yield Progress(
                 step=tick.step,
                 steps=recipe.solver.max_steps,
-                frame=number,
-                frames=len(blocks),
-                crop=parts.number,
-                crops=len(parts.crops),
-                member=parts.scene.members.number,
-                members=recipe.ensemble.members,
+                block=number,
+                blocks=len(blocks),
+                tile=parts.number,
+                tiles=len(parts.tiles),
+                member=parts.block_fit.ensemble.num_fits,
+                members=recipe.ensemble.size,
                 loss=tick.loss,
-                statistic=tick.statistic,
+                validation_loss=tick.score,
                 seconds=time.monotonic() - started,
-                remark=means.remark,
+                note=means.note,
                 image=preview,
             )
-            finished = finished or bool(wish and wish.finish)
-            tick = _next(fits, wish)
-        if recipe.ensemble.members > 1:
-            uncertainty[here] = parts.unfolded(parts.uncertainty.planes)
-        image[here] = parts.unfolded(parts.image.planes)
-        filled[here] = parts.unfolded(parts.filled)
+            finished = finished or bool(wish and wish.stop)
+            tick = next_progress(fits, wish)
+        if recipe.ensemble.size > 1:
+            uncertainty[here] = parts.to_canonical(parts.uncertainty.planes)
+        image[here] = parts.to_canonical(parts.image.planes)
+        filled[here] = parts.to_canonical(parts.inpainted)
         residual[here] = parts.residual.planes.reshape(residual[here].shape)
-        noise[here] = parts.noise.planes.reshape(noise[here].shape)
+        noise[here] = parts.noise_std.planes.reshape(noise[here].shape)
         histories += parts.histories
-        scenes += parts.described
-        rare += [(times.start, depths.start, *place) for place in parts.doubtful()]
+        scenes += parts.descriptions
+        rare += [(times.start, depths.start, *place) for place in parts.unreproduced_sources()]
 
-    from napari_dip.io.fits.wcs import on_finer_grid  # and astropy, which the dock opens without
+    from napari_dip.io.fits.wcs import rescale_header  # and astropy, which the dock opens without
 
-    header = on_finer_grid(observation.header, zoom)
-    if recipe.operator.complex_scene:
+    header = rescale_header(observation.header, zoom)
+    if recipe.operator.has_complex_scene:
         header = replace(header, channels=("real", "imaginary"))
     return Result(
         image=as_input(image, axes, zoom),
-        filled=as_input(filled, axes, zoom),
+        inpainted=as_input(filled, axes, zoom),
         residual=as_input(residual, observation.axes),
-        noise=as_input(noise, observation.axes),
-        uncertainty=as_input(uncertainty, axes, zoom) if recipe.ensemble.members > 1 else None,
+        noise_std=as_input(noise, observation.axes),
+        uncertainty=as_input(uncertainty, axes, zoom) if recipe.ensemble.size > 1 else None,
         axes=axes,
         residual_axes=observation.axes,
         history=tuple(histories),
@@ -165,7 +165,9 @@ def restore(
                 "origin": scenes[-1]["origin"],
                 "residual": [s["residual"] for s in scenes],
             },
-            "flux_change": None if recipe.operator.complex_scene else flux_change(observation, residual),
+            "flux_change": None
+            if recipe.operator.has_complex_scene
+            else flux_change(observation, residual),
             "split": scenes[-1]["split"],
             "refinement": scenes[-1]["refinement"],
             "sources": any(s["sources"] for s in scenes),
@@ -175,17 +177,17 @@ def restore(
                 "consistency_db": [s["consistency"] for s in scenes],
             },
             "ensemble": {
-                "members": recipe.ensemble.members,
+                "members": recipe.ensemble.size,
                 "calibration": [s["calibration"] for s in scenes],
-                "doubtful": rare[:MOST_DOUBTFUL],
+                "doubtful": rare[:MAX_UNREPRODUCED],
             },
-            "chosen": [history.chosen for history in histories],
+            "chosen": [history.selected_step for history in histories],
             "steps": sum(len(history.loss) for history in histories),
-            "reason": histories[-1].reason,
+            "reason": histories[-1].stop_reason,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 3),
             "device": means.device.type,
-            "remark": "; ".join(filter(None, (drift.remark if drift else "", means.remark))),
+            "remark": "; ".join(filter(None, (drift.note if drift else "", means.note))),
             "precision": str(recipe.compute.resolve_precision(means.device)).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "versions": {
@@ -196,11 +198,11 @@ def restore(
             },
         },
         header=header,
-        zoom=zoom,
+        scale_factor=zoom,
     )
 
 
-def drain(run: Run) -> Result:
+def drain(run: RestorationRun) -> Result:
     """The result of a run that nobody watches."""
     while True:
         try:

@@ -11,9 +11,9 @@ from pydantic import Field
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
-from napari_dip.run.alignment import Drift
+from napari_dip.run.alignment import FrameAlignment
 
-Place: TypeAlias = "tuple[slice, slice]"
+BlockSlices: TypeAlias = "tuple[slice, slice]"
 
 
 class Stack(Settings):
@@ -23,16 +23,16 @@ class Stack(Settings):
     they share is learnt once, with the light of all.
     """
 
-    together: Literal["none", "T", "Z", "TZ"] = "none"
+    joint_axes: Literal["none", "T", "Z", "TZ"] = "none"
     """Axes whose planes are restored together: time (T), depth (Z), both, or none, frame by frame."""
-    window: Annotated[int, Field(ge=2, le=1000)] = 32
+    window_length: Annotated[int, Field(ge=2, le=1000)] = 32
     """Most times that are restored together; longer series go in windows of equal length, each with the
     network of the one before. [frame]"""
-    steady: bool = False
+    register: bool = False
     """Whether times that are restored together are first laid over each other, by whole pixels: for
     scenes that drift as a whole."""
 
-    def drift(self, observation: Observation) -> Drift | None:
+    def estimate_alignment(self, observation: Observation) -> FrameAlignment | None:
         """How the times drift, where that is asked for and matters.
 
         Raises
@@ -40,19 +40,19 @@ class Stack(Settings):
         SettingsError
             If times are not restored together.
         """
-        if not self.steady:
+        if not self.register:
             return None
-        if "T" not in self.together:
+        if "T" not in self.joint_axes:
             raise SettingsError(
-                "stack.steady lays times over each other that are restored together: let stack.together"
+                "stack.register lays times over each other that are restored together: let stack.joint_axes"
                 " name T, or switch it off"
             )
-        drift = Drift.of(observation)
-        return drift if any(drift.reach) else None
+        drift = FrameAlignment.from_frames(observation)
+        return drift if any(drift.max_shift) else None
 
-    def blocks(
+    def iter_blocks(
         self, observation: Observation, *, joint: bool = False
-    ) -> Iterator[tuple[Place, Observation]]:
+    ) -> Iterator[tuple[BlockSlices, Observation]]:
         """What is restored at a time: the times and depths, and that part of the `observation`.
 
         Each part has the shape (1, C, 1, Y, X), with the planes that are restored together as its
@@ -64,11 +64,11 @@ class Stack(Settings):
             If times are to be restored together that the operator combines.
         """
         times, depths = observation.y.shape[0], observation.y.shape[2]
-        for place in self.places(times, depths, joint=joint):
-            part = observation.part(*place)
-            yield place, part if joint else part.folded()
+        for place in self.iter_slices(times, depths, joint=joint):
+            part = observation.select_planes(*place)
+            yield place, part if joint else part.flatten_planes()
 
-    def places(self, times: int, depths: int, *, joint: bool = False) -> Iterator[Place]:
+    def iter_slices(self, times: int, depths: int, *, joint: bool = False) -> Iterator[BlockSlices]:
         """The times and depths that are restored at a time, of so many.
 
         Raises
@@ -76,17 +76,17 @@ class Stack(Settings):
         SettingsError
             If times are to be restored together that the operator combines.
         """
-        if joint and "T" in self.together:
+        if joint and "T" in self.joint_axes:
             raise SettingsError(
-                "stack.together names T, but the operator takes all times by itself: choose none, or Z"
+                "stack.joint_axes names T, but the operator takes all times by itself: choose none, or Z"
             )
-        length = times if joint else min(self.window, times) if "T" in self.together else 1
-        for when in _runs(times, length):
-            for where in _runs(depths, depths if "Z" in self.together else 1):
+        length = times if joint else min(self.window_length, times) if "T" in self.joint_axes else 1
+        for when in _windows(times, length):
+            for where in _windows(depths, depths if "Z" in self.joint_axes else 1):
                 yield when, where
 
 
-def _runs(number: int, longest: int) -> Iterator[slice]:
+def _windows(number: int, longest: int) -> Iterator[slice]:
     """Runs of equal length that cover `number` places; where they cannot, the last ones overlap."""
     runs = math.ceil(number / longest)
     length = math.ceil(number / runs)

@@ -12,7 +12,7 @@ from napari_dip.prior.initialization import Weights
 from napari_dip.run.recipe import Recipe
 
 
-class Starts:
+class WarmStart:
     """What the fits of one run begin with, scene after scene: seeds, and what was learnt before.
 
     Parameters
@@ -28,48 +28,48 @@ class Starts:
     def __init__(
         self, recipe: Recipe, *, fit: Fit | None = None, weights: Mapping[int, Weights] | None = None
     ) -> None:
-        self._recipe, self._scenes = recipe, 0
+        self._recipe, self._blocks = recipe, 0
         self._member = 0
-        self._to_run_on = fit
+        self._resumed_fit = fit
         self.fit: Fit | None = None
         """The fit that is under way, or was the last."""
         self.weights: dict[int, Weights] = dict(weights or {})
         """The last network of each member of the ensemble, where the next begins with it."""
 
     @property
-    def only(self) -> bool:
+    def is_single_fit(self) -> bool:
         """Whether there is one fit, which can be run on."""
-        return self._scenes == self._recipe.ensemble.members == 1
+        return self._blocks == self._recipe.ensemble.size == 1
 
-    def on(self) -> Starts:
+    def resume(self) -> WarmStart:
         """What a run begins with that goes on where the only fit of this one stands."""
-        return Starts(self._recipe, fit=self.fit)
+        return WarmStart(self._recipe, fit=self.fit)
 
-    def anew(self) -> Starts:
+    def restart(self) -> WarmStart:
         """What a run begins with that fits other data of the same scene, with what was learnt so far."""
         learnt = {self._member: self.fit.prior.weights()} if self.fit else {}
-        return Starts(self._recipe, weights=self.weights | learnt)
+        return WarmStart(self._recipe, weights=self.weights | learnt)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give the memory of the fit and of all weights back."""
-        self.fit = self._to_run_on = None
+        self.fit = self._resumed_fit = None
         self.weights.clear()
 
-    def begin(self, member: int, begun: Callable[[], Fit]) -> Fit:
+    def start_fit(self, member: int, new_fit: Callable[[], Fit]) -> Fit:
         """The fit of a member to the next scene: the one to run on, or one that is `begun`."""
         self._member, self.fit = member, None  # not two at a time
-        self.fit, self._to_run_on = self._to_run_on or begun(), None
+        self.fit, self._resumed_fit = self._resumed_fit or new_fit(), None
         return self.fit
 
     def seeds(self) -> list[int]:
         """Those of the next scene's fits: others, and so other codes, where the network knows a code."""
         first = self._recipe.seed
         if self.weights:
-            first = int(np.random.default_rng([first, self._scenes]).integers(2**31))
-        self._scenes += 1
+            first = int(np.random.default_rng([first, self._blocks]).integers(2**31))
+        self._blocks += 1
         return self._recipe.ensemble.seeds(first)
 
-    def keep(self, member: int, prior: Prior) -> None:
+    def store_weights(self, member: int, prior: Prior) -> None:
         """What the `prior` of one member has learnt, for the next scene."""
         if self._recipe.solver.warm_start:
             self.weights[member] = prior.weights()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.stopping.base import Patient, Watch
-from napari_dip.fitting.stopping.data_fission import Fission
-from napari_dip.fitting.stopping.hold_out import HeldOut
-from napari_dip.fitting.stopping.variance import Variance
-from napari_dip.physics.noise import Character
+from napari_dip.fitting.stopping.base import EarlyStopping, StoppingMonitor
+from napari_dip.fitting.stopping.data_fission import DataFission
+from napari_dip.fitting.stopping.hold_out import HoldOut
+from napari_dip.fitting.stopping.variance import VarianceStopping
+from napari_dip.physics.noise import NoiseKind
 from napari_dip.physics.problem import Problem
 
 
-class Automatic(Patient):
+class Automatic(EarlyStopping):
     """By what is known of the noise.
 
     Noise fission where it is independent from pixel to pixel and as its model says. The variance of the
@@ -23,8 +23,11 @@ class Automatic(Patient):
 
     kind: Literal["auto"] = "auto"
 
-    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        rules: dict[Character, type[Patient]] = {"white": Fission, "correlated": Variance}
-        rule = rules.get(problem.likelihood.character, HeldOut)
+    def _monitor(self, problem: Problem, generator: torch.Generator) -> StoppingMonitor:
+        rules: dict[NoiseKind, type[EarlyStopping]] = {
+            "white": DataFission,
+            "correlated": VarianceStopping,
+        }
+        rule = rules.get(problem.likelihood.kind, HoldOut)
         patience = {"patience": self.patience, "relative_patience": self.relative_patience}
-        return rule.model_validate(patience).watch(problem, generator)
+        return rule.model_validate(patience).monitor(problem, generator)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.stopping.base import StoppingSettings, Watch
+from napari_dip.fitting.stopping.base import StoppingMonitor, StoppingSettings
 from napari_dip.physics.problem import Problem
 
 
@@ -19,15 +19,15 @@ class FixedSteps(StoppingSettings):
 
     kind: Literal["fixed"] = "fixed"
 
-    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        return _FixedWatch(problem, lambda average, x: problem.loss(average))
+    def _monitor(self, problem: Problem, generator: torch.Generator) -> StoppingMonitor:
+        return FixedStepsMonitor(problem, lambda average, x: problem.loss(average))
 
 
 @dataclass
-class _FixedWatch(Watch):
-    fitted: Problem
-    statistic: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    keeps_least: bool = False
+class FixedStepsMonitor(StoppingMonitor):
+    fit_problem: Problem
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    restore_best: bool = False
 
-    def reason_to_stop(self, statistics: NDArray[np.float32]) -> str | None:
+    def stop_reason(self, statistics: NDArray[np.float32]) -> str | None:
         return None

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.stopping.base import Patient, PatientWatch, Watch
+from napari_dip.fitting.stopping.base import EarlyStopping, PatienceMonitor, StoppingMonitor
 from napari_dip.physics.problem import Problem
 
 
-class HeldOut(Patient):
+class HoldOut(EarlyStopping):
     """Leave a few pixels out of the fit and stop when their error no longer falls.
 
     Noise that is independent from pixel to pixel cannot be predicted, so the error of pixels that
@@ -23,14 +23,14 @@ class HeldOut(Patient):
            Soc. B 36 (1974) 111, doi:10.1111/j.2517-6161.1974.tb00994.x
     """
 
-    kind: Literal["held-out"] = "held-out"
-    fraction: Annotated[float, Field(gt=0, le=0.2)] = 0.02
+    kind: Literal["hold-out"] = "hold-out"
+    validation_fraction: Annotated[float, Field(gt=0, le=0.2)] = 0.02
     """Part of the observed pixels that is left out of the fit."""
 
-    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        fitted, judge = problem.hold_out(self.fraction, generator)
+    def _monitor(self, problem: Problem, generator: torch.Generator) -> StoppingMonitor:
+        fitted, judge = problem.hold_out(self.validation_fraction, generator)
 
         def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             return judge.robust_loss(average)
 
-        return PatientWatch(self, fitted, error, "error of the held-out pixels", judge.observed)
+        return PatienceMonitor(self, fitted, error, "error of the held-out pixels", judge.observed)

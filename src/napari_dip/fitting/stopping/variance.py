@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.stopping.base import Patient, PatientWatch, Watch
+from napari_dip.fitting.stopping.base import EarlyStopping, PatienceMonitor, StoppingMonitor
 from napari_dip.physics.problem import Problem
 
-PIXELS = 2**13  # of the images of a window, that are compared
+MAX_COMPARED_PIXELS = 2**13  # of the images of a window, that are compared
 
 
-class Variance(Patient):
+class VarianceStopping(EarlyStopping):
     """Stop when the images of many steps differ least: the scene is learnt, and no noise yet.
 
     It knows nothing of the noise, and needs no pixel of its own: for noise that neighbours share in
@@ -27,22 +27,26 @@ class Variance(Patient):
     """
 
     kind: Literal["variance"] = "variance"
-    window: Annotated[int, Field(ge=10, le=1000)] = 250
+    window_length: Annotated[int, Field(ge=10, le=1000)] = 250
     """Steps that are compared. [step]"""
-    weights: Literal["equal", "exponential"] = "equal"
+    method: Literal["wmv", "emv"] = "wmv"
     """All steps of the window alike, or the more the later."""
 
-    def _watch(self, problem: Problem, generator: torch.Generator) -> Watch:
-        values, observed = problem.scene_values()
+    def _monitor(self, problem: Problem, generator: torch.Generator) -> StoppingMonitor:
+        values, observed = problem.scaled_data()
         start = values[observed].var()  # before anything is learnt
-        if self.weights == "exponential":
-            return PatientWatch(self, problem, _Fading(self.window, start), "variance of the images")
-        some = torch.randint(math.prod(problem.operator.scene_shape), (PIXELS,), generator=generator)
-        spread = _Window(self.window, start, some.to(problem.y.device))
-        return PatientWatch(self, problem, spread, "variance of the images")
+        if self.method == "emv":
+            return PatienceMonitor(
+                self, problem, _ExponentialVariance(self.window_length, start), "variance of the images"
+            )
+        some = torch.randint(
+            math.prod(problem.operator.scene_shape), (MAX_COMPARED_PIXELS,), generator=generator
+        )
+        spread = _WindowedVariance(self.window_length, start, some.to(problem.y.device))
+        return PatienceMonitor(self, problem, spread, "variance of the images")
 
 
-class _Window:
+class _WindowedVariance:
     """The variance of the last images, at some of their pixels."""
 
     def __init__(self, length: int, start: torch.Tensor, pixels: torch.Tensor) -> None:
@@ -60,17 +64,17 @@ class _Window:
         return spread + (1 - seen / length) * self._start
 
 
-class _Fading:
+class _ExponentialVariance:
     """The variance of all images, the earlier the less."""
 
     def __init__(self, length: int, start: torch.Tensor) -> None:
-        self._kept, self._variance = 1 - 1 / length, start
+        self._decay, self._variance = 1 - 1 / length, start
         self._mean: torch.Tensor | None = None
 
     def __call__(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         x = x.detach()
         self._mean = x if self._mean is None else self._mean
         away = x - self._mean
-        self._variance = self._kept * (self._variance + (1 - self._kept) * (away**2).mean())
-        self._mean = self._mean + (1 - self._kept) * away
+        self._variance = self._decay * (self._variance + (1 - self._decay) * (away**2).mean())
+        self._mean = self._mean + (1 - self._decay) * away
         return self._variance

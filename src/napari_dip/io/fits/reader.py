@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
-from napari_dip.io.data_quality import Quality
-from napari_dip.io.fits.scan import checked
-from napari_dip.io.image import FileImage, usable_noise
-from napari_dip.io.lazy import in_parts
+from napari_dip.io.data_quality import DataQuality
+from napari_dip.io.fits.scan import validate_fits
+from napari_dip.io.image import ImageData, valid_sigma
+from napari_dip.io.lazy import chunked_array
 
 _ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
 _VARIANCES = {"VAR", "VARIANCE", "STAT"}
@@ -43,13 +43,13 @@ _NOT_SCIENCE = re.compile(
 _SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VELO", "BETA")
 
 
-def fits_images(path: Path) -> Iterator[FileImage]:
+def fits_images(path: Path) -> Iterator[ImageData]:
     """Every science image of a FITS file, each with its error and quality planes."""
-    with opened(path, checksum=_is_soon_read(path)) as hdus:
+    with open_fits(path, checksum=_is_small(path)) as hdus:
         yield from hdu_images(hdus, path)
 
 
-def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[FileImage]:
+def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
     """Every science image of `hdus`, each with its error and quality planes."""
     images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
     science = [index for index in images if name_of(hdus[index]) not in _COMPANIONS] or images
@@ -59,7 +59,7 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[FileImage]:
         yield _image(path, hdus, index)
 
 
-def fits_image(path: Path, wanted: str) -> FileImage:
+def fits_image(path: Path, wanted: str) -> ImageData:
     """One image of a FITS file, by EXTNAME (the first of it), ``EXTNAME,EXTVER`` or number; any image.
 
     Raises
@@ -68,7 +68,7 @@ def fits_image(path: Path, wanted: str) -> FileImage:
         If the file has no such image.
     """
     name, _, version = wanted.upper().partition(",")
-    with opened(path, checksum=_is_soon_read(path)) as hdus:
+    with open_fits(path, checksum=_is_small(path)) as hdus:
         images = {i: hdu for i, hdu in enumerate(hdus) if _has_pixels(hdu)}
         for index, hdu in images.items():
             called = name == name_of(hdu) and version in ("", str(hdu.ver))
@@ -80,7 +80,7 @@ def fits_image(path: Path, wanted: str) -> FileImage:
 
 def fits_provenance(path: Path) -> dict[str, Any]:
     """What the HDU restored last says of how it was made; empty where none was."""
-    with opened(path) as hdus:
+    with open_fits(path) as hdus:
         made = [hdu.header for hdu in hdus if "DIPRECIP" in hdu.header]
         if not made:
             return {}
@@ -90,7 +90,7 @@ def fits_provenance(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
+def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
     """The HDUs of a file whose headers and data are whole; a wrong checksum is a warning.
 
     Raises
@@ -98,7 +98,7 @@ def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
     ReadError
         If they are not.
     """
-    source = checked(path)
+    source = validate_fits(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with fits.open(source, memmap=False, **options) as hdus:
@@ -119,9 +119,9 @@ def opened(path: Path, **options: bool) -> Iterator[fits.HDUList]:
         )
 
 
-def _is_soon_read(path: Path) -> bool:
+def _is_small(path: Path) -> bool:
     """Whether a file is so small that all of it may be read to check it."""
-    return arrays.fits_memory((path.stat().st_size,), np.uint8)
+    return arrays.fits_in_memory((path.stat().st_size,), np.uint8)
 
 
 def _is_image(hdu: Any) -> bool:
@@ -160,37 +160,37 @@ def _contents(hdus: fits.HDUList) -> str:
     return ", ".join(kinds) or "headers"
 
 
-def _image(path: Path, hdus: fits.HDUList, index: int) -> FileImage:
+def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
     hdu = hdus[index]
     stored_header = hdu.header.copy()  # reading the pixels rewrites it
-    companions = [other for other in hdus if _belongs_to(other, hdu)] or _beside(path, hdus, hdu)
-    companions.sort(key=lambda other: not is_about(other, hdu))  # ours is of this very image
+    companions = [other for other in hdus if _belongs_to(other, hdu)] or _sidecar_planes(path, hdus, hdu)
+    companions.sort(key=lambda other: not is_byproduct_of(other, hdu))  # ours is of this very image
     array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
     sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
     flagged, quality = np.zeros(array.shape, bool), None
     for companion in companions:
         if name_of(companion) in _FLAGS:
             found = _quality(companion, hdus[0].header)
-            flagged |= found.holes().reshape(array.shape)
+            flagged |= found.mask().reshape(array.shape)
             if name_of(companion) != "FILLED" and quality is None:
                 quality = replace(found, values=found.values.reshape(array.shape))
         elif name_of(companion) in _WEIGHTS:
             flagged |= (_native(_data(companion)) == 0).reshape(array.shape)
     if sigma is not None:
-        sigma = usable_noise(sigma.reshape(array.shape), flagged)
+        sigma = valid_sigma(sigma.reshape(array.shape), flagged)
     header = Header(
         path=str(path),
         hdu=index,
         name=str(hdu.name) if index else "",
         unit=str(stored_header.get("BUNIT", "")).strip(),
         pixel_size=_pixel_size(stored_header, axes),
-        cards=_text(stored_header),
-        inherited=_text(hdus[0].header) if index else "",
+        fits_header=_text(stored_header),
+        primary_header=_text(hdus[0].header) if index else "",
     )
-    return FileImage(
+    return ImageData(
         array,
         axes,
-        flagged=flagged if flagged.any() else None,
+        bad_mask=flagged if flagged.any() else None,
         sigma=sigma,
         header=header,
         quality=quality,
@@ -201,17 +201,17 @@ def _belongs_to(other: Any, hdu: Any) -> bool:
     if other is hdu or not _is_image(other) or _shape(other) != _shape(hdu):
         return False
     if "DIPOF" in other.header:
-        return is_about(other, hdu)
+        return is_byproduct_of(other, hdu)
     return name_of(other) in _COMPANIONS and bool(other.ver == hdu.ver)
 
 
-def is_about(other: Any, hdu: Any) -> bool:
+def is_byproduct_of(other: Any, hdu: Any) -> bool:
     """Whether `other` is a by-product of the restoration of `hdu`."""
     about = (other.header.get("DIPOF"), other.header.get("DIPOFVER", 1))
     return bool(about == (name_of(hdu), hdu.ver))
 
 
-def _beside(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.ImageHDU]:
+def _sidecar_planes(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.ImageHDU]:
     """The quality and weight planes of `hdu` where they are files of their own, as DECam's are."""
     found: list[fits.ImageHDU] = []
     if "_ooi_" not in path.name:
@@ -221,7 +221,7 @@ def _beside(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.ImageHDU]:
         if not other.is_file():
             continue
         try:
-            with opened(other) as others:
+            with open_fits(other) as others:
                 if others[0].header.get("OBSID") != hdus[0].header.get("OBSID"):
                     continue
                 same = [o for o in others if _has_pixels(o) and name_of(o) == name_of(hdu)]
@@ -242,14 +242,14 @@ def _text(header: fits.Header) -> str:
 def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
     """All pixels in data units and native byte order; of a large image when they are asked for."""
     hdu = hdus[index]
-    if arrays.fits_memory(_shape(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
+    if arrays.fits_in_memory(_shape(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
         return _native(_data(hdu))
 
     def part(place: tuple[slice, ...]) -> NDArray[Any]:
-        with opened(path) as again:
+        with open_fits(path) as again:
             return np.asarray(again[index].section[place])
 
-    return in_parts(path, hdu.shape, part((slice(0, 1),) * len(hdu.shape)).dtype, part)
+    return chunked_array(path, hdu.shape, part((slice(0, 1),) * len(hdu.shape)).dtype, part)
 
 
 def _native(data: NDArray[Any]) -> NDArray[Any]:
@@ -267,11 +267,13 @@ def _native_sigma(hdu: Any) -> NDArray[np.float32]:
     return plane.astype(np.float32)
 
 
-def _quality(hdu: Any, primary: fits.Header) -> Quality:
+def _quality(hdu: Any, primary: fits.Header) -> DataQuality:
     values = _native(_data(hdu))
     if name_of(hdu) != "DQ":  # a mask: whatever it says is bad
-        return Quality.of(values, "")
-    return Quality.of(values, str(primary.get("TELESCOP", "")), str(primary.get("INSTRUME", "")))
+        return DataQuality.from_plane(values, "")
+    return DataQuality.from_plane(
+        values, str(primary.get("TELESCOP", "")), str(primary.get("INSTRUME", ""))
+    )
 
 
 def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:

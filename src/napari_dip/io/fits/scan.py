@@ -9,15 +9,15 @@ import zlib
 from pathlib import Path
 from typing import Protocol
 
-from napari_dip.core.arrays import budget
+from napari_dip.core.arrays import unpacked_limit_bytes
 from napari_dip.core.errors import ReadError
 
-BLOCK = 2880
-CARD = 80
-MOST_HEADER = 64 * 2**20  # bytes of one header
-MOST_HDUS = 1000
-MOST_AXES = 64
-GZIP = b"\x1f\x8b"
+FITS_BLOCK_BYTES = 2880
+CARD_BYTES = 80
+MAX_HEADER_BYTES = 64 * 2**20  # bytes of one header
+MAX_HDUS = 1000
+MAX_AXES = 64
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class _Readable(Protocol):
@@ -25,7 +25,7 @@ class _Readable(Protocol):
     def seek(self, offset: int, /) -> int: ...
 
 
-def checked(path: Path) -> Path | io.BytesIO:
+def validate_fits(path: Path) -> Path | io.BytesIO:
     """`path`, or its bytes if it is compressed, once all its HDUs are whole.
 
     Raises
@@ -36,7 +36,7 @@ def checked(path: Path) -> Path | io.BytesIO:
     """
     with path.open("rb") as file:
         magic = file.read(9)
-    if magic.startswith(GZIP):
+    if magic.startswith(GZIP_MAGIC):
         return _inflated(path)
     if magic != b"SIMPLE  =":
         raise ReadError(f"{path} is no FITS file: it does not begin with SIMPLE")
@@ -46,7 +46,7 @@ def checked(path: Path) -> Path | io.BytesIO:
 
 
 def _inflated(path: Path) -> io.BytesIO:
-    room = budget()
+    room = unpacked_limit_bytes()
     held = io.BytesIO()
     try:
         with gzip.open(path) as packed:
@@ -71,12 +71,12 @@ class _Scan:
 
     def walk(self) -> None:
         """From HDU to HDU, until something else or nothing follows."""
-        for number in range(MOST_HDUS + 1):
+        for number in range(MAX_HDUS + 1):
             header = self._header(number)
             if header is None:
                 return
-            if number == MOST_HDUS:
-                raise ReadError(f"{self._path} has more than {MOST_HDUS:,} HDUs; it is no image")
+            if number == MAX_HDUS:
+                raise ReadError(f"{self._path} has more than {MAX_HDUS:,} HDUs; it is no image")
             self._pass_data(number, header)
 
     def _header(self, number: int) -> dict[str, str] | None:
@@ -84,30 +84,30 @@ class _Scan:
         cards: dict[str, str] = {}
         begun = self._at
         while True:
-            block = self._read(BLOCK)
-            if self._at - begun <= BLOCK and number and not block.startswith(b"XTENSION="):
+            block = self._read(FITS_BLOCK_BYTES)
+            if self._at - begun <= FITS_BLOCK_BYTES and number and not block.startswith(b"XTENSION="):
                 return None
-            for start in range(0, len(block), CARD):
-                card = block[start : start + CARD]
+            for start in range(0, len(block), CARD_BYTES):
+                card = block[start : start + CARD_BYTES]
                 if card[:8].rstrip() == b"END" and not card[8:].strip():
                     return cards
                 if card[8:10] == b"= ":
                     value = card[10:].decode("latin-1").partition("/")[0].strip()
                     cards.setdefault(card[:8].decode("latin-1").rstrip(), value)
-            if len(block) < BLOCK:
+            if len(block) < FITS_BLOCK_BYTES:
                 raise ReadError(
                     f"{self._path}: the header of HDU {number} has no END: the file is cut off after"
                     f" {self._at:,} bytes, or broken; download it again"
                 )
-            if self._at - begun > MOST_HEADER:
+            if self._at - begun > MAX_HEADER_BYTES:
                 raise ReadError(
                     f"{self._path}: the header of HDU {number} goes on for more than"
-                    f" {MOST_HEADER // 2**20} MB: the file is broken"
+                    f" {MAX_HEADER_BYTES // 2**20} MB: the file is broken"
                 )
 
     def _pass_data(self, number: int, cards: dict[str, str]) -> None:
         need = self._size(number, cards)
-        padded = -(-need // BLOCK) * BLOCK
+        padded = -(-need // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
         if self._held is not None:
             if self._at + need > self._most:
                 raise ReadError(
@@ -144,8 +144,8 @@ class _Scan:
         bits, axes = whole("BITPIX"), whole("NAXIS")
         if bits not in (8, 16, 32, 64, -32, -64):
             raise self._broken(number, f"BITPIX is {bits}, and FITS knows 8, 16, 32, 64, -32 and -64")
-        if not 0 <= axes <= MOST_AXES:
-            raise self._broken(number, f"NAXIS is {axes}, and 0 to {MOST_AXES} can be")
+        if not 0 <= axes <= MAX_AXES:
+            raise self._broken(number, f"NAXIS is {axes}, and 0 to {MAX_AXES} can be")
         sides = [whole(f"NAXIS{axis}") for axis in range(1, axes + 1)]
         for axis, side in enumerate(sides, start=1):
             if side < 0:

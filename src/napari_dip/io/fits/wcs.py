@@ -24,7 +24,7 @@ _NO_LONGER_TRUE = re.compile(r"SATURATE|SATLEVEL|E?GAIN|CCDGAIN|EPERADU|RDNOISE|
 _LOOKUP = re.compile(r"(CPDIS|DP|CPERR|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
 
 
-def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
+def rescale_header(header: Header, zoom: tuple[float, float]) -> Header:
     """`header` for an image with `zoom` (Y, X) times as many pixels, whose outer edges are the same.
 
     The coordinates of every point stay: CRPIX' = (CRPIX - 1/2) s + 1/2; CD, CDELT and the SIP
@@ -45,11 +45,11 @@ def on_finer_grid(header: Header, zoom: tuple[float, float]) -> Header:
     with warnings.catch_warnings():
         # Cards that astropy finds odd, and a WCS that it completes: nothing for the person to do.
         warnings.simplefilter("ignore", AstropyWarning)
-        cards = _scaled(header.cards, zoom) if header.cards else ""
-    return replace(header, pixel_size=sizes, cards=cards)
+        cards = _rescale_linear_or_tables(header.fits_header, zoom) if header.fits_header else ""
+    return replace(header, pixel_size=sizes, fits_header=cards)
 
 
-def on_part(header: Header, row: int, column: int) -> Header:
+def crop_header(header: Header, row: int, column: int) -> Header:
     """`header` for the part of an image that begins at `row` and `column`, counted from 0.
 
     CRPIX' = CRPIX - column (or row), for every coordinate system of the header; distortions are about
@@ -60,11 +60,11 @@ def on_part(header: Header, row: int, column: int) -> Header:
     ----------
     .. [1] Greisen, Calabretta, "Representations of world coordinates in FITS", A&A 395 (2002) 1061.
     """
-    if not header.cards or (row, column) == (0, 0):
+    if not header.fits_header or (row, column) == (0, 0):
         return header
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        cards = fits.Header.fromstring(header.cards, sep="\n")
+        cards = fits.Header.fromstring(header.fits_header, sep="\n")
         _without_plate(cards)
         _without_tables(cards)
         for keyword in [k for k in cards if _SECTIONS.fullmatch(k)]:
@@ -76,7 +76,7 @@ def on_part(header: Header, row: int, column: int) -> Header:
                     cards[keyword] = value - {"1": column, "2": row}[found[1]]
         cards["HISTORY"] = f"Cut out from column {column + 1} and row {row + 1} on."
         text = str(cards.tostring(sep="\n", endcard=False, padding=False))
-    return replace(header, cards=text)
+    return replace(header, fits_header=text)
 
 
 def _without_tables(cards: fits.Header) -> None:
@@ -88,7 +88,7 @@ def _without_tables(cards: fits.Header) -> None:
         cards["HISTORY"] = "Lookup-table distortions were left out: they are of another grid."
 
 
-def _scaled(text: str, zoom: tuple[float, float]) -> str:
+def _rescale_linear_or_tables(text: str, zoom: tuple[float, float]) -> str:
     cards = fits.Header.fromstring(text, sep="\n")
     x, y = zoom[1], zoom[0]
     _without_plate(cards)

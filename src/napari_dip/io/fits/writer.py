@@ -16,9 +16,9 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from napari_dip.core.header import Header
-from napari_dip.io.atomic import replacing
-from napari_dip.io.fits.reader import is_about, name_of, opened
-from napari_dip.io.image import FileImage
+from napari_dip.io.atomic import atomic_write
+from napari_dip.io.fits.reader import is_byproduct_of, name_of, open_fits
+from napari_dip.io.image import ImageData
 
 # Cards that describe how the pixels were stored, and are no longer true of float32 pixels.
 _STALE = re.compile(
@@ -28,24 +28,24 @@ _STALE = re.compile(
 )
 
 
-def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+def write_fits(path: Path, picture: ImageData, provenance: Mapping[str, Any]) -> None:
     """Write `picture` into a copy of the file that it was read from, or into a new one."""
-    picture = picture.planes_first()
+    picture = picture.planes_last()
     with _copy_of_source(picture.header) as hdus:
         index = min(picture.header.hdu, len(hdus) - 1)
         shape = _stored_shape(hdus[index], picture.array)
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
-        header = _still_true(fits.Header.fromstring(picture.header.cards, sep="\n"))
+        header = _drop_stale_cards(fits.Header.fromstring(picture.header.fits_header, sep="\n"))
         image = kind(_storable(picture.array.reshape(shape)), header)
-        for old in [hdu for hdu in hdus[index + 1 :] if is_about(hdu, image)]:
+        for old in [hdu for hdu in hdus[index + 1 :] if is_byproduct_of(hdu, image)]:
             hdus.remove(old)
         hdus[index] = image
-        if not picture.header.cards:
+        if not picture.header.fits_header:
             _describe_pixels(image.header, picture)
         _name_time(image.header, picture)
         if provenance:
-            _record(image.header, picture, provenance)
-            for name, (plane, comment) in _by_products(picture).items():
+            _write_provenance(image.header, picture, provenance)
+            for name, (plane, comment) in _byproduct_hdus(picture).items():
                 if plane.shape == picture.array.shape:
                     plane = plane.reshape(shape)
                 aside = fits.ImageHDU(plane, name=name)
@@ -53,17 +53,17 @@ def write_fits(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
                 aside.header["DIPOFVER"] = (image.ver, "its EXTVER")
                 aside.header["COMMENT"] = comment
                 hdus.append(aside)
-        with replacing(path) as unfinished, warnings.catch_warnings():
+        with atomic_write(path) as unfinished, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="silentfix+ignore")
 
 
-def _by_products(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
+def _byproduct_hdus(picture: ImageData) -> dict[str, tuple[NDArray[Any], str]]:
     """What a restoration says about its pixels: extensions by name, each with a comment."""
     found: dict[str, tuple[NDArray[Any], str]] = {}
-    if picture.flagged is not None and picture.flagged.any():
+    if picture.bad_mask is not None and picture.bad_mask.any():
         comment = "1: not observed, made up by the deep image prior"
-        found["FILLED"] = (picture.flagged.astype(np.uint8), comment)
+        found["FILLED"] = (picture.bad_mask.astype(np.uint8), comment)
     if picture.sigma is not None:
         comment = "one standard deviation of the restored image's error, in its unit"
         found["UNCERT"] = (picture.sigma, comment)
@@ -77,8 +77,8 @@ def _by_products(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
 def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
     """The input's HDUs, or a single new one where the input was no FITS file or is gone."""
     source = Path(header.path)
-    if header.cards and source.is_file():
-        with opened(source, do_not_scale_image_data=True) as hdus:  # bit for bit as they are
+    if header.fits_header and source.is_file():
+        with open_fits(source, do_not_scale_image_data=True) as hdus:  # bit for bit as they are
             yield hdus
     else:
         yield fits.HDUList([fits.PrimaryHDU()])
@@ -97,13 +97,13 @@ def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(pixels, smaller.get(pixels.dtype, pixels.dtype))
 
 
-def _still_true(header: fits.Header) -> fits.Header:
+def _drop_stale_cards(header: fits.Header) -> fits.Header:
     for keyword in {k for k in header if _STALE.fullmatch(k)}:
         header.remove(keyword, remove_all=True)
     return header
 
 
-def _describe_pixels(header: fits.Header, picture: FileImage) -> None:
+def _describe_pixels(header: fits.Header, picture: ImageData) -> None:
     """Linear coordinates for pixels that came without a FITS header."""
     if picture.header.unit:
         header["BUNIT"] = picture.header.unit
@@ -114,7 +114,7 @@ def _describe_pixels(header: fits.Header, picture: FileImage) -> None:
             header[f"CUNIT{number}"] = unit
 
 
-def _name_time(header: fits.Header, picture: FileImage) -> None:
+def _name_time(header: fits.Header, picture: ImageData) -> None:
     """Say which axis is time where nobody did: a reader would take a few frames for colours."""
     for number, letter in enumerate(reversed(picture.axes), start=1):
         if letter == "T" and number == header["NAXIS"] and f"CTYPE{number}" not in header:
@@ -123,9 +123,9 @@ def _name_time(header: fits.Header, picture: FileImage) -> None:
             header[f"CTYPE{number}"] = "TIME"
 
 
-def _record(header: fits.Header, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+def _write_provenance(header: fits.Header, picture: ImageData, provenance: Mapping[str, Any]) -> None:
     recipe, noise = provenance["recipe"], provenance["noise"]
-    filled = 0 if picture.flagged is None else int(picture.flagged.sum())
+    filled = 0 if picture.bad_mask is None else int(picture.bad_mask.sum())
     header["DIPVER"] = (provenance["versions"]["napari-dip"], "napari-dip, deep image prior")
     header["DIPSEED"] = (recipe["seed"], "seed of the run")
     header["DIPITER"] = (max(provenance["chosen"]), "step whose image was taken")

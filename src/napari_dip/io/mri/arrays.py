@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
-from napari_dip.io.image import FileImage
-from napari_dip.io.mri.ismrmrd_reader import GROUP, MISSING, cartesian
+from napari_dip.io.image import ImageData
+from napari_dip.io.mri.ismrmrd_reader import GROUP, INSTALL_HINT, read_cartesian
 
-NAMES = ("kspace", "coils")
-LETTERS = {2: "YX", 3: "CYX", 4: "TCYX", 5: "TCZYX"}
-NEED = "(T, coils, Z, Y, X), (T, coils, Y, X), (coils, Y, X) or (Y, X)"
+ARRAY_NAMES = ("kspace", "coils")
+AXES_BY_NDIM = {2: "YX", 3: "CYX", 4: "TCYX", 5: "TCZYX"}
+SHAPES_NEEDED = "(T, coils, Z, Y, X), (T, coils, Y, X), (coils, Y, X) or (Y, X)"
 
 
-def kspace_images(path: Path) -> Iterator[FileImage]:
+def kspace_images(path: Path) -> Iterator[ImageData]:
     """K-space, and the coil maps where the file has them.
 
     ``.npy``: one complex array; ``.npz`` and ``.h5``: complex arrays called ``kspace`` and, if known,
@@ -40,14 +40,14 @@ def kspace_images(path: Path) -> Iterator[FileImage]:
     if path.suffix.lower() == ".npz":
         arrays = _npz(path)
     elif GROUP in _names(path):
-        kspace, pixel_size = cartesian(path)
+        kspace, pixel_size = read_cartesian(path)
         yield kspace_image(kspace, path, 0, pixel_size)
         return
     else:
         arrays = _hdf5(path)
     if "kspace" not in arrays:
         raise ReadError(f"{path} has no array 'kspace'; it has {', '.join(arrays) or 'none'}")
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(ARRAY_NAMES):
         if name in arrays:
             yield kspace_image(arrays[name], path, number)
 
@@ -60,8 +60,8 @@ def is_kspace(path: str | os.PathLike[str]) -> bool:
             return bool(np.iscomplexobj(np.load(path, mmap_mode="r", allow_pickle=False)))
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
-                return NAMES[0] in arrays.files
-        return not {NAMES[0], GROUP}.isdisjoint(_names(path))
+                return ARRAY_NAMES[0] in arrays.files
+        return not {ARRAY_NAMES[0], GROUP}.isdisjoint(_names(path))
     except (ValueError, OSError):
         return False
     except ReadError:  # of a package that is missing: to be told where the file is read
@@ -70,26 +70,26 @@ def is_kspace(path: str | os.PathLike[str]) -> bool:
 
 def _npz(path: Path) -> Mapping[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if name in NAMES}
+        return {name: arrays[name] for name in arrays.files if name in ARRAY_NAMES}
 
 
-def _opened(path: Path) -> Any:
+def _open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise ReadError(f"{path}: HDF5 needs {MISSING}") from error
+        raise ReadError(f"{path}: HDF5 needs {INSTALL_HINT}") from error
     return h5py.File(path, "r")
 
 
 def _names(path: Path) -> list[str]:
     """What the HDF5 file at `path` holds at its top."""
-    with _opened(path) as file:
+    with _open_hdf5(path) as file:
         return list(file)
 
 
 def _hdf5(path: Path) -> Mapping[str, NDArray[Any]]:
-    with _opened(path) as file:
-        return {name: file[name][()] for name in NAMES if hasattr(file.get(name), "dtype")}
+    with _open_hdf5(path) as file:
+        return {name: file[name][()] for name in ARRAY_NAMES if hasattr(file.get(name), "dtype")}
 
 
 def kspace_image(
@@ -97,7 +97,7 @@ def kspace_image(
     path: Path | str,
     number: int,
     pixel_size: Mapping[str, tuple[float, str]] | None = None,
-) -> FileImage:
+) -> ImageData:
     """Complex k-space (`number` 0) or coil maps (1), their missing samples flagged, as one image.
 
     Raises
@@ -105,18 +105,18 @@ def kspace_image(
     ReadError
         If the array is not complex, or has no axes that k-space can have.
     """
-    name = NAMES[number]
-    if not np.iscomplexobj(array) or array.ndim not in LETTERS:
+    name = ARRAY_NAMES[number]
+    if not np.iscomplexobj(array) or array.ndim not in AXES_BY_NDIM:
         raise ReadError(
             f"{path}: '{name}' is {array.dtype} of shape {array.shape}; k-space has to be complex,"
-            f" of axes {NEED}"
+            f" of axes {SHAPES_NEEDED}"
         )
     planes = array if array.ndim > 2 else array[None]
-    coils = LETTERS[planes.ndim].index("C")
+    coils = AXES_BY_NDIM[planes.ndim].index("C")
     parts = np.concatenate((planes.real, planes.imag), axis=coils).astype(np.float32)
     flagged = None
     if name == "kspace":
         missing = planes == 0
         flagged = np.concatenate((missing, missing), axis=coils)
     about = Header(path=str(path), hdu=number, name=name, pixel_size=pixel_size or {})
-    return FileImage(parts, LETTERS[planes.ndim], flagged=flagged, header=about)
+    return ImageData(parts, AXES_BY_NDIM[planes.ndim], bad_mask=flagged, header=about)

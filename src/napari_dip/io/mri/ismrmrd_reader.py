@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GROUP = "dataset"
-MISSING = "its package: pip install 'napari-dip[mri]'"
+INSTALL_HINT = "its package: pip install 'napari-dip[mri]'"
 
 
-def cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tuple[float, str]]]:
+def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tuple[float, str]]]:
     """K-space on its grid, and the size of the pixels of its image.
 
     Repetitions and cardiac phases are frames, averages are averaged, oversampling along the readout is
@@ -43,7 +43,7 @@ def cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tuple[flo
         import ismrmrd
         from ismrmrd.xsd import CreateFromDocument
     except ImportError as error:
-        raise ReadError(f"{path}: ISMRMRD needs {MISSING}") from error
+        raise ReadError(f"{path}: ISMRMRD needs {INSTALL_HINT}") from error
     other = (
         ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
         ismrmrd.ACQ_IS_NAVIGATION_DATA,
@@ -100,10 +100,10 @@ def _gridded(
         number[here] += 1
     total /= np.maximum(number, 1)
     kspace = np.moveaxis(total, 3, 1)
-    return _narrowed(kspace, width) if width < grid[1] else kspace
+    return _remove_oversampling(kspace, width) if width < grid[1] else kspace
 
 
-def _narrowed(kspace: NDArray[np.complex64], width: int) -> NDArray[np.complex64]:
+def _remove_oversampling(kspace: NDArray[np.complex64], width: int) -> NDArray[np.complex64]:
     """The k-space of the middle `width` columns of the image; the noise in it stays as strong."""
     middle = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, -1), norm="ortho"), -1)
     start = kspace.shape[-1] // 2 - width // 2

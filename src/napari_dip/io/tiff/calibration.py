@@ -17,7 +17,7 @@ _SPELLINGS |= {"sec": "s", "second": "s"}
 Sizes = Mapping[str, tuple[float, str]]
 
 
-def told(tiff: Any, number: int, page: Any) -> tuple[Sizes, tuple[str, ...]]:
+def read_calibration(tiff: Any, number: int, page: Any) -> tuple[Sizes, tuple[str, ...]]:
     """Pixel sizes by axis letter, and names along C, of series `number`, whose first page is `page`.
 
     TIFF's own resolution is how large to print; only ImageJ makes a calibration of it.

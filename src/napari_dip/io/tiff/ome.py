@@ -22,12 +22,12 @@ def ome(tiff: Any) -> _XML:
         return _XML("OME")
 
 
-def legal(text: str) -> str:
+def strip_illegal_xml(text: str) -> str:
     """`text` without the characters that XML forbids."""
     return "".join(c for c in text if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff"))
 
 
-def with_source(written: str, source: str, number: int) -> str | None:
+def merge_source_ome(written: str, source: str, number: int) -> str | None:
     """The OME-XML `written` for an image that was image `number` of a file that said `source`.
 
     Its own are the pixels, the images beside them and our notes; from the source come instruments,
@@ -51,13 +51,13 @@ def with_source(written: str, source: str, number: int) -> str | None:
     now = mine.find("{*}Pixels") if mine is not None else None
     if mine is None or now is None:
         return None
-    _take_pixels(now, before)
-    _take_image(mine, image)
+    _merge_pixels(now, before)
+    _merge_image(mine, image)
     same_grid = all(now.get(f"Size{a}") == before.get(f"Size{a}") for a in "XY")
     if not same_grid:
         for reference in mine.findall("{*}ROIRef"):
             mine.remove(reference)
-    _take_rest(ours, theirs, {"ROI"} if not same_grid else set())
+    _copy_remaining(ours, theirs, {"ROI"} if not same_grid else set())
     for parent in ours.iter():  # to images that are not in this file
         for reference in parent.findall("{*}ImageRef"):
             if reference.get("ID") != image.get("ID"):
@@ -75,7 +75,7 @@ def _rename(root: _XML) -> None:
             element.set("ID", re.sub(r"^(\w+):", r"\1:napari-dip:", name))
 
 
-def _take_pixels(now: _XML, before: _XML) -> None:
+def _merge_pixels(now: _XML, before: _XML) -> None:
     now.set("ID", before.get("ID", ""))
     mine, theirs = now.findall("{*}Channel"), before.findall("{*}Channel")
     if len(mine) == len(theirs):
@@ -87,7 +87,7 @@ def _take_pixels(now: _XML, before: _XML) -> None:
         now.extend(before.findall("{*}Plane"))
 
 
-def _take_image(mine: _XML, theirs: _XML) -> None:
+def _merge_image(mine: _XML, theirs: _XML) -> None:
     """Everything about the image but its pixels, in the order that OME asks for."""
     own = list(mine)
     for attribute in ("ID", "Name"):
@@ -99,7 +99,7 @@ def _take_image(mine: _XML, theirs: _XML) -> None:
     mine.extend(child for child in own if _tag(child) == "AnnotationRef")
 
 
-def _take_rest(ours: _XML, theirs: _XML, without: set[str]) -> None:
+def _copy_remaining(ours: _XML, theirs: _XML, without: set[str]) -> None:
     """Everything beside the images."""
     notes = ours.find("{*}StructuredAnnotations")
     for child in theirs:

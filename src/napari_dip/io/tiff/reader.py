@@ -14,26 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core import arrays
-from napari_dip.core.axes import Flags
+from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
-from napari_dip.io.image import FileImage
-from napari_dip.io.lazy import in_parts
+from napari_dip.io.image import ImageData
+from napari_dip.io.lazy import chunked_array
 from napari_dip.io.tiff import calibration
 from napari_dip.io.tiff.ome import ome
-from napari_dip.io.tiff.scan import check_planes, opened
+from napari_dip.io.tiff.scan import open_tiff, validate_plane_count
 
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # of the tag PhotometricInterpretation
 
 
-def tiff_images(path: Path) -> Iterator[FileImage]:
+def tiff_images(path: Path) -> Iterator[ImageData]:
     """The series of a TIFF file; those named FILLED, UNCERT and RESIDUAL are about the last before."""
-    with opened(path) as tiff:
-        image: FileImage | None = None
+    with open_tiff(path) as tiff:
+        image: ImageData | None = None
         for number, one in enumerate(tiff.series):
             same_size = image is not None and image.array.shape == one.shape
             if image is not None and one.name == "FILLED":
-                image = replace(image, flagged=one.asarray() != 0) if same_size else image
+                image = replace(image, bad_mask=one.asarray() != 0) if same_size else image
             elif image is not None and one.name == "UNCERT":
                 image = replace(image, sigma=one.asarray()) if same_size else image
             elif image is None or one.name != "RESIDUAL":
@@ -46,7 +46,7 @@ def tiff_images(path: Path) -> Iterator[FileImage]:
 
 def tiff_provenance(path: Path) -> dict[str, Any]:
     """What our annotation in the OME-XML, or ImageJ's Info, says of how it was made; else empty."""
-    with opened(path) as tiff:
+    with open_tiff(path) as tiff:
         entries = ome(tiff).iterfind(".//{*}MapAnnotation//{*}M")
         notes = {str(entry.get("K")): entry.text or "" for entry in entries}
         told = str((tiff.imagej_metadata or {}).get("Info", ""))
@@ -58,8 +58,8 @@ def tiff_provenance(path: Path) -> dict[str, Any]:
     return {"recipe": json.loads(notes["napari-dip recipe"]), **rest}
 
 
-def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
-    check_planes(path, len(series.pages), sum(page is not None for page in series.pages))
+def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
+    validate_plane_count(path, len(series.pages), sum(page is not None for page in series.pages))
     page = series.keyframe
     axes, arranged = _arrangement(path, series)
     levels = [arranged(_pixels(path, number, series, n)) for n in range(len(series.levels))]
@@ -70,12 +70,12 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
         and series.dtype == np.uint8
         and int(page.photometric) in (_RGB, _YCBCR)
     )
-    sizes, channels = calibration.told(tiff, number, page)
+    sizes, channels = calibration.read_calibration(tiff, number, page)
     missing = _missing_planes(series)
-    return FileImage(
+    return ImageData(
         levels[0],
         axes,
-        flagged=None if missing is None else arranged(missing),
+        bad_mask=None if missing is None else arranged(missing),
         rgb=rgb,
         header=Header(
             path=str(path),
@@ -85,8 +85,8 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> FileImage:
             channels=channels,
             description=str(page.description or tiff.pages[0].description or ""),
         ),
-        pyramid=tuple(levels[1:]),
-        colours=_colours(page),
+        levels=tuple(levels[1:]),
+        colormap=_colormap(page),
     )
 
 
@@ -119,7 +119,7 @@ def _arrangement(path: Path, series: Any) -> tuple[str, Callable[[Any], Any]]:
     return letters, arranged
 
 
-def _colours(page: Any) -> NDArray[np.float64] | None:
+def _colormap(page: Any) -> NDArray[np.float64] | None:
     """How the file wants its values shown, where larger is not simply lighter."""
     if int(page.photometric) == _MIN_IS_WHITE:
         return np.array([[1.0] * 3, [0.0] * 3])
@@ -130,7 +130,7 @@ def _colours(page: Any) -> NDArray[np.float64] | None:
     return None if is_grey else table
 
 
-def _missing_planes(series: Any) -> Flags | None:
+def _missing_planes(series: Any) -> BoolArray | None:
     """Planes that the metadata promise but the file lacks; tifffile fills them with zeros."""
     absent = [page is None for page in series.pages]
     if not any(absent):
@@ -153,43 +153,43 @@ def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
         math.prod(found.keyframe.chunks) * found.dtype.itemsize
     )  # a tile may be larger than the image
     size, stored = max(int(found.nbytes), piece), path.stat().st_size
-    if size > 1000 * stored and size > arrays.budget():
+    if size > 1000 * stored and size > arrays.unpacked_limit_bytes():
         raise ReadError(
             f"{path} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes, and the memory has no"
             " room for that: it is broken, or a trap"
         )
-    if not arrays.fits_memory(found.shape, found.dtype):
-        return _large(path, number, found, level)
+    if not arrays.fits_in_memory(found.shape, found.dtype):
+        return _lazy_pixels(path, number, found, level)
     try:
         pixels = np.asarray(found.asarray(), found.dtype.newbyteorder("="))
     except ValueError as error:
         cut = re.search(r"failed to read (\d+) bytes, got (\d+)", str(error))
         if cut is None:
             raise
-        raise _cut_off(path, int(cut[1]), int(cut[2])) from error
+        raise _truncated_file(path, int(cut[1]), int(cut[2])) from error
     if pixels.shape != tuple(found.shape):
         raise ReadError(f"{path} is broken: its pixels do not fill the {found.shape} that it promises")
     return pixels
 
 
-def _large(path: Path, number: int, series: Any, level: int) -> Any:
+def _lazy_pixels(path: Path, number: int, series: Any, level: int) -> Any:
     for page in series.pages:
         file = page and page.parent.filehandle
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True) if page else ():
             if offset + count > file.size:
-                raise _cut_off(path, count, max(file.size - offset, 0))
+                raise _truncated_file(path, count, max(file.size - offset, 0))
 
     def part(place: tuple[slice, ...]) -> NDArray[Any]:
         import zarr
 
-        with opened(path) as tiff:
+        with open_tiff(path) as tiff:
             store = tiff.series[number].aszarr(level=level)
             return np.asarray(zarr.open_array(store, mode="r")[place])
 
-    return in_parts(path, series.shape, series.dtype, part)
+    return chunked_array(path, series.shape, series.dtype, part)
 
 
-def _cut_off(path: Path, need: int, have: int) -> ReadError:
+def _truncated_file(path: Path, need: int, have: int) -> ReadError:
     return ReadError(
         f"{path} is cut off: {have:,} of {need:,} bytes of pixels are there; copy or download it again"
     )

@@ -15,11 +15,11 @@ from napari_dip.core.errors import ReadError
 from napari_dip.io.tiff.ome import ome
 
 _MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
-_MOST_XML = 16 * 2**20  # characters
+_MAX_XML_CHARS = 16 * 2**20  # characters
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_tiff(path: Path) -> Iterator[Any]:
     """The `tifffile.TiffFile` at `path`, with those that it is spread over if they lie beside it.
 
     Raises
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[Any]:
         trusted = _is_harmless(tiff)
         files = _files(path, tiff) if trusted else {path.name}
         if trusted:
-            _check_promises(path, tiff, len(files))
+            validate_tiff(path, tiff, len(files))
             if len(files) == 1:
                 yield tiff
     if len(files) > 1:
@@ -64,18 +64,18 @@ def _files(path: Path, tiff: Any) -> set[str]:
 def _is_harmless(tiff: Any) -> bool:
     """Whether the first page's XML, if it has any, is of a size to read and defines nothing itself."""
     text = str(tiff.pages[0].description or "")
-    return len(text) <= _MOST_XML and "<!DOCTYPE" not in text
+    return len(text) <= _MAX_XML_CHARS and "<!DOCTYPE" not in text
 
 
-def _check_promises(path: Path, tiff: Any, files: int) -> None:
+def validate_tiff(path: Path, tiff: Any, files: int) -> None:
     """Refuse metadata that speak of far more planes than there are, before tifffile lists them."""
     for pixels in ome(tiff).iterfind("{*}Image/{*}Pixels"):
         sizes = [pixels.get(f"Size{letter}", "1") for letter in "ZCT"]
         if all(size.isdecimal() for size in sizes):
-            check_planes(path, math.prod(map(int, sizes)), files * len(tiff.pages))
+            validate_plane_count(path, math.prod(map(int, sizes)), files * len(tiff.pages))
 
 
-def check_planes(path: Path, promised: int, present: int) -> None:
+def validate_plane_count(path: Path, promised: int, present: int) -> None:
     """Refuse to make up nearly all of an image."""
     if promised > 10 * present + 100:
         raise ReadError(f"{path} promises {promised:,} planes and holds {present:,}; it is broken")

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from napari_dip.core.errors import WriteError
 from napari_dip.core.header import Header
-from napari_dip.io.atomic import replacing
-from napari_dip.io.image import FileImage
+from napari_dip.io.atomic import atomic_write
+from napari_dip.io.image import ImageData
 from napari_dip.io.tiff.calibration import UNITS
-from napari_dip.io.tiff.ome import legal, with_source
+from napari_dip.io.tiff.ome import merge_source_ome, strip_illegal_xml
 
-_OURS = "napari-dip recipe"
+_RECIPE_KEY = "napari-dip recipe"
 
 
-def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+def write_tiff(path: Path, picture: ImageData, provenance: Mapping[str, Any]) -> None:
     """Write `picture` as OME-TIFF, with FILLED, UNCERT and RESIDUAL as further images where it has them.
 
     What the OME-XML of its source says of the instrument, the channels and the people is kept; the text
@@ -30,30 +30,30 @@ def write_tiff(path: Path, picture: FileImage, provenance: Mapping[str, Any]) ->
     header = picture.header
     colour = picture.rgb and picture.array.dtype == np.uint8
     axes, positions = _order(picture.axes, colour=colour)
-    metadata: dict[str, Any] = {"axes": axes, "Name": legal(header.name) or "image"}
+    metadata: dict[str, Any] = {"axes": axes, "Name": strip_illegal_xml(header.name) or "image"}
     for letter, (size, unit) in header.pixel_size.items():
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
         if unit in UNITS:  # OME knows no angles: those stay in the FITS header's note
             metadata |= {key: size, f"{key}Unit": "µm" if unit == "um" else unit}
     sizes = dict(zip(picture.axes, picture.array.shape, strict=True))
     if header.channels and len(header.channels) == sizes.get("C"):
-        metadata["Channel"] = {"Name": [legal(name) for name in header.channels]}
+        metadata["Channel"] = {"Name": [strip_illegal_xml(name) for name in header.channels]}
     if notes := _notes(header, provenance):
         metadata["MapAnnotation"] = notes
     pixels = _storable(picture.array.transpose(positions))
     options = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib"}
-    asides = _asides(picture) if provenance else {}
+    asides = _byproduct_images(picture) if provenance else {}
     big = (pixels.nbytes + sum(plane.nbytes for plane, _ in asides.values())) * 1.25 > 2**32
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         with tifffile.TiffWriter(unfinished, ome=True, bigtiff=big) as tiff:
             tiff.write(pixels, metadata=metadata, **options)
             for name, (plane, own) in asides.items():
                 letters, order = _order(own, colour=colour)
                 tiff.write(plane.transpose(order), metadata={"axes": letters, "Name": name}, **options)
-        _say_what_the_source_said(unfinished, header)
+        _merge_source_description(unfinished, header)
 
 
-def write_imagej(path: Path, picture: FileImage, provenance: Mapping[str, Any]) -> None:
+def write_imagej(path: Path, picture: ImageData, provenance: Mapping[str, Any]) -> None:
     """Write `picture` as ImageJ's hyperstack; how it was made is in its Info.
 
     Raises
@@ -81,7 +81,7 @@ def write_imagej(path: Path, picture: FileImage, provenance: Mapping[str, Any]) 
         metadata["Labels"] = list(header.channels)
     if provenance:
         metadata["Info"] = json.dumps(_notes(Header(), provenance))
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         tifffile.imwrite(
             unfinished,
             pixels,
@@ -100,11 +100,11 @@ def _order(axes: str, *, colour: bool) -> tuple[str, list[int]]:
     return named, [axes.index(letter) for letter in order]
 
 
-def _asides(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
+def _byproduct_images(picture: ImageData) -> dict[str, tuple[NDArray[Any], str]]:
     """What a restoration says about its pixels: images by name, each with its axes."""
     found: dict[str, tuple[NDArray[Any], str]] = {}
-    if picture.flagged is not None and picture.flagged.any():
-        found["FILLED"] = (picture.flagged.astype(np.uint8), picture.axes)
+    if picture.bad_mask is not None and picture.bad_mask.any():
+        found["FILLED"] = (picture.bad_mask.astype(np.uint8), picture.axes)
     if picture.sigma is not None:
         found["UNCERT"] = (picture.sigma, picture.axes)
     if picture.residual is not None:
@@ -112,9 +112,9 @@ def _asides(picture: FileImage) -> dict[str, tuple[NDArray[Any], str]]:
     return found
 
 
-def _say_what_the_source_said(path: Path, header: Header) -> None:
+def _merge_source_description(path: Path, header: Header) -> None:
     with tifffile.TiffFile(path, mode="r+") as tiff:
-        said = with_source(str(tiff.ome_metadata), header.description, header.hdu)
+        said = merge_source_ome(str(tiff.ome_metadata), header.description, header.hdu)
         if said is not None:
             tiff.pages[0].tags["ImageDescription"].overwrite(said.encode())
 
@@ -124,12 +124,12 @@ def _notes(header: Header, provenance: Mapping[str, Any]) -> dict[str, str]:
     notes = {}
     if provenance:
         rest = {name: value for name, value in provenance.items() if name != "recipe"}
-        notes[_OURS] = json.dumps(provenance["recipe"])
+        notes[_RECIPE_KEY] = json.dumps(provenance["recipe"])
         notes["napari-dip provenance"] = json.dumps(rest)
     if header.description:
-        notes["source ImageDescription"] = legal(header.description)
-    if header.cards:
-        notes["source FITS header"] = header.cards
+        notes["source ImageDescription"] = strip_illegal_xml(header.description)
+    if header.fits_header:
+        notes["source FITS header"] = header.fits_header
     return notes
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise._likelihood import Likelihood
-from napari_dip.physics.noise._wrapper import _Outer
+from napari_dip.physics.noise._wrapper import LikelihoodWrapper
 
 
-class _Censored(_Outer):
+class CensoredLikelihood(LikelihoodWrapper):
     """At the limits only the side is known: -log of the probability of being beyond.
 
     References
@@ -19,26 +19,26 @@ class _Censored(_Outer):
            (1958) 24, doi:10.2307/1907382
     """
 
-    def __init__(self, inner: Likelihood, y: Floats, low: float, high: float) -> None:
-        self.sigma, self.origin, self.is_exact = inner.sigma, inner.origin, inner.is_exact
+    def __init__(self, inner: Likelihood, y: FloatArray, low: float, high: float) -> None:
+        self.sigma, self.source, self.is_photon_count = inner.sigma, inner.source, inner.is_photon_count
         self._inner = inner
         under, over = y <= low, y >= high
         self.censored = under | over
         limit = np.where(under, low, np.where(over, high, 0)).astype(np.float32)
-        self._one_sided = torch.from_numpy(self.censored)
+        self._is_censored = torch.from_numpy(self.censored)
         self._direction = torch.from_numpy(np.where(under, -1, 1).astype(np.float32))
         self._limit = torch.from_numpy(limit)
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        beyond = self._direction * (mean - self._limit) / self.deviation(self._limit)
-        return torch.where(self._one_sided, -_log_cdf(beyond), self._inner.nll(mean, y))
+        beyond = self._direction * (mean - self._limit) / self.std(self._limit)
+        return torch.where(self._is_censored, -_log_cdf(beyond), self._inner.nll(mean, y))
 
     def split(
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         given, asked = self._inner.split(y, mean, strength, generator)
         # The limit itself has no noise to split.
-        return torch.where(self._one_sided, y, given), torch.where(self._one_sided, y, asked)
+        return torch.where(self._is_censored, y, given), torch.where(self._is_censored, y, asked)
 
 
 def _log_cdf(x: torch.Tensor) -> torch.Tensor:

@@ -8,19 +8,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.core.axes import Floats
-from napari_dip.physics.correlated_noise import transfer
+from napari_dip.core.axes import FloatArray
+from napari_dip.physics.correlated_noise import gaussian_transfer
 
-Character = Literal["white", "correlated", "structured", "long tails", "clipped"]
+NoiseKind = Literal["white", "correlated", "structured", "heavy-tailed", "clipped"]
 
-SIDE = 12  # pixels of a block
-FEWEST = 8  # blocks that say something of the noise
-CORRELATED = 0.12  # part of the variance that neighbours share
-UNEQUAL = 0.2  # of blocks' logarithmic strengths: noise is as strong everywhere, structure is not
-UNLIKE = 0.22  # part of the variance by which patterns differ from smoothed noise
-LAGS = 6  # pixels
-WIDTHS = np.arange(0.2, 1.6, 0.1)  # pixels
-LONG_TAILS = 4.5  # kurtosis
+BLOCK_PX = 12  # pixels of a block
+MIN_BLOCKS = 8  # blocks that say something of the noise
+MIN_NEIGHBOR_CORRELATION = 0.12  # part of the variance that neighbours share
+MAX_BLOCK_SCATTER = (
+    0.2  # of blocks' logarithmic strengths: noise is as strong everywhere, structure is not
+)
+MAX_PROFILE_MISMATCH = 0.22  # part of the variance by which patterns differ from smoothed noise
+MAX_LAG_PX = 6  # pixels
+CORRELATION_SIGMAS_PX = np.arange(0.2, 1.6, 0.1)  # pixels
+HEAVY_TAIL_KURTOSIS = 4.5  # kurtosis
 
 # The decomposition high-pass filters of Daubechies' wavelets with one and two vanishing moments.
 _HAAR = np.array([1, -1]) / np.sqrt(2)
@@ -55,11 +57,11 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
         if whole.size >= 500:
             sigma = float(mad_std(whole))
             quiet = quiet_blocks(image)
-            kind = "structured" if quiet is None else character(quiet)
+            kind = "structured" if quiet is None else classify_noise(quiet)
             if quiet is not None and kind == "white":
                 sigma = min(sigma, float(np.median(quiet.std(axis=(1, 2)))))
             elif quiet is not None and kind == "correlated":
-                sigma = float(quiet.std()) / _smoothed_noise_like(_shared(quiet))[1]
+                sigma = float(quiet.std()) / _smoothed_noise_like(_autocovariance(quiet))[1]
             return max(sigma, 1e-3 * spread)
     return spread  # hardly two neighbours are known: nothing better can be said
 
@@ -69,27 +71,31 @@ def quiet_blocks(image: NDArray[np.floating]) -> NDArray[np.float64] | None:
 
     As strong as the noise on average; None where fewer than `FEWEST` blocks are complete.
     """
-    height, width = (side // SIDE for side in image.shape)
-    tiles = image[: height * SIDE, : width * SIDE].reshape(height, SIDE, width, SIDE).swapaxes(1, 2)
-    blocks = tiles.reshape(-1, SIDE * SIDE).astype(float)
+    height, width = (side // BLOCK_PX for side in image.shape)
+    tiles = (
+        image[: height * BLOCK_PX, : width * BLOCK_PX]
+        .reshape(height, BLOCK_PX, width, BLOCK_PX)
+        .swapaxes(1, 2)
+    )
+    blocks = tiles.reshape(-1, BLOCK_PX * BLOCK_PX).astype(float)
     blocks = blocks[np.isfinite(blocks).all(axis=1)]
     blocks = blocks[np.ptp(blocks, axis=1) > 0]
     number = len(blocks) // 5
-    if number < FEWEST:
+    if number < MIN_BLOCKS:
         return None
-    y, x = np.mgrid[:SIDE, :SIDE].reshape(2, -1) / SIDE - 0.5
+    y, x = np.mgrid[:BLOCK_PX, :BLOCK_PX].reshape(2, -1) / BLOCK_PX - 0.5
     surface, _ = np.linalg.qr(np.stack((np.ones_like(x), x, y, x * y, x**2, y**2), axis=1))
     left = blocks - blocks.mean(axis=1, keepdims=True)
     left -= left @ surface @ surface.T
-    left = left.reshape(-1, SIDE, SIDE)
+    left = left.reshape(-1, BLOCK_PX, BLOCK_PX)
     # Ranked by what means over 3 x 3 pixels show, which is structure rather than noise.
-    coarse = left.reshape(-1, SIDE // 3, 3, SIDE // 3, 3).mean(axis=(2, 4)).var(axis=(1, 2))
+    coarse = left.reshape(-1, BLOCK_PX // 3, 3, BLOCK_PX // 3, 3).mean(axis=(2, 4)).var(axis=(1, 2))
     quietest = left[np.argsort(coarse)[:number]]
-    found: NDArray[np.float64] = quietest * np.sqrt(SIDE**2 / (SIDE**2 - surface.shape[1]))
+    found: NDArray[np.float64] = quietest * np.sqrt(BLOCK_PX**2 / (BLOCK_PX**2 - surface.shape[1]))
     return found
 
 
-def character(blocks: NDArray[np.float64]) -> Character:
+def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:
     """How the noise in `quiet_blocks` (N, SIDE, SIDE) differs from independent Gaussian noise.
 
     Correlated where neighbours along an axis have more than an eighth of their variance in common,
@@ -99,22 +105,22 @@ def character(blocks: NDArray[np.float64]) -> Character:
     tails where the kurtosis exceeds 4.5 (three is a Gaussian's).
     """
     variance = np.mean(blocks**2, axis=(1, 2))
-    shared = _shared(blocks)
-    if shared[0].mean() > CORRELATED:
+    shared = _autocovariance(blocks)
+    if shared[0].mean() > MIN_NEIGHBOR_CORRELATION:
         width, _, expected = _smoothed_noise_like(shared)
-        alike = np.abs(shared - expected[:, None]).max() < UNLIKE
-        is_noise = width < WIDTHS[-1] and alike and _are_equal(blocks)
+        alike = np.abs(shared - expected[:, None]).max() < MAX_PROFILE_MISMATCH
+        is_noise = width < CORRELATION_SIGMAS_PX[-1] and alike and _are_homogeneous(blocks)
         return "correlated" if is_noise else "structured"
     kurtosis = np.mean(blocks**4, axis=(1, 2)) / variance**2
-    return "long tails" if np.median(kurtosis) > LONG_TAILS else "white"
+    return "heavy-tailed" if np.median(kurtosis) > HEAVY_TAIL_KURTOSIS else "white"
 
 
-def correlation_width(y: Floats) -> float:
+def estimate_correlation_sigma(y: FloatArray) -> float:
     """How wide the noise in y (T, C, Y, X) is: white noise smoothed by such a Gaussian. [pixel]"""
-    return _smoothed_noise_like(_shared(_blocks_of(y)))[0]
+    return _smoothed_noise_like(_autocovariance(_blocks_of(y)))[0]
 
 
-def strength(y: Floats) -> float | None:
+def noise_scale(y: FloatArray) -> float | None:
     """How strong the noise of y (T, C, Y, X) is, in most planes; None where that cannot be told.
 
     It can where the noise is white or correlated. Where some quiet blocks are much stronger than others
@@ -123,20 +129,20 @@ def strength(y: Floats) -> float | None:
     found = []
     for plane in y.reshape(-1, *y.shape[-2:]):
         quiet = quiet_blocks(plane)
-        if quiet is None or character(quiet) not in ("white", "correlated"):
+        if quiet is None or classify_noise(quiet) not in ("white", "correlated"):
             continue
         sigma = estimate_sigma(plane)
-        if sigma < 1 or _are_equal(quiet):
+        if sigma < 1 or _are_homogeneous(quiet):
             found.append(sigma)
     return float(np.median(found)) if found else None
 
 
-def _are_equal(blocks: NDArray[np.float64]) -> bool:
+def _are_homogeneous(blocks: NDArray[np.float64]) -> bool:
     """Whether blocks (N, SIDE, SIDE) are as strong as each other, as those of noise are."""
-    return bool(np.log(np.mean(blocks**2, axis=(1, 2))).std() / 2 < UNEQUAL)
+    return bool(np.log(np.mean(blocks**2, axis=(1, 2))).std() / 2 < MAX_BLOCK_SCATTER)
 
 
-def _shared(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+def _autocovariance(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
     """The part of the variance that pixels 1 to LAGS apart have in common in most blocks; (LAGS, 2)."""
     variance = np.mean(blocks**2, axis=(1, 2))
     return np.array(
@@ -145,7 +151,7 @@ def _shared(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
                 np.median(np.mean(x[:, :, away:] * x[:, :, :-away], axis=(1, 2)) / variance)
                 for x in (blocks, blocks.swapaxes(1, 2))
             ]
-            for away in range(1, LAGS + 1)
+            for away in range(1, MAX_LAG_PX + 1)
         ]
     )
 
@@ -160,7 +166,8 @@ def _smoothed_noise_like(shared: NDArray[np.float64]) -> tuple[float, float, NDA
     profiles, strengths = _of_smoothed_noise()
     nearest = shared[0].mean()
     width, strong, *profile = (
-        float(np.interp(nearest, profiles[:, 0], known)) for known in (WIDTHS, strengths, *profiles.T)
+        float(np.interp(nearest, profiles[:, 0], known))
+        for known in (CORRELATION_SIGMAS_PX, strengths, *profiles.T)
     )
     return width, strong, np.array(profile)
 
@@ -170,17 +177,17 @@ def _of_smoothed_noise() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What the quiet blocks of noise of all WIDTHS share, (WIDTHS, LAGS), and how strong they are."""
     waves = np.fft.fft2(np.random.default_rng(0).normal(size=(512, 512)))
     profiles, strengths = [], []
-    for width in WIDTHS:
-        line = transfer(len(waves), width)
+    for width in CORRELATION_SIGMAS_PX:
+        line = gaussian_transfer(len(waves), width)
         noise = np.fft.ifft2(np.outer(line, line) * waves).real
         quiet = quiet_blocks(noise / noise.std())
         assert quiet is not None
-        profiles.append(_shared(quiet).mean(axis=1))
+        profiles.append(_autocovariance(quiet).mean(axis=1))
         strengths.append(quiet.std())
     return np.array(profiles), np.array(strengths)
 
 
-def estimates(y: Floats) -> NDArray[np.float64]:
+def estimate_plane_sigmas(y: FloatArray) -> NDArray[np.float64]:
     """The noise of each plane of y (T, C, Y, X) as (T, C, 1, 1).
 
     A plane without contrast (an opaque alpha) has that of the others.
@@ -190,20 +197,20 @@ def estimates(y: Floats) -> NDArray[np.float64]:
     return found[..., None, None]
 
 
-def backgrounds(y: Floats) -> NDArray[np.float64]:
+def plane_medians(y: FloatArray) -> NDArray[np.float64]:
     """The median of each plane's observed pixels, (T, C, 1, 1); 0 where there are none."""
     levels = [[np.nanmedian(p) if np.isfinite(p).any() else 0.0 for p in frame] for frame in y]
     return np.array(levels)[..., None, None]
 
 
-def character_of(y: Floats) -> Character:
+def classify_plane_noise(y: FloatArray) -> NoiseKind:
     """The `character` of all planes of y (T, C, Y, X); white where there is too little to tell."""
     blocks = _blocks_of(y)
-    return character(blocks) if len(blocks) else "white"
+    return classify_noise(blocks) if len(blocks) else "white"
 
 
-def _blocks_of(y: Floats) -> NDArray[np.float64]:
+def _blocks_of(y: FloatArray) -> NDArray[np.float64]:
     """The `quiet_blocks` of all planes, each plane's as strong as the others'."""
     planes = [quiet_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])]
     told = [plane / plane.std() for plane in planes if plane is not None]
-    return np.concatenate(told) if told else np.zeros((0, SIDE, SIDE))
+    return np.concatenate(told) if told else np.zeros((0, BLOCK_PX, BLOCK_PX))

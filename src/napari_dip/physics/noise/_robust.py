@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from napari_dip.core.axes import Flags
+from napari_dip.core.axes import BoolArray
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise._likelihood import Likelihood
-from napari_dip.physics.noise._outliers import with_rims
-from napari_dip.physics.noise._wrapper import _Outer
+from napari_dip.physics.noise._outliers import dilate_tracks
+from napari_dip.physics.noise._wrapper import LikelihoodWrapper
 
-MANY = 0.02  # part of all pixels: so many are no outliers
+MAX_OUTLIER_FRACTION = 0.02  # part of all pixels: so many are no outliers
 
 
-class _Robust(_Outer):
+class HuberLikelihood(LikelihoodWrapper):
     """Sharp outliers are rejected, and residuals beyond three sigmas count in proportion.
 
     The second is the same as fitting y = x + outliers + noise with a price on the outliers' absolute
@@ -23,14 +23,18 @@ class _Robust(_Outer):
            doi:10.1214/aoms/1177703732
     """
 
-    def __init__(self, inner: Likelihood, rejected: Flags) -> None:
-        self.sigma, self.censored, self.is_exact = inner.sigma, inner.censored, inner.is_exact
-        if rejected.mean() > MANY:
+    def __init__(self, inner: Likelihood, rejected: BoolArray) -> None:
+        self.sigma, self.censored, self.is_photon_count = (
+            inner.sigma,
+            inner.censored,
+            inner.is_photon_count,
+        )
+        if rejected.mean() > MAX_OUTLIER_FRACTION:
             told = f"{rejected.mean():.1%} of it is too sharp for optics: undersampled, nothing rejected"
         else:
-            self.rejected = with_rims(rejected)
-            told = f"{int(self.rejected.sum()):,} pixels of outliers rejected"
-        self.origin = f"{inner.origin}; {told}"
+            self.outliers = dilate_tracks(rejected)
+            told = f"{int(self.outliers.sum()):,} pixels of outliers rejected"
+        self.source = f"{inner.source}; {told}"
         self._inner = inner
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

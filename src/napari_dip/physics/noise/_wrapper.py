@@ -5,26 +5,26 @@ from __future__ import annotations
 import copy
 from typing import Self
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise._likelihood import Likelihood
 
 
-class _Outer(Likelihood):
+class LikelihoodWrapper(Likelihood):
     """A likelihood that changes what another one says."""
 
     _inner: Likelihood
 
-    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._inner.deviation(mean)
+    def std(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._inner.std(mean)
 
-    def random(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._inner.random(mean)
+    def random_std(self, mean: torch.Tensor) -> torch.Tensor:
+        return self._inner.random_std(mean)
 
-    def steadied(self, y: Floats) -> Floats:
-        return self._inner.steadied(y)
+    def stabilize_variance(self, y: FloatArray) -> FloatArray:
+        return self._inner.stabilize_variance(y)
 
-    def scaled(self, factor: float) -> Self:
+    def with_scaled_noise(self, factor: float) -> Self:
         changed = copy.copy(self)
-        changed._inner = self._inner.scaled(factor)
+        changed._inner = self._inner.with_scaled_noise(factor)
         return changed

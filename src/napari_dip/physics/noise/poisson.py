@@ -9,22 +9,24 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.detector import Sensor
-from napari_dip.physics.noise._estimate import backgrounds, estimates
+from napari_dip.physics.detector import Detector
+from napari_dip.physics.noise._estimate import estimate_plane_sigmas, plane_medians
 from napari_dip.physics.noise._likelihood import Likelihood
-from napari_dip.physics.noise.base import TRUST, NoiseSettings
+from napari_dip.physics.noise.base import MAX_NOISE_MISMATCH, NoiseSettings
 from napari_dip.physics.noise.gaussian import GaussianLikelihood
 
-ROUNDING = 0.3  # electrons of noise at the least: pixels without any photon would be known exactly
+MIN_READ_NOISE_E = (
+    0.3  # electrons of noise at the least: pixels without any photon would be known exactly
+)
 
 Positive = Annotated[float, Field(gt=0)]
 
 
-class _Counts(NoiseSettings):
+class _PhotonSettings(NoiseSettings):
     """Photons counted by a detector."""
 
     gain: Positive | None = None
@@ -33,8 +35,8 @@ class _Counts(NoiseSettings):
     """Value of a pixel without light, the bias; automatic: the header's overscan, else 0.
     [data units]"""
 
-    def _uncensored(self, frame: Observation, like: Likelihood | None) -> Likelihood:
-        sensor = Sensor.of(frame)
+    def _base_likelihood(self, frame: Observation, like: Likelihood | None) -> Likelihood:
+        sensor = Detector.from_header(frame)
         y = frame.y[:, :, 0]
         gain = self.gain or sensor.gain
         if gain is None:
@@ -45,58 +47,58 @@ class _Counts(NoiseSettings):
             )
         offset = self.offset if self.offset is not None else sensor.offset or 0.0
         read_noise = self._read_noise(sensor)
-        light = np.maximum(backgrounds(y) - offset, 0)
+        light = np.maximum(plane_medians(y) - offset, 0)
         expected = np.sqrt(light / gain + (read_noise / gain) ** 2)
-        measured = like.sigma / like.correction if like else estimates(y)
+        measured = like.sigma / like.measured_ratio if like else estimate_plane_sigmas(y)
         said = f"gain {gain:.4g}, read noise {read_noise:.4g} electrons, offset {offset:.5g}"
         compared = f"expected {np.median(expected):.4g}, measured {np.median(measured):.4g}"
-        unlike = abs(np.median(expected / measured) - 1) > TRUST
-        if like.is_refuted if like else self.gain is None and unlike:
+        unlike = abs(np.median(expected / measured) - 1) > MAX_NOISE_MISMATCH
+        if like.header_rejected if like else self.gain is None and unlike:
             origin = f"estimated, for the header is not true of this image: {said}; {compared}"
-            total = np.hypot(measured, self._flat_field(frame)).astype(np.float32)
+            total = np.hypot(measured, self._signal_dependent_std(frame)).astype(np.float32)
             found = GaussianLikelihood(measured.astype(np.float32), origin, total)
-            found.is_refuted = True
+            found.header_rejected = True
             return found
         origin = f"{'given' if self.gain else 'header'}: {said}; {compared}"
-        sigma = np.maximum(expected, ROUNDING / gain).astype(np.float32)
+        sigma = np.maximum(expected, MIN_READ_NOISE_E / gain).astype(np.float32)
         return _PhotonLikelihood(
             sigma,
             origin,
             gain,
             offset,
             read_noise,
-            self._flat_field(frame),
-            counted=self._counted(frame, gain, offset),
+            self._signal_dependent_std(frame),
+            counted=self._is_photon_count(frame, gain, offset),
         )
 
-    def _read_noise(self, sensor: Sensor) -> float:
+    def _read_noise(self, sensor: Detector) -> float:
         return 0.0
 
-    def _counted(self, frame: Observation, gain: float, offset: float) -> bool:
+    def _is_photon_count(self, frame: Observation, gain: float, offset: float) -> bool:
         """Whether the data are counts of single photons."""
         return False
 
 
-class Poisson(_Counts):
+class Poisson(_PhotonSettings):
     """Photon noise alone: counting detectors, electron-multiplying cameras, confocal microscopes."""
 
-    asked: ClassVar[tuple[str, ...]] = ("gain",)
+    basic_fields: ClassVar[tuple[str, ...]] = ("gain",)
     kind: Literal["poisson"] = "poisson"
 
-    def _counted(self, frame: Observation, gain: float, offset: float) -> bool:
+    def _is_photon_count(self, frame: Observation, gain: float, offset: float) -> bool:
         photons = (frame.y[frame.observed] - offset) * gain
         return bool(photons.min() > -0.01 and np.abs(photons - np.rint(photons)).max() < 0.01)
 
 
-class PoissonGaussian(_Counts):
+class PoissonGaussian(_PhotonSettings):
     """Photon noise and the noise of reading: CCD and CMOS detectors."""
 
-    asked: ClassVar[tuple[str, ...]] = ("gain", "read_noise")
+    basic_fields: ClassVar[tuple[str, ...]] = ("gain", "read_noise")
     kind: Literal["poisson-gaussian"] = "poisson-gaussian"
     read_noise: Annotated[float, Field(ge=0)] | None = None
     """Standard deviation of reading one pixel; automatic: the header's, else 0. [electron]"""
 
-    def _read_noise(self, sensor: Sensor) -> float:
+    def _read_noise(self, sensor: Detector) -> float:
         given = self.read_noise if self.read_noise is not None else sensor.read_noise
         return given or 0.0
 
@@ -116,22 +118,22 @@ class _PhotonLikelihood(Likelihood):
 
     def __init__(
         self,
-        sigma: Floats,
+        sigma: FloatArray,
         origin: str,
         gain: float,
         offset: float,
         read_noise: float,
-        flat_field: Floats,
+        flat_field: FloatArray,
         *,
         counted: bool,
     ) -> None:
-        self.sigma, self.origin = sigma, origin
+        self.sigma, self.source = sigma, origin
         self._gain, self._offset, self._read_noise = gain, offset, read_noise
-        self.is_exact = counted
+        self.is_photon_count = counted
         spread = np.hypot(read_noise, gain * flat_field)
         self._variance = torch.from_numpy((spread**2).astype(np.float32))
         # Below this the noise is Gaussian, of this variance: a mean may be negative on its way.
-        self._least = self._variance.clamp(min=ROUNDING**2)
+        self._least = self._variance.clamp(min=MIN_READ_NOISE_E**2)
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         k = (y - self._offset) * self._gain + self._variance
@@ -146,16 +148,16 @@ class _PhotonLikelihood(Likelihood):
         tail = torch.addcmul(below * torch.add(lacking, below, alpha=0.5), dark, dark, value=0.5)
         return deviance + tail / least
 
-    def deviation(self, mean: torch.Tensor) -> torch.Tensor:
+    def std(self, mean: torch.Tensor) -> torch.Tensor:
         light = (mean - self._offset) * self._gain
         return torch.sqrt(light.clamp(min=0) + self._least) / self._gain
 
-    def random(self, mean: torch.Tensor) -> torch.Tensor:
+    def random_std(self, mean: torch.Tensor) -> torch.Tensor:
         light = (mean - self._offset) * self._gain
-        variance = (light.clamp(min=0) + self._read_noise**2).clamp(min=ROUNDING**2)
+        variance = (light.clamp(min=0) + self._read_noise**2).clamp(min=MIN_READ_NOISE_E**2)
         return torch.sqrt(variance) / self._gain
 
-    def steadied(self, y: Floats) -> Floats:
+    def stabilize_variance(self, y: FloatArray) -> FloatArray:
         """The generalised Anscombe transform: 2 sqrt(k + 3/8 + s^2).
 
         References
@@ -165,7 +167,7 @@ class _PhotonLikelihood(Likelihood):
         k = (y - self._offset) * self._gain
         return np.asarray(2 * np.sqrt(np.maximum(k + 3 / 8 + self._read_noise**2, 0)), np.float32)
 
-    def scaled(self, factor: float) -> Self:
+    def with_scaled_noise(self, factor: float) -> Self:
         # The same light in fewer electrons; what is not new in every exposure stays as it is.
         changed = copy.copy(self)
         share = 1 / factor**2
@@ -173,14 +175,14 @@ class _PhotonLikelihood(Likelihood):
         changed._gain, changed._read_noise = share * self._gain, math.sqrt(share) * self._read_noise
         flat = self._variance - self._read_noise**2
         changed._variance = share**2 * flat + changed._read_noise**2
-        changed._least = changed._variance.clamp(min=ROUNDING**2)
+        changed._least = changed._variance.clamp(min=MIN_READ_NOISE_E**2)
         return changed
 
     def split(
         self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Single photons are dealt out, each to one half: exact however few there are."""
-        if not self.is_exact or y.device.type == "mps":  # Apple's GPUs draw no binomial numbers
+        if not self.is_photon_count or y.device.type == "mps":  # Apple's GPUs draw no binomial numbers
             return super().split(y, mean, strength, generator)
         share = 1 / (1 + strength**2)
         photons = ((y - self._offset) * self._gain).round().clamp(min=0)

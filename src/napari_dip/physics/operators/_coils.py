@@ -16,15 +16,15 @@ from napari_dip.physics.operators.base import OperatorSettings
 class CoilSettings(OperatorSettings, ABC):
     """Settings of an operator whose data are the samples of several coils, all frames at once."""
 
-    joint: ClassVar[bool] = True
-    complex_scene: ClassVar[bool] = True
+    combines_time: ClassVar[bool] = True
+    has_complex_scene: ClassVar[bool] = True
 
     def result_axes(self, axes: str) -> str:
         """The same: every frame has a result of its own."""
         return axes
 
 
-def coils_of(frame: Observation) -> int:
+def num_coils(frame: Observation) -> int:
     """How many coils `frame` is of.
 
     Raises
@@ -41,7 +41,7 @@ def coils_of(frame: Observation) -> int:
     return channels // 2
 
 
-def given_maps(frame: Observation, side: tuple[int, ...] | None = None) -> torch.Tensor:
+def coil_maps(frame: Observation, side: tuple[int, ...] | None = None) -> torch.Tensor:
     """The coil maps that came with the data, (coils, Y, X) complex64.
 
     Raises
@@ -49,17 +49,17 @@ def given_maps(frame: Observation, side: tuple[int, ...] | None = None) -> torch
     ObservationError
         If there is not one for each coil, of this `side`.
     """
-    maps = frame.extras["coils"][0, :, 0]
-    need = (2 * coils_of(frame), *(side or maps.shape[1:]))
+    maps = frame.auxiliary["coils"][0, :, 0]
+    need = (2 * num_coils(frame), *(side or maps.shape[1:]))
     if maps.shape != need:
         raise ObservationError(
             f"the coil maps are {maps.shape} (real and imaginary parts, Y, X) and k-space needs"
             f" {need}: give one map for each coil, of the size of the image"
         )
-    return complex_of(torch.from_numpy(np.nan_to_num(maps)))
+    return to_complex(torch.from_numpy(np.nan_to_num(maps)))
 
 
-def normalised(images: torch.Tensor) -> torch.Tensor:
+def normalize_maps(images: torch.Tensor) -> torch.Tensor:
     """The images of the coils (coils, Y, X), by their common length: their sensitivities.
 
     They carry the phase of the scene, which is so nearly real.
@@ -74,11 +74,11 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return images / length.clamp(min=1e-6 * float(length.max()))
 
 
-def complex_of(parts: torch.Tensor) -> torch.Tensor:
+def to_complex(parts: torch.Tensor) -> torch.Tensor:
     """(..., 2 n, Y, X) real, real parts first, as (..., n, Y, X) complex."""
     return torch.complex(*parts.chunk(2, dim=-3))
 
 
-def parts_of(pictures: torch.Tensor) -> torch.Tensor:
+def to_real(pictures: torch.Tensor) -> torch.Tensor:
     """The reverse of `complex_of`."""
     return torch.cat((pictures.real, pictures.imag), dim=-3)

@@ -18,8 +18,8 @@ Beta = Annotated[float, Field(gt=1, le=20)]
 _REACH = {"gaussian": 1.5, "moffat": 5.0, "airy": 5.0}  # half-width in FWHM
 
 
-def kernels(
-    frame: Observation, shape: Shape, fwhm: float, beta: float, *, absent: Shape
+def psf_kernels(
+    frame: Observation, shape: Shape, fwhm: float, beta: float, *, default: Shape
 ) -> list[NDArray[np.float64]]:
     """One PSF for each frame along T, or one for all: odd sides, centred, sum 1.
 
@@ -31,19 +31,19 @@ def kernels(
         If the companion cannot be a PSF.
     """
     sides = frame.y.shape[-2:]
-    if shape == "auto" and "psf" in frame.extras:
-        given = frame.extras["psf"].astype(float)
+    if shape == "auto" and "psf" in frame.auxiliary:
+        given = frame.auxiliary["psf"].astype(float)
         if given.shape[1] * given.shape[2] > 1:
             raise ObservationError(
                 f"the PSF has {given.shape[1]} channels and {given.shape[2]} planes: give one picture,"
                 " or one for each frame along T"
             )
-        return [_within(_centred(psf), sides) for psf in given[:, 0, 0]]
-    shape = absent if shape == "auto" else shape
-    return [_within(model(shape, fwhm, beta), sides)]
+        return [_crop_to_image(_center(psf), sides) for psf in given[:, 0, 0]]
+    shape = default if shape == "auto" else shape
+    return [_crop_to_image(psf_model(shape, fwhm, beta), sides)]
 
 
-def model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
+def psf_model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
     """A PSF of full width at half maximum `fwhm` in pixels, averaged over each pixel's area."""
     if shape == "none":
         return np.ones((1, 1))
@@ -64,7 +64,7 @@ def model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
     return np.asarray(psf / psf.sum())
 
 
-def _centred(psf: NDArray[np.float64]) -> NDArray[np.float64]:
+def _center(psf: NDArray[np.float64]) -> NDArray[np.float64]:
     """`psf` about its centroid, with odd sides and sum 1, freed of background and noise.
 
     The noise is that of the border's second differences: a smooth PSF that reaches its border has
@@ -100,7 +100,7 @@ def _centred(psf: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(padded / padded.sum())
 
 
-def _within(psf: NDArray[np.float64], sides: tuple[int, ...]) -> NDArray[np.float64]:
+def _crop_to_image(psf: NDArray[np.float64], sides: tuple[int, ...]) -> NDArray[np.float64]:
     """`psf`, cut to the frame: what it says beyond, the data cannot show.
 
     Raises

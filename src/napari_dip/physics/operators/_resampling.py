@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_dip.core.header import Header
 
 Kernel = Literal["lanczos2", "lanczos3", "area"]
+ConserveFlux = Literal["auto", "yes", "no"]
 
 # Units of what one pixel collected; finer pixels collect less. Any other is a brightness.
 _PER_PIXEL = {
@@ -46,15 +47,17 @@ def resampling_matrix(
     return np.where(np.abs(sums) > 1e-6, weights / np.where(sums == 0, 1, sums), 0)
 
 
-def flux_gain(flux: str, header: Header, factors: tuple[float, float]) -> tuple[float, str]:
-    """What an even scene of 1 becomes in coarse pixels, and why; `flux` as the operators have it."""
+def flux_gain(
+    conserve_flux: ConserveFlux, header: Header, factors: tuple[float, float]
+) -> tuple[float, str]:
+    """Return the value that a uniform scene of 1 has in the coarse pixels, and a note that says why."""
     unit = header.unit.lower().replace(" ", "")
-    if flux == "auto":
+    if conserve_flux == "auto":
         base = unit.removesuffix("/s").removesuffix("/sec").removesuffix("s-1")
-        flux = "per pixel" if base in _PER_PIXEL else "brightness"
+        per_pixel = base in _PER_PIXEL
         why = f"unit {header.unit}" if unit else "no unit"
     else:
-        why = "as set"
-    if flux == "per pixel":
-        return factors[0] * factors[1], f"values are per pixel ({why}): the flux is kept"
-    return 1.0, f"values are a brightness ({why}): they are kept"
+        per_pixel, why = conserve_flux == "yes", "as set"
+    if per_pixel:
+        return factors[0] * factors[1], f"values are per pixel ({why}): flux is conserved"
+    return 1.0, f"values are a surface brightness ({why}): brightness is conserved"

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
@@ -16,22 +16,22 @@ class OperatorSettings(Settings, ABC):
     """Settings of one kind of forward operator."""
 
     kind: str
-    extras: ClassVar[tuple[str, ...]] = ()
+    auxiliary: ClassVar[tuple[str, ...]] = ()
     """Names of the companions that `build` takes from the observation, where they are there."""
-    joint: ClassVar[bool] = False
+    combines_time: ClassVar[bool] = False
     """Whether the operator takes all frames along T at once."""
 
-    complex_scene: ClassVar[bool] = False
+    has_complex_scene: ClassVar[bool] = False
     """Whether the scene's two channels are real and imaginary parts."""
 
     def result_axes(self, axes: str) -> str:
         """The axes of the result, of data with these `axes`: T goes where its frames show one scene."""
-        return axes.replace("T", "") if self.joint else axes
+        return axes.replace("T", "") if self.combines_time else axes
 
     @property
-    def local(self) -> bool:
+    def supports_tiling(self) -> bool:
         """Whether a frame can be restored crop by crop."""
-        return not self.joint
+        return not self.combines_time
 
     @abstractmethod
     def build(self, frame: Observation) -> Operator:
@@ -44,7 +44,7 @@ class OperatorSettings(Settings, ABC):
         """
 
     @abstractmethod
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """A small observation that this operator explains; for tests, docs and sample data."""
 
 
@@ -72,13 +72,13 @@ class Operator(ABC):
     """
 
     scene_shape: tuple[int, int, int]
-    window: tuple[slice, slice] = (slice(None), slice(None))
-    zoom: tuple[float, float] = (1.0, 1.0)
-    gain: float = 1.0
+    valid_region: tuple[slice, slice] = (slice(None), slice(None))
+    scale_factor: tuple[float, float] = (1.0, 1.0)
+    dc_gain: float = 1.0
     background: float | torch.Tensor = 0.0
-    copies: bool = False
-    planes: Planes | None = None
-    remark: str = ""
+    is_identity: bool = False
+    scene_layout: ChannelLayout | None = None
+    note: str = ""
 
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -88,11 +88,11 @@ class Operator(ABC):
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """A^H y, so that <A x, y> = <x, A^H y>."""
 
-    def seen(self, observed: torch.Tensor) -> torch.Tensor:
+    def coverage(self, observed: torch.Tensor) -> torch.Tensor:
         """How much of each place of the scene `observed` data (T, C, Y, X) show, (C, H, W)."""
         return self.adjoint(observed.float())
 
-    def rough(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor | None:
+    def initial_estimate(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor | None:
         """A rough picture of the scene, (C, H, W), where the data are no picture of it themselves."""
         return None
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.operators._psf import Beta, Fwhm, kernels, model
+from napari_dip.physics.operators._psf import Beta, Fwhm, psf_kernels, psf_model
 from napari_dip.physics.operators.base import Operator, OperatorSettings
 
 
@@ -20,9 +20,9 @@ class Blur(OperatorSettings):
     the frame; the result shows the frame. So nothing wraps around and no edge is made up.
     """
 
-    asked: ClassVar[tuple[str, ...]] = ("fwhm",)
+    basic_fields: ClassVar[tuple[str, ...]] = ("fwhm",)
     kind: Literal["blur"] = "blur"
-    extras: ClassVar[tuple[str, ...]] = ("psf",)
+    auxiliary: ClassVar[tuple[str, ...]] = ("psf",)
     psf: Literal["auto", "gaussian", "moffat", "airy"] = "auto"
     """Shape of the point spread function; automatic: the PSF layer or file, else a Gaussian."""
     fwhm: Fwhm = 3.0
@@ -32,17 +32,17 @@ class Blur(OperatorSettings):
 
     def build(self, frame: Observation) -> Operator:
         _, channels, _, height, width = frame.y.shape
-        (psf,) = kernels(frame, self.psf, self.fwhm, self.beta, absent="gaussian")[:1]
+        (psf,) = psf_kernels(frame, self.psf, self.fwhm, self.beta, default="gaussian")[:1]
         operator = BlurOperator((channels, height, width), psf)
-        if self.psf == "auto" and "psf" in frame.extras:
-            operator.remark = "PSF as given"
+        if self.psf == "auto" and "psf" in frame.auxiliary:
+            operator.note = "PSF as given"
         else:
             assumed = ", for none was given" if self.psf == "auto" else ""
             shape = "gaussian" if self.psf == "auto" else self.psf
-            operator.remark = f"PSF: {shape}, {self.fwhm:g} pixels wide{assumed}"
+            operator.note = f"PSF: {shape}, {self.fwhm:g} pixels wide{assumed}"
         return operator
 
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """Stars and a disc through a Gaussian of 3 pixels, under noise."""
         rng = np.random.default_rng(seed)
         scene = np.zeros((48, 56))
@@ -50,7 +50,7 @@ class Blur(OperatorSettings):
         scene[np.hypot(y - 30, x - 38) < 8] = 20
         scene[rng.integers(4, 44, 12), rng.integers(4, 52, 12)] += 800
         blurred = np.zeros_like(scene)
-        psf = model("gaussian", 3.0)
+        psf = psf_model("gaussian", 3.0)
         half = len(psf) // 2
         for (row, column), weight in np.ndenumerate(psf):
             blurred += weight * np.roll(scene, (row - half, column - half), (0, 1))
@@ -65,16 +65,16 @@ class BlurOperator(Operator):
         margin = len(psf) // 2
         self._size = (height + 2 * margin, width + 2 * margin)
         self.scene_shape = (channels, *self._size)
-        self.window = (slice(margin, margin + height), slice(margin, margin + width))
+        self.valid_region = (slice(margin, margin + height), slice(margin, margin + width))
         self._transfer = transfer_function(psf, self._size)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return convolved(x, self._transfer)[..., self.window[0], self.window[1]][None]
+        return convolve(x, self._transfer)[..., self.valid_region[0], self.valid_region[1]][None]
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         padded = y.new_zeros(self.scene_shape)
-        padded[:, self.window[0], self.window[1]] = y[0]
-        return convolved(padded, self._transfer.conj())
+        padded[:, self.valid_region[0], self.valid_region[1]] = y[0]
+        return convolve(padded, self._transfer.conj())
 
 
 def transfer_function(psf: NDArray[np.float64], size: tuple[int, int]) -> torch.Tensor:
@@ -85,7 +85,7 @@ def transfer_function(psf: NDArray[np.float64], size: tuple[int, int]) -> torch.
     return torch.from_numpy(np.fft.rfft2(np.roll(whole, (-half, -half), (0, 1))).astype(np.complex64))
 
 
-def convolved(x: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+def convolve(x: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
     """`x` (..., H, W) through a transfer function of its size; it wraps around."""
     spread: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=x.shape[-2:])
     return spread

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.operators._resampling import Kernel, flux_gain, resampling_matrix
+from napari_dip.physics.operators._resampling import ConserveFlux, Kernel, flux_gain, resampling_matrix
 from napari_dip.physics.operators.base import Operator, OperatorSettings
 
 Factor = Annotated[float, Field(ge=1, le=8)]
@@ -27,35 +27,41 @@ class Downsample(OperatorSettings):
     .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (6).
     """
 
-    asked: ClassVar[tuple[str, ...]] = ("factor",)
+    basic_fields: ClassVar[tuple[str, ...]] = ("factor",)
     kind: Literal["downsample"] = "downsample"
-    factor: Factor = 4.0
-    """Pixels of the result in one of the image, along Y and X. [pixel]"""
-    factor_x: Factor | None = None
-    """The same along X, where it differs. [pixel]"""
+    scale_factor: Factor | tuple[Factor, Factor] = 4.0
+    """Pixels of the result per pixel of the image: one number, or two for Y and X."""
     kernel: Kernel = "lanczos3"
     """How the image's pixels see the scene: by a Lanczos filter, as most software downsamples, or
     the mean over their area, as detectors do."""
-    flux: Literal["auto", "per pixel", "brightness"] = "auto"
+    conserve_flux: ConserveFlux = "auto"
     """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
 
     @property
-    def local(self) -> bool:
-        return all(float(factor).is_integer() for factor in (self.factor, self.factor_x or 1))
+    def _factors(self) -> tuple[float, float]:
+        """The scale factors along Y and X."""
+        factor = self.scale_factor
+        return factor if isinstance(factor, tuple) else (factor, factor)
+
+    @property
+    def supports_tiling(self) -> bool:
+        return all(float(factor).is_integer() for factor in self._factors)
 
     def build(self, frame: Observation) -> Operator:
         _, channels, _, height, width = frame.y.shape
         # Sizes are whole numbers: the factors that come of them are what counts.
-        fine = [round(height * self.factor), round(width * (self.factor_x or self.factor))]
+        fine = [
+            round(side * factor) for side, factor in zip((height, width), self._factors, strict=True)
+        ]
         zoom = (fine[0] / height, fine[1] / width)
-        gain, remark = flux_gain(self.flux, frame.header, zoom)
+        gain, remark = flux_gain(self.conserve_flux, frame.header, zoom)
         rows = gain * resampling_matrix(height, fine[0], zoom[0], self.kernel)
         columns = resampling_matrix(width, fine[1], zoom[1], self.kernel)
         operator = SeparableOperator((channels, *fine), rows, columns)
-        operator.zoom, operator.gain, operator.remark = zoom, gain, remark
+        operator.scale_factor, operator.dc_gain, operator.note = zoom, gain, remark
         return operator
 
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """Rings that are too fine for the pixels at one end."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:128, :160]

@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.operators._psf import Beta, Fwhm, Shape, kernels
-from napari_dip.physics.operators._resampling import Kernel, flux_gain, resampling_matrix
+from napari_dip.physics.operators._psf import Beta, Fwhm, Shape, psf_kernels
+from napari_dip.physics.operators._resampling import ConserveFlux, Kernel, flux_gain, resampling_matrix
 from napari_dip.physics.operators.base import Operator, OperatorSettings
-from napari_dip.physics.operators.blur import convolved, transfer_function
-from napari_dip.physics.registration import edges, shift_between
+from napari_dip.physics.operators.blur import convolve, transfer_function
+from napari_dip.physics.registration import edge_map, estimate_shift
 
-REACH = 3  # pixels of a frame that a Lanczos filter looks beyond its edge
+LANCZOS_REACH_PX = 3  # pixels of a frame that a Lanczos filter looks beyond its edge
 
 
-class Frames(OperatorSettings):
+class MultiExposure(OperatorSettings):
     """All frames along T show one scene, each a little shifted: one picture from many exposures.
 
     Frame t is scale_t * (scene through its PSF, shifted, seen by its pixels) + background_t, with
@@ -29,22 +29,25 @@ class Frames(OperatorSettings):
     computed on the union of all frames, so that what drifted in helps too.
     """
 
-    kind: Literal["frames"] = "frames"
-    extras: ClassVar[tuple[str, ...]] = ("psf",)
-    joint: ClassVar[bool] = True
-    registration: Literal["find", "none"] = "find"
-    """Find the frames' shifts by phase correlation, or take them as aligned."""
+    kind: Literal["multi-exposure"] = "multi-exposure"
+    auxiliary: ClassVar[tuple[str, ...]] = ("psf",)
+    combines_time: ClassVar[bool] = True
+    register: bool = True
+    """Measure the shifts between the frames by phase correlation; off: the frames are aligned already."""
     shifts: tuple[tuple[float, float], ...] | None = None
     """Shifts (y, x) that bring each frame onto the first, where they are known: as many as there
     are frames, the first (0, 0). [pixel]"""
-    match: Literal["none", "background", "scale and background"] = "background"
-    """What may differ between exposures besides noise; it is measured against the first."""
-    factor: Annotated[float, Field(ge=1, le=8)] = 1.0
-    """Pixels of the result in one of a frame, along Y and X. [pixel]"""
+    match_background: bool = True
+    """Match the background of each frame to that of the first."""
+    match_scale: bool = False
+    """Match the flux scale of each frame to that of the first: exposures of different length or
+    transparency."""
+    scale_factor: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Pixels of the result per pixel of a frame, along Y and X."""
     kernel: Kernel = "lanczos3"
     """How the frames' pixels see the scene: interpolated, or the mean over their area (for a finer
     grid of undersampled frames)."""
-    flux: Literal["auto", "per pixel", "brightness"] = "auto"
+    conserve_flux: ConserveFlux = "auto"
     """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
     psf: Shape = "auto"
     """Shape of the point spread function to take out; automatic: that of the PSF layer or file, one
@@ -62,37 +65,41 @@ class Frames(OperatorSettings):
                 " image with a time axis (T)"
             )
         shifts = self._shifts(y)
-        scales, backgrounds = self._matched(y, shifts)
+        scales, backgrounds = self._match(y, shifts)
         height, width = y.shape[-2:]
-        fine = [round(side * self.factor) for side in (height, width)]
+        fine = [round(side * self.scale_factor) for side in (height, width)]
         zoom = (fine[0] / height, fine[1] / width)
-        gain, flux = flux_gain(self.flux, frame.header, zoom)
-        psfs = kernels(frame, self.psf, self.fwhm, self.beta, absent="none")
+        gain, flux = flux_gain(self.conserve_flux, frame.header, zoom)
+        psfs = psf_kernels(frame, self.psf, self.fwhm, self.beta, default="none")
         reach = max(len(psf) // 2 for psf in psfs)
         sides, windows, matrices = [], [], []
         for side, finer, z, along in zip((height, width), fine, zoom, shifts.T, strict=True):
-            before = int(np.ceil(z * (REACH + max(0, -along.min())))) + reach
-            after = int(np.ceil(z * (REACH + max(0, along.max())))) + reach
+            before = int(np.ceil(z * (LANCZOS_REACH_PX + max(0, -along.min())))) + reach
+            after = int(np.ceil(z * (LANCZOS_REACH_PX + max(0, along.max())))) + reach
             sides.append(before + finer + after)
             windows.append(slice(before, before + finer))
             starts = before + z * along
             seen = [resampling_matrix(side, sides[-1], z, self.kernel, start=s) for s in starts]
             matrices.append(np.stack(seen))
-        operator = FramesOperator(
+        operator = MultiExposureOperator(
             (y.shape[1], sides[0], sides[1]),
             gain * scales[:, None, None] * matrices[0],
             matrices[1],
             psfs if reach else [],
         )
-        operator.window, operator.zoom, operator.gain = (windows[0], windows[1]), zoom, gain
+        operator.valid_region, operator.scale_factor, operator.dc_gain = (
+            (windows[0], windows[1]),
+            zoom,
+            gain,
+        )
         operator.background = torch.from_numpy(backgrounds.astype(np.float32))
         found = ", ".join(f"({x:+.2f}, {y:+.2f})" for y, x in shifts)
-        operator.remark = f"shifts (x, y) in pixels: {found}"
+        operator.note = f"shifts (x, y) in pixels: {found}"
         if zoom != (1.0, 1.0):
-            operator.remark += f"; {flux}"
+            operator.note += f"; {flux}"
         return operator
 
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """Three noisy frames of some stars, drifting by fractions of a pixel."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:40, :48].astype(float)
@@ -103,7 +110,7 @@ class Frames(OperatorSettings):
                 frame += 200 * np.exp(-((y - row + dy) ** 2 + (x - column + dx) ** 2) / 4)
         return Observation.from_array(frames + rng.normal(50, 4, frames.shape), axes="TYX")
 
-    def _shifts(self, y: Floats) -> NDArray[np.float64]:
+    def _shifts(self, y: FloatArray) -> NDArray[np.float64]:
         """Where each frame's origin lies in the first frame, (T, 2) in pixels along Y and X."""
         if self.shifts is not None:
             if len(self.shifts) != len(y):
@@ -117,11 +124,11 @@ class Frames(OperatorSettings):
                     " others are brought onto, give it (0, 0)"
                 )
             shifts = np.array(self.shifts, float)
-        elif self.registration == "none":
+        elif not self.register:
             shifts = np.zeros((len(y), 2))
         else:
-            strengths = [edges(frame) for frame in y]
-            shifts = np.array([shift_between(strengths[0], one) for one in strengths])
+            strengths = [edge_map(frame) for frame in y]
+            shifts = np.array([estimate_shift(strengths[0], one) for one in strengths])
         for number, shift in enumerate(shifts):
             if np.any(np.abs(shift) > 0.5 * np.array(y.shape[-2:])):
                 raise ObservationError(
@@ -131,21 +138,23 @@ class Frames(OperatorSettings):
                 )
         return shifts
 
-    def _matched(
-        self, y: Floats, shifts: NDArray[np.float64]
+    def _match(
+        self, y: FloatArray, shifts: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Each frame's scale (T,) and background (T, C, 1, 1); 1 and 0 for the first."""
         scales = np.ones(len(y))
-        levels = _levels(y)
-        if self.match == "none":
+        levels = _plane_medians(y)
+        if self.match_scale:
+            scales = np.array(
+                [_relative_scale(frame, y[0], s) for frame, s in zip(y, shifts, strict=True)]
+            )
+        if not self.match_background:
             return scales, np.zeros((*levels.shape, 1, 1))
-        if self.match == "scale and background":
-            scales = np.array([_scale(frame, y[0], s) for frame, s in zip(y, shifts, strict=True)])
         offsets = levels - scales[:, None] * levels[0]
         return scales, np.nan_to_num(offsets)[..., None, None]  # 0 for a channel that is missing
 
 
-class FramesOperator(Operator):
+class MultiExposureOperator(Operator):
     """A x = R_t (K_t * x) C_t^T for each frame t."""
 
     def __init__(
@@ -165,31 +174,31 @@ class FramesOperator(Operator):
             ]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        seen = x[None] if self._transfer is None else convolved(x[None], self._transfer)
+        seen = x[None] if self._transfer is None else convolve(x[None], self._transfer)
         return self._rows @ seen @ self._columns.mT
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         seen = self._rows.mT @ y @ self._columns
         if self._transfer is not None:
-            seen = convolved(seen, self._transfer.conj())
+            seen = convolve(seen, self._transfer.conj())
         return seen.sum(dim=0)
 
 
-def _scale(frame: Floats, first: Floats, shift: NDArray[np.float64]) -> float:
+def _relative_scale(frame: FloatArray, first: FloatArray, shift: NDArray[np.float64]) -> float:
     """How much brighter `frame` is than `first`, both (C, Y, X), by what stands out in both."""
     from scipy.ndimage import gaussian_filter
     from scipy.ndimage import shift as shifted
 
     pair = []
     for image, move in ((first, np.zeros(2)), (frame, shift)):
-        known = np.nan_to_num(image - _levels(image)[:, None, None]).mean(axis=0)
+        known = np.nan_to_num(image - _plane_medians(image)[:, None, None]).mean(axis=0)
         pair.append(gaussian_filter(shifted(known, move, order=1), 2))
     a, b = pair
     bright = (a > max(0, np.quantile(a, 0.98))) & (b > max(0, np.quantile(b, 0.95)))
     return float(np.median(b[bright] / a[bright])) if bright.sum() > 20 else 1.0
 
 
-def _levels(y: Floats) -> NDArray[np.float64]:
+def _plane_medians(y: FloatArray) -> NDArray[np.float64]:
     """The median of each plane, NaN where nothing of it is known."""
     planes = y.reshape(-1, *y.shape[-2:])
     levels = [np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in planes]

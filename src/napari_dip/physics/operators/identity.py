@@ -20,20 +20,20 @@ class Identity(OperatorSettings):
         _, channels, _, height, width = frame.y.shape
         return IdentityOperator((channels, height, width))
 
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """Two soft blobs under noise, with a hole."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:40, :48]
         scene = 100 + 50 * np.hypot(y - 15, x - 12) + 30 * np.cos(x / 6)
         holes = np.zeros((40, 48), bool)
         holes[20:24, 30:34] = True
-        return Observation.from_array(scene + rng.normal(0, 20, scene.shape), axes="YX", holes=holes)
+        return Observation.from_array(scene + rng.normal(0, 20, scene.shape), axes="YX", mask=holes)
 
 
 class IdentityOperator(Operator):
     """A x = x."""
 
-    copies = True
+    is_identity = True
 
     def __init__(self, scene_shape: tuple[int, int, int]) -> None:
         self.scene_shape = scene_shape

@@ -9,21 +9,21 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from napari_dip.core.axes import Floats, Planes
+from napari_dip.core.axes import ChannelLayout, FloatArray
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._coils import (
     CoilSettings,
-    coils_of,
-    complex_of,
-    given_maps,
-    normalised,
-    parts_of,
+    coil_maps,
+    normalize_maps,
+    num_coils,
+    to_complex,
+    to_real,
 )
 from napari_dip.physics.operators.base import Operator
 
-GOLDEN = math.pi * (math.sqrt(5) - 1) / 2  # the angle between two spokes, 111.25 degrees
+GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # the angle between two spokes, 111.25 degrees
 
 
 class Radial(CoilSettings):
@@ -41,40 +41,40 @@ class Radial(CoilSettings):
     """
 
     kind: Literal["radial"] = "radial"
-    extras: ClassVar[tuple[str, ...]] = ("coils", "trajectory")
-    side: Annotated[int, Field(ge=8, le=4096)] | None = None
+    auxiliary: ClassVar[tuple[str, ...]] = ("coils", "trajectory")
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
     """Height and width of the image; automatic: as the coil maps, or half the samples of a spoke.
     [pixel]"""
-    calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    calibration_radius: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """How far from the middle k-space tells the coils' sensitivities, where no maps are given.
     [cycle / pixel]"""
 
     def build(self, frame: Observation) -> Operator:
-        coils_of(frame)
+        num_coils(frame)
         places = self._trajectory(frame)
-        if "coils" in frame.extras:
-            maps, remark = given_maps(frame), "coil maps as given"
-            if self.side is not None and maps.shape[-1] != self.side:
-                maps = given_maps(frame, (self.side, self.side))
+        if "coils" in frame.auxiliary:
+            maps, remark = coil_maps(frame), "coil maps as given"
+            if self.image_size is not None and maps.shape[-1] != self.image_size:
+                maps = coil_maps(frame, (self.image_size, self.image_size))
         else:
-            maps, remark = self._estimated(frame, places), "coil maps from the middle of k-space"
+            maps, remark = self._estimate_maps(frame, places), "coil maps from the middle of k-space"
         operator = RadialOperator(maps, places, frame.y.shape[3:])
-        operator.remark = remark
+        operator.note = remark
         return operator
 
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """Three frames of a pulsing disc, by two coils."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:32, :32]
         scene = 1.0 * (np.hypot(y - 16, x - 16) < np.array([8, 7, 6])[:, None, None])
         ramp = x / 32 * np.pi / 2
         maps = torch.from_numpy(np.stack((np.cos(ramp), 1j * np.sin(ramp))).astype(np.complex64))
-        operator = RadialOperator(maps, _golden(3, 16, 64), (16, 64))
+        operator = RadialOperator(maps, _golden_angle_spokes(3, 16, 64), (16, 64))
         pictures = np.stack((scene, 0 * scene), 1).reshape(6, 32, 32).astype(np.float32)
         data = operator(torch.from_numpy(pictures)).numpy()
         return Observation.from_array(data + rng.normal(0, 0.02, data.shape), axes="TCYX")
 
-    def _trajectory(self, frame: Observation) -> Floats:
+    def _trajectory(self, frame: Observation) -> FloatArray:
         """Where each sample lies, (T, 2, spokes, samples): rows and columns. [cycle / pixel].
 
         Raises
@@ -83,9 +83,9 @@ class Radial(CoilSettings):
             If there is not one place for each sample.
         """
         times, _, _, *shape = frame.y.shape
-        if "trajectory" not in frame.extras:
-            return _golden(times, *shape)
-        places = frame.extras["trajectory"][:, :, 0]
+        if "trajectory" not in frame.auxiliary:
+            return _golden_angle_spokes(times, *shape)
+        places = frame.auxiliary["trajectory"][:, :, 0]
         if places.shape[1:] != (need := (2, *shape)) or len(places) not in (1, times):
             raise ObservationError(
                 f"the trajectory is {places.shape} and k-space needs {(times, *need)}: give rows and"
@@ -98,20 +98,20 @@ class Radial(CoilSettings):
             )
         return np.broadcast_to(np.nan_to_num(places), (times, *need)).astype(np.float32)
 
-    def _estimated(self, frame: Observation, places: Floats) -> torch.Tensor:
+    def _estimate_maps(self, frame: Observation, places: FloatArray) -> torch.Tensor:
         """Coil maps (coils, Y, X), from the middle of k-space over all frames."""
-        side = self.side or frame.y.shape[-1] // 2
+        side = self.image_size or frame.y.shape[-1] // 2
         alone = torch.ones((1, side, side), dtype=torch.complex64)
         operator = RadialOperator(alone, places, frame.y.shape[3:])
-        reach = np.hypot(places[:, :1], places[:, 1:]) / self.calibration
+        reach = np.hypot(places[:, :1], places[:, 1:]) / self.calibration_radius
         window = (
             np.where(reach < 1, np.cos(np.pi / 2 * reach) ** 2, 0) * reach
         )  # as samples crowd inwards
         samples = np.where(frame.observed[:, :, 0], frame.y[:, :, 0], 0) * window
-        kspace = complex_of(torch.from_numpy(samples.astype(np.float32)))
-        images = [operator.adjoint(parts_of(kspace[:, [coil]])) for coil in range(kspace.shape[1])]
-        return normalised(
-            torch.cat([complex_of(i.reshape(-1, 2, side, side)).sum(dim=0) for i in images])
+        kspace = to_complex(torch.from_numpy(samples.astype(np.float32)))
+        images = [operator.adjoint(to_real(kspace[:, [coil]])) for coil in range(kspace.shape[1])]
+        return normalize_maps(
+            torch.cat([to_complex(i.reshape(-1, 2, side, side)).sum(dim=0) for i in images])
         )
 
 
@@ -125,37 +125,37 @@ class RadialOperator(Operator):
         [radian / pixel]
     """
 
-    def __init__(self, maps: torch.Tensor, places: Floats, shape: tuple[int, ...]) -> None:
+    def __init__(self, maps: torch.Tensor, places: FloatArray, shape: tuple[int, ...]) -> None:
         self.maps = maps
         self.places = torch.from_numpy(2 * np.pi * places).float().flatten(2)
         self._shape, self._side = shape, (maps.shape[1], maps.shape[2])
-        self.planes = Planes(len(places), 2, 1)
+        self.scene_layout = ChannelLayout(len(places), 2, 1)
         self.scene_shape = (2 * len(places), *self._side)
-        self.zoom = (self._side[0] / shape[0], self._side[1] / shape[1])
+        self.scale_factor = (self._side[0] / shape[0], self._side[1] / shape[1])
         self._forward, self._adjoint = _transforms(self._side)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        pictures = complex_of(x.reshape(-1, 2, *self._side))
+        pictures = to_complex(x.reshape(-1, 2, *self._side))
         # The package's unitary transform is that of its grid, twice as large along each axis.
         samples = 2 * self._forward(pictures, self.places, smaps=self.maps[None], norm="ortho")
-        return parts_of(samples.reshape(*samples.shape[:2], *self._shape))
+        return to_real(samples.reshape(*samples.shape[:2], *self._shape))
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        samples = complex_of(y).flatten(2)
+        samples = to_complex(y).flatten(2)
         images = 2 * self._adjoint(samples, self.places, smaps=self.maps[None], norm="ortho")
-        return parts_of(images).flatten(0, 1)
+        return to_real(images).flatten(0, 1)
 
-    def seen(self, observed: torch.Tensor) -> torch.Tensor:
+    def coverage(self, observed: torch.Tensor) -> torch.Tensor:
         """Every datum shows all of the scene."""
         return torch.ones(self.scene_shape, device=observed.device)
 
-    def rough(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    def initial_estimate(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
         """The mean over all frames, at each of them; (C, Y, X).
 
         Samples count by their distance from the middle, where they crowd.
         """
-        assert self.planes is not None
-        times = self.planes.times
+        assert self.scene_layout is not None
+        times = self.scene_layout.times
         weight = observed * self.places.norm(dim=1).reshape(times, 1, *self._shape)
         known = torch.where(observed, y, 0.0)
         mean = self.adjoint(weight * known).reshape(times, 2, *self._side).mean(dim=0)
@@ -190,9 +190,9 @@ def _transforms(side: tuple[int, int]) -> Any:
     return KbNufft(im_size=side), KbNufftAdjoint(im_size=side)
 
 
-def _golden(times: int, spokes: int, samples: int) -> Floats:
+def _golden_angle_spokes(times: int, spokes: int, samples: int) -> FloatArray:
     """Spokes that turn by the golden angle from one to the next, (T, 2, spokes, samples)."""
-    angles = GOLDEN * np.arange(times * spokes).reshape(times, 1, spokes, 1)
+    angles = GOLDEN_ANGLE * np.arange(times * spokes).reshape(times, 1, spokes, 1)
     along = (np.arange(samples) - samples // 2) / samples
     turned = np.concatenate((np.sin(angles), np.cos(angles)), axis=1) * along
     return np.asarray(turned, np.float32)

@@ -7,16 +7,16 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._coils import (
     CoilSettings,
-    coils_of,
-    complex_of,
-    given_maps,
-    normalised,
-    parts_of,
+    coil_maps,
+    normalize_maps,
+    num_coils,
+    to_complex,
+    to_real,
 )
 from napari_dip.physics.operators.base import Operator
 
@@ -34,23 +34,23 @@ class Sense(CoilSettings):
     """
 
     kind: Literal["sense"] = "sense"
-    extras: ClassVar[tuple[str, ...]] = ("coils",)
-    calibration: Annotated[int, Field(ge=4, le=512)] = 24
+    auxiliary: ClassVar[tuple[str, ...]] = ("coils",)
+    calibration_width: Annotated[int, Field(ge=4, le=512)] = 24
     """Lines and columns in the middle of k-space that tell the coils' sensitivities, where no maps are
     given. [line]"""
 
     def build(self, frame: Observation) -> Operator:
-        coils_of(frame)
-        if "coils" in frame.extras:
-            maps, remark = given_maps(frame, frame.y.shape[3:]), "coil maps as given"
+        num_coils(frame)
+        if "coils" in frame.auxiliary:
+            maps, remark = coil_maps(frame, frame.y.shape[3:]), "coil maps as given"
         else:
-            maps = self._estimated(frame)
-            remark = f"coil maps from the middle {self.calibration} lines of k-space"
+            maps = self._estimate_maps(frame)
+            remark = f"coil maps from the middle {self.calibration_width} lines of k-space"
         operator = SenseOperator(len(frame.y), maps)
-        operator.remark = remark
+        operator.note = remark
         return operator
 
-    def example(self, seed: int) -> Observation:
+    def make_example(self, seed: int) -> Observation:
         """Four frames of a pulsing disc, seen by two coils."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:32, :40]
@@ -67,17 +67,17 @@ class Sense(CoilSettings):
         kspace = np.where(sampled, data, np.nan)
         return Observation.from_array(kspace, axes="TCYX")
 
-    def _estimated(self, frame: Observation) -> torch.Tensor:
+    def _estimate_maps(self, frame: Observation) -> torch.Tensor:
         """Coil maps, (coils, Y, X) complex64, from the middle of the mean k-space over all frames."""
-        middle = complex_of(_mean_over_time(frame)) * self._window(frame.y.shape[-2:])
-        images = _shifted(torch.fft.ifft2(_shifted_back(middle), norm="ortho"))
-        return normalised(images)
+        middle = to_complex(_mean_over_time(frame)) * self._window(frame.y.shape[-2:])
+        images = fftshift2(torch.fft.ifft2(ifftshift2(middle), norm="ortho"))
+        return normalize_maps(images)
 
     def _window(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A smooth window over the middle of k-space, (Y, X)."""
         along = []
         for side in shape:
-            width = min(self.calibration, side)
+            width = min(self.calibration_width, side)
             line = torch.zeros(side)
             start = (side - width) // 2
             line[start : start + width] = torch.hann_window(width + 2, periodic=False)[1:-1]
@@ -95,29 +95,29 @@ class SenseOperator(Operator):
     """
 
     def __init__(self, times: int, maps: torch.Tensor) -> None:
-        self.maps = _shifted_back(maps)
-        self.planes = Planes(times, 2, 1)
+        self.maps = ifftshift2(maps)
+        self.scene_layout = ChannelLayout(times, 2, 1)
         self.scene_shape = (2 * times, maps.shape[1], maps.shape[2])
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        pictures = complex_of(x.reshape(-1, 2, *x.shape[1:]))
-        kspace = torch.fft.fft2(_shifted_back(pictures) * self.maps, norm="ortho")
-        return parts_of(_shifted(kspace))
+        pictures = to_complex(x.reshape(-1, 2, *x.shape[1:]))
+        kspace = torch.fft.fft2(ifftshift2(pictures) * self.maps, norm="ortho")
+        return to_real(fftshift2(kspace))
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        images = torch.fft.ifft2(_shifted_back(complex_of(y)), norm="ortho")
-        return parts_of(_shifted((images * self.maps.conj()).sum(dim=1, keepdim=True))).flatten(0, 1)
+        images = torch.fft.ifft2(ifftshift2(to_complex(y)), norm="ortho")
+        return to_real(fftshift2((images * self.maps.conj()).sum(dim=1, keepdim=True))).flatten(0, 1)
 
-    def seen(self, observed: torch.Tensor) -> torch.Tensor:
+    def coverage(self, observed: torch.Tensor) -> torch.Tensor:
         """Every datum shows all of the scene."""
         return torch.ones(self.scene_shape, device=observed.device)
 
-    def rough(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    def initial_estimate(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
         """The mean over all frames, at each of them; (C, Y, X)."""
         number = observed.sum(dim=0, keepdim=True)
         mean = torch.where(observed, y, 0.0).sum(dim=0, keepdim=True) / number.clamp(min=1)
-        assert self.planes is not None
-        return self.adjoint(mean).repeat(self.planes.times, 1, 1)
+        assert self.scene_layout is not None
+        return self.adjoint(mean).repeat(self.scene_layout.times, 1, 1)
 
 
 def _mean_over_time(frame: Observation) -> torch.Tensor:
@@ -127,13 +127,13 @@ def _mean_over_time(frame: Observation) -> torch.Tensor:
     return torch.from_numpy((total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32))
 
 
-def _shifted(planes: torch.Tensor) -> torch.Tensor:
+def fftshift2(planes: torch.Tensor) -> torch.Tensor:
     """The corner of (..., Y, X) brought to the middle."""
     shifted: torch.Tensor = torch.fft.fftshift(planes, dim=(-2, -1))
     return shifted
 
 
-def _shifted_back(planes: torch.Tensor) -> torch.Tensor:
+def ifftshift2(planes: torch.Tensor) -> torch.Tensor:
     """The middle of (..., Y, X) brought to the corner, where Fourier transforms have their zero."""
     shifted: torch.Tensor = torch.fft.ifftshift(planes, dim=(-2, -1))
     return shifted

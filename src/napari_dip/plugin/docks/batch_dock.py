@@ -32,20 +32,20 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_dip.core.errors import ReadError, RestoreError
-from napari_dip.io import first_image
-from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, calm
-from napari_dip.plugin.layers.metadata import companions_of
+from napari_dip.core.errors import ReadError, RestorationError
+from napari_dip.io import read_first_image
+from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel
+from napari_dip.plugin.layers.metadata import related_layer
 from napari_dip.plugin.layers.to_observation import write_frames
-from napari_dip.plugin.widgets.layer_combo import LayerPicker
+from napari_dip.plugin.widgets.layer_combo import LayerComboBox
 from napari_dip.plugin.widgets.recipe_form import RecipeForm
 from napari_dip.plugin.widgets.settings_form import ACRONYMS
-from napari_dip.run.batch.execute import batch
+from napari_dip.run.batch.execute import run_jobs
 from napari_dip.run.batch.executors import local_workers
-from napari_dip.run.batch.job import Job, Row
-from napari_dip.run.batch.plan import jobs_for
+from napari_dip.run.batch.job import Job, JobResult
+from napari_dip.run.batch.plan import plan_jobs
 from napari_dip.run.batch.summary import SUMMARY, write_summary
-from napari_dip.run.recipe import Recipe, every_extra
+from napari_dip.run.recipe import Recipe, all_auxiliary
 
 if TYPE_CHECKING:
     import napari
@@ -55,11 +55,11 @@ log = logging.getLogger(__name__)
 FILES = "FITS and TIFF (*.fits *.fit *.fts *.gz *.fz *.tif *.tiff)"
 THUMBNAIL = 40  # pixels along each side
 COLUMNS = ("File", "State", "Noise", "Steps", "Time")
-RESTING = "Choose images and a folder for the results, and press Start."
+IDLE_MESSAGE = "Choose images and a folder for the results, and press Start."
 
 
 @dataclass(frozen=True)
-class _Order:
+class _BatchRequest:
     """What a batch is asked for, as the dock stood when it was started."""
 
     recipe: Recipe
@@ -79,33 +79,33 @@ class BatchDock(ScrollingDock):
         self._viewer = napari_viewer
         self._stop: threading.Event | None = None
         self._jobs: list[Job] = []
-        self._done: dict[str, Row] = {}
+        self._done: dict[str, JobResult] = {}
         self.form = RecipeForm("denoise")
         self.folder = FileEdit(
             mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="A folder of FITS and TIFF files."
         )
-        self.layer = LayerPicker(napari_viewer, Image, none="none: the folder above")
-        self.target = FileEdit(
+        self.layer = LayerComboBox(napari_viewer, Image, none="none: the folder above")
+        self.folder_out = FileEdit(
             mode=FileDialogMode.EXISTING_DIRECTORY,
             tooltip="Where the results go, under the names of the files.",
         )
         self.extras = {
-            name: FileEdit(mode=FileDialogMode.EXISTING_FILE, filter=FILES) for name in every_extra()
+            name: FileEdit(mode=FileDialogMode.EXISTING_FILE, filter=FILES) for name in all_auxiliary()
         }
         self.workers = QSpinBox()
         self.workers.setRange(1, os.cpu_count() or 1)
         self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
         self.bar = QProgressBar()
         self.table = QTableWidget(0, len(COLUMNS))
-        self.say(RESTING)
+        self.say(IDLE_MESSAGE)
         self._lay_out()
         self.form.lay_out()
         self.start_button.clicked.connect(self.start)
-        self.stop_button.clicked.connect(self.let_go)
+        self.stop_button.clicked.connect(self.stop_work)
         self.table.itemDoubleClicked.connect(self._open)
         self.form.changed.connect(self._show_extras)
         self.form.refused.connect(self._on_refused)
-        QApplication.instance().aboutToQuit.connect(self.let_go)
+        QApplication.instance().aboutToQuit.connect(self.stop_work)
         self._show_extras()
         self._show_running(on=False)
 
@@ -113,7 +113,7 @@ class BatchDock(ScrollingDock):
         """Called by napari when layers come, go, move or change their names."""
         self.layer.refresh()
 
-    def let_go(self) -> None:
+    def stop_work(self) -> None:
         """Give up what is under way; what is done stays, and Start goes on from there."""
         if self._stop is not None:
             self._stop.set()
@@ -125,7 +125,7 @@ class BatchDock(ScrollingDock):
 
         try:
             order = self._order()
-        except RestoreError as error:
+        except RestorationError as error:
             self.say(str(error), error=True)
             return
         self._stop = threading.Event()
@@ -133,15 +133,15 @@ class BatchDock(ScrollingDock):
         self.table.setRowCount(0)
         self._show_running(on=True)
         self.say("Looking for images ...")
-        worker = create_worker(_performed, order, self._stop, _start_thread=False)
-        worker.yielded.connect(self._on_news)
+        worker = create_worker(_run_batch, order, self._stop, _start_thread=False)
+        worker.yielded.connect(self._on_update)
         worker.returned.connect(self._on_end)
         worker.start()
 
-    def _order(self) -> _Order:
+    def _order(self) -> _BatchRequest:
         folder, target, recipe = (
             self.folder.line_edit.value,
-            self.target.line_edit.value,
+            self.folder_out.line_edit.value,
             self.form.recipe(),
         )
         layer = self.layer.layer()
@@ -154,16 +154,18 @@ class BatchDock(ScrollingDock):
         companions = tuple(
             (name, entry.line_edit.value)
             for name, entry in self.extras.items()
-            if name in recipe.extras and entry.line_edit.value.strip()
+            if name in recipe.auxiliary and entry.line_edit.value.strip()
         )
-        holes = layer and companions_of(layer, self._viewer.layers, "holes")
-        return _Order(recipe, Path(folder), layer, holes, Path(target), self.workers.value(), companions)
+        holes = layer and related_layer(layer, self._viewer.layers, "holes")
+        return _BatchRequest(
+            recipe, Path(folder), layer, holes, Path(target), self.workers.value(), companions
+        )
 
     def _lay_out(self) -> None:
-        rows = self.form.rows
+        rows = self.form.basic_layout
         rows.addRow("Images in", self.folder.native)
         rows.addRow("or frames of", self.layer)
-        rows.addRow("Results", self.target.native)
+        rows.addRow("Results", self.folder_out.native)
         for name, entry in self.extras.items():
             rows.addRow(name.upper() if name in ACRONYMS else name.capitalize(), entry.native)
         rows.addRow("At a time", self.workers)
@@ -187,30 +189,30 @@ class BatchDock(ScrollingDock):
         column = QVBoxLayout(body)
         column.setSpacing(4)
         column.addWidget(self.form)
-        column.addWidget(self.form.fold)
+        column.addWidget(self.form.advanced_box)
         column.addLayout(buttons)
         for part in (self.bar, self.status, self.table):
             column.addWidget(part)
         column.addStretch(1)
         self.setWidget(body)
-        calm(body)
+        ignore_wheel(body)
 
     def _show_extras(self) -> None:
         try:
-            needed = self.form.recipe().extras
-        except RestoreError:  # an entry that is being typed
+            needed = self.form.recipe().auxiliary
+        except RestorationError:  # an entry that is being typed
             return
         for name, entry in self.extras.items():
-            self.form.rows.setRowVisible(entry.native, name in needed)
+            self.form.basic_layout.setRowVisible(entry.native, name in needed)
 
     def _show_running(self, *, on: bool) -> None:
         self.start_button.setEnabled(not on)
         self.stop_button.setEnabled(on)
         self.form.enable(on=not on)
-        for entry in (self.folder.native, self.layer, self.target.native, self.workers):
+        for entry in (self.folder.native, self.layer, self.folder_out.native, self.workers):
             entry.setEnabled(not on)
 
-    def _on_news(self, news: list[Job] | tuple[Row, NDArray[np.uint8] | None]) -> None:
+    def _on_update(self, news: list[Job] | tuple[JobResult, NDArray[np.uint8] | None]) -> None:
         match news:
             case list(jobs):
                 self._jobs = jobs
@@ -221,7 +223,7 @@ class BatchDock(ScrollingDock):
             case (row, thumbnail):
                 self._done[row.output] = row
                 number = next(n for n, job in enumerate(self._jobs) if job.target == row.output)
-                noise = f"{row.noise_before:.3g} → {row.noise_after:.3g}"
+                noise = f"{row.sigma_before:.3g} → {row.sigma_after:.3g}"
                 told = (
                     ("", "", "")
                     if row.state == "failed"
@@ -229,7 +231,7 @@ class BatchDock(ScrollingDock):
                 )
                 self._write(number, Path(row.output).name, row.state, *told)
                 for column in range(len(COLUMNS)):
-                    self.table.item(number, column).setToolTip(row.reason)
+                    self.table.item(number, column).setToolTip(row.stop_reason)
                 if thumbnail is not None:
                     self.table.item(number, 0).setIcon(_icon(thumbnail))
                     self.table.resizeRowToContents(number)
@@ -264,11 +266,11 @@ class BatchDock(ScrollingDock):
         self.say(sentence, error=True)
 
 
-def _performed(
-    order: _Order, stop: threading.Event
-) -> Generator[list[Job] | tuple[Row, NDArray[np.uint8] | None], None, str]:
+def _run_batch(
+    order: _BatchRequest, stop: threading.Event
+) -> Generator[list[Job] | tuple[JobResult, NDArray[np.uint8] | None], None, str]:
     """The jobs, then each one's row and thumbnail; at last a sentence if it did not reach its end."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, JobResult] = {}
     jobs: list[Job] = []
     try:
         sources = [str(order.folder)]
@@ -276,15 +278,15 @@ def _performed(
             sources = [
                 str(path) for path in write_frames(order.layer, order.holes, order.target / "frames")
             ]
-        jobs = jobs_for(order.recipe, sources, order.target, companions=order.companions)
+        jobs = plan_jobs(order.recipe, sources, order.target, auxiliary=order.companions)
         yield jobs
         engine = partial(local_workers, order.workers)
-        for row in batch(jobs, engine, order.workers, stop=stop):
+        for row in run_jobs(jobs, engine, order.workers, stop=stop):
             rows[row.output] = row
             yield row, _thumbnail(row)
     except CancelledError:
         return f"Stopped: {len(rows)} of {len(jobs)} are done; Start goes on with the others."
-    except (RestoreError, OSError) as error:
+    except (RestorationError, OSError) as error:
         return str(error)
     except Exception as error:  # superqt's workers would swallow a RuntimeError
         log.exception("a batch failed")
@@ -295,11 +297,11 @@ def _performed(
     return ""
 
 
-def _thumbnail(row: Row) -> NDArray[np.uint8] | None:
+def _thumbnail(row: JobResult) -> NDArray[np.uint8] | None:
     """The first plane of a result, small and grey; None where there is none."""
     if row.state == "failed":
         return None
-    image = first_image(row.output).planes_first()
+    image = read_first_image(row.output).planes_last()
     plane = image.array.reshape(-1, *image.array.shape[-2:])[0]
     step = max(1, max(plane.shape) // THUMBNAIL)
     small = plane[::step, ::step].astype(float)

@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 from skimage.metrics import peak_signal_noise_ratio
 
 from napari_dip.core.errors import ObservationError
-from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, calm
-from napari_dip.plugin.layers.metadata import KEY, axes_of, pixels_of, spatial_of
-from napari_dip.plugin.widgets.layer_combo import LayerPicker
+from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel
+from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of, layer_data_units, spatial_of
+from napari_dip.plugin.widgets.layer_combo import LayerComboBox
 
 if TYPE_CHECKING:
     import napari
@@ -25,9 +25,9 @@ class CompareDock(ScrollingDock):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self.first = LayerPicker(napari_viewer, Image)
-        self.second = LayerPicker(napari_viewer, Image)
-        self.truth = LayerPicker(napari_viewer, Image, none="not known")
+        self.first = LayerComboBox(napari_viewer, Image)
+        self.second = LayerComboBox(napari_viewer, Image)
+        self.truth = LayerComboBox(napari_viewer, Image, none="not known")
         self.button = QPushButton("Compare")
         self.second.setToolTip("It is subtracted from the first.")
         self.truth.setToolTip("What both should be. The peak of the PSNR is its range of values.")
@@ -41,7 +41,7 @@ class CompareDock(ScrollingDock):
         column.addWidget(self.status)
         column.addStretch(1)
         self.setWidget(body)
-        calm(body)
+        ignore_wheel(body)
         self.button.clicked.connect(self.compare)
         self.reset_choices()
 
@@ -56,19 +56,19 @@ class CompareDock(ScrollingDock):
         elif self.status.text().startswith("Open"):
             self.say("Adds a layer with the difference.")
 
-    def let_go(self) -> None:
+    def stop_work(self) -> None:
         """There is nothing under way."""
 
     def compare(self) -> None:
         """Add the difference, and tell how large it is."""
         try:
             chosen = (picker.layer() for picker in (self.first, self.second, self.truth))
-            self.say(compared(self._viewer, *chosen))
+            self.say(compare_layers(self._viewer, *chosen))
         except (ObservationError, MemoryError, OSError) as error:
             self.say(str(error) or "the memory is full: crop the images first", error=True)
 
 
-def compared(
+def compare_layers(
     viewer: napari.viewer.Viewer, first: Image, second: Image, truth: Image | None = None
 ) -> str:
     """Add `first` minus `second` as a layer; tell its r.m.s., and with a `truth` both PSNRs.
@@ -78,9 +78,9 @@ def compared(
     ObservationError
         If they are not of one shape.
     """
-    one, other = (np.asarray(pixels_of(layer), float) for layer in (first, second))
+    one, other = (np.asarray(layer_data_units(layer), float) for layer in (first, second))
     for layer in filter(None, (second, truth)):
-        if (shape := pixels_of(layer).shape) != one.shape:
+        if (shape := layer_data_units(layer).shape) != one.shape:
             raise ObservationError(
                 f"'{layer.name}' is {shape}, '{first.name}' {one.shape}: choose images of one shape"
             )
@@ -92,12 +92,12 @@ def compared(
         name=f"{first.name} minus {second.name}",
         colormap="PiYG",
         contrast_limits=(-most, most),
-        metadata={KEY: {"axes": axes_of(first)[: first.ndim]}},
+        metadata={METADATA_KEY: {"axes": axes_of(first)[: first.ndim]}},
         **spatial_of(first),
     )
     told = f"R.m.s. difference {rms:.4g}"
     if truth is not None:
-        known = np.asarray(pixels_of(truth), float)
+        known = np.asarray(layer_data_units(truth), float)
         for layer, pixels in ((first, one), (second, other)):
             told += f"; PSNR of '{layer.name}' {_psnr(known, pixels):.2f} dB"
     return f"{told}."

@@ -15,20 +15,20 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
-from napari_dip.core.errors import RestoreError
-from napari_dip.core.progress import Iterate
+from napari_dip.core.errors import RestorationError
+from napari_dip.core.progress import Progress
 from napari_dip.plugin import preferences as remembered
-from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, calm, tab_through
-from napari_dip.plugin.session.forecast_worker import Forecast, Told
+from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel, set_tab_order
+from napari_dip.plugin.session.forecast_worker import Forecast, ForecastReport
 from napari_dip.plugin.session.run import State
 from napari_dip.plugin.session.session import Session
-from napari_dip.plugin.widgets.export_buttons import KeepRow
+from napari_dip.plugin.widgets.export_buttons import ExportButtons
 from napari_dip.plugin.widgets.inputs import Inputs
-from napari_dip.plugin.widgets.loss_plot import CoursePlot
+from napari_dip.plugin.widgets.loss_plot import LossPlot
 from napari_dip.plugin.widgets.recipe_form import RecipeForm, spare_threads
-from napari_dip.plugin.widgets.result_controls import AfterPanel
-from napari_dip.plugin.widgets.run_controls import RunPanel, cost_told, progress_told
-from napari_dip.run.forecast import usual_steps
+from napari_dip.plugin.widgets.result_controls import ResultControls
+from napari_dip.plugin.widgets.run_controls import RunControls, cost_text, progress_text
+from napari_dip.run.forecast import typical_steps
 from napari_dip.run.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 DRAWING_SHARE = 8  # for each second of drawing, seconds without
 SLOW_DRAWING = 0.03  # seconds; a window without a graphics card takes three times as long
-RESTING = "Press Run: it stops by itself, and your image is not changed."
+IDLE_MESSAGE = "Press Run: it stops by itself, and your image is not changed."
 
 
 class RestoreDock(ScrollingDock):
@@ -51,23 +51,23 @@ class RestoreDock(ScrollingDock):
         self.session = Session(viewer)
         self._activity: Any = None
         self._quiet_until = self._next_preview = 0.0
-        self._usual, self._device = 0, "cpu"
-        self.plot = CoursePlot(get_theme(viewer.theme))
+        self._typical_steps, self._device = 0, "cpu"
+        self.plot = LossPlot(get_theme(viewer.theme))
         super().__init__()
 
         self.form = RecipeForm(self.preset)
         self.inputs = Inputs(viewer, self.form)
         self.form.lay_out()
         self.forecast = Forecast()
-        self.panel, self.after = RunPanel(), AfterPanel(self.session)
-        self.keep = KeepRow(self._asked, lambda: (self.form.recipe(), self.form.title))
-        self.say(RESTING)
+        self.run_controls, self.result_controls = RunControls(), ResultControls(self.session)
+        self.export_buttons = ExportButtons(self._collect, lambda: (self.form.recipe(), self.form.title))
+        self.say(IDLE_MESSAGE)
         self._lay_out()
         self._connect()
-        self._foresee()
+        self._update_forecast()
         self._show_state(State.IDLE)
 
-    def let_go(self) -> None:
+    def stop_work(self) -> None:
         """Cancel what runs."""
         self.forecast.close()
         self.session.cancel()
@@ -90,66 +90,66 @@ class RestoreDock(ScrollingDock):
         """Begin, or say in one sentence why not."""
         if self.inputs.layer is None:
             return
-        self.plot.clear_course()
+        self.plot.clear_curves()
         self.say("Starting ...")
-        self.window().destroyed.connect(_closing(self.session))
-        self.forecast.forget()
+        self.window().destroyed.connect(_close_session(self.session))
+        self.forecast.cancel()
         try:
-            recipe, layer, inputs = self._asked()
-            self._usual = usual_steps(recipe)
+            recipe, layer, inputs = self._collect()
+            self._typical_steps = typical_steps(recipe)
             self._device = recipe.compute.resolve_device().type
             self.session.run(recipe, layer, **inputs)
-        except (RestoreError, MemoryError, OSError) as error:  # also of lazily read layers
+        except (RestorationError, MemoryError, OSError) as error:  # also of lazily read layers
             self.say(str(error) or "the memory is full: restore a smaller crop", error=True)
             return
         try:
-            remembered.save(remembered.LAST, self.form.recipe())
+            remembered.save_recipe(remembered.LAST_RUN, self.form.recipe())
         except OSError:
             log.exception("the settings of this run could not be kept")
         self.form.list_tasks()
 
-    def _asked(self) -> tuple[Recipe, Image, dict[str, Any]]:
+    def _collect(self) -> tuple[Recipe, Image, dict[str, Any]]:
         """What a run would be given."""
         recipe = self.form.recipe(threads=spare_threads())
-        return recipe, self.inputs.image.layer(), self.inputs.asked(recipe)
+        return recipe, self.inputs.image.layer(), self.inputs.collect(recipe)
 
-    def _foresee(self) -> None:
+    def _update_forecast(self) -> None:
         """Ask for what the recipe needs, and have it found out what is known of the run beforehand."""
         for role in self.inputs.roles:
-            self.inputs.remark(role)
+            self.inputs.show_error(role)
         recipe, layer = self.form.check(threads=spare_threads()), self.inputs.layer
         if recipe is not None:  # no entry that is being typed
             self.inputs.show(recipe)
         if recipe is None or layer is None or self.session.state != State.IDLE:
-            self.forecast.forget()
-            self._show_told(Told())
+            self.forecast.cancel()
+            self._show_report(ForecastReport())
             return
         try:
-            inputs = self.inputs.asked(recipe)
-        except RestoreError as error:
-            self.forecast.forget()
-            self._show_told(Told(wrong={"image": str(error)}))
+            inputs = self.inputs.collect(recipe)
+        except RestorationError as error:
+            self.forecast.cancel()
+            self._show_report(ForecastReport(errors={"image": str(error)}))
             return
-        self.forecast.ask(recipe, layer, self.inputs.axes.sizes, inputs)
+        self.forecast.request(recipe, layer, self.inputs.axes.sizes, inputs)
 
-    def _show_told(self, told: Told) -> None:
+    def _show_report(self, told: ForecastReport) -> None:
         """The noise, the cost, and what is wrong, each where it belongs."""
-        outlook = told.outlook
-        suggested = self.form.suggest("noise.sigma", f"{outlook.sigma:.4g}" if outlook else "")
-        if outlook is None or (suggested and outlook.origin == "estimated"):
+        outlook = told.estimate
+        suggested = self.form.set_placeholder("noise.sigma", f"{outlook.sigma:.4g}" if outlook else "")
+        if outlook is None or (suggested and outlook.source == "estimated"):
             self.form.noise.setText("")  # the entry says it all
         else:
-            self.form.noise.setText(f"{outlook.sigma:.4g}: {outlook.origin}.")
-        self.form.cost.setText(cost_told(outlook) if outlook else "")
-        for where, sentence in told.wrong.items():
+            self.form.noise.setText(f"{outlook.sigma:.4g}: {outlook.source}.")
+        self.form.cost.setText(cost_text(outlook) if outlook else "")
+        for where, sentence in told.errors.items():
             if where in self.inputs.roles:
-                self.inputs.remark(where, sentence)
-            elif not self.form.blame(where, sentence):
-                self.inputs.remark("image", sentence)
+                self.inputs.show_error(where, sentence)
+            elif not self.form.show_error_for(where, sentence):
+                self.inputs.show_error("image", sentence)
         self.form.show_notes()
 
     def _follow_form(self) -> None:
-        self._foresee()
+        self._update_forecast()
         self._show_state(self.session.state)
 
     def _on_refused(self, sentence: str) -> None:
@@ -164,7 +164,7 @@ class RestoreDock(ScrollingDock):
 
     def _pause_or_resume(self) -> None:
         if self.session.state == State.PAUSED:
-            self.session.resume(self.inputs.holes.layer())
+            self.session.resume(self.inputs.mask.layer())
         else:
             self.session.pause()
 
@@ -172,49 +172,56 @@ class RestoreDock(ScrollingDock):
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
-        for part in (self.form, self.form.fold, self.panel, self.status, self.after, self.plot):
+        for part in (
+            self.form,
+            self.form.advanced_box,
+            self.run_controls,
+            self.status,
+            self.result_controls,
+            self.plot,
+        ):
             column.addWidget(part)
-        self.form.details.addRow(self.keep)
+        self.form.advanced_layout.addRow(self.export_buttons)
         column.addStretch(1)
         self.setWidget(body)
-        calm(body)
-        tab_through((*self.inputs.stops, *self.form.stops, *self.panel.stops))
+        ignore_wheel(body)
+        set_tab_order((*self.inputs.tab_order, *self.form.tab_order, *self.run_controls.tab_order))
 
     def _connect(self) -> None:
         self.form.changed.connect(self._follow_form)
         self.form.refused.connect(self._on_refused)
-        self.inputs.changed.connect(self._foresee)
-        self.inputs.said.connect(self._on_said)
+        self.inputs.changed.connect(self._update_forecast)
+        self.inputs.message.connect(self._on_message)
         self.inputs.measured.connect(self._on_measured)
-        self.forecast.told.connect(self._show_told)
-        self.panel.run_button.clicked.connect(self.run)
-        self.panel.paused.connect(self._pause_or_resume)
-        self.panel.finish_button.clicked.connect(self.session.finish)
-        self.panel.cancel_button.clicked.connect(self.session.cancel)
-        self.after.said.connect(self._on_said)
-        self.after.picked.connect(self.plot.mark)
-        self.keep.said.connect(self._on_said)
-        self.keep.kept.connect(self.form.list_tasks)
+        self.forecast.ready.connect(self._show_report)
+        self.run_controls.run_button.clicked.connect(self.run)
+        self.run_controls.paused.connect(self._pause_or_resume)
+        self.run_controls.stop_button.clicked.connect(self.session.finish)
+        self.run_controls.discard_button.clicked.connect(self.session.cancel)
+        self.result_controls.message.connect(self._on_message)
+        self.result_controls.step_selected.connect(self.plot.mark)
+        self.export_buttons.message.connect(self._on_message)
+        self.export_buttons.recipe_saved.connect(self.form.list_tasks)
         self.session.changed.connect(self._show_state)
-        self.session.advanced.connect(self._show_progress)
-        self.session.said.connect(self._on_said)
+        self.session.progressed.connect(self._show_progress)
+        self.session.message.connect(self._on_message)
         self.session.finished.connect(self.plot.show_result)
-        QApplication.instance().aboutToQuit.connect(_closing(self.session))
+        QApplication.instance().aboutToQuit.connect(_close_session(self.session))
 
     def _show_state(self, state: State) -> None:
         idle, layer = state == State.IDLE, self.inputs.layer
-        self.panel.show_state(state, ready=layer is not None)
-        self.keep.copy_button.setEnabled(layer is not None)
+        self.run_controls.show_state(state, ready=layer is not None)
+        self.export_buttons.copy_button.setEnabled(layer is not None)
         self.form.enable(on=idle)
         self.inputs.enable(on=idle, holes=state == State.PAUSED)
-        self.after.refresh()
-        self.plot.setVisible(not idle or self.session.shown is not None)
+        self.result_controls.refresh()
+        self.plot.setVisible(not idle or self.session.current_run is not None)
         if idle:
             self._close_activity()
             if layer is None:
                 self.say("Open an image first: drop a file here, or File > Open Sample.")
             elif self.status.text().startswith("Open an image"):
-                self.say(RESTING)
+                self.say(IDLE_MESSAGE)
         elif state == State.RUNNING:
             self._next_preview = self._quiet_until = 0.0
             if self._activity is None:
@@ -224,7 +231,7 @@ class RestoreDock(ScrollingDock):
         else:
             self.say(f"{state} ...")
 
-    def _show_progress(self, iterate: Iterate) -> None:
+    def _show_progress(self, iterate: Progress) -> None:
         begun = time.monotonic()
         if begun >= self._next_preview:
             self._next_preview = math.inf  # until this one is drawn
@@ -232,13 +239,17 @@ class RestoreDock(ScrollingDock):
         if iterate.image is None and begun < self._quiet_until:
             return
         if iterate.image is not None:
-            self.after.refresh()
+            self.result_controls.refresh()
         self.plot.add(iterate)
-        done = int(1000 * min(iterate.step / max(self._usual, 1), 1)) if iterate.alone else 0
-        done = max(done, int(1000 * iterate.done))
-        self.panel.bar.setValue(done)
+        done = (
+            int(1000 * min(iterate.step / max(self._typical_steps, 1), 1))
+            if iterate.is_single_fit
+            else 0
+        )
+        done = max(done, int(1000 * iterate.fraction_done))
+        self.run_controls.bar.setValue(done)
         if self.session.state == State.RUNNING:
-            self.say(progress_told(iterate, self._usual, self._device))
+            self.say(progress_text(iterate, self._typical_steps, self._device))
         # napari's progress bar runs the event loop, which may call us again: never from inside.
         activity, self._activity = self._activity, None
         if activity is not None:
@@ -252,21 +263,21 @@ class RestoreDock(ScrollingDock):
         now = time.monotonic()
         drawing = now - begun
         if drawing > SLOW_DRAWING:
-            self._calm_napari()
+            self._limit_redraws()
         rest = 1 / remembered.preferences().watching.preview_rate
         self._quiet_until = now + max(rest, DRAWING_SHARE * drawing)
         if iterate.image is not None or math.isfinite(self._next_preview):
             self._next_preview = self._quiet_until
 
-    def _calm_napari(self) -> None:
+    def _limit_redraws(self) -> None:
         """Slow the wheel that turns in the status bar: every turn draws the whole window again."""
         for label in self.window().findChildren(QLabel):
             if label.movie() is not None:
                 label.movie().setSpeed(10)
 
-    def _on_said(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
+    def _on_message(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
         self.say(sentence, error=error)
-        self.after.refresh()
+        self.result_controls.refresh()
 
     def _close_activity(self) -> None:
         activity, self._activity = self._activity, None
@@ -316,7 +327,7 @@ class DynamicMriDock(RestoreDock):
     preset = "dynamic-mri"
 
 
-def _closing(session: Session) -> Callable[[], None]:
+def _close_session(session: Session) -> Callable[[], None]:
     """A function that closes `session` and does not keep it alive: its caller may outlive us all."""
     weak = weakref.ref(session)
 

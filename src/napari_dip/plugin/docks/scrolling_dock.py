@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_dip.plugin.widgets.style import WRONG
+from napari_dip.plugin.widgets.style import ERROR_STYLE
 
 
 class ScrollingDock(QScrollArea):  # type: ignore[misc]
@@ -30,13 +30,13 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
-    def let_go(self) -> None:
+    def stop_work(self) -> None:
         """End the work: the dock was closed."""
         raise NotImplementedError
 
     def say(self, sentence: str, *, error: bool = False) -> None:
         """Show one sentence; an error in white on red, which is readable in every theme."""
-        self.status.setStyleSheet(f"{WRONG} padding: 4px;" if error else "")
+        self.status.setStyleSheet(f"{ERROR_STYLE} padding: 4px;" if error else "")
         self.status.setText(sentence)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
@@ -53,12 +53,12 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
         """Let the work go with the dock: napari takes a closed dock's widget out of its parent."""
         if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
-                self.let_go()
+                self.stop_work()
             self._docked = self.parent() is not None
         return bool(super().event(event))
 
 
-class _CalmWheel(QObject):  # type: ignore[misc]
+class _WheelFilter(QObject):  # type: ignore[misc]
     """Lets the wheel scroll the dock and not change the entry that happens to be under it."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
@@ -68,16 +68,16 @@ class _CalmWheel(QObject):  # type: ignore[misc]
         return False
 
 
-def calm(widget: QWidget) -> None:
+def ignore_wheel(widget: QWidget) -> None:
     """Keep the wheel from changing the entries in `widget`, as long as nobody clicked on them."""
     for kind in (QComboBox, QAbstractSpinBox):
         for entry in widget.findChildren(kind):
-            if not entry.findChildren(_CalmWheel):
+            if not entry.findChildren(_WheelFilter):
                 entry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-                entry.installEventFilter(_CalmWheel(entry))
+                entry.installEventFilter(_WheelFilter(entry))
 
 
-def tab_through(stops: Iterable[QWidget]) -> None:
+def set_tab_order(stops: Iterable[QWidget]) -> None:
     """Let Tab go through entries and buttons in this order."""
     for first, second in pairwise(stops):
         QWidget.setTabOrder(first, second)

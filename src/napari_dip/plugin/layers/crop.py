@@ -12,14 +12,14 @@ from napari.utils.transforms import Affine
 
 from napari_dip.core.axes import SMALLEST_SIDE
 from napari_dip.core.errors import ObservationError
-from napari_dip.plugin.layers.metadata import KEY, axes_of, finest, spatial_of
+from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of, finest, spatial_of
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
 
-def seen_part(layer: Image) -> tuple[slice, slice]:
+def visible_part(layer: Image) -> tuple[slice, slice]:
     """Rows and columns of `layer` that the canvas shows.
 
     Raises
@@ -40,7 +40,7 @@ def seen_part(layer: Image) -> tuple[slice, slice]:
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
-def cropped(
+def crop_layer(
     viewer: napari.viewer.Viewer,
     layer: Image,
     companions: Sequence[Layer],
@@ -68,20 +68,20 @@ def _options(one: Layer, rows: slice, columns: slice, origin: str, *, rgb: bool)
     start[-2:] = rows.start, columns.start
     spatial = spatial_of(one)
     place = {name: spatial[name] for name in ("scale", "translate", "rotate", "shear")}
-    ours = {**one.metadata.get(KEY, {}), "axes": axes_of(one), "origin": origin}
+    ours = {**one.metadata.get(METADATA_KEY, {}), "axes": axes_of(one), "origin": origin}
     ours.pop("result", None)
     if header := ours.get("header"):
-        from napari_dip.io.fits.wcs import on_part
+        from napari_dip.io.fits.wcs import crop_header
 
         ours["header"] = replace(
-            on_part(header, rows.start, columns.start), path="", hdu=0, name="", description=""
+            crop_header(header, rows.start, columns.start), path="", hdu=0, name="", description=""
         )
     options = {
         **spatial,
         "translate": np.asarray(Affine(**place, ndim=one.ndim)(start)),
         "name": f"{one.name} - part",
         "opacity": one.opacity,
-        "metadata": {**one.metadata, KEY: ours},
+        "metadata": {**one.metadata, METADATA_KEY: ours},
     }
     if hasattr(one, "contrast_limits"):
         options |= {"contrast_limits": one.contrast_limits, "gamma": one.gamma, "rgb": rgb}

@@ -10,19 +10,19 @@ from napari.utils.colormaps import Colormap, ensure_colormap
 from numpy.typing import NDArray
 
 from napari_dip.core.errors import ObservationError
-from napari_dip.plugin.layers.metadata import KEY, finest
+from napari_dip.plugin.layers.metadata import METADATA_KEY, finest
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-STRETCHED = " (asinh)"
-SOFTENING = 0.02  # part of the range up to which asinh is straight
-SHADES = 128
-SAME_WAY = 0.5  # degrees
+STRETCHED_SUFFIX = " (asinh)"
+DISPLAY_SOFTENING = 0.02  # part of the range up to which asinh is straight
+COLORMAP_STEPS = 128
+ANGLE_TOLERANCE_DEG = 0.5  # degrees
 
 
-def stretch(layer: Image) -> str:
+def toggle_asinh_stretch(layer: Image) -> str:
     """Show the logarithm of what is bright and all of what is faint, or as before.
 
     The layer's colours are spaced by asinh(v / a) / asinh(1 / a), with a softening a of 0.02 of the
@@ -35,19 +35,22 @@ def stretch(layer: Image) -> str:
     if layer.rgb:
         raise ObservationError(f"'{layer.name}' has colours of its own; only one channel is stretched")
     base = layer.colormap
-    if base.name.endswith(STRETCHED):
-        layer.colormap = ensure_colormap(base.name.removesuffix(STRETCHED))
+    if base.name.endswith(STRETCHED_SUFFIX):
+        layer.colormap = ensure_colormap(base.name.removesuffix(STRETCHED_SUFFIX))
         return f"'{layer.name}' is shown in proportion again."
-    steps = np.linspace(0, 1, SHADES)
-    controls = SOFTENING * np.sinh(steps * np.arcsinh(1 / SOFTENING))
+    steps = np.linspace(0, 1, COLORMAP_STEPS)
+    controls = DISPLAY_SOFTENING * np.sinh(steps * np.arcsinh(1 / DISPLAY_SOFTENING))
     controls[-1] = 1
     layer.colormap = Colormap(
-        base.map(steps), controls=controls, name=f"{base.name}{STRETCHED}", nan_color=base.nan_color
+        base.map(steps),
+        controls=controls,
+        name=f"{base.name}{STRETCHED_SUFFIX}",
+        nan_color=base.nan_color,
     )
     return f"'{layer.name}' is shown with an asinh stretch; its values are as they were."
 
 
-def turn_over(viewer: napari.viewer.Viewer) -> str:
+def flip_vertical(viewer: napari.viewer.Viewer) -> str:
     """Show the first row at the bottom, as FITS viewers do, or at the top, as napari does."""
     vertical, horizontal = viewer.scene.camera.orientation2d
     down = str(getattr(vertical, "value", vertical)) == "down"
@@ -55,7 +58,7 @@ def turn_over(viewer: napari.viewer.Viewer) -> str:
     return f"The first row is at the {'bottom' if down else 'top'}."
 
 
-def orient(viewer: napari.viewer.Viewer, layer: Image) -> str:
+def north_up(viewer: napari.viewer.Viewer, layer: Image) -> str:
     """Show north up and east to the left, by the header's coordinates.
 
     Raises
@@ -71,23 +74,23 @@ def orient(viewer: napari.viewer.Viewer, layer: Image) -> str:
     turn = np.array([[cosine, sine], [-sine, cosine]])
     if (turn @ east)[1] > 0:  # mirrored on the detector
         turn = np.diag([1, -1]) @ turn
-    if abs(np.degrees(angle)) < SAME_WAY and turn[1, 1] > 0:
+    if abs(np.degrees(angle)) < ANGLE_TOLERANCE_DEG and turn[1, 1] > 0:
         turn = np.eye(2)
-    place = _place(layer)
+    place = _affine_2d(layer)
     shape = finest(layer).shape[: layer.ndim]
     middle = np.asarray(layer.data_to_world(np.array(shape) / 2))[-2:]
     for other in viewer.layers:
-        if other.ndim >= 2 and np.allclose(_place(other), place):
-            _turn(other, turn, middle)
+        if other.ndim >= 2 and np.allclose(_affine_2d(other), place):
+            _rotate_layer(other, turn, middle)
     viewer.reset_view()
     return "North is up, and east to the left; saved pixels stay as they are."
 
 
-def _place(layer: Layer) -> NDArray[Any]:
+def _affine_2d(layer: Layer) -> NDArray[Any]:
     return np.asarray(layer.affine)[-3:-1, -3:-1]
 
 
-def _turn(layer: Layer, turn: NDArray[Any], middle: NDArray[Any]) -> None:
+def _rotate_layer(layer: Layer, turn: NDArray[Any], middle: NDArray[Any]) -> None:
     """Turn `layer` about a point of the world, on top of what it is turned already."""
     whole = np.eye(layer.ndim + 1)
     whole[-3:-1, -3:-1] = turn
@@ -100,7 +103,7 @@ def _directions(layer: Image) -> tuple[NDArray[Any], NDArray[Any]]:
     from astropy.io import fits
     from astropy.wcs import WCS
 
-    header = layer.metadata.get(KEY, {}).get("header")
+    header = layer.metadata.get(METADATA_KEY, {}).get("header")
     cards = getattr(header, "cards", "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -113,7 +116,7 @@ def _directions(layer: Image) -> tuple[NDArray[Any], NDArray[Any]]:
     there = wcs.pixel_to_world(column, row)
     step = 10 * wcs.proj_plane_pixel_scales()[0]
     found = []
-    linear = _place(layer) @ np.diag(np.asarray(layer.scale)[-2:])
+    linear = _affine_2d(layer) @ np.diag(np.asarray(layer.scale)[-2:])
     for angle in (0, 90):
         x, y = wcs.world_to_pixel(there.directional_offset_by(_degrees(angle), step))
         way = linear @ np.array([y - row, x - column])

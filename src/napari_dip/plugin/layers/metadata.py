@@ -16,15 +16,15 @@ from napari_dip.core.axes import CANONICAL_AXES
 from napari_dip.core.errors import WriteError
 from napari_dip.core.header import Header
 from napari_dip.core.result import Result
-from napari_dip.io import FileImage
-from napari_dip.io.data_quality import Quality
+from napari_dip.io import ImageData
+from napari_dip.io.data_quality import DataQuality
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 LayerData = tuple[Any, dict[str, Any], str]
 
-KEY = "napari-dip"  # where a layer's metadata hold what is ours
+METADATA_KEY = "napari-dip"  # where a layer's metadata hold what is ours
 
 
 def axes_of(layer: Layer) -> str:
@@ -39,7 +39,7 @@ def _axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *, rgb
     Of axes that nobody named, up to two are time and depth, which are restored frame by frame, so
     that nothing is mixed up; with three, the channels are where ImageJ has them, T Z C Y X.
     """
-    ours = str(metadata.get(KEY, {}).get("axes", ""))
+    ours = str(metadata.get(METADATA_KEY, {}).get("axes", ""))
     if len(ours) == count:
         return ours
     letters = "".join(str(label).strip().upper()[:1] or "?" for label in labels)
@@ -52,12 +52,12 @@ def _axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *, rgb
     return f"{leading}YX{'C' * rgb}"
 
 
-def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:
+def related_layer(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:
     """The layer of `others` that `layer`'s file gave as its holes or noise, or by the name `role`."""
-    mine = layer.metadata.get(KEY, {})
+    mine = layer.metadata.get(METADATA_KEY, {})
     origin, header = mine.get("origin"), mine.get("header")
     for other in others:
-        ours = other.metadata.get(KEY, {})
+        ours = other.metadata.get(METADATA_KEY, {})
         if origin and ours.get("origin") == origin and ours.get("role") == role:
             return other
         named = ours.get("header")
@@ -68,17 +68,17 @@ def companions_of(layer: Layer, others: Iterable[Layer], role: str) -> Layer | N
     return None
 
 
-def holes_with_flag(
+def mask_with_flag(
     quality: Labels, image: Image, holes: Labels | None, flag: int, *, hole: bool
 ) -> NDArray[np.uint8]:
     """The pixels of `holes` once a flag of `quality` is one of holes, or is none; strokes stay.
 
     `quality` remembers it.
     """
-    ours = quality.metadata[KEY]
-    before: Quality = ours["quality"]
+    ours = quality.metadata[METADATA_KEY]
+    before: DataQuality = ours["quality"]
     bad = before.bad | {flag} if hole else before.bad - {flag}
-    ours["quality"] = after = before.choosing(bad)
+    ours["quality"] = after = before.with_bad_flags(bad)
     features = quality.features.copy()
     features["hole"] = [after.is_bad(int(value)) for value in features["index"]]
     quality.features = features
@@ -87,29 +87,38 @@ def holes_with_flag(
         pixels[before.with_flag(flag)] = 1
     else:
         known = np.isfinite(np.asarray(image.data))
-        pixels[before.with_flag(flag) & ~after.holes() & known] = 0
+        pixels[before.with_flag(flag) & ~after.mask() & known] = 0
     return pixels
 
 
-def is_companion(layer: Layer) -> bool:
+def is_byproduct(layer: Layer) -> bool:
     """Whether a reader brought `layer` along as the noise or the holes of another."""
-    return bool(layer.metadata.get(KEY, {}).get("role"))
+    return bool(layer.metadata.get(METADATA_KEY, {}).get("role"))
 
 
-def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData]:
+def layer_data(image: ImageData, path: str | os.PathLike[str]) -> list[LayerData]:
     """A file's image as layers: its pixels, and where it has them its noise and its holes."""
     if not image.rgb:  # channels that are no colours become an axis
-        image = image.planes_first()
-    array, axes, holes, sigma = image.array, image.axes, image.holes, image.sigma
+        image = image.planes_last()
+    array, axes, holes, sigma = image.array, image.axes, image.mask, image.sigma
     stem = Path(path).name if Path(path).suffix else str(path)
     name = f"{stem} {image.header.name}".strip()
     spatial = _spatial(image.header, axes, image.rgb)
     origin = uuid4().hex  # by which companions know each other
-    metadata = {KEY: {"axes": axes, "header": image.header, "origin": origin}, **_plain(image.header)}
-    options = {"name": name, "metadata": metadata, "rgb": image.rgb, **_look(image), **spatial}
-    layers: list[LayerData] = [([array, *image.pyramid] if image.pyramid else array, options, "image")]
+    metadata = {
+        METADATA_KEY: {"axes": axes, "header": image.header, "origin": origin},
+        **_shared_metadata(image.header),
+    }
+    options = {
+        "name": name,
+        "metadata": metadata,
+        "rgb": image.rgb,
+        **_display_options(image),
+        **spatial,
+    }
+    layers: list[LayerData] = [([array, *image.levels] if image.levels else array, options, "image")]
     seen = _sample(array, holes)
-    if image.header.cards and seen.size:
+    if image.header.fits_header and seen.size:
         from astropy.visualization import ZScaleInterval  # which brings matplotlib
 
         # What astronomers expect: from the sky's noise to what is a little brighter than it.
@@ -118,29 +127,29 @@ def layer_data(image: FileImage, path: str | os.PathLike[str]) -> list[LayerData
             options["contrast_limits"] = (float(low), float(high))
     if sigma is not None:
         ours = {"axes": axes, "origin": origin, "role": "noise"}
-        about = {"name": f"{name} - noise", "metadata": {KEY: ours}, "visible": False}
+        about = {"name": f"{name} - noise", "metadata": {METADATA_KEY: ours}, "visible": False}
         layers.append((sigma, {**about, **spatial}, "image"))
-    kinds = image.quality.kinds() if image.quality else {}
+    kinds = image.quality.flag_counts() if image.quality else {}
     if image.quality and (len(kinds) > 1 or not image.quality.bad.issuperset(kinds)):
         mine = {"axes": axes, "origin": origin, "role": "quality", "quality": image.quality}
         look = {"opacity": 0.5, "visible": False, "features": _flag_features(image.quality)}
-        about = {"name": f"{name} - quality", "metadata": {KEY: mine}, **look}
+        about = {"name": f"{name} - quality", "metadata": {METADATA_KEY: mine}, **look}
         layers.append((image.quality.values, {**about, **spatial}, "labels"))
     if holes is not None:
         marked = holes.any(axis=-1) if image.rgb else holes
         ours = {"axes": axes[: marked.ndim], "origin": origin, "role": "holes"}
-        about = {"name": f"{name} - holes", "opacity": 0.5, "metadata": {KEY: ours}}
+        about = {"name": f"{name} - holes", "opacity": 0.5, "metadata": {METADATA_KEY: ours}}
         layers.append((marked.astype(np.uint8), {**about, **spatial}, "labels"))
     return layers
 
 
-def _look(image: FileImage) -> dict[str, Any]:
+def _display_options(image: ImageData) -> dict[str, Any]:
     """How the file wants its values shown, and how a pyramid is."""
-    look: dict[str, Any] = {"multiscale": True} if image.pyramid else {}
-    if image.colours is not None:
-        look["colormap"] = {"colors": image.colours, "name": "from the file"}
-        if len(image.colours) > 2:  # a colour for each value
-            look["contrast_limits"] = (0, len(image.colours) - 1)
+    look: dict[str, Any] = {"multiscale": True} if image.levels else {}
+    if image.colormap is not None:
+        look["colormap"] = {"colors": image.colormap, "name": "from the file"}
+        if len(image.colormap) > 2:  # a colour for each value
+            look["contrast_limits"] = (0, len(image.colormap) - 1)
     return look
 
 
@@ -152,17 +161,17 @@ def _sample(array: Any, holes: NDArray[Any] | None) -> NDArray[Any]:
     return np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *middle)])
 
 
-def _flag_features(quality: Quality) -> dict[str, list[Any]]:
+def _flag_features(quality: DataQuality) -> dict[str, list[Any]]:
     """What each value of a quality plane says, as the features of its labels."""
     present = [int(value) for value in np.unique(quality.values)]
     return {
         "index": present,
-        "flags": [quality.told(value) for value in present],
+        "flags": [quality.describe(value) for value in present],
         "hole": [quality.is_bad(value) for value in present],
     }
 
 
-def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Mapping[str, Any]]:
+def image_from_layer(data: Any, attributes: Mapping[str, Any]) -> tuple[ImageData, Mapping[str, Any]]:
     """A layer's data and attributes as an image to write, and how it was made, if we made it.
 
     Raises
@@ -172,7 +181,7 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     """
     pixels = np.asarray(data[0] if isinstance(data, Sequence) else data)  # a pyramid is a sequence
     metadata = attributes.get("metadata", {})
-    ours = metadata.get(KEY, {})
+    ours = metadata.get(METADATA_KEY, {})
     rgb = bool(attributes.get("rgb", False))
     axes = _axes(metadata, attributes.get("axis_labels") or (), pixels.ndim, rgb=rgb)
     if "?" in axes:
@@ -182,11 +191,11 @@ def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[FileImage, Map
     if not header.pixel_size:
         header = replace(header, pixel_size=_sizes(attributes, axes[:-1] if rgb else axes))
     if result is None or result.image.shape != pixels.shape:
-        return FileImage(_unscaled(pixels, ours, rgb=rgb), axes, header=header, rgb=rgb), {}
+        return ImageData(_unscaled(pixels, ours, rgb=rgb), axes, header=header, rgb=rgb), {}
     # Colours are shown from 0 to 1; as long as nobody painted in them, what was restored is saved.
     untouched = rgb and np.array_equal(pixels, np.clip(result.image / ours["white"], 0, 1))
     image = result.image if untouched else _unscaled(pixels, ours, rgb=rgb)
-    return replace(FileImage.restored(result), array=image, axes=axes, header=header), result.record
+    return replace(ImageData.from_result(result), array=image, axes=axes, header=header), result.metadata
 
 
 def finest(layer: Layer) -> Any:
@@ -200,11 +209,11 @@ def spatial_of(layer: Layer) -> dict[str, Any]:
     return {name: getattr(layer, name) for name in names}
 
 
-def pixels_of(layer: Layer) -> Any:
+def layer_data_units(layer: Layer) -> Any:
     """The layer's pixels at full resolution, in data units; lazy ones stay so."""
     data = finest(layer)
     rgb = bool(getattr(layer, "rgb", False))
-    return _unscaled(data, layer.metadata.get(KEY, {}), rgb=rgb)
+    return _unscaled(data, layer.metadata.get(METADATA_KEY, {}), rgb=rgb)
 
 
 def _unscaled(pixels: Any, ours: Mapping[str, Any], *, rgb: bool) -> Any:
@@ -217,7 +226,7 @@ def header_of(layer: Image, axes: str | None = None) -> Header:
     own = axes_of(layer)
     about = {"scale": layer.scale, "units": layer.units}
     sizes = _sizes(about, (axes or own)[: layer.ndim])
-    header = layer.metadata.get(KEY, {}).get("header")
+    header = layer.metadata.get(METADATA_KEY, {}).get("header")
     if isinstance(header, Header):
         return header if axes in (None, own) else replace(header, pixel_size=sizes)
     return Header(path=str(layer.source.path or ""), name=layer.name, pixel_size=sizes)
@@ -246,13 +255,13 @@ def _spatial(header: Header, axes: str, rgb: bool) -> dict[str, Any]:  # noqa: F
     }
 
 
-def _plain(header: Header) -> dict[str, Any]:
+def _shared_metadata(header: Header) -> dict[str, Any]:
     """The header in words that other plugins understand."""
     plain: dict[str, Any] = {}
     if header.unit:
         plain["unit"] = header.unit
-    if header.cards:
-        plain["header"] = header.cards
+    if header.fits_header:
+        plain["header"] = header.fits_header
     if header.channels:
         plain["channels"] = list(header.channels)
     return plain

@@ -11,15 +11,15 @@ import numpy as np
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
-from napari_dip.core.axes import Floats
-from napari_dip.plugin.layers.metadata import KEY, axes_of, spatial_of
+from napari_dip.core.axes import FloatArray
+from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of, spatial_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPlacement:
     """A layer's place, look and metadata, for the layers that its run will add."""
 
     name: str
@@ -32,11 +32,11 @@ class Place:
     colormap: Any
     gamma: float
     blending: str
-    white: float
+    rgb_white: float
     """The value that an RGB layer shows as white."""
 
     @classmethod
-    def of(cls, layer: Image, axes: str | None = None) -> Place:
+    def from_layer(cls, layer: Image, axes: str | None = None) -> LayerPlacement:
         """The place of `layer` as it is now; its `axes` where the person knows better than its file."""
         own = axes_of(layer)
         spatial = spatial_of(layer)
@@ -48,21 +48,21 @@ class Place:
             axes=axes or own,
             rgb=layer.rgb,
             spatial=spatial,
-            metadata={k: _copied(v) for k, v in layer.metadata.items() if k != KEY},
+            metadata={k: _copied(v) for k, v in layer.metadata.items() if k != METADATA_KEY},
             contrast_limits=(float(low), float(high)),
             colormap=None if layer.rgb else layer.colormap,
             gamma=layer.gamma,
             blending=str(layer.blending),
-            white=_white(layer),
+            rgb_white=_white(layer),
         )
 
-    def along_time(self) -> Place:
+    def with_time_axis(self) -> LayerPlacement:
         """The place of a stack of such layers along T."""
-        letters = self.stacked("t", 1.0)
+        letters = self.stack_options("t", 1.0)
         letters["translate"] = (0.0, *letters["translate"][1:])
         return replace(self, axes=f"T{self.axes}", spatial=letters)
 
-    def of_result(self, shape: Sequence[int], input_shape: Sequence[int], axes: str) -> Place:
+    def for_result(self, shape: Sequence[int], input_shape: Sequence[int], axes: str) -> LayerPlacement:
         """The place of a result of `shape` and `axes`, made of pixels of `input_shape` in this place.
 
         Y and X may be divided more finely, with the same outer edges; T may be gone.
@@ -95,7 +95,10 @@ class Place:
         """Arguments of `add_image` for a companion of the layer; `ours` go into its metadata."""
         options = {
             "name": f"{self.name} - {suffix}",
-            "metadata": {**self.metadata, KEY: {"axes": self.axes, "white": self.white, **ours}},
+            "metadata": {
+                **self.metadata,
+                METADATA_KEY: {"axes": self.axes, "white": self.rgb_white, **ours},
+            },
             "rgb": self.rgb,
             **self.spatial,
         }
@@ -105,7 +108,7 @@ class Place:
                 options["contrast_limits"] = self.contrast_limits
         return options
 
-    def stacked(self, label: str, every: float) -> dict[str, Any]:
+    def stack_options(self, label: str, every: float) -> dict[str, Any]:
         """Arguments of `add_image` for a stack of such layers, `every` apart, the first at `every`."""
         ndim = len(self.spatial["scale"])
         rotate, shear = np.eye(ndim + 1), np.eye(ndim + 1)
@@ -123,9 +126,9 @@ class Place:
             "shear": shear,
         }
 
-    def shown(self, image: Floats) -> NDArray[Any]:
+    def to_display(self, image: FloatArray) -> NDArray[Any]:
         """`image` as a layer shows it: colours need 0 to 1 for floats."""
-        return np.clip(image / self.white, 0, 1) if self.rgb else image
+        return np.clip(image / self.rgb_white, 0, 1) if self.rgb else image
 
 
 def _shear_matrix(shear: Any, ndim: int) -> NDArray[Any]:
@@ -140,7 +143,7 @@ def _shear_matrix(shear: Any, ndim: int) -> NDArray[Any]:
 
 def _white(layer: Image) -> float:
     """The value that an RGB layer shows as white, in data units."""
-    ours = layer.metadata.get(KEY, {})
+    ours = layer.metadata.get(METADATA_KEY, {})
     if "white" in ours:
         return float(ours["white"])
     return float(np.iinfo(layer.dtype).max) if np.issubdtype(layer.dtype, np.integer) else 1.0

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from napari_dip.core.errors import ObservationError, ReadError, WriteError
 from napari_dip.core.observation import Observation
-from napari_dip.io import FileImage, save
-from napari_dip.plugin.layers.metadata import axes_of, companions_of, header_of, pixels_of
+from napari_dip.io import ImageData, write_image
+from napari_dip.plugin.layers.metadata import axes_of, header_of, layer_data_units, related_layer
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 
-def observation_of(
+def observation_from_layer(
     layer: Image,
     *,
     axes: str | None = None,
-    holes: Labels | None = None,
+    mask: Labels | None = None,
     sigma: Image | None = None,
-    extras: Mapping[str, Layer] | None = None,
+    auxiliary: Mapping[str, Layer] | None = None,
     middle_of: str = "",
     part: tuple[slice, ...] | None = None,
 ) -> Observation:
@@ -40,26 +40,26 @@ def observation_of(
     ObservationError
         If the layers do not fit each other, or there is nothing to restore.
     """
-    for companion in (holes, sigma):
+    for companion in (mask, sigma):
         if companion is not None:
-            _check_place(companion, layer)
-    letters, pixels = axes or axes_of(layer), pixels_of(layer)
+            _check_placement(companion, layer)
+    letters, pixels = axes or axes_of(layer), layer_data_units(layer)
     sizes = {a: n for a, n in zip(letters, pixels.shape, strict=False) if a in middle_of}
 
     def taken(one: Layer, own: str) -> Any:
-        pixels = pixels_of(one) if part is None else pixels_of(one)[part]
+        pixels = layer_data_units(one) if part is None else layer_data_units(one)[part]
         return _middle(pixels, own, sizes) if sizes else pixels
 
     observation = Observation.from_array(
         taken(layer, letters),
         axes=letters,
-        holes=None if holes is None else taken(holes, letters),
+        mask=None if mask is None else taken(mask, letters),
         sigma=None if sigma is None else taken(sigma, letters),
         header=header_of(layer, axes),
     )
-    for name, extra in (extras or {}).items():
+    for name, extra in (auxiliary or {}).items():
         own = axes_of(extra)
-        observation = observation.with_extra(name, taken(extra, own), axes=own)
+        observation = observation.with_auxiliary(name, taken(extra, own), axes=own)
     return observation
 
 
@@ -72,13 +72,13 @@ def _middle(pixels: Any, axes: str, sizes: Mapping[str, int]) -> Any:
     return pixels[tuple(found)]
 
 
-def observation_of_frames(
+def observation_from_layers(
     layers: Sequence[Image],
     others: Iterable[Layer],
     *,
-    holes: Labels | None = None,
+    mask: Labels | None = None,
     sigma: Image | None = None,
-    extras: Mapping[str, Layer] | None = None,
+    auxiliary: Mapping[str, Layer] | None = None,
 ) -> Observation:
     """Several layers as exposures of one scene along T.
 
@@ -92,27 +92,28 @@ def observation_of_frames(
     images = []
     others = list(others)
     for number, layer in enumerate(layers):
-        _check_pixels_alike(layer, layers[0])
-        found = [holes, sigma] if number == 0 else []
-        found = found or [companions_of(layer, others, role) for role in ("holes", "noise")]
-        pixels, axes = pixels_of(layer), axes_of(layer)
+        _check_same_pixels(layer, layers[0])
+        found = [mask, sigma] if number == 0 else []
+        found = found or [related_layer(layer, others, role) for role in ("holes", "noise")]
+        pixels, axes = layer_data_units(layer), axes_of(layer)
         flagged, deviation = (
-            None if one is None else _spread(pixels_of(one), pixels.shape, axes) for one in found
+            None if one is None else _broadcast(layer_data_units(one), pixels.shape, axes)
+            for one in found
         )
         header = replace(header_of(layer), path=layer.name)
-        image = FileImage(pixels, axes, flagged=flagged, sigma=deviation, header=header)
+        image = ImageData(pixels, axes, bad_mask=flagged, sigma=deviation, header=header)
         images.append(image)
     try:
-        stacked = FileImage.stacked(images)
+        stacked = ImageData.stack(images)
     except ReadError as error:
         raise ObservationError(str(error)) from error
-    observation = replace(stacked, header=header_of(layers[0])).observe()
-    for name, extra in (extras or {}).items():
-        observation = observation.with_extra(name, pixels_of(extra), axes=axes_of(extra))
+    observation = replace(stacked, header=header_of(layers[0])).to_observation()
+    for name, extra in (auxiliary or {}).items():
+        observation = observation.with_auxiliary(name, layer_data_units(extra), axes=axes_of(extra))
     return observation
 
 
-def write_frames(layer: Image, holes: Labels | None, folder: Path) -> list[Path]:
+def write_frames(layer: Image, mask: Labels | None, folder: Path) -> list[Path]:
     """Each frame of a layer, along T and Z, as a TIFF file in `folder`, NaN in its `holes`.
 
     Raises
@@ -122,7 +123,7 @@ def write_frames(layer: Image, holes: Labels | None, folder: Path) -> list[Path]
     WriteError
         If the folder cannot be written to.
     """
-    observation = observation_of(layer, holes=holes)
+    observation = observation_from_layer(layer, mask=mask)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,15 +131,17 @@ def write_frames(layer: Image, holes: Labels | None, folder: Path) -> list[Path]
     name = re.sub(r"[^\w .-]", "_", layer.name).removesuffix(".tif").removesuffix(".fits")
     kept = "".join(letter for letter in "CYX" if letter in observation.axes)
     written = []
-    for (times, depths), frame in observation.frames():
+    for (times, depths), frame in observation.iter_planes():
         path = folder / f"{name} T{times.start:04d} Z{depths.start:04d}.tif"
-        header = replace(observation.header, path="", hdu=0, name="", cards="", description="")
-        save(path, FileImage(frame.as_input(frame.y, kept), kept, header=header), overwrite=True)
+        header = replace(observation.header, path="", hdu=0, name="", fits_header="", description="")
+        write_image(
+            path, ImageData(frame.to_input_axes(frame.y, kept), kept, header=header), overwrite=True
+        )
         written.append(path)
     return written
 
 
-def _spread(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
+def _broadcast(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
     """`companion`, shared by all channels where it has none, as large as an image of `shape`.
 
     Raises
@@ -156,7 +159,7 @@ def _spread(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArr
         ) from error
 
 
-def _check_pixels_alike(layer: Image, first: Image) -> None:
+def _check_same_pixels(layer: Image, first: Image) -> None:
     """Refuse exposures whose pixels are not of one size: only shifts between them are found."""
     if layer.ndim == first.ndim and not np.allclose(layer.scale, first.scale):
         raise ObservationError(
@@ -165,7 +168,7 @@ def _check_pixels_alike(layer: Image, first: Image) -> None:
         )
 
 
-def _check_place(companion: Layer, layer: Image) -> None:
+def _check_placement(companion: Layer, layer: Image) -> None:
     """Refuse a layer of the image's size that is shown elsewhere: what is seen is what counts."""
     ndim = min(companion.ndim, layer.ndim)
     corners = np.array([np.zeros(ndim), np.ones(ndim)])

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_dip.core.errors import RestoreError
+from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
-from napari_dip.core.progress import Iterate
+from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
-from napari_dip.plugin.layers.placement import Place
+from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_layers import ResultLayers
-from napari_dip.plugin.layers.to_observation import observation_of, observation_of_frames
+from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
 from napari_dip.plugin.preferences import preferences
 from napari_dip.plugin.session.run import SNAPSHOT_EVERY, Run, State
-from napari_dip.plugin.session.worker import Controls, Outcome, in_thread, restoration
+from napari_dip.plugin.session.worker import Controls, Outcome, in_thread, run_restoration
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.reselect import picked
-from napari_dip.run.warm_start import Starts
+from napari_dip.run.reselect import reselect_step
+from napari_dip.run.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -43,8 +43,8 @@ class Session:
     """
 
     changed = Signal(State)
-    advanced = Signal(Iterate)
-    said = Signal(str, bool)
+    progressed = Signal(Progress)
+    message = Signal(str, bool)
     """A sentence for the person, and whether it is an error."""
     finished = Signal(Result)
 
@@ -58,7 +58,7 @@ class Session:
         self.state = State.IDLE
 
     @property
-    def shown(self) -> Run | None:
+    def current_run(self) -> Run | None:
         """The run whose layers are on top: that under way, or the last with any left."""
         done = [run for run in self._done if run.layers.added]
         return self._run or (done[-1] if done else None)
@@ -70,9 +70,9 @@ class Session:
         *,
         axes: str | None = None,
         frames: Sequence[Image] = (),
-        holes: Labels | None = None,
+        mask: Labels | None = None,
         sigma: Image | None = None,
-        extras: Mapping[str, Layer] | None = None,
+        auxiliary: Mapping[str, Layer] | None = None,
     ) -> None:
         """Begin to restore `layer`; the inputs are copied and never changed.
 
@@ -88,36 +88,44 @@ class Session:
             return
 
         def observe(holes: Labels | None) -> Observation:
-            given: dict[str, Any] = {"holes": holes, "sigma": sigma, "extras": extras}
+            given: dict[str, Any] = {"holes": holes, "sigma": sigma, "extras": auxiliary}
             if not frames:
-                return observation_of(layer, axes=axes, **given)
-            return observation_of_frames([layer, *frames], self._viewer.layers, **given)
+                return observation_from_layer(layer, axes=axes, **given)
+            return observation_from_layers([layer, *frames], self._viewer.layers, **given)
 
-        observation = observe(holes)
-        place = Place.of(layer).along_time() if frames else Place.of(layer, axes)
-        is_complex = recipe.operator.complex_scene
+        observation = observe(mask)
+        place = (
+            LayerPlacement.from_layer(layer).with_time_axis()
+            if frames
+            else LayerPlacement.from_layer(layer, axes)
+        )
+        is_complex = recipe.operator.has_complex_scene
         if is_complex:  # the data are no picture
             place = replace(place, contrast_limits=None)
         kept = recipe.operator.result_axes(observation.axes)
         layers = ResultLayers(self._viewer, place, observation, kept, is_complex=is_complex)
         times, _, depths = observation.y.shape[:3]
-        is_stack = (1 if recipe.operator.joint else times) * depths > 1
-        starts, source = Starts(recipe), layer.unique_id
+        is_stack = (1 if recipe.operator.combines_time else times) * depths > 1
+        starts, source = WarmStart(recipe), layer.unique_id
         run = Run(recipe, observation, layers, starts, observe, source, is_stack, is_complex)
         self._begin(run, observation)
 
-    def why_not_on(self) -> str:
+    def continue_blocked_by(self) -> str:
         """Why the last run cannot go on, as a sentence; nothing where it can."""
-        run = self.shown
+        run = self.current_run
         if run is None or run.result is None or run is not self._done[-1]:
             return "There is no run that could go on."
-        if run.starts.fit is None:
+        if run.warm_start.fit is None:
             return "What was learnt is forgotten: another run began."
-        return "" if run.starts.only else "Only one fit to one whole image can go on; press Run instead."
+        return (
+            ""
+            if run.warm_start.is_single_fit
+            else "Only one fit to one whole image can go on; press Run instead."
+        )
 
-    def go_on(self) -> None:
+    def continue_run(self) -> None:
         """Run on where the last run stopped; its layers stay, the new ones come on top."""
-        if self._run is not None or self.why_not_on():
+        if self._run is not None or self.continue_blocked_by():
             return
         last = self._done[-1]
         observation = last.observation
@@ -125,8 +133,8 @@ class Session:
             return
         again = replace(
             last,
-            layers=last.layers.again(),
-            starts=last.starts.on(),
+            layers=last.layers.copy_for_rerun(),
+            warm_start=last.warm_start.resume(),
             controls=Controls(),
             snapshots=list(last.snapshots),
             result=None,
@@ -139,26 +147,26 @@ class Session:
             self._run.controls.pause.set()
             self._enter(State.PAUSED)
 
-    def resume(self, holes: Labels | None = None) -> None:
+    def resume(self, mask: Labels | None = None) -> None:
         """Go on; from the beginning, with what was learnt so far, where other pixels are `holes` now."""
         run = self._run
         if run is None or self.state != State.PAUSED:
             return
         try:
-            now = run.observe(holes)
+            now = run.observe(mask)
             if run.observation is None or now.digest() != run.observation.digest():
-                run.observation, run.snapshots, run.every = now, [], SNAPSHOT_EVERY
-                run.controls.instead.append(now)
-                self.said.emit("Going on with the holes as they are painted now.", False)
-        except RestoreError as error:  # a layer is gone: the copies are still there
-            self.said.emit(f"Going on with the layers as they were: {error}", False)
+                run.observation, run.snapshots, run.snapshot_every = now, [], SNAPSHOT_EVERY
+                run.controls.new_observation.append(now)
+                self.message.emit("Going on with the holes as they are painted now.", False)
+        except RestorationError as error:  # a layer is gone: the copies are still there
+            self.message.emit(f"Going on with the layers as they were: {error}", False)
         run.controls.pause.clear()
         self._enter(State.RUNNING)
 
     def finish(self) -> None:
         """Stop here and keep the best so far."""
         if self._run is not None and self.state in (State.RUNNING, State.PAUSED):
-            self._run.controls.finish.set()
+            self._run.controls.stop.set()
             self._enter(State.FINISHING)
 
     def cancel(self) -> None:
@@ -167,47 +175,50 @@ class Session:
             self._run.controls.cancel.set()
             self._enter(State.CANCELLING)
 
-    def glance(self, step: int | None) -> None:
+    def preview_step(self, step: int | None) -> None:
         """Show the image of another step, for the moment; None: the result's."""
-        run = self.shown
+        run = self.current_run
         if self._run is None and run is not None and run.result is not None:
-            run.layers.glance(run.result.image if step is None else dict(run.snapshots)[step])
+            run.layers.preview_step(run.result.image if step is None else dict(run.snapshots)[step])
 
-    def pick(self, step: int | None) -> None:
+    def select_step(self, step: int | None) -> None:
         """Put the image of another step in place of the result's; None: that which was chosen."""
-        run = self.shown
+        run = self.current_run
         if self._run is not None or run is None or run.result is None:
             return
         result = run.result
         if step is not None and run.observation is not None:
-            result = picked(result, run.observation, dict(run.snapshots)[step], step)
+            result = reselect_step(result, run.observation, dict(run.snapshots)[step], step)
         run.layers.replace(result)
-        self.said.emit(f"Shown: {result.verdict}.", False)
+        self.message.emit(f"Shown: {result.summary}.", False)
 
     def show_original(self, *, on: bool) -> None:
         """Show the layer that was restored instead of the result, or both as they were seen before."""
         for layer in self._viewer.layers:
             layer.visible = self._seen.pop(layer.unique_id, layer.visible)
-        run = self.shown
-        if on and run is not None and run.layers.picture is not None:
+        run = self.current_run
+        if on and run is not None and run.layers.image_layer is not None:
             sources = [layer for layer in self._viewer.layers if layer.unique_id == run.source]
-            for layer, seen in ((run.layers.picture, False), *((source, True) for source in sources)):
+            for layer, seen in (
+                (run.layers.image_layer, False),
+                *((source, True) for source in sources),
+            ):
                 self._seen[layer.unique_id], layer.visible = layer.visible, seen
 
     def undo(self) -> None:
         """Take out the layers that the last run added."""
-        run = self.shown
+        run = self.current_run
         if self._run is None and run is not None:
             self._done.remove(run)
             run.layers.remove()
-            self.said.emit("The layers of the last run are gone.", False)
+            self.message.emit("The layers of the last run are gone.", False)
             self._enter(State.IDLE)
 
     def ask_for_preview(self) -> None:
         """Wish for an image with the next sign of life."""
         run = self._run
         if run is not None and self.state == State.RUNNING and not run.layers.preview_gone:
-            run.controls.image.set()
+            run.controls.preview.set()
 
     def close(self) -> None:
         """End whatever runs; nothing touches the viewer or the dock from here on."""
@@ -217,31 +228,31 @@ class Session:
 
     def _begin(self, run: Run, observation: Observation) -> None:
         if self._done:
-            self._done[-1].forget()
+            self._done[-1].free()
         self._done = [done for done in self._done if done.layers.added]
         self._run = run
         gc.collect()  # networks of runs before; here, for in a thread it would not be safe
         self._enter(State.RUNNING)
         every = None if run.is_stack else SNAPSHOT_EVERY
-        job = restoration(run.recipe, observation, run.controls, every, run.starts)
-        self._start(job, self._on_iterate, self._on_outcome)
+        job = run_restoration(run.recipe, observation, run.controls, every, run.warm_start)
+        self._start(job, self._on_progress, self._on_outcome)
 
     def _enter(self, state: State) -> None:
         self.state = state
         if not self.closed:
             self.changed.emit(state)
 
-    def _on_iterate(self, iterate: Iterate) -> None:
+    def _on_progress(self, iterate: Progress) -> None:
         run = self._run
         if self.closed or run is None or self.state == State.CANCELLING:
             return
         if iterate.image is not None:
-            image = run.layers.seen(iterate.image)
+            image = run.layers.magnitude_if_complex(iterate.image)
             run.layers.preview(image)
-            alone = iterate.frames == iterate.crops == 1 and not iterate.member
-            if alone and iterate.step % run.every == 0:
-                run.keep(iterate.step, image, 1e9 * preferences().watching.snapshot_memory)
-        self.advanced.emit(iterate)
+            alone = iterate.blocks == iterate.tiles == 1 and not iterate.member
+            if alone and iterate.step % run.snapshot_every == 0:
+                run.store_snapshot(iterate.step, image, 1e9 * preferences().watching.snapshot_memory)
+        self.progressed.emit(iterate)
 
     def _on_outcome(self, outcome: Outcome) -> None:
         run, self._run = self._run, None
@@ -252,11 +263,11 @@ class Session:
             if outcome.result is None:
                 run.layers.remove()
             else:
-                run.result, run.starts = outcome.result, outcome.starts or run.starts
+                run.result, run.warm_start = outcome.result, outcome.warm_start or run.warm_start
                 self._done.append(run)
-                kept = [(step, image) for step, image in run.snapshots if step % run.every == 0]
-                run.layers.show(outcome.result, kept, run.every)
-                sentence = f"Done: {outcome.result.verdict}."
+                kept = [(step, image) for step, image in run.snapshots if step % run.snapshot_every == 0]
+                run.layers.show(outcome.result, kept, run.snapshot_every)
+                sentence = f"Done: {outcome.result.summary}."
         except Exception as error:
             log.exception("the layers of a result could not all be added")
             sentence, failed = f"Not all layers could be added: {error or type(error).__name__}", True
@@ -264,4 +275,4 @@ class Session:
             self._enter(State.IDLE)
         if outcome.result is not None:
             self.finished.emit(outcome.result)
-        self.said.emit(sentence, failed)
+        self.message.emit(sentence, failed)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from threading import Event
 
-from napari_dip.core.errors import RestoreError
+from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
-from napari_dip.core.progress import Iterate, Wish
+from napari_dip.core.progress import Progress, Request
 from napari_dip.core.result import Result
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import restore
-from napari_dip.run.warm_start import Starts
+from napari_dip.run.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 class Controls:
     """What the desk wants of a run; each may be set from any thread."""
 
-    image: Event = field(default_factory=Event)
+    preview: Event = field(default_factory=Event)
     pause: Event = field(default_factory=Event)
-    finish: Event = field(default_factory=Event)
+    stop: Event = field(default_factory=Event)
     cancel: Event = field(default_factory=Event)
-    instead: list[Observation] = field(default_factory=list)
+    new_observation: list[Observation] = field(default_factory=list)
     """Other data to fit from now on."""
 
 
@@ -36,43 +36,43 @@ class Outcome:
 
     result: Result | None = None
     error: str = ""
-    starts: Starts | None = None
+    warm_start: WarmStart | None = None
     """What another run may go on from."""
 
 
-def restoration(
+def run_restoration(
     recipe: Recipe,
     observation: Observation,
     controls: Controls,
     snapshot_every: int | None,
-    starts: Starts,
-) -> Generator[Iterate, None, Outcome]:
+    warm_start: WarmStart,
+) -> Generator[Progress, None, Outcome]:
     """Restore under the desk's control.
 
     Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which is what
     torch raises, and the desk would wait for ever. The generator always returns by itself: a
     worker that is told to quit keeps the network and its memory.
     """
-    run = restore(recipe, observation, snapshot_every=snapshot_every, starts=starts)
-    wish: Wish | None = None
+    run = restore(recipe, observation, snapshot_every=snapshot_every, warm_start=warm_start)
+    wish: Request | None = None
     try:
         while not controls.cancel.is_set():
             iterate = run.send(wish)
             yield iterate
-            while controls.pause.is_set() and not _leaving(controls):
+            while controls.pause.is_set() and not _should_exit(controls):
                 controls.cancel.wait(0.02)
-            if controls.instead:
+            if controls.new_observation:
                 run.close()
-                starts, wish = starts.anew(), None
-                data = controls.instead.pop()
-                run = restore(recipe, data, snapshot_every=snapshot_every, starts=starts)
+                warm_start, wish = warm_start.restart(), None
+                data = controls.new_observation.pop()
+                run = restore(recipe, data, snapshot_every=snapshot_every, warm_start=warm_start)
                 continue
-            wish = Wish(image=controls.image.is_set(), finish=controls.finish.is_set())
-            controls.image.clear()
+            wish = Request(preview=controls.preview.is_set(), stop=controls.stop.is_set())
+            controls.preview.clear()
         return Outcome()
     except StopIteration as end:
-        return Outcome(result=end.value, starts=starts)
-    except RestoreError as error:
+        return Outcome(result=end.value, warm_start=warm_start)
+    except RestorationError as error:
         return Outcome(error=str(error))
     except Exception as error:
         log.exception("a restoration failed")
@@ -82,27 +82,27 @@ def restoration(
         run.close()
 
 
-def _leaving(controls: Controls) -> bool:
-    return controls.cancel.is_set() or controls.finish.is_set()
+def _should_exit(controls: Controls) -> bool:
+    return controls.cancel.is_set() or controls.stop.is_set()
 
 
 def in_thread(
-    job: Generator[Iterate, None, Outcome],
-    on_iterate: Callable[[Iterate], None],
+    job: Generator[Progress, None, Outcome],
+    on_iterate: Callable[[Progress], None],
     on_outcome: Callable[[Outcome], None],
 ) -> None:
     """Drive `job` in napari's thread pool; the two callbacks come in the main thread."""
     from napari.qt.threading import create_worker
 
-    worker = create_worker(_hand_over, [job], _start_thread=False)
+    worker = create_worker(_consume, [job], _start_thread=False)
     # Functions of our own keep the session alive as long as the worker may call it.
     worker.yielded.connect(lambda iterate: on_iterate(iterate))
     worker.returned.connect(lambda outcome: on_outcome(outcome))
     worker.start()
 
 
-def _hand_over(
-    only: list[Generator[Iterate, None, Outcome]],
-) -> Generator[Iterate, None, Outcome]:
+def _consume(
+    only: list[Generator[Progress, None, Outcome]],
+) -> Generator[Progress, None, Outcome]:
     """Take the job out of `only`: napari keeps a worker's arguments for the whole session."""
     return (yield from only.pop())

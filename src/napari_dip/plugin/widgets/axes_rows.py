@@ -13,11 +13,11 @@ from napari_dip.plugin.layers.metadata import axes_of, finest
 if TYPE_CHECKING:
     from napari.layers import Image
 
-WORDS = {"T": "times", "C": "channels", "Z": "depths"}
-ASKED = "TZ"  # channels are always restored together
+AXIS_NOUNS = {"T": "times", "C": "channels", "Z": "depths"}
+STACK_AXES = "TZ"  # channels are always restored together
 
 
-class AxesRows:
+class AxesEditor:
     """A line for the letters of the axes, what they come to in words, and a question for each stack."""
 
     changed = Signal()
@@ -28,56 +28,58 @@ class AxesRows:
         self._rows: QFormLayout | None = None
         self._details: QFormLayout | None = None
         self._combined = ""
-        self.line, self.words = QLineEdit(), QLabel()
-        self.line.setToolTip(
+        self.line_edit, self.summary = QLineEdit(), QLabel()
+        self.line_edit.setToolTip(
             "A letter for each axis: T (time), C (channel), Z (depth), Y and X.\n"
             "They are the file's, where it says so: correct them where they are wrong."
         )
-        self.words.setWordWrap(True)
-        self.words.setMinimumWidth(300)  # else Qt takes a short sentence for two lines
-        self.questions: dict[str, QComboBox] = {}
-        for letter in ASKED:
-            question = self.questions[letter] = QComboBox()
+        self.summary.setWordWrap(True)
+        self.summary.setMinimumWidth(300)  # else Qt takes a short sentence for two lines
+        self.joint_combos: dict[str, QComboBox] = {}
+        for letter in STACK_AXES:
+            question = self.joint_combos[letter] = QComboBox()
             question.addItem("one by one", False)
             question.addItem("together, by one network", True)
             question.setToolTip(
-                f"One by one: each of the {WORDS[letter]} as if there were no others.\n"
+                f"One by one: each of the {AXIS_NOUNS[letter]} as if there were no others.\n"
                 "Together: what they share is learnt with the light of all."
             )
             question.currentIndexChanged.connect(lambda _: self.changed.emit())
-        self.line.textChanged.connect(lambda _: self._update())
+        self.line_edit.textChanged.connect(lambda _: self._update())
 
     def add_to(self, rows: QFormLayout, details: QFormLayout) -> None:
         """Lay out the words and the questions below what is in `rows`, the letters in `details`."""
         self._rows, self._details = rows, details
-        details.addRow("Axes", self.line)
-        rows.addRow("", self.words)
-        for letter, question in self.questions.items():
-            rows.addRow(WORDS[letter].capitalize(), question)
+        details.addRow("Axes", self.line_edit)
+        rows.addRow("", self.summary)
+        for letter, question in self.joint_combos.items():
+            rows.addRow(AXIS_NOUNS[letter].capitalize(), question)
         self._update()
 
-    def ask(self, layer: Image | None) -> None:
+    def set_layer(self, layer: Image | None) -> None:
         """Begin with what is known of the axes of `layer`."""
         if layer is not self._layer:
             self._layer = layer
-            self.line.setText("" if layer is None else axes_of(layer)[: layer.ndim])
+            self.line_edit.setText("" if layer is None else axes_of(layer)[: layer.ndim])
             self._update()
 
     @property
     def axes(self) -> str:
         """The letters as they stand, of colours too."""
         colours = self._layer is not None and self._layer.rgb
-        return str(self.line.text()).strip().upper() + "C" * colours
+        return str(self.line_edit.text()).strip().upper() + "C" * colours
 
     @property
-    def together(self) -> str:
+    def joint_axes(self) -> str:
         """What is to be restored together, as `Stack.together` has it."""
-        return "".join(t for t, question in self.questions.items() if question.currentData()) or "none"
+        return (
+            "".join(t for t, question in self.joint_combos.items() if question.currentData()) or "none"
+        )
 
     def show(self, together: str, *, combined: str = "") -> None:
         """Show these answers; what the task combines anyway is not asked for."""
         self._combined = combined
-        for letter, question in self.questions.items():
+        for letter, question in self.joint_combos.items():
             blocked = question.blockSignals(True)
             question.setCurrentIndex(int(letter in together))
             question.blockSignals(blocked)
@@ -85,23 +87,23 @@ class AxesRows:
 
     def _update(self) -> None:
         sizes = self.sizes
-        counts = [f"{n} {WORDS[letter]}" for letter, n in sizes.items() if letter in WORDS]
+        counts = [f"{n} {AXIS_NOUNS[letter]}" for letter, n in sizes.items() if letter in AXIS_NOUNS]
         if sizes:
             words = ", ".join([*counts, f"{sizes['X']} x {sizes['Y']} pixels"])
         elif self._layer is None:
             words = ""
         else:
             words = f"Under Advanced, name each of its {self._layer.ndim} axes once: T, C, Z, Y, X."
-        self.words.setText(words)
+        self.summary.setText(words)
         if self._rows is not None and self._details is not None:
-            self._details.setRowVisible(self.line, self._layer is not None)
-            self._rows.setRowVisible(self.words, bool(words))
+            self._details.setRowVisible(self.line_edit, self._layer is not None)
+            self._rows.setRowVisible(self.summary, bool(words))
         self._show_questions()
         self.changed.emit()
 
     def _show_questions(self) -> None:
         sizes = self.sizes
-        for letter, question in self.questions.items():
+        for letter, question in self.joint_combos.items():
             if self._rows is not None:
                 asked = sizes.get(letter, 1) > 1 and letter not in self._combined
                 self._rows.setRowVisible(question, asked)

@@ -9,13 +9,13 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QGridLayout, QInputDialog, QPushButton, QWidget
 
-from napari_dip.core.errors import RestoreError
-from napari_dip.io.atomic import replacing
+from napari_dip.core.errors import RestorationError
+from napari_dip.io.atomic import atomic_write
 from napari_dip.plugin import preferences as remembered
 from napari_dip.run.recipe import Recipe
 
 
-class KeepRow(QWidget):  # type: ignore[misc]
+class ExportButtons(QWidget):  # type: ignore[misc]
     """*Copy as Python*, *Save recipe* and *Save as task*.
 
     Parameters
@@ -26,9 +26,9 @@ class KeepRow(QWidget):  # type: ignore[misc]
         Gives the recipe, and the name of its preset.
     """
 
-    said = Signal(str, bool)
+    message = Signal(str, bool)
     """A sentence for the person, and whether it is an error."""
-    kept = Signal()
+    recipe_saved = Signal()
     """There is one task more."""
 
     def __init__(
@@ -56,15 +56,15 @@ class KeepRow(QWidget):  # type: ignore[misc]
 
     def copy_as_python(self) -> None:
         """Put a script that does what Run would do on the clipboard."""
-        from napari_dip.plugin.script import script
+        from napari_dip.plugin.script import script_for
 
         try:
             recipe, layer, inputs = self._asked()
-            QApplication.clipboard().setText(script(recipe, layer, **inputs))
-        except RestoreError as error:
-            self.said.emit(str(error), True)
+            QApplication.clipboard().setText(script_for(recipe, layer, **inputs))
+        except RestorationError as error:
+            self.message.emit(str(error), True)
         else:
-            self.said.emit("Copied: a script that does what Run does.", False)
+            self.message.emit("Copied: a script that does what Run does.", False)
 
     def save_task(self) -> None:
         """Ask for a name, and keep the settings under it for this and later sessions."""
@@ -73,15 +73,15 @@ class KeepRow(QWidget):  # type: ignore[misc]
             return
         try:
             recipe, _ = self._recipe()
-            path = remembered.save(name, recipe)
-        except (RestoreError, OSError) as error:
-            self.said.emit(f"The task was not saved: {error}", True)
+            path = remembered.save_recipe(name, recipe)
+        except (RestorationError, OSError) as error:
+            self.message.emit(f"The task was not saved: {error}", True)
             return
         if path is None:
-            self.said.emit("napari has no folder for settings: use Save recipe instead.", True)
+            self.message.emit("napari has no folder for settings: use Save recipe instead.", True)
             return
-        self.kept.emit()
-        self.said.emit(f"'{path.stem}' is under Task from now on.", False)
+        self.recipe_saved.emit()
+        self.message.emit(f"'{path.stem}' is under Task from now on.", False)
 
     def save_recipe(self) -> None:
         """Ask for a file, and write the settings to it as JSON."""
@@ -93,9 +93,9 @@ class KeepRow(QWidget):  # type: ignore[misc]
             if not name:
                 return
             path = Path(name).with_suffix(".json")
-            with replacing(path) as unfinished:
+            with atomic_write(path) as unfinished:
                 unfinished.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
-        except (RestoreError, OSError) as error:
-            self.said.emit(f"The recipe was not saved: {error}", True)
+        except (RestorationError, OSError) as error:
+            self.message.emit(f"The recipe was not saved: {error}", True)
         else:
-            self.said.emit(f"Saved. To repeat it: napari-dip run {path.name} INPUT OUTPUT", False)
+            self.message.emit(f"Saved. To repeat it: napari-dip run {path.name} INPUT OUTPUT", False)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_dip.core.errors import ObservationError, RestoreError
+from napari_dip.core.errors import ObservationError, RestorationError
 from napari_dip.plugin.layers import display as looks
-from napari_dip.plugin.layers.crop import cropped, seen_part
+from napari_dip.plugin.layers.crop import crop_layer, visible_part
 from napari_dip.plugin.layers.metadata import spatial_of
-from napari_dip.plugin.layers.to_observation import observation_of
+from napari_dip.plugin.layers.to_observation import observation_from_layer
 from napari_dip.run.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from napari_dip.plugin.widgets.inputs import Inputs
 
-REGION = "a region of noise"
+REGION_NAME = "a region of noise"
 
 
-class ToolsMenu(QMenu):  # type: ignore[misc]
+class ImageMenu(QMenu):  # type: ignore[misc]
     """Acts on the image that the dock has chosen."""
 
     def __init__(self, viewer: napari.viewer.Viewer, desk: Inputs, parent: QWidget) -> None:
@@ -34,20 +34,20 @@ class ToolsMenu(QMenu):  # type: ignore[misc]
             ("Crop to what is seen", self.crop),
             ("Measure the noise in a rectangle ...", self.ask_for_region),
             ("Compare two images ...", self.compare),
-            ("North up, east left", lambda: looks.orient(viewer, self._image())),
-            ("Row 1 at the bottom / at the top", lambda: looks.turn_over(viewer)),
-            ("Asinh stretch on / off", lambda: looks.stretch(self._image())),
+            ("North up, east left", lambda: looks.north_up(viewer, self._image())),
+            ("Row 1 at the bottom / at the top", lambda: looks.flip_vertical(viewer)),
+            ("Asinh stretch on / off", lambda: looks.toggle_asinh_stretch(self._image())),
         ):
             self.addAction(text).triggered.connect(lambda _=False, action=action: self._do(action))
 
     def crop(self) -> None:
         """A new layer of the part that is seen, with its holes and its noise."""
         image = self._image()
-        rows, columns = seen_part(image)
-        companions = [p.layer() for p in (self._desk.holes, self._desk.sigma) if p.layer() is not None]
-        new = cropped(self._viewer, image, companions, rows, columns)
+        rows, columns = visible_part(image)
+        companions = [p.layer() for p in (self._desk.mask, self._desk.sigma) if p.layer() is not None]
+        new = crop_layer(self._viewer, image, companions, rows, columns)
         self._desk.image.choose(new)
-        self._desk.said.emit(
+        self._desk.message.emit(
             f"'{new.name}': rows {rows.start} to {rows.stop - 1}, columns {columns.start} to"
             f" {columns.stop - 1}.",
             False,
@@ -58,7 +58,7 @@ class ToolsMenu(QMenu):  # type: ignore[misc]
         image = self._image()
         region = self._viewer.add_shapes(
             ndim=image.ndim,
-            name=REGION,
+            name=REGION_NAME,
             face_color="transparent",
             edge_color="orange",
             **spatial_of(image),
@@ -73,7 +73,7 @@ class ToolsMenu(QMenu):  # type: ignore[misc]
                 self._viewer.layers.selection.active = image
 
         region.events.data.connect(drawn)
-        self._desk.said.emit("Draw a rectangle over empty background.", False)
+        self._desk.message.emit("Draw a rectangle over empty background.", False)
 
     def measure(self, image: Image, corners: Sequence[Any]) -> None:
         """Tell the noise between corners, in the layer's pixels."""
@@ -83,12 +83,12 @@ class ToolsMenu(QMenu):  # type: ignore[misc]
         axes = self._desk.axes.axes
         aside = [slice(n, n + 1) for n in np.asarray(corners)[0, :-2].round().astype(int)]
         there = (*aside, slice(low[0], high[0]), slice(low[1], high[1]))
-        observation = observation_of(image, axes=axes, part=there)
-        like = Recipe().noise.likelihood(next(iter(observation.frames()))[1])
+        observation = observation_from_layer(image, axes=axes, part=there)
+        like = Recipe().noise.likelihood(next(iter(observation.iter_planes()))[1])
         sigma = float(np.nanmedian(like.sigma))
-        self._desk.said.emit(
+        self._desk.message.emit(
             f"Noise in rows {low[0]} to {high[0] - 1}, columns {low[1]} to {high[1] - 1}: {sigma:.4g}"
-            f" ({like.origin}). It was put under Sigma.",
+            f" ({like.source}). It was put under Sigma.",
             False,
         )
         self._desk.measured.emit(sigma)
@@ -105,8 +105,8 @@ class ToolsMenu(QMenu):  # type: ignore[misc]
     def _do(self, action: Any) -> None:
         try:
             sentence = action()
-        except (RestoreError, MemoryError, OSError) as error:
-            self._desk.said.emit(str(error) or "the memory is full", True)
+        except (RestorationError, MemoryError, OSError) as error:
+            self._desk.message.emit(str(error) or "the memory is full", True)
         else:
             if sentence:
-                self._desk.said.emit(sentence, False)
+                self._desk.message.emit(sentence, False)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QComboBox
 
-from napari_dip.plugin.layers.metadata import is_companion
+from napari_dip.plugin.layers.metadata import is_byproduct
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
 
-class LayerPicker(QComboBox):  # type: ignore[misc]
+class LayerComboBox(QComboBox):  # type: ignore[misc]
     """The viewer's layers of one kind; the choice survives renaming and reordering."""
 
     def __init__(self, viewer: napari.viewer.Viewer, kind: type[Layer], *, none: str = "") -> None:
@@ -35,7 +35,7 @@ class LayerPicker(QComboBox):  # type: ignore[misc]
         if self._none:
             self.addItem(self._none, None)
         for layer in reversed(self._viewer.layers):
-            if isinstance(layer, self._kind) and (self._none or not is_companion(layer)):
+            if isinstance(layer, self._kind) and (self._none or not is_byproduct(layer)):
                 self.addItem(layer.name, layer)
         listed = self._layers()
         active = self._viewer.layers.selection.active

@@ -8,17 +8,17 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 
-from napari_dip.core.progress import Iterate
+from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
 
 if TYPE_CHECKING:
     from napari.utils.theme import Theme
 
 # Two of Okabe and Ito's colours that all readers tell apart, on dark and on light ground.
-LOSS, STATISTIC = "#56B4E9", "#E69F00"
+LOSS, VALIDATION = "#56B4E9", "#E69F00"
 
 
-class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
+class LossPlot(pg.PlotWidget):  # type: ignore[misc]
     """Loss and stopping statistic against the step."""
 
     def __init__(self, theme: Theme) -> None:
@@ -32,12 +32,12 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
         item.setDownsampling(auto=True, mode="peak")
         self._legend = item.addLegend(offset=(-5, 5))
         self._loss = self.plot(pen=pg.mkPen(LOSS, width=1), name="loss")
-        self._statistic = self.plot(pen=pg.mkPen(STATISTIC, width=2), name="stopping statistic")
-        self._chosen = pg.InfiniteLine(pen=pg.mkPen(STATISTIC, width=1, style=pg.QtCore.Qt.DashLine))
+        self._statistic = self.plot(pen=pg.mkPen(VALIDATION, width=2), name="stopping statistic")
+        self._chosen = pg.InfiniteLine(pen=pg.mkPen(VALIDATION, width=1, style=pg.QtCore.Qt.DashLine))
         self._chosen.hide()
         self.addItem(self._chosen)
         self.restyle(theme)
-        self.clear_course()
+        self.clear_curves()
 
     def restyle(self, theme: Theme) -> None:
         """Take the colours of a napari theme."""
@@ -50,7 +50,7 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
             axis.setTextPen(text)
         self.setLabel("bottom", "step", color=text)
 
-    def clear_course(self) -> None:
+    def clear_curves(self) -> None:
         """Forget the run before."""
         self._taken = 0
         self._steps: list[int] = []
@@ -59,24 +59,24 @@ class CoursePlot(pg.PlotWidget):  # type: ignore[misc]
         self._chosen.hide()
         self._draw(np.zeros(0), np.zeros((0, 2)))
 
-    def add(self, iterate: Iterate) -> None:
+    def add(self, iterate: Progress) -> None:
         """One more point; a new fit begins a new course."""
-        fit = iterate.frame, iterate.crop, iterate.member
+        fit = iterate.block, iterate.tile, iterate.member
         if fit != self._fit or (self._steps and iterate.step < self._steps[-1]):
-            self.clear_course()
+            self.clear_curves()
             self._fit = fit
         self._steps.append(iterate.step)
-        self._values.append((iterate.loss, iterate.statistic))
+        self._values.append((iterate.loss, iterate.validation_loss))
         self._draw(np.array(self._steps), np.array(self._values))
 
     def show_result(self, result: Result) -> None:
         """Every step of the last fit, and which was taken."""
         course = result.history[-1]
-        self._taken = course.chosen
-        if course.chosen:
+        self._taken = course.selected_step
+        if course.selected_step:
             steps = np.arange(1, len(course.loss) + 1)
-            self._draw(steps, np.stack((course.loss, course.statistic), axis=1))
-            self._chosen.setValue(course.chosen)
+            self._draw(steps, np.stack((course.loss, course.validation_loss), axis=1))
+            self._chosen.setValue(course.selected_step)
             self._chosen.show()
 
     def mark(self, step: int) -> None:

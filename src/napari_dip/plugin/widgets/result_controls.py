@@ -9,9 +9,9 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from napari_dip.core.errors import RestoreError
+from napari_dip.core.errors import RestorationError
 from napari_dip.plugin.contributions import write_layer
-from napari_dip.plugin.layers.metadata import KEY
+from napari_dip.plugin.layers.metadata import METADATA_KEY
 from napari_dip.plugin.session.run import State
 from napari_dip.plugin.session.session import Session
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 FITS, OME, IMAGEJ = "FITS (*.fits *.fits.gz)", "OME-TIFF (*.ome.tif)", "TIFF (*.tif)"
 
 
-class AfterPanel(QWidget):  # type: ignore[misc]
+class ResultControls(QWidget):  # type: ignore[misc]
     """Acts on the run that the session shows; hidden where there is none."""
 
-    picked = Signal(int)
+    step_selected = Signal(int)
     """The step that is looked at; 0 for the one that the run chose."""
-    said = Signal(str, bool)
+    message = Signal(str, bool)
     """A sentence for the person, and whether it is an error."""
 
     def __init__(self, session: Session) -> None:
@@ -34,7 +34,7 @@ class AfterPanel(QWidget):  # type: ignore[misc]
         self._session = session
         self.original_button = QPushButton("Hold to see the original")
         self.slider, self.step = QSlider(Qt.Orientation.Horizontal), QLabel()
-        self.go_on_button, self.undo_button = QPushButton("Continue"), QPushButton("Undo")
+        self.continue_button, self.undo_button = QPushButton("Continue"), QPushButton("Undo")
         self.save_button = QPushButton("Save ...")
         self.slider.setTracking(False)  # one result for each stop, not for each pixel on the way
         self.slider.setPageStep(1)
@@ -51,7 +51,7 @@ class AfterPanel(QWidget):  # type: ignore[misc]
         row.addWidget(self.slider, 1)
         row.addWidget(self.step)
         buttons = QHBoxLayout()
-        for button in (self.go_on_button, self.undo_button, self.save_button):
+        for button in (self.continue_button, self.undo_button, self.save_button):
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -60,18 +60,18 @@ class AfterPanel(QWidget):  # type: ignore[misc]
         column.addLayout(buttons)
         self.original_button.pressed.connect(lambda: session.show_original(on=True))
         self.original_button.released.connect(lambda: session.show_original(on=False))
-        self.slider.sliderMoved.connect(self._glance)
-        self.slider.valueChanged.connect(self._pick)
-        self.go_on_button.clicked.connect(session.go_on)
+        self.slider.sliderMoved.connect(self._preview)
+        self.slider.valueChanged.connect(self._select)
+        self.continue_button.clicked.connect(session.continue_run)
         self.undo_button.clicked.connect(session.undo)
         self.save_button.clicked.connect(self.save)
         self.refresh()
 
     def refresh(self) -> None:
         """Show what is possible now."""
-        run, idle = self._session.shown, self._session.state == State.IDLE
+        run, idle = self._session.current_run, self._session.state == State.IDLE
         done = idle and run is not None and run.result is not None
-        self.setVisible(run is not None and run.layers.picture is not None)
+        self.setVisible(run is not None and run.layers.image_layer is not None)
         steps = run.steps if run is not None and done else []
         self._iterations.setVisible(bool(steps))
         if steps != self._steps_of_slider():
@@ -80,29 +80,31 @@ class AfterPanel(QWidget):  # type: ignore[misc]
             self.slider.setRange(0, len(steps))
             self.slider.setValue(len(steps))
             self.slider.blockSignals(blocked)
-            self._tell(len(steps))
-        why_not = self._session.why_not_on()
-        self.go_on_button.setEnabled(idle and not why_not)
-        self.go_on_button.setToolTip(why_not or "Go on from where the run stopped, for as long again.")
-        for button in (self.go_on_button, self.undo_button, self.save_button):
+            self._show_step(len(steps))
+        why_not = self._session.continue_blocked_by()
+        self.continue_button.setEnabled(idle and not why_not)
+        self.continue_button.setToolTip(
+            why_not or "Go on from where the run stopped, for as long again."
+        )
+        for button in (self.continue_button, self.undo_button, self.save_button):
             button.setVisible(bool(done))
 
     def save(self) -> None:
         """Ask for a file, and write the restored image to it."""
-        run = self._session.shown
-        layer = run.layers.picture if run else None
+        run = self._session.current_run
+        layer = run.layers.image_layer if run else None
         if layer is None:
             return
-        name, _ = QFileDialog.getSaveFileName(self, "Save the restored image", *_suggested(layer))
+        name, _ = QFileDialog.getSaveFileName(self, "Save the restored image", *_suggested_file(layer))
         if not name:
             return
         try:
             data, attributes, _ = layer.as_layer_data_tuple()
             write_layer(name, data, attributes)
-        except (RestoreError, OSError) as error:
-            self.said.emit(f"The image was not saved: {error}", True)
+        except (RestorationError, OSError) as error:
+            self.message.emit(f"The image was not saved: {error}", True)
         else:
-            self.said.emit(f"Saved: {Path(name).name}", False)
+            self.message.emit(f"Saved: {Path(name).name}", False)
 
     def _steps_of_slider(self) -> list[int]:
         return list(self.slider.property("steps") or [])
@@ -111,23 +113,23 @@ class AfterPanel(QWidget):  # type: ignore[misc]
         steps = self._steps_of_slider()
         return steps[place] if place < len(steps) else None
 
-    def _tell(self, place: int) -> None:
+    def _show_step(self, place: int) -> None:
         step = self._step_at(place)
         self.step.setText("as chosen" if step is None else f"step {step}")
-        self.picked.emit(step or 0)
+        self.step_selected.emit(step or 0)
 
-    def _glance(self, place: int) -> None:
-        self._tell(place)
-        self._session.glance(self._step_at(place))
+    def _preview(self, place: int) -> None:
+        self._show_step(place)
+        self._session.preview_step(self._step_at(place))
 
-    def _pick(self, place: int) -> None:
-        self._tell(place)
-        self._session.pick(self._step_at(place))
+    def _select(self, place: int) -> None:
+        self._show_step(place)
+        self._session.select_step(self._step_at(place))
 
 
-def _suggested(layer: Layer) -> tuple[str, str]:
+def _suggested_file(layer: Layer) -> tuple[str, str]:
     """A file beside the source, of its format; and the formats, its own first."""
-    header = layer.metadata.get(KEY, {}).get("header")
+    header = layer.metadata.get(METADATA_KEY, {}).get("header")
     path = Path(getattr(header, "path", "") or layer.name.partition(" - ")[0])
     stem = path.name.partition(".")[0] or "image"
     suffixes = "".join(path.suffixes).lower()

@@ -14,13 +14,13 @@ from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_dip.core.errors import SettingsError
-from napari_dip.core.settings import Settings, fields, members
+from napari_dip.core.settings import Settings, ordered_fields, union_members
 
 ACRONYMS = ("psf", "fwhm")
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class FormRow:
     """One entry of a form.
 
     Attributes
@@ -37,11 +37,11 @@ class Row:
 
     entry: ValueWidget[Any]
     title: str
-    asked: bool
-    shown: Callable[[], bool]
+    is_basic: bool
+    is_visible: Callable[[], bool]
 
 
-class Group:
+class SettingsGroup:
     """The entries of one settings class, by name; groups within it are groups again.
 
     Parameters
@@ -56,8 +56,8 @@ class Group:
 
     def __init__(self, model: type[Settings], value: Settings, path: str = "") -> None:
         self._model, self._path = model, path
-        self._parts: dict[str, Group | Choice | ValueWidget[Any]] = {}
-        for name, field in fields(model).items():
+        self._parts: dict[str, SettingsGroup | UnionChoice | ValueWidget[Any]] = {}
+        for name, field in ordered_fields(model).items():
             if name == "kind" or field.annotation is str:
                 continue  # titles and summaries are the preset's own
             self._parts[name] = _part(path + name, field, getattr(value, name))
@@ -77,22 +77,22 @@ class Group:
         part = self._parts[first]
         return part if isinstance(part, ValueWidget) else part.entry(rest)
 
-    def rows(self, shown: Callable[[], bool] = lambda: True) -> Iterator[Row]:
+    def rows(self, shown: Callable[[], bool] = lambda: True) -> Iterator[FormRow]:
         """Every entry, in order."""
         title = _label(self._path.rstrip(".").rpartition(".")[2])
         for name, part in self._parts.items():
-            asked = name in self._model.asked
+            asked = name in self._model.basic_fields
             match part:
-                case Group():
+                case SettingsGroup():
                     yield from part.rows(shown)
-                case Choice():
+                case UnionChoice():
                     yield from part.rows(shown, asked=asked)
                 case ValueWidget():
-                    yield Row(part, title, asked, shown)
+                    yield FormRow(part, title, asked, shown)
             title = ""
 
 
-class Choice:
+class UnionChoice:
     """One of several settings classes, and the group of each."""
 
     def __init__(self, choices: tuple[type[Settings], ...], value: Settings, path: str) -> None:
@@ -101,7 +101,7 @@ class Choice:
         self._title = _label(path.rstrip(".").rpartition(".")[2])
         self.kind = ComboBox(choices=list(models), value=value.kind, name=f"{path}kind")  # type: ignore[attr-defined]
         self._groups = {
-            kind: Group(model, value if isinstance(value, model) else model(), path)
+            kind: SettingsGroup(model, value if isinstance(value, model) else model(), path)
             for kind, model in models.items()
         }
 
@@ -119,15 +119,15 @@ class Choice:
         """The widget of the chosen class's setting called `dotted`, or of the choice itself."""
         return self.kind if dotted == "kind" else self._groups[self.kind.value].entry(dotted)
 
-    def rows(self, shown: Callable[[], bool], *, asked: bool) -> Iterator[Row]:
+    def rows(self, shown: Callable[[], bool], *, asked: bool) -> Iterator[FormRow]:
         """The choice, and every entry of every class."""
-        yield Row(self.kind, self._title, asked, shown)
+        yield FormRow(self.kind, self._title, asked, shown)
         for kind, group in self._groups.items():
             for row in group.rows(lambda kind=kind: shown() and self.kind.value == kind):  # type: ignore[misc]
-                yield Row(row.entry, "", row.asked, row.shown)
+                yield FormRow(row.entry, "", row.is_basic, row.is_visible)
 
 
-class Rows:
+class FormRows:
     """Some entries in a layout: the labels in one column, and only what is chosen.
 
     Parameters
@@ -145,7 +145,7 @@ class Rows:
     def __init__(
         self,
         layout: QFormLayout,
-        rows: list[Row],
+        rows: list[FormRow],
         *,
         before: QWidget | None = None,
         titled: bool = False,
@@ -169,14 +169,14 @@ class Rows:
     def refresh(self) -> None:
         """Show what is chosen."""
         for row in self._rows:
-            self._layout.setRowVisible(row.entry.native, row.shown())
+            self._layout.setRowVisible(row.entry.native, row.is_visible())
 
     def _add(self, *parts: Any) -> None:
         self._layout.insertRow(self._at, *parts)
         self._at += 1
 
 
-class _Lists(LineEdit):
+class JsonLineEdit(LineEdit):
     """A line for lists of numbers, written as JSON."""
 
     def values(self) -> Any:
@@ -192,15 +192,15 @@ class _Lists(LineEdit):
             ) from error
 
 
-def _read(part: Group | Choice | ValueWidget[Any]) -> Any:
-    if isinstance(part, Group | Choice | _Lists):
+def _read(part: SettingsGroup | UnionChoice | ValueWidget[Any]) -> Any:
+    if isinstance(part, SettingsGroup | UnionChoice | JsonLineEdit):
         return part.values()
     # Numbers are text until the settings parse them; nothing written means automatic.
     return part.value if part.value != "" else None
 
 
-def _write(part: Group | Choice | ValueWidget[Any], value: Any) -> None:
-    if isinstance(part, Group | Choice):
+def _write(part: SettingsGroup | UnionChoice | ValueWidget[Any], value: Any) -> None:
+    if isinstance(part, SettingsGroup | UnionChoice):
         part.show(value)
     elif isinstance(part, LineEdit):
         part.value = _written(value)
@@ -215,14 +215,14 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else json.dumps(value)
 
 
-def _part(path: str, field: FieldInfo, value: Any) -> Group | Choice | ValueWidget[Any]:
-    kinds = members(field.annotation)
+def _part(path: str, field: FieldInfo, value: Any) -> SettingsGroup | UnionChoice | ValueWidget[Any]:
+    kinds = union_members(field.annotation)
     if len(kinds) > 1:
-        choice = Choice(kinds, value, f"{path}.")
+        choice = UnionChoice(kinds, value, f"{path}.")
         choice.kind.tooltip = _sentence(field)
         return choice
     if kinds:
-        return Group(kinds[0], value, f"{path}.")
+        return SettingsGroup(kinds[0], value, f"{path}.")
     entry = _single(field, value)
     entry.name, entry.label = path, _label(path.rpartition(".")[2])
     if isinstance(entry, CheckBox):
@@ -250,7 +250,7 @@ def _single(field: FieldInfo, value: Any) -> ValueWidget[Any]:
         low, high = _limits(field)
         return SpinBox(value=value, min=low, max=high)
     if any(get_origin(part) is tuple for part in get_args(kind)):
-        lists = _Lists(value=_written(value))
+        lists = JsonLineEdit(value=_written(value))
         lists.native.setPlaceholderText("automatic")
         return lists
     if kind is float or {int, float} & set(_alternatives(kind)):

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-WRONG = "background: #99121f; color: white;"  # readable in every theme
+ERROR_STYLE = "background: #99121f; color: white;"  # readable in every theme

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_dip.core.settings import tagged_union
-from napari_dip.prior.inputs.base import CodeSettings
+from napari_dip.prior.inputs.base import InputSettings
 
 if TYPE_CHECKING:
-    AnyCode = CodeSettings
+    AnyInput = InputSettings
 else:
-    AnyCode = tagged_union(CodeSettings, __package__)
+    AnyInput = tagged_union(InputSettings, __package__)
 
-__all__ = ["AnyCode"]
+__all__ = ["AnyInput"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from napari_dip.core.torch_import import torch
-from napari_dip.prior.inputs.base import Canvas, CodeSettings
+from napari_dip.prior.inputs.base import InputContext, InputSettings
 
 
-class Coordinates(CodeSettings):
+class Coordinates(InputSettings):
     """The pixel's own x and y, from 0 to 1: large holes close smoothly.
 
     References
@@ -18,11 +18,11 @@ class Coordinates(CodeSettings):
 
     kind: Literal["coordinates"] = "coordinates"
 
-    def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
-        return ramps(canvas)[None]
+    def make(self, canvas: InputContext, generator: torch.Generator) -> torch.Tensor:
+        return coordinate_grid(canvas)[None]
 
 
-def ramps(canvas: Canvas) -> torch.Tensor:
+def coordinate_grid(canvas: InputContext) -> torch.Tensor:
     """Y and x of each pixel of `canvas`, (2, Y, X), from 0 to 1."""
     height, width = canvas.shape
     y, x = torch.linspace(0, 1, height), torch.linspace(0, 1, width)

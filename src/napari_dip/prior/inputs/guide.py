@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from napari_dip.core.axes import Floats
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.registration import edges, shift_between
-from napari_dip.prior.inputs.base import Canvas, CodeSettings
+from napari_dip.physics.registration import edge_map, estimate_shift
+from napari_dip.prior.inputs.base import InputContext, InputSettings
 
 Doubles = NDArray[np.float64]
 
 
-class Guide(CodeSettings):
+class Guide(InputSettings):
     """A sharper or less noisy picture of the scene: with flash, in another band, of another channel.
 
     Each of its channels is brought to mean 0 and standard deviation 0.1. What the guide does not
@@ -29,21 +29,21 @@ class Guide(CodeSettings):
     """
 
     kind: Literal["guide"] = "guide"
-    extras: ClassVar[tuple[str, ...]] = ("guide",)
-    registration: Literal["refuse", "shift", "trust"] = "refuse"
+    auxiliary: ClassVar[tuple[str, ...]] = ("guide",)
+    misregistration: Literal["raise", "correct", "ignore"] = "raise"
     """Where guide and image are shifted against each other: refuse them, shift the guide, or trust
     that they are registered."""
     tolerance: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Shift up to which they count as registered. [pixel]"""
 
     @property
-    def local(self) -> bool:
-        return self.registration == "trust"  # what else could tell how the whole guide lies
+    def supports_tiling(self) -> bool:
+        return self.misregistration == "ignore"  # what else could tell how the whole guide lies
 
-    def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
-        if "guide" not in canvas.frame.extras:
+    def make(self, canvas: InputContext, generator: torch.Generator) -> torch.Tensor:
+        if "guide" not in canvas.data.auxiliary:
             raise ObservationError("there is no guide: choose the picture that guides the restoration")
-        guide = canvas.frame.extras["guide"][0, :, 0].astype(float)
+        guide = canvas.data.auxiliary["guide"][0, :, 0].astype(float)
         size = tuple(edge.stop - edge.start for edge in canvas.window)
         if guide.shape[-2:] != size:
             raise ObservationError(
@@ -52,36 +52,40 @@ class Guide(CodeSettings):
             )
         if not np.nanmax(guide) > np.nanmin(guide):
             raise ObservationError("the guide is the same everywhere: choose one that shows the scene")
-        if self.registration != "trust":
-            guide = self._registered(guide, canvas.frame.y[0, :, 0])
+        if self.misregistration != "ignore":
+            guide = self._registered(guide, canvas.data.y[0, :, 0])
         guide = _filled(guide)
         mean, spread = guide.mean((1, 2))[:, None, None], guide.std((1, 2))[:, None, None]
         z = 0.1 * (guide - mean) / np.where(spread > 0, spread, 1)
         rows, columns = canvas.window
-        height, width = (side * canvas.shrink for side in canvas.shape)
+        height, width = (side * canvas.downsampling for side in canvas.shape)
         margins = (
             (0, 0),
             (rows.start, height - rows.stop),
             (columns.start, width - columns.stop),
         )
         padded = torch.from_numpy(np.pad(z, margins, mode="symmetric").astype(np.float32))[None]
-        return torch.nn.functional.avg_pool2d(padded, canvas.shrink) if canvas.shrink > 1 else padded
+        return (
+            torch.nn.functional.avg_pool2d(padded, canvas.downsampling)
+            if canvas.downsampling > 1
+            else padded
+        )
 
-    def _registered(self, guide: Doubles, y: Floats) -> Doubles:
+    def _registered(self, guide: Doubles, y: FloatArray) -> Doubles:
         """`guide`, moved onto `y` where that is wanted; `y` may have fewer pixels."""
         from skimage.transform import resize
 
-        coarse = edges(np.asarray(guide, np.float32))
-        own = edges(y)
+        coarse = edge_map(np.asarray(guide, np.float32))
+        own = edge_map(y)
         if own.shape != coarse.shape:
             own = resize(own, coarse.shape, order=1)
-        shift = shift_between(own, coarse)
+        shift = estimate_shift(own, coarse)
         if np.abs(shift).max() <= self.tolerance:
             return guide
-        if self.registration == "refuse":
+        if self.misregistration == "raise":
             raise ObservationError(
                 f"the guide is shifted by {-shift[1]:+.1f} pixels in x and {-shift[0]:+.1f} in y against"
-                " the image: register them, or set code.registration to shift, or to trust"
+                " the image: register them, or set network_input.misregistration to correct, or to trust"
             )
         from scipy.ndimage import shift as shifted
 

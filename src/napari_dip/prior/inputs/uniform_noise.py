@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from napari_dip.core.torch_import import torch
-from napari_dip.prior.inputs.base import Canvas, CodeSettings
+from napari_dip.prior.inputs.base import InputContext, InputSettings
 
 
-class UniformNoise(CodeSettings):
+class UniformNoise(InputSettings):
     """Uniform noise, shaken by a little Gaussian noise at every step.
 
     The shaking regularises: without it the network fits the noise sooner and peaks lower. Where
@@ -21,13 +21,13 @@ class UniformNoise(CodeSettings):
     .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, section 3 and table 1.
     """
 
-    kind: Literal["noise"] = "noise"
-    deep: ClassVar[bool] = True
+    kind: Literal["uniform-noise"] = "uniform-noise"
+    varies_with_depth: ClassVar[bool] = True
     channels: Annotated[int, Field(ge=1, le=256)] = 32
     """Number of noise images given to the network. [channel]"""
-    amplitude: Annotated[float, Field(gt=0, le=10)] = 0.1
+    scale: Annotated[float, Field(gt=0, le=10)] = 0.1
     """The code is drawn from 0 to this. [network input]"""
 
-    def image(self, canvas: Canvas, generator: torch.Generator) -> torch.Tensor:
+    def make(self, canvas: InputContext, generator: torch.Generator) -> torch.Tensor:
         shape = (1, self.channels * canvas.depths, *canvas.shape)
-        return torch.rand(shape, generator=generator) * self.amplitude
+        return torch.rand(shape, generator=generator) * self.scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_dip.core.torch_import import torch
 
 
-def convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> torch.nn.Sequential:
+def conv_block(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> torch.nn.Sequential:
     """Convolution, batch normalisation and LeakyReLU; same size out, or 1/stride of it.
 
     Batch statistics are always those of the one image at hand: with one image they are instance
@@ -13,41 +13,41 @@ def convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) ->
     """
     return torch.nn.Sequential(
         torch.nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2),
-        normalisation(outputs),
+        normalization(outputs),
         torch.nn.LeakyReLU(0.2, inplace=True),
     )
 
 
-def normalisation(channels: int) -> torch.nn.Module:
+def normalization(channels: int) -> torch.nn.Module:
     """Batch normalisation without running statistics."""
     return torch.nn.BatchNorm2d(channels, track_running_stats=False)
 
 
-def convolution3(
+def conv3d_block(
     inputs: int, outputs: int, *, size: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> torch.nn.Sequential:
     """The same as `convolution` for volumes (Z, Y, X), with a size and a stride for each axis."""
     padding = (size[0] // 2, size[1] // 2, size[2] // 2)
     return torch.nn.Sequential(
         torch.nn.Conv3d(inputs, outputs, size, stride=stride, padding=padding),
-        normalisation3(outputs),
+        normalization3d(outputs),
         torch.nn.LeakyReLU(0.2, inplace=True),
     )
 
 
-def normalisation3(channels: int) -> torch.nn.Module:
+def normalization3d(channels: int) -> torch.nn.Module:
     """Batch normalisation of volumes, without running statistics."""
     return torch.nn.BatchNorm3d(channels, track_running_stats=False)
 
 
-def halving(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
+def downsample(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
     """A convolution to half the size: strided, or followed by the mean over 2 x 2 pixels."""
     if how == "strided":
-        return convolution(inputs, outputs, stride=2)
-    return torch.nn.Sequential(convolution(inputs, outputs), torch.nn.AvgPool2d(2))
+        return conv_block(inputs, outputs, stride=2)
+    return torch.nn.Sequential(conv_block(inputs, outputs), torch.nn.AvgPool2d(2))
 
 
-class Skip(torch.nn.Module):
+class SkipConnection(torch.nn.Module):
     """Concatenate a skip branch with a deeper branch that returns at the same size.
 
     An odd number of planes returns with one more, which is left out.
@@ -79,7 +79,7 @@ class Float32(torch.nn.Module):
         return image
 
 
-class Volume(torch.nn.Module):
+class FoldDepth(torch.nn.Module):
     """Run a network of volumes on planes that lie in the channels: (1, C * Z, Y, X) in and out."""
 
     def __init__(self, body: torch.nn.Module, depths: int) -> None:

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     import torch
 
 
-class Timed(NetworkSettings):
+class TemporalNetwork(NetworkSettings):
     """Settings of a network that is given the time."""
 
-    manifold: Literal["line", "helix", "learnt"] = "learnt"
+    manifold: Literal["line", "helix", "learned"] = "learned"
     """The curve on which the frames lie: a straight line; a helix, whose turns are the cycles of what
     moves; or a point for each frame that is learnt with the network."""
     cycles: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Turns of the helix: heart beats, say, in the whole series. [cycle]"""
-    map_channels: Annotated[int, Field(ge=4, le=1024)] = 64
+    mapnet_channels: Annotated[int, Field(ge=4, le=1024)] = 64
     """Width of the small network that maps the curve (MapNet). [channel]"""
 
     def mapped_times(self, times: int, outputs: int) -> torch.nn.Module:
         """A module without input that gives `outputs` numbers for each time: (T, outputs, 1, 1)."""
         from napari_dip.core.torch_import import torch
 
-        width = self.map_channels
+        width = self.mapnet_channels
         points = torch.tensor(self.points(times), device="cpu")[:, :, None, None]
 
         class MapNet(torch.nn.Module):
@@ -54,7 +54,7 @@ class Timed(NetworkSettings):
 
     def points(self, times: int) -> list[list[float]]:
         """Where each frame lies on the manifold; of those that are learnt the unit vectors."""
-        if self.manifold == "learnt":
+        if self.manifold == "learned":
             return [[float(one == t) for one in range(times)] for t in range(times)]
         along = [t / max(times - 1, 1) for t in range(times)]
         if self.manifold == "line":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ class NetworkSettings(Settings, ABC):
     """Settings of one kind of network."""
 
     kind: str
-    volumetric: ClassVar[bool] = False
+    is_3d: ClassVar[bool] = False
     """Whether planes that lie above each other are neighbours to it, as pixels are."""
 
     @property
     @abstractmethod
-    def divisor(self) -> int:
+    def size_multiple(self) -> int:
         """Height and width must be multiples of this, and at least twice it. The prior pads."""
 
     @property
-    def shrink(self) -> int:
+    def input_downsampling(self) -> int:
         """How many pixels of the image one pixel of the code becomes, along each axis."""
         return 1
 
@@ -34,10 +34,10 @@ class NetworkSettings(Settings, ABC):
         """How the weights of the convolutions lie in memory: channels last."""
         from napari_dip.core.torch_import import torch
 
-        return torch.channels_last_3d if self.volumetric else torch.channels_last
+        return torch.channels_last_3d if self.is_3d else torch.channels_last
 
     @abstractmethod
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         """A module from (1, code_channels, H / shrink, W / shrink) to (1, planes.number, H, W).
 
         The channels are the `planes` in the order (T, C, Z); a network that is `volumetric` is given

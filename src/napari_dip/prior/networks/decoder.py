@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.prior.networks.base import NetworkSettings
 
 if TYPE_CHECKING:
@@ -23,18 +23,18 @@ class _Decoder(NetworkSettings):
     """How many times the size is doubled. [scale]"""
 
     @property
-    def divisor(self) -> int:
+    def size_multiple(self) -> int:
         return int(2**self.depth)
 
     @property
-    def shrink(self) -> int:
+    def input_downsampling(self) -> int:
         return int(2**self.depth)
 
-    def _built(
+    def _build_layers(
         self, code_channels: int, out_channels: int, kernel: int, upsampling: str
     ) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
-        from napari_dip.prior.networks._layers import Float32, normalisation
+        from napari_dip.prior.networks._layers import Float32, normalization
 
         layers: list[torch.nn.Module] = []
         for scale in range(self.depth + 1):
@@ -42,7 +42,7 @@ class _Decoder(NetworkSettings):
             layers.append(torch.nn.Conv2d(inputs, self.channels, kernel, padding=kernel // 2))
             if scale < self.depth:
                 layers.append(torch.nn.Upsample(scale_factor=2, mode=upsampling))
-            layers += [torch.nn.ReLU(inplace=True), normalisation(self.channels)]
+            layers += [torch.nn.ReLU(inplace=True), normalization(self.channels)]
         return torch.nn.Sequential(*layers, Float32(torch.nn.Conv2d(self.channels, out_channels, 1)))
 
 
@@ -56,8 +56,8 @@ class DeepDecoder(_Decoder):
 
     kind: Literal["deep-decoder"] = "deep-decoder"
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
-        return self._built(code_channels, planes.number, 1, "bilinear")
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
+        return self._build_layers(code_channels, planes.num_planes, 1, "bilinear")
 
 
 class ConvDecoder(_Decoder):
@@ -71,5 +71,5 @@ class ConvDecoder(_Decoder):
 
     kind: Literal["conv-decoder"] = "conv-decoder"
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
-        return self._built(code_channels, planes.number, 3, "nearest")
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
+        return self._build_layers(code_channels, planes.num_planes, 3, "nearest")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.prior.networks.hourglass import Hourglass
 
 if TYPE_CHECKING:
@@ -34,34 +34,34 @@ class GraphPrior(Hourglass):
     generator: Literal["shared", "own"] = "shared"
     """One hourglass whose last layer alone is each frame's, which learns sooner; or a decoder of its own
     for each frame, from one code of 1 / 2^depth of the image's size."""
-    frame_channels: Annotated[int, Field(ge=2, le=256)] = 8
+    channels_per_frame: Annotated[int, Field(ge=2, le=256)] = 8
     """Features of each frame that are refined; every scale's of its own decoder. [channel]"""
-    neighbours: Annotated[int, Field(ge=1, le=64)] = 4
+    num_neighbors: Annotated[int, Field(ge=1, le=64)] = 4
     """How many frames refine each: itself, and those that are most like it. [frame]"""
-    alone: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    pretrain_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
     """Steps in which the generators learn alone. [step]"""
-    held: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    frozen_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 200
     """Steps after those in which only the refinement learns. [step]"""
-    rebuild: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    graph_interval: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     """Steps after which the graph is made anew. [step]"""
 
     @property
-    def shrink(self) -> int:
+    def input_downsampling(self) -> int:
         return int(2**self.depth) if self.generator == "own" else 1
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
-        from napari_dip.prior.networks._layers import Float32, normalisation
+        from napari_dip.prior.networks._layers import Float32, normalization
 
-        times, width, settings = planes.times, self.frame_channels, self
-        near = min(self.neighbours, times)
+        times, width, settings = planes.times, self.channels_per_frame, self
+        near = min(self.num_neighbors, times)
 
         def apart(inputs: int, outputs: int) -> torch.nn.Sequential:
             """A convolution for each frame, which sees no other frame's channels."""
             return torch.nn.Sequential(
                 torch.nn.Conv2d(times * inputs, times * outputs, 3, padding=1, groups=times),
                 torch.nn.ELU(inplace=True),
-                normalisation(times * outputs),
+                normalization(times * outputs),
             )
 
         def each_frame(features: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ class GraphPrior(Hourglass):
             return torch.nn.Sequential(*layers)
 
         shared = self.generator == "shared"
-        generators = super().build(code_channels, Planes(times, width, 1)) if shared else own()
+        generators = super().build(code_channels, ChannelLayout(times, width, 1)) if shared else own()
 
         class Graph(torch.nn.Module):
             """Generators, refinement, and the step at which they are."""
@@ -86,24 +86,24 @@ class GraphPrior(Hourglass):
             def __init__(self) -> None:
                 super().__init__()
                 self.generators = generators
-                self.head = Float32(torch.nn.Conv2d(times * width, planes.number, 1, groups=times))
+                self.head = Float32(torch.nn.Conv2d(times * width, planes.num_planes, 1, groups=times))
                 self.aggregate = apart(near * width, width)
                 self.update = apart(2 * width, width)
-                self.last = Float32(torch.nn.Conv2d(width, planes.number // times, 1))
+                self.last = Float32(torch.nn.Conv2d(width, planes.num_planes // times, 1))
                 self.step = 0
                 self.graph: torch.Tensor | None = None
 
             def forward(self, z: torch.Tensor) -> torch.Tensor:
                 features = self.generators(z)
                 image: torch.Tensor = self.head(features)
-                step, self.step = self.step - settings.alone, self.step + 1
+                step, self.step = self.step - settings.pretrain_steps, self.step + 1
                 if step < 0:
                     return image
-                if step % settings.rebuild == 0 or self.graph is None:
-                    self.graph = nearest(each_frame(features.detach()), near)
-                if step < settings.held:
+                if step % settings.graph_interval == 0 or self.graph is None:
+                    self.graph = nearest_frames(each_frame(features.detach()), near)
+                if step < settings.frozen_steps:
                     image, features = image.detach(), features.detach()
-                share = min(1.0, (step + 1) / settings.rebuild)
+                share = min(1.0, (step + 1) / settings.graph_interval)
                 return image + share * self.refined(features)
 
             def refined(self, features: torch.Tensor) -> torch.Tensor:
@@ -116,7 +116,7 @@ class GraphPrior(Hourglass):
         return Graph()
 
 
-def nearest(features: torch.Tensor, number: int) -> torch.Tensor:
+def nearest_frames(features: torch.Tensor, num_neighbors: int) -> torch.Tensor:
     """The frames most like each one, itself first: (T, number) indices, of (T, C, Y, X) features.
 
     By the cosine of what differs from the mean over time, averaged over 8 x 8 cells.
@@ -127,4 +127,4 @@ def nearest(features: torch.Tensor, number: int) -> torch.Tensor:
     apart = torch.nn.functional.normalize((cells - cells.mean(dim=0)).flatten(1), dim=1)
     likeness = apart @ apart.T
     likeness.fill_diagonal_(torch.inf)
-    return likeness.topk(number, dim=1).indices
+    return likeness.topk(num_neighbors, dim=1).indices

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.prior.networks.base import NetworkSettings
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ class Hourglass(NetworkSettings):
     kind: Literal["hourglass"] = "hourglass"
     channels: Annotated[int, Field(ge=4, le=256)] = 32
     """Width of every scale, or of the deepest ones. [channel]"""
-    narrowest: Annotated[int, Field(ge=4, le=256)] | None = None
+    base_channels: Annotated[int, Field(ge=4, le=256)] | None = None
     """Width at full size, doubled at every scale until `channels` is reached; automatic: the same
     everywhere. [channel]"""
     skip_channels: Annotated[int, Field(ge=0, le=256)] = 4
     """Width of each skip connection; 0 for none. [channel]"""
     depth: Annotated[int, Field(ge=1, le=7)] = 5
     """How many times the size is halved. [scale]"""
-    skip_scales: Annotated[int, Field(ge=1, le=7)] | None = None
+    num_skip_scales: Annotated[int, Field(ge=1, le=7)] | None = None
     """How many of the deepest scales have skip connections; automatic: all. [scale]"""
     downsampling: Literal["strided", "average"] = "strided"
     """How the encoder halves the size: a convolution of stride 2 is faster, averaging smoother."""
@@ -44,33 +44,39 @@ class Hourglass(NetworkSettings):
     """How the decoder doubles the size: nearest is faster, bilinear smoother."""
 
     @property
-    def divisor(self) -> int:
+    def size_multiple(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
-        from napari_dip.prior.networks._layers import Float32, Skip, convolution, halving, normalisation
+        from napari_dip.prior.networks._layers import (
+            Float32,
+            SkipConnection,
+            conv_block,
+            downsample,
+            normalization,
+        )
 
-        first = self.narrowest or self.channels
+        first = self.base_channels or self.channels
         widths = [min(first * 2**scale, self.channels) for scale in range(self.depth)]
         body: torch.nn.Module | None = None
         for scale in reversed(range(self.depth)):
             width = widths[scale]
             inputs = code_channels if scale == 0 else widths[scale - 1]
             below = width if body is None else widths[scale + 1]
-            skipping = scale >= self.depth - (self.skip_scales or self.depth)
+            skipping = scale >= self.depth - (self.num_skip_scales or self.depth)
             thin = self.skip_channels if skipping else 0
             deeper = torch.nn.Sequential(
-                halving(inputs, width, self.downsampling),
-                convolution(width, width),
+                downsample(inputs, width, self.downsampling),
+                conv_block(width, width),
                 *([body] if body is not None else []),
                 torch.nn.Upsample(scale_factor=2, mode=self.upsampling),
             )
             body = torch.nn.Sequential(
-                Skip(convolution(inputs, thin, size=1) if thin else None, deeper),
-                normalisation(thin + below),
-                convolution(thin + below, width),
-                convolution(width, width, size=1),
+                SkipConnection(conv_block(inputs, thin, size=1) if thin else None, deeper),
+                normalization(thin + below),
+                conv_block(thin + below, width),
+                conv_block(width, width, size=1),
             )
         assert body is not None  # depth is at least 1
-        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.number, 1)))
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.num_planes, 1)))

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
-from napari_dip.prior.networks._time import Timed
+from napari_dip.core.axes import ChannelLayout
+from napari_dip.prior.networks._time import TemporalNetwork
 from napari_dip.prior.networks.hourglass import Hourglass
 
 if TYPE_CHECKING:
     import torch
 
 
-class LowRank(Timed, Hourglass):
+class LowRank(TemporalNetwork, Hourglass):
     """Frames x_t = sum_r v_r(t) u_r: the pictures u from one hourglass, v from the time (MapNet).
 
     References
@@ -29,10 +29,10 @@ class LowRank(Timed, Hourglass):
     rank: Annotated[int, Field(ge=1, le=256)] = 12
     """How many pictures are mixed. [picture]"""
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
 
-        pictures = super().build(code_channels, Planes(self.rank, planes.channels, planes.depths))
+        pictures = super().build(code_channels, ChannelLayout(self.rank, planes.channels, planes.depths))
         mixture = self.mapped_times(planes.times, self.rank)
 
         class Mixed(torch.nn.Module):

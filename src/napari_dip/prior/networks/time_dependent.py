@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
-from napari_dip.prior.networks._time import Timed
+from napari_dip.core.axes import ChannelLayout
+from napari_dip.prior.networks._time import TemporalNetwork
 from napari_dip.prior.networks.hourglass import Hourglass
 
 if TYPE_CHECKING:
     import torch
 
 
-class TimeDependent(Timed, Hourglass):
+class TimeDependent(TemporalNetwork, Hourglass):
     """Frames x_t = f(z_t) of one hourglass; z_t is the code, each channel times what MapNet gives for t.
 
     At each step some frames are made anew, and the others are taken as they were made last.
@@ -27,15 +27,15 @@ class TimeDependent(Timed, Hourglass):
     """
 
     kind: Literal["time-dependent"] = "time-dependent"  # type: ignore[assignment]
-    frames: Annotated[int, Field(ge=1, le=1000)] = 4
+    frames_per_step: Annotated[int, Field(ge=1, le=1000)] = 4
     """How many frames are made at each step. [frame]"""
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
 
-        generator = super().build(code_channels, Planes(1, planes.channels, planes.depths))
+        generator = super().build(code_channels, ChannelLayout(1, planes.channels, planes.depths))
         mapped = self.mapped_times(planes.times, code_channels)
-        times, at_once = planes.times, min(self.frames, planes.times)
+        times, at_once = planes.times, min(self.frames_per_step, planes.times)
 
         class Moving(torch.nn.Module):
             """The frames, some of them made anew at each step."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.prior.networks.base import NetworkSettings
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ class UNet(NetworkSettings):
     """Width at full size, doubled at every scale. [channel]"""
     depth: Annotated[int, Field(ge=1, le=6)] = 4
     """How many times the size is halved. [scale]"""
-    skips: bool = False
+    use_skip_connections: bool = False
     """Carry the features of each scale past the deeper ones."""
 
     @property
-    def divisor(self) -> int:
+    def size_multiple(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
-        from napari_dip.prior.networks._layers import Float32, Skip, convolution
+        from napari_dip.prior.networks._layers import Float32, SkipConnection, conv_block
 
         widths = [self.channels * 2**scale for scale in range(self.depth + 1)]
         body: torch.nn.Module = self._pair(widths[-2], widths[-1])
@@ -49,18 +49,18 @@ class UNet(NetworkSettings):
                 torch.nn.MaxPool2d(2),
                 body,
                 torch.nn.Upsample(scale_factor=2, mode="bilinear"),
-                convolution(widths[scale + 1], widths[scale]),
+                conv_block(widths[scale + 1], widths[scale]),
             )
             body = torch.nn.Sequential(
                 self._pair(inputs, widths[scale]),
-                Skip(torch.nn.Identity() if self.skips else None, deeper),
-                self._pair(widths[scale] * (1 + self.skips), widths[scale]),
+                SkipConnection(torch.nn.Identity() if self.use_skip_connections else None, deeper),
+                self._pair(widths[scale] * (1 + self.use_skip_connections), widths[scale]),
             )
-        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.number, 1)))
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.num_planes, 1)))
 
     @staticmethod
     def _pair(inputs: int, outputs: int) -> torch.nn.Sequential:
         from napari_dip.core.torch_import import torch
-        from napari_dip.prior.networks._layers import convolution
+        from napari_dip.prior.networks._layers import conv_block
 
-        return torch.nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs))
+        return torch.nn.Sequential(conv_block(inputs, outputs), conv_block(outputs, outputs))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from napari_dip.core.axes import Planes
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.prior.networks.base import NetworkSettings
 
 if TYPE_CHECKING:
     import torch
 
-SAME = 1.5  # planes that are so many times farther apart than pixels count as equally far
+ISOTROPIC_RATIO = 1.5  # planes that are so many times farther apart than pixels count as equally far
 
 
 class VolumeHourglass(NetworkSettings):
@@ -27,7 +27,7 @@ class VolumeHourglass(NetworkSettings):
     """
 
     kind: Literal["volume"] = "volume"
-    volumetric: ClassVar[bool] = True
+    is_3d: ClassVar[bool] = True
     channels: Annotated[int, Field(ge=4, le=256)] = 24
     """Width of every scale. [channel]"""
     skip_channels: Annotated[int, Field(ge=0, le=256)] = 4
@@ -36,12 +36,18 @@ class VolumeHourglass(NetworkSettings):
     """How many times the size is halved. [scale]"""
 
     @property
-    def divisor(self) -> int:
+    def size_multiple(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, planes: Planes) -> torch.nn.Module:
+    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
-        from napari_dip.prior.networks._layers import Float32, Skip, Volume, convolution3, normalisation3
+        from napari_dip.prior.networks._layers import (
+            Float32,
+            FoldDepth,
+            SkipConnection,
+            conv3d_block,
+            normalization3d,
+        )
 
         width, thin = self.channels, self.skip_channels
         # On one plane torch's 3 x 3 x 3 in bfloat16 (x86) reads memory that is not its own.
@@ -51,25 +57,25 @@ class VolumeHourglass(NetworkSettings):
             inputs = code_channels // planes.depths if scale == 0 else width
             stride = (self._halvings(planes, scale + 1) - self._halvings(planes, scale) + 1, 2, 2)
             deeper = torch.nn.Sequential(
-                convolution3(inputs, width, size=size, stride=stride),
-                convolution3(width, width, size=size),
+                conv3d_block(inputs, width, size=size, stride=stride),
+                conv3d_block(width, width, size=size),
                 body,
                 torch.nn.Upsample(scale_factor=stride, mode="trilinear"),
             )
             body = torch.nn.Sequential(
-                Skip(convolution3(inputs, thin, size=(1, 1, 1)) if thin else None, deeper),
-                normalisation3(thin + width),
-                convolution3(thin + width, width, size=size),
-                convolution3(width, width, size=(1, 1, 1)),
+                SkipConnection(conv3d_block(inputs, thin, size=(1, 1, 1)) if thin else None, deeper),
+                normalization3d(thin + width),
+                conv3d_block(thin + width, width, size=size),
+                conv3d_block(width, width, size=(1, 1, 1)),
             )
         last = Float32(torch.nn.Conv3d(width, planes.times * planes.channels, 1))
-        return Volume(torch.nn.Sequential(body, last), planes.depths)
+        return FoldDepth(torch.nn.Sequential(body, last), planes.depths)
 
     @staticmethod
-    def _halvings(planes: Planes, scale: int) -> int:
+    def _halvings(planes: ChannelLayout, scale: int) -> int:
         """How often the size along Z is halved before this scale: never to less than two planes."""
         number, left = 0, planes.depths
         for pixels in range(scale):
-            if planes.spacing * 2**number <= SAME * 2**pixels and left > 2:
+            if planes.z_spacing * 2**number <= ISOTROPIC_RATIO * 2**pixels and left > 2:
                 number, left = number + 1, -(-left // 2)
         return number

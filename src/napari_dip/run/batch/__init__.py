@@ -1,20 +1,20 @@
 """Many files, one recipe: jobs made of text, for any executor, that may be run again after anything."""
 
-from napari_dip.run.batch.execute import batch, perform
+from napari_dip.run.batch.execute import run_job, run_jobs
 from napari_dip.run.batch.executors import Workers, dask_workers, local_workers
-from napari_dip.run.batch.job import Job, Row
-from napari_dip.run.batch.plan import jobs_for
+from napari_dip.run.batch.job import Job, JobResult
+from napari_dip.run.batch.plan import plan_jobs
 from napari_dip.run.batch.summary import SUMMARY, write_summary
 
 __all__ = [
     "SUMMARY",
     "Job",
-    "Row",
+    "JobResult",
     "Workers",
-    "batch",
     "dask_workers",
-    "jobs_for",
     "local_workers",
-    "perform",
+    "plan_jobs",
+    "run_job",
+    "run_jobs",
     "write_summary",
 ]

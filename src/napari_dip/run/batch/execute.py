@@ -16,24 +16,24 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_dip.core.axes import Floats
-from napari_dip.core.errors import ReadError, RestoreError
+from napari_dip.core.axes import FloatArray
+from napari_dip.core.errors import ReadError, RestorationError
 from napari_dip.core.observation import Observation
 from napari_dip.io import (
-    provenance_of,
     read,
+    read_provenance,
     write,
 )
-from napari_dip.io.atomic import clear_unfinished
+from napari_dip.io.atomic import remove_partial_files
 from napari_dip.run.batch.executors import Workers
-from napari_dip.run.batch.job import Job, Row, _failed
+from napari_dip.run.batch.job import Job, JobResult, failed_job
 from napari_dip.run.recipe import Recipe
 
-JUDGED = 2048  # pixels along each side of what tells the noise before and after
-TICK = 0.2  # seconds between two looks whether to stop
+SIGMA_CROP_PX = 2048  # pixels along each side of what tells the noise before and after
+POLL_INTERVAL_S = 0.2  # seconds between two looks whether to stop
 
 
-def perform(job: Job) -> Row:
+def run_job(job: Job) -> JobResult:
     """Restore and write, or skip what is there already; a failure is a row too.
 
     A target counts as done where it carries the same recipe and the digest of the same data.
@@ -45,33 +45,33 @@ def perform(job: Job) -> Row:
             from napari_dip.run.restoration import drain, restore
 
             job.check()
-            clear_unfinished(Path(job.target))
+            remove_partial_files(Path(job.target))
             result = drain(restore(recipe, observation))
             write(job.target, result, overwrite=job.overwrite, dtype=job.dtype)
-        made = provenance_of(job.target)
-        return Row(
+        made = read_provenance(job.target)
+        return JobResult(
             job.sources[0],
             job.target,
             "skipped" if done else "restored",
             made.get("reason", ""),
             made.get("steps", 0),
-            _noise(observation.y),
-            _noise(read(job.target).y),
+            _sigma_of(observation.y),
+            _sigma_of(read(job.target).y),
             made.get("seconds", float("nan")),
         )
-    except RestoreError as error:
-        return _failed(job, str(error))
+    except RestorationError as error:
+        return failed_job(job, str(error))
     except MemoryError:
-        return _failed(job, "the memory is full: use fewer workers, or restore a smaller crop")
+        return failed_job(job, "the memory is full: use fewer workers, or restore a smaller crop")
 
 
-def batch(
+def run_jobs(
     jobs: Iterable[Job],
     workers: Workers,
     at_once: int,
     *,
     stop: threading.Event | None = None,
-) -> Iterator[Row]:
+) -> Iterator[JobResult]:
     """Perform all jobs and yield a row for each as it is done.
 
     Where a process dies, new ones take over. Whose fault it was cannot be told, so the jobs that were
@@ -95,29 +95,29 @@ def batch(
     """
     left, stop = deque(jobs), stop or threading.Event()
     while left:
-        for suspect in (yield from _until_a_death(left, workers, at_once, stop)):
-            if (yield from _until_a_death(deque([suspect]), workers, 1, stop)):
+        for suspect in (yield from _run_until_worker_crash(left, workers, at_once, stop)):
+            if (yield from _run_until_worker_crash(deque([suspect]), workers, 1, stop)):
                 why = "its process died twice: is the memory full? Use fewer workers, or a smaller crop"
-                yield _failed(suspect, why)
+                yield failed_job(suspect, why)
 
 
-def _until_a_death(
+def _run_until_worker_crash(
     left: deque[Job], workers: Workers, at_once: int, stop: threading.Event
-) -> Generator[Row, None, list[Job]]:
+) -> Generator[JobResult, None, list[Job]]:
     """Take jobs from `left` until it is empty or a process dies; return those that were under way."""
-    running: dict[Future[Row], Job] = {}
+    running: dict[Future[JobResult], Job] = {}
     suspects: list[Job] = []
     with workers() as executor:
         while running or (left and not suspects):
             while left and not suspects and len(running) < at_once:
                 job = left.popleft()
                 try:
-                    running[executor.submit(perform, job)] = job
+                    running[executor.submit(run_job, job)] = job
                 except BrokenExecutor:
                     suspects.append(job)
             if stop.is_set():
                 raise CancelledError
-            for future in wait(running, TICK, FIRST_COMPLETED).done:
+            for future in wait(running, POLL_INTERVAL_S, FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
                     row = future.result()
@@ -125,7 +125,7 @@ def _until_a_death(
                     suspects.append(job)
                     continue
                 except Exception as error:  # whatever it was, the other files are still to be done
-                    row = _failed(job, repr(error))
+                    row = failed_job(job, repr(error))
                 yield row
     return suspects
 
@@ -134,18 +134,20 @@ def _is_done(job: Job, recipe: Recipe, observation: Observation) -> bool:
     if not Path(job.target).exists():
         return False
     try:
-        made = provenance_of(job.target)
+        made = read_provenance(job.target)
     except ReadError:
         return False
     same_recipe = made["recipe"] == recipe.model_dump(mode="json")
     return bool(same_recipe and made.get("input", {}).get("sha256") == observation.digest())
 
 
-def _noise(y: Floats) -> float:
+def _sigma_of(y: FloatArray) -> float:
     """The median of the noise estimated in the middle of each plane of `y` (T, C, Z, Y, X)."""
     from napari_dip.physics.noise import estimate_sigma
 
-    rows, columns = (slice(max(0, (n - JUDGED) // 2), (n + JUDGED) // 2) for n in y.shape[-2:])
+    rows, columns = (
+        slice(max(0, (n - SIGMA_CROP_PX) // 2), (n + SIGMA_CROP_PX) // 2) for n in y.shape[-2:]
+    )
     middle = y[..., rows, columns]
     planes = middle.reshape(-1, *middle.shape[-2:])
     return float(np.median([estimate_sigma(plane) for plane in planes]))

@@ -27,10 +27,10 @@ Workers: TypeAlias = "Callable[[], AbstractContextManager[Executor]]"
 @contextmanager
 def local_workers(number: int) -> Iterator[Executor]:
     """Processes on this machine that share its cores, and end with this process however it ends."""
-    context = _Aside()
+    context = _IsolatedSpawn()
     line, end = context.Pipe(duplex=False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ProcessPoolExecutor(number, context, _begin, (line, max(1, cores // number)))
+    pool = ProcessPoolExecutor(number, context, _init_worker, (line, max(1, cores // number)))
     try:
         yield pool
     except BaseException:
@@ -41,7 +41,7 @@ def local_workers(number: int) -> Iterator[Executor]:
         end.close()
 
 
-class _Worker(SpawnProcess):
+class _IsolatedProcess(SpawnProcess):
     """A process that knows nothing of the script which started it: that may open a window of its own."""
 
     @staticmethod
@@ -54,11 +54,11 @@ class _Worker(SpawnProcess):
             sys.modules["__main__"] = main
 
 
-class _Aside(SpawnContext):
-    Process = _Worker
+class _IsolatedSpawn(SpawnContext):
+    Process = _IsolatedProcess
 
 
-def _begin(line: Connection, threads: int) -> None:
+def _init_worker(line: Connection, threads: int) -> None:
     """Set up a process: its share of the cores, no Ctrl-C, and an end when nobody holds the line."""
 
     def wait_for_the_end() -> None:

@@ -13,8 +13,8 @@ from napari_dip.core.observation import Observation
 from napari_dip.io import (
     check_writable,
     file_and_extension,
-    first_image,
     read,
+    read_first_image,
 )
 from napari_dip.run.recipe import Recipe
 
@@ -48,10 +48,10 @@ class Job:
     sources: tuple[str, ...]
     target: str
     recipe: str
-    holes: str | None = None
-    companions: tuple[tuple[str, str], ...] = ()
+    mask: str | None = None
+    auxiliary: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
-    flags: tuple[int, ...] | None = None
+    bad_flags: tuple[int, ...] | None = None
     dtype: str = "float32"
     imagej: bool = False
 
@@ -67,14 +67,14 @@ class Job:
         WriteError
             If it cannot be written, or exists and may not be replaced.
         """
-        takes = Recipe.from_json(self.recipe).extras
-        for name, file in self.companions:
+        takes = Recipe.from_json(self.recipe).auxiliary
+        for name, file in self.auxiliary:
             if name not in takes:
                 wanted = " or ".join(f"{extra}=FILE" for extra in takes) or "nothing"
                 raise SettingsError(f"--with {name}={file}: the recipe takes {wanted}")
         target = Path(self.target)
         check_writable(target, overwrite=self.overwrite, imagej=self.imagej)
-        for path in (*self.sources, *filter(None, [self.holes]), *(file for _, file in self.companions)):
+        for path in (*self.sources, *filter(None, [self.mask]), *(file for _, file in self.auxiliary)):
             source, _ = file_and_extension(path)
             if target.exists() and source.exists() and target.samefile(source):
                 raise ReadError(f"{target} is an input itself; choose another name for the output")
@@ -89,18 +89,18 @@ class Job:
         ObservationError
             If they do not fit each other.
         """
-        observation = read(*self.sources, flags=self.flags)
-        if self.holes is not None:
-            observation = observation.with_holes(first_image(self.holes).array)
-        for name, file in self.companions:
-            image = first_image(file)
-            pixels = image.array if image.holes is None else np.where(image.holes, np.nan, image.array)
-            observation = observation.with_extra(name, pixels, axes=image.axes)
+        observation = read(*self.sources, flags=self.bad_flags)
+        if self.mask is not None:
+            observation = observation.with_mask(read_first_image(self.mask).array)
+        for name, file in self.auxiliary:
+            image = read_first_image(file)
+            pixels = image.array if image.mask is None else np.where(image.mask, np.nan, image.array)
+            observation = observation.with_auxiliary(name, pixels, axes=image.axes)
         return observation
 
 
 @dataclass(frozen=True)
-class Row:
+class JobResult:
     """What became of one job: a row of the summary.
 
     The noise is that of the quiet parts, estimated alike in the input and in the result; in data
@@ -110,12 +110,12 @@ class Row:
     file: str
     output: str
     state: Literal["restored", "skipped", "failed"]
-    reason: str = ""
+    stop_reason: str = ""
     steps: int = 0
-    noise_before: float = float("nan")
-    noise_after: float = float("nan")
+    sigma_before: float = float("nan")
+    sigma_after: float = float("nan")
     seconds: float = float("nan")
 
 
-def _failed(job: Job, reason: str) -> Row:
-    return Row(job.sources[0], job.target, "failed", reason)
+def failed_job(job: Job, reason: str) -> JobResult:
+    return JobResult(job.sources[0], job.target, "failed", reason)

@@ -15,15 +15,15 @@ from napari_dip.run.batch.job import Job
 from napari_dip.run.recipe import Recipe
 
 
-def jobs_for(
+def plan_jobs(
     recipe: Recipe,
     inputs: Iterable[str],
     folder: Path,
     *,
-    holes: str | None = None,
-    companions: Sequence[tuple[str, str]] = (),
+    mask: str | None = None,
+    auxiliary: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
-    flags: tuple[int, ...] | None = None,
+    bad_flags: tuple[int, ...] | None = None,
     dtype: str = "float32",
 ) -> list[Job]:
     """One job for each input, its output in `folder` under the same name.
@@ -51,7 +51,7 @@ def jobs_for(
     except OSError as error:
         raise WriteError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
     jobs: dict[Path, Job] = {}
-    for source in _files(inputs):
+    for source in _image_files(inputs):
         target = (folder / _output_name(source)).absolute()
         if target in jobs:
             other = jobs[target].sources[0]
@@ -62,10 +62,10 @@ def jobs_for(
             (_absolute(source),),
             str(target),
             recipe.to_json(),
-            None if holes is None else _absolute(holes),
-            tuple((name, _absolute(file)) for name, file in companions),
+            None if mask is None else _absolute(mask),
+            tuple((name, _absolute(file)) for name, file in auxiliary),
             overwrite,
-            flags,
+            bad_flags,
             dtype,
         )
         jobs[target] = job
@@ -74,7 +74,7 @@ def jobs_for(
     return list(jobs.values())
 
 
-def _files(inputs: Iterable[str]) -> Iterator[str]:
+def _image_files(inputs: Iterable[str]) -> Iterator[str]:
     for path in inputs:
         if not Path(path).is_dir():
             yield path

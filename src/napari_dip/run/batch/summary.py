@@ -8,13 +8,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from napari_dip.core.errors import WriteError
-from napari_dip.io.atomic import replacing
-from napari_dip.run.batch.job import Row
+from napari_dip.io.atomic import atomic_write
+from napari_dip.run.batch.job import JobResult
 
 SUMMARY = "napari-dip-summary.csv"
 
 
-def write_summary(path: Path, rows: Iterable[Row]) -> None:
+def write_summary(path: Path, rows: Iterable[JobResult]) -> None:
     """Write the rows as CSV, one column for each field of `Row`.
 
     Raises
@@ -23,8 +23,11 @@ def write_summary(path: Path, rows: Iterable[Row]) -> None:
         If the folder or the disk does not allow it.
     """
     try:
-        with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Row)])
+        with (
+            atomic_write(path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
+            table = csv.DictWriter(file, [field.name for field in fields(JobResult)])
             table.writeheader()
             for row in rows:
                 values = asdict(row).items()
