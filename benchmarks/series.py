@@ -33,7 +33,7 @@ WAYS = {  # besides the presets: changes to one
     "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
     "time-dependent": ("time-series", {"network.kind": "time-dependent", "network.channels": 64}),
     "smooth": ("time-series", {"regularization.temporal_variation": 0.1}),
-    "steady": ("time-series", {"stack.register": True}),
+    "steady": ("time-series", {"stack.align": True}),
 }
 
 

@@ -213,7 +213,7 @@ class TestDrift:
         sigma = np.full(frames.shape[-2:], 15.0)
         observation = Observation.from_array(frames, axes="TCYX", sigma=sigma)
         recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T", "solver.max_steps": 150})
-        run = restore(recipe.with_settings({"stack.register": True}), observation, snapshot_every=50)
+        run = restore(recipe.with_settings({"stack.align": True}), observation, snapshot_every=50)
         shapes = set()
         while True:
             try:
@@ -238,7 +238,7 @@ class TestDrift:
     def test_times_that_are_not_together_or_companions_of_another_size_are_told(self):
         observation = Observation.from_array(drifting()[0], axes="TCYX")
         with pytest.raises(SettingsError, match="name T"):
-            Stack(register=True).estimate_alignment(observation)
+            Stack(align=True).estimate_alignment(observation)
         other = observation.with_auxiliary("guide", np.ones((96, 128)), axes="YX")
         with pytest.raises(SettingsError, match="the guide has another"):
             FrameAlignment(PATH, (48, 64)).align(other)

@@ -76,7 +76,7 @@ class FrameAlignment:
         for name, extra in observation.auxiliary.items():
             if name not in NOT_ON_IMAGE_GRID and extra.shape[-2:] != self.frame_shape:
                 raise SettingsError(
-                    f"stack.register moves what has the frames' size, and the {name} has another: switch"
+                    f"stack.align moves what has the frames' size, and the {name} has another: switch"
                     " it off, or give one of that size"
                 )
             extras[name] = extra if name in NOT_ON_IMAGE_GRID else self._place_on_union(extra, np.nan)

@@ -29,7 +29,7 @@ _TRIAL_SETTINGS = {
     "refinement.patch_method": "none",
     "refinement.spectral_shrinkage": "off",
     "admm.max_iter": 0,
-    "stack.register": False,
+    "stack.align": False,
     "solver.warm_start": True,
     "compute.tile_size": None,
     "compute.memory_limit_gb": None,

@@ -28,7 +28,7 @@ class Stack(Settings):
     window_length: Annotated[int, Field(ge=2, le=1000)] = 32
     """Most times that are restored together; longer series go in windows of equal length, each with the
     network of the one before. [frame]"""
-    register: bool = False
+    align: bool = False
     """Whether times that are restored together are first laid over each other, by whole pixels: for
     scenes that drift as a whole."""
 
@@ -40,11 +40,11 @@ class Stack(Settings):
         SettingsError
             If times are not restored together.
         """
-        if not self.register:
+        if not self.align:
             return None
         if "T" not in self.joint_axes:
             raise SettingsError(
-                "stack.register lays times over each other that are restored together: let stack.joint_axes"
+                "stack.align lays times over each other that are restored together: let stack.joint_axes"
                 " name T, or switch it off"
             )
         drift = FrameAlignment.from_frames(observation)

@@ -32,7 +32,7 @@ class MultiExposure(OperatorSettings):
     kind: Literal["multi-exposure"] = "multi-exposure"
     auxiliary: ClassVar[tuple[str, ...]] = ("psf",)
     combines_time: ClassVar[bool] = True
-    register: bool = True
+    align: bool = True
     """Measure the shifts between the frames by phase correlation; off: the frames are aligned already."""
     shifts: tuple[tuple[float, float], ...] | None = None
     """Shifts (y, x) that bring each frame onto the first, where they are known: as many as there
@@ -124,7 +124,7 @@ class MultiExposure(OperatorSettings):
                     " others are brought onto, give it (0, 0)"
                 )
             shifts = np.array(self.shifts, float)
-        elif not self.register:
+        elif not self.align:
             shifts = np.zeros((len(y), 2))
         else:
             strengths = [edge_map(frame) for frame in y]
