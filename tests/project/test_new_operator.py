@@ -12,7 +12,7 @@ from astropy.io import fits
 
 ROOT = Path(__file__).parents[2]
 
-PAGE = ROOT / "docs" / "howto" / "operator.md"
+PAGE = ROOT / "docs" / "how-to" / "add-an-operator.md"
 MIRROR = PAGE.read_text("utf-8").partition("```python\n")[2].partition("```")[0]  # the page's example
 
 DOCK = """
@@ -88,4 +88,5 @@ def test_the_page_of_settings_is_up_to_date():
         [sys.executable, ROOT / "scripts" / "settings_page.py", "--print"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.rstrip() == (ROOT / "docs" / "settings.md").read_text("utf-8").rstrip()
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
+    assert done.stdout.rstrip() == page.rstrip()
