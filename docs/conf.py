@@ -1,4 +1,4 @@
-"""Sphinx: the pages of this folder, and a reference of the command line made from the program."""
+"""Sphinx configuration; the command line reference is generated from the program."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 HERE = Path(__file__).parent
-COMMANDS = HERE / "reference" / "command-line.md"  # written at every build, not kept
+COMMANDS = HERE / "reference" / "command-line.md"  # written by every build, not committed
 
 project = "napari-dip"
 author = "the napari-dip developers"
@@ -18,7 +18,7 @@ exclude_patterns = ["_build"]
 nitpicky = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-autodoc_typehints = "none"  # numpydoc's sections say the types
+autodoc_typehints = "none"  # the numpydoc sections give the types
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
@@ -30,17 +30,17 @@ html_static_path: list[str] = []
 
 
 def _write_commands(app: object) -> None:
-    """The page of the command line, by the program itself."""
-    told = subprocess.run(
+    """Write the command line reference."""
+    output = subprocess.run(
         [sys.executable, "-m", "typer", "napari_dip.cli", "utils", "docs", "--name", "napari-dip"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    page = told.replace("# `napari-dip`", "# Command line", 1).replace("```console", "```text")
+    page = output.replace("# `napari-dip`", "# Command line", 1).replace("```console", "```text")
     COMMANDS.write_text(page, "utf-8")
 
 
 def setup(app: object) -> None:
-    """Called by Sphinx."""
+    """Connect to Sphinx."""
     app.connect("builder-inited", _write_commands)

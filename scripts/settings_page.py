@@ -1,4 +1,4 @@
-"""Write docs/settings.md: every preset, every setting, every member of every family, from the code."""
+"""Write docs/reference/settings.md: every preset and every setting, from the code."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pydantic.fields import FieldInfo
 from napari_dip import Recipe, list_presets
 from napari_dip.core.settings import Settings, ordered_fields, union_members
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     lines = [
         "# Settings",
         "",
-        "Written by `python scripts/settings_page.py` from the code; change the sentences there.",
+        "This page is generated from the code by `python scripts/settings_page.py`.",
         "",
-        "Change one on the command line with `--set NAME=VALUE`, in Python with"
-        ' `recipe.override({"NAME": value})`, in the dock above the buttons or under *Advanced*.',
+        "Change a setting on the command line with `--set NAME=VALUE`, in Python with"
+        ' `recipe.with_settings({"NAME": value})`, and in the dock above the buttons or under *Advanced*.',
         "",
         "## Presets",
         "",
-        "| preset | what it is for |",
+        "| preset | what it does |",
         "|---|---|",
         *(f"| `{name}` | {Recipe.preset(name).description} |" for name in list_presets()),
         "",
@@ -36,8 +36,8 @@ def page() -> str:
             continue
         lines += [f"## {name}", "", _sentence(field), ""]
         for kind in kinds:
-            lines += _member(name, kind, several=len(kinds) > 1)
-    lines += ["## The rest", "", "| setting | default | meaning |", "|---|---|---|"]
+            lines += _member(name, kind, is_only=len(kinds) == 1)
+    lines += ["## Other settings", "", "| setting | default | meaning |", "|---|---|---|"]
     lines += [
         _row(name, field)
         for name, field in Recipe.model_fields.items()
@@ -46,15 +46,15 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _member(family: str, kind: type[Settings], *, several: bool) -> list[str]:
+def _member(family: str, kind: type[Settings], *, is_only: bool) -> list[str]:
     lines = []
-    if several:
+    if not is_only:
         lines += [f"### {family}.kind = {kind.model_fields['kind'].default}", ""]
-        about = (kind.__doc__ or "").split("References\n")[0]
-        lines += [" ".join(part.split()) + "\n" for part in about.strip().split("\n\n")]
-        if extras := getattr(kind, "extras", ()):
-            names = ", ".join(f"`{name}`" for name in extras)
-            lines += [f"Takes the companion {names}: a layer in the dock, `--with NAME=FILE`.", ""]
+        description = (kind.__doc__ or "").split("References\n")[0]
+        lines += [" ".join(part.split()) + "\n" for part in description.strip().split("\n\n")]
+        if names := getattr(kind, "auxiliary", ()):
+            options = ", ".join(f"`--{name.replace('_', '-')} FILE`" for name in names)
+            lines += [f"Auxiliary data: a layer in the dock, or {options} on the command line.", ""]
     own = [(name, field) for name, field in ordered_fields(kind).items() if name != "kind"]
     if own:
         lines += ["| setting | default | meaning |", "|---|---|---|"]
