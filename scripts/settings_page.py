@@ -21,7 +21,7 @@ def page() -> str:
         "This page is generated from the code by `python scripts/settings_page.py`.",
         "",
         "Change a setting on the command line with `--set NAME=VALUE`, in Python with"
-        ' `recipe.with_settings({"NAME": value})`, and in the dock above the buttons or under *Advanced*.',
+        ' `recipe.with_settings({"NAME": value})`, and in the dock, where some are under *Advanced*.',
         "",
         "## Presets",
         "",

@@ -1,4 +1,4 @@
-"""Every command and every script on every page runs; links and pictures are there."""
+"""Every command and every Python block on every page runs; links and images exist."""
 
 import os
 import re
@@ -15,10 +15,9 @@ import tifffile
 from astropy.io import fits
 from typer.testing import CliRunner
 
-import napari_dip
 from napari_dip.cli import commands as cli
 from napari_dip.datasets import cardiac_cine
-from napari_dip.run import restoration
+from napari_dip.run.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -27,16 +26,16 @@ PAGES = [
     if page.name != "command-line.md" and "_build" not in page.parts
 ]
 QUICK = {"network.channels": 8, "solver.max_steps": 2, "refinement.patch_method": "none"}
-# Sketches for clusters that are not here, as the page says; an operator, which has a test of its own.
+# Sketches for clusters, and an operator and a LocalCluster, which have tests of their own.
 NOT_RUN = ("dask_jobqueue", "dask_kubernetes", "operators.base", "LocalCluster")
 
 
-def by_name(page):
+def page_name(page):
     return str(page.relative_to(ROOT))
 
 
 def lines(page):
-    """The lines of code: of fenced blocks that are no Python, and indented ones."""
+    """The lines of indented code and of fenced blocks other than Python."""
     text = re.sub(r"```(python|\{[^}]*\})\n.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
     fenced = "".join(re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL))
     indented = "\n".join(re.findall(r"^ {4,}(\S.*)$", text, flags=re.MULTILINE))
@@ -44,14 +43,14 @@ def lines(page):
 
 
 def python(page):
-    """The blocks of Python that can be run here."""
+    """The Python blocks that can run here."""
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
     return [block for block in blocks if not any(word in block for word in NOT_RUN)]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The files that the pages speak of."""
+    """The files that the pages name."""
     folder = tmp_path_factory.mktemp("files")
     rng = np.random.default_rng(0)
 
@@ -69,19 +68,19 @@ def files(tmp_path_factory):
     fits.writeto(folder / "star.fits", np.exp(-(x**2 + y**2) / 4).astype(np.float32))
     rows, columns = np.mgrid[:48, :56]
     scene = (np.hypot(rows - 20, columns - 18) < 9) + ((rows > 28) & (columns > 34)).astype(np.float32)
-    for name, light in (("cell", 30), ("dark", 40), ("flash", 90)):
-        tifffile.imwrite(folder / f"{name}.tif", light * scene + noisy(48, 56))
+    for name, contrast in (("cell", 30), ("dark", 40), ("flash", 90)):
+        tifffile.imwrite(folder / f"{name}.tif", contrast * scene + noisy(48, 56))
     for name, axes, shape in (
         ("stack.tif", "ZYX", (2, 40, 48)),
         ("movie.tif", "TYX", (3, 40, 48)),
         ("cells.ome.tif", "TCYX", (2, 2, 48, 56)),
     ):
         tifffile.imwrite(folder / name, noisy(*shape), ome=True, metadata={"axes": axes})
-    holes = np.zeros((48, 56), np.uint8)
-    holes[20:23, 5:40] = 1
+    mask = np.zeros((48, 56), np.uint8)
+    mask[20:23, 5:40] = 1
     for name in ("scratches.tif", "scratch.tif"):
-        tifffile.imwrite(folder / name, holes)
-    fits.writeto(folder / "bad_pixels.fits", holes)
+        tifffile.imwrite(folder / name, mask)
+    fits.writeto(folder / "bad_pixels.fits", mask)
     (folder / "night").mkdir()
     for number in (1, 2):
         fits.writeto(folder / "night" / f"frame0{number}.fits", noisy(48, 56))
@@ -92,44 +91,48 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def here(files, tmp_path, monkeypatch):
-    """Those files, and runs of a few steps."""
+    """A folder with these files, and recipes of a few steps."""
     for source in files.iterdir():
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / source.name)
     monkeypatch.chdir(tmp_path)
-    watched, restored = cli.run_with_progress, restoration.restore
-    monkeypatch.setattr(cli, "_watched", lambda r, o: watched(r.override(QUICK), o))
+    preset, with_quality = Recipe.preset.__func__, Recipe.with_quality
     monkeypatch.setattr(
-        napari_dip, "restore", lambda r, o, **more: restored(r.override(QUICK), o, **more), raising=False
+        Recipe, "preset", classmethod(lambda cls, *args, **groups: quick(preset(cls, *args, **groups)))
     )
+    monkeypatch.setattr(Recipe, "with_quality", lambda self, quality: quick(with_quality(self, quality)))
     return tmp_path
+
+
+def quick(recipe):
+    return recipe.with_settings(QUICK)
 
 
 COMMANDS = {p: [line for line in lines(p) if line.startswith("napari-dip ")] for p in PAGES}
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if COMMANDS[p]], ids=by_name)
+@pytest.mark.parametrize("page", [p for p in PAGES if COMMANDS[p]], ids=page_name)
 def test_commands_run(page, here):
-    changes = [part for name, value in QUICK.items() for part in ("--set", f"{name}={value}")]
     for line in COMMANDS[page]:
         words = shlex.split(line, comments=True)[1:]
         if "--scheduler" in words:
-            continue  # a cluster's; tests/run/test_batch.py has one
-        if "*" in line:  # which the shell replaces
+            continue  # needs a cluster: see tests/run/test_batch.py
+        if "*" in line:  # expanded by the shell
             words = [str(part) for word in words for part in sorted(Path().glob(word)) or [word]]
-        words += {"batch": changes, "run": ["--overwrite"]}.get(words[0], [])
+        words += ["--overwrite"] if words[0] == "run" else []
         done = CliRunner().invoke(cli.app, words)
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if python(p)], ids=by_name)
+@pytest.mark.parametrize("page", [p for p in PAGES if python(p)], ids=page_name)
 def test_python_runs(page, here):
+    names = {"__name__": "page"}  # the blocks of a page belong together
     for block in python(page):
-        exec(compile(block, str(page), "exec"), {"__name__": "page"})
+        exec(compile(block, str(page), "exec"), names)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_name)
-def test_scripts_and_extras_are_there(page):
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_scripts_and_extras_exist(page):
     with open(ROOT / "pyproject.toml", "rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     text = page.read_text("utf-8")
@@ -140,15 +143,15 @@ def test_scripts_and_extras_are_there(page):
         assert (ROOT / script).exists(), script
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_name)
-def test_links_and_pictures_are_there(page):
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_and_images_exist(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
         if not target.startswith(("http", "#")):
             path = (page.parent / target.partition("#")[0]).resolve()
             assert path.exists() or path.name == "command-line.md", target
 
 
-def test_the_pages_build_without_a_warning(tmp_path):
+def test_the_pages_build_without_warnings(tmp_path):
     pytest.importorskip("sphinx")
     pytest.importorskip("furo")
     done = subprocess.run(
