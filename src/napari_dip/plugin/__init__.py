@@ -1,1 +1,1 @@
-"""The napari plugin: docks, layers, readers and writers over the engine; no numerics live here."""
+"""The napari plugin: docks, readers, writers and samples."""

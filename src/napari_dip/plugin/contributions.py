@@ -1,4 +1,4 @@
-"""What napari's Open, Save and Open Sample call."""
+"""The functions that the manifest names for Open, Save and Open Sample."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from napari_dip.io import KSPACE_SUFFIXES, ImageData, read_images, write_image
-from napari_dip.plugin.layers.metadata import LayerData, image_from_layer, layer_data
+from napari_dip.plugin.layers.image_data import LayerData, image_from_layer, layer_data
 
 Path = str | os.PathLike[str]
 
 
 def get_reader(path: Path | list[Path]) -> Callable[[Path | list[Path]], list[LayerData]] | None:
-    """The reader for FITS, TIFF and k-space; None for arrays that are no k-space.
+    """Return the reader of FITS, TIFF and k-space files; None for arrays that are not k-space.
 
-    Several paths open one after another.
+    Several paths are opened one after another.
     """
     paths = path if isinstance(path, list) else [path]
-    return read_layers if all(map(_is_ours, paths)) else None
+    return read_layers if all(map(_can_read, paths)) else None
 
 
-def _is_ours(path: Path) -> bool:
+def _can_read(path: Path) -> bool:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in KSPACE_SUFFIXES:
         return True
@@ -33,27 +33,27 @@ def _is_ours(path: Path) -> bool:
 
 
 def read_layers(path: Path | list[Path]) -> list[LayerData]:
-    """Every image of the files as layers: pixels, noise and holes."""
+    """Return every image of the files as layers: its pixels, noise, quality flags and mask."""
     paths = path if isinstance(path, list) else [path]
-    return [layer for one in paths for image in read_images(one) for layer in layer_data(image, one)]
+    return [layer for file in paths for image in read_images(file) for layer in layer_data(image, file)]
 
 
 def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save one image or labels layer as FITS or OME-TIFF, with what its metadata say."""
-    picture, provenance = image_from_layer(data, attributes)
-    write_image(path, picture, provenance, overwrite=True)  # napari has asked already
+    """Save one image or labels layer as FITS or OME-TIFF, with its header and provenance."""
+    image, provenance = image_from_layer(data, attributes)
+    write_image(path, image, provenance, overwrite=True)  # napari has asked already
     return [path]
 
 
 def write_imagej_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save one image layer as ImageJ's own TIFF."""
-    picture, provenance = image_from_layer(data, attributes)
-    write_image(path, picture, provenance, overwrite=True, imagej=True)
+    """Save one image layer as an ImageJ TIFF."""
+    image, provenance = image_from_layer(data, attributes)
+    write_image(path, image, provenance, overwrite=True, format="imagej")
     return [path]
 
 
 def star_field_sample() -> list[LayerData]:
-    """*File > Open Sample*: a simulated star field, its holes, and the truth."""
+    """Return the sample *Simulated star field*: the image, its mask, and hidden the true image."""
     from napari_dip.datasets import star_field
     from napari_dip.io.fits.reader import hdu_images
 
@@ -64,7 +64,7 @@ def star_field_sample() -> list[LayerData]:
 
 
 def cell_sample() -> list[LayerData]:
-    """*File > Open Sample*: scikit-image's cell under photon noise, with a scratch to fill."""
+    """Return the sample *Noisy cell with a scratch*: scikit-image's cell with photon noise."""
     from napari_dip.datasets import scratched_cell
 
     noisy, mask, _ = scratched_cell()
@@ -72,14 +72,15 @@ def cell_sample() -> list[LayerData]:
 
 
 def cine_sample() -> list[LayerData]:
-    """*File > Open Sample*: the k-space of a beating heart, measured twelve times too sparsely."""
+    """Return the sample *Beating heart, k-space*: undersampled twelvefold, with hidden coil maps."""
     from napari_dip.datasets import cardiac_cine
     from napari_dip.io.mri.arrays import kspace_image
 
     heart = cardiac_cine()
-    kspace, *missing = layer_data(kspace_image(heart.kspace, "", 0), "heart")
+    kspace, *mask = layer_data(kspace_image(heart.kspace, "", 0), "heart")
+    coil_maps = layer_data(kspace_image(heart.maps, "", 1), "heart")
     truth = (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image")
-    return [kspace, *_hidden([*missing, *layer_data(kspace_image(heart.maps, "", 1), "heart"), truth])]
+    return [kspace, *_hidden([*mask, *coil_maps, truth])]
 
 
 def _hidden(layers: list[LayerData]) -> list[LayerData]:

@@ -1,4 +1,4 @@
-"""What is remembered from one day to the next: preferences, saved presets, the last run's settings."""
+"""What is kept between sessions: preferences, saved recipes and the settings of the last run."""
 
 from __future__ import annotations
 
@@ -11,56 +11,67 @@ from napari.settings import get_plugin_settings, get_settings
 from napari_dip.io.atomic import atomic_write
 from napari_dip.run.recipe import Quality, Recipe
 
-LAST_RUN = "as in the last run"
+LAST_RUN = "last run"  # name of the recipe that every run saves
 
 
 def saved_recipes() -> dict[str, Path]:
-    """The recipes that were saved, and that of the last run, by name."""
+    """Return the files of the saved recipes by name, that of the last run first."""
     folder = _folder()
-    found = folder.glob("*.json") if folder else ()
-    return {
-        path.stem: path for path in sorted(found, key=lambda path: (path.stem != LAST_RUN, path.stem))
-    }
+    paths = sorted(folder.glob("*.json") if folder else (), key=lambda p: (p.stem != LAST_RUN, p.stem))
+    return {path.stem: path for path in paths}
 
 
 def save_recipe(name: str, recipe: Recipe) -> Path | None:
-    """Keep `recipe` under `name`, less what a file name cannot hold; None where there is no place.
+    """Save `recipe` under `name`, and return its file; None where napari has no settings folder.
+
+    Characters that a file name cannot have are replaced.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     folder = _folder()
     if folder is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    plain = re.sub(r"[^\w .()+-]", "_", name).strip(" .") or "preset"
-    path = folder / f"{plain}.json"
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
+    stem = re.sub(r"[^\w .()+-]", "_", name).strip(" .") or "preset"
+    path = folder / f"{stem}.json"
+    write_recipe(path, recipe)
     return path
 
 
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write `recipe` to a JSON file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
+
+
 def compute_settings() -> dict[str, Any]:
-    """What napari's preferences say of device and memory, as settings by their names."""
-    told = preferences().computing
-    memory = {"compute.memory_limit_gb": told.memory} if told.memory else {}
-    return {"compute.device": str(getattr(told.device, "value", told.device)), **memory}
+    """Return the preferences for device and memory as settings, by their dotted names."""
+    compute = preferences().compute
+    memory = {"compute.memory_limit_gb": compute.memory_limit} if compute.memory_limit else {}
+    return {"compute.device": str(getattr(compute.device, "value", compute.device)), **memory}
 
 
 def default_quality() -> Quality:
-    """The level that a dock opens with."""
-    told = preferences().beginning.quality
-    return cast(Quality, str(getattr(told, "value", told)))
+    """Return the quality that a dock opens with."""
+    quality = preferences().startup.quality
+    return cast(Quality, str(getattr(quality, "value", quality)))
 
 
 def preferences() -> Any:
-    """The plugin's page of napari's preferences."""
+    """Return the plugin's page of napari's preferences."""
     return get_plugin_settings("napari-dip")
 
 
 def _folder() -> Path | None:
-    """Beside napari's own settings; None where it has none."""
+    """Return the folder of saved recipes, next to napari's settings; None where it has none."""
     settings = get_settings().config_path
     return Path(settings).parent / "napari-dip presets" if settings else None

@@ -1,33 +1,34 @@
-"""The dock: choose layers, see the settings, run, watch, keep."""
+"""The docks that restore an image: choose layers and settings, run, watch, and keep the result."""
 
 from __future__ import annotations
 
 import logging
-import math
-import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.layers import Image
-from napari.utils import progress
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.progress import Progress
-from napari_dip.plugin import preferences as remembered
+from napari_dip.plugin import preferences
 from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel, set_tab_order
 from napari_dip.plugin.session.forecast_worker import Forecast, ForecastReport
+from napari_dip.plugin.session.messages import MEMORY_FULL, NO_IMAGE
 from napari_dip.plugin.session.run import State
 from napari_dip.plugin.session.session import Session
+from napari_dip.plugin.widgets.activity import Activity
 from napari_dip.plugin.widgets.export_buttons import ExportButtons
+from napari_dip.plugin.widgets.forecast_notes import clear_input_errors, show_forecast
 from napari_dip.plugin.widgets.inputs import Inputs
 from napari_dip.plugin.widgets.loss_plot import LossPlot
 from napari_dip.plugin.widgets.recipe_form import RecipeForm, spare_threads
+from napari_dip.plugin.widgets.redraw_throttle import SLOW_DRAWING_S, RedrawThrottle
 from napari_dip.plugin.widgets.result_controls import ResultControls
-from napari_dip.plugin.widgets.run_controls import RunControls, cost_text, progress_text
+from napari_dip.plugin.widgets.run_controls import BAR_STEPS, RunControls, progress_text
 from napari_dip.run.forecast import typical_steps
 from napari_dip.run.recipe import Recipe
 
@@ -36,21 +37,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAWING_SHARE = 8  # for each second of drawing, seconds without
-SLOW_DRAWING = 0.03  # seconds; a window without a graphics card takes three times as long
-IDLE_MESSAGE = "Press Run: it stops by itself, and your image is not changed."
+IDLE_MESSAGE = "Press Run: it stops automatically, and your image is not changed."
 
 
 class RestoreDock(ScrollingDock):
-    """One task's dock, opened on its preset; it can do all tasks."""
+    """The dock of one task, opened on its preset; the task can be changed."""
 
     preset: ClassVar[str]
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        viewer = self._viewer = napari_viewer  # napari gives the viewer to an argument of this name
+        viewer = self._viewer = napari_viewer  # napari passes the viewer to an argument of this name
         self.session = Session(viewer)
-        self._activity: Any = None
-        self._quiet_until = self._next_preview = 0.0
+        self._activity, self._throttle = Activity(BAR_STEPS), RedrawThrottle()
         self._typical_steps, self._device = 0, "cpu"
         self.plot = LossPlot(get_theme(viewer.theme))
         super().__init__()
@@ -68,10 +66,10 @@ class RestoreDock(ScrollingDock):
         self._show_state(State.IDLE)
 
     def stop_work(self) -> None:
-        """Cancel what runs."""
+        """Discard the active run."""
         self.forecast.close()
         self.session.cancel()
-        self._close_activity()
+        self._activity.close()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Follow napari's theme."""
@@ -80,14 +78,14 @@ class RestoreDock(ScrollingDock):
             self.plot.restyle(get_theme(self._viewer.theme))
 
     def reset_choices(self, event: Any = None) -> None:
-        """Called by napari when layers come, go, move or change their names."""
+        """Update the lists of layers; napari calls this when layers change."""
         if self.session.closed:
             return
         self.inputs.refresh()
         self._show_state(self.session.state)
 
     def run(self) -> None:
-        """Begin, or say in one sentence why not."""
+        """Start the run, or say why it cannot start."""
         if self.inputs.layer is None:
             return
         self.plot.clear_curves()
@@ -99,68 +97,56 @@ class RestoreDock(ScrollingDock):
             self._typical_steps = typical_steps(recipe)
             self._device = recipe.compute.resolve_device().type
             self.session.run(recipe, layer, **inputs)
-        except (RestorationError, MemoryError, OSError) as error:  # also of lazily read layers
-            self.say(str(error) or "the memory is full: restore a smaller crop", error=True)
+        except (RestorationError, MemoryError, OSError) as error:  # lazy layers are read here
+            self.say(str(error) or MEMORY_FULL, error=True)
             return
         try:
-            remembered.save_recipe(remembered.LAST_RUN, self.form.recipe())
+            preferences.save_recipe(preferences.LAST_RUN, self.form.recipe())
         except OSError:
-            log.exception("the settings of this run could not be kept")
-        self.form.list_tasks()
+            log.exception("the settings of this run could not be saved")
+        self.form.tasks.refresh()
 
     def _collect(self) -> tuple[Recipe, Image, dict[str, Any]]:
-        """What a run would be given."""
+        """Return the arguments of `Session.run`."""
         recipe = self.form.recipe(threads=spare_threads())
         return recipe, self.inputs.image.layer(), self.inputs.collect(recipe)
 
     def _update_forecast(self) -> None:
-        """Ask for what the recipe needs, and have it found out what is known of the run beforehand."""
-        for role in self.inputs.roles:
-            self.inputs.show_error(role)
+        """Show the rows that the recipe needs, and request a forecast in the background."""
+        clear_input_errors(self.form, self.inputs)
         recipe, layer = self.form.check(threads=spare_threads()), self.inputs.layer
-        if recipe is not None:  # no entry that is being typed
+        if recipe is not None:  # no entry is being typed
             self.inputs.show(recipe)
         if recipe is None or layer is None or self.session.state != State.IDLE:
-            self.forecast.cancel()
-            self._show_report(ForecastReport())
+            self._drop_forecast({})
             return
         try:
             inputs = self.inputs.collect(recipe)
         except RestorationError as error:
-            self.forecast.cancel()
-            self._show_report(ForecastReport(errors={"image": str(error)}))
+            self._drop_forecast({"image": str(error)})
             return
         self.forecast.request(recipe, layer, self.inputs.axes.sizes, inputs)
 
-    def _show_report(self, told: ForecastReport) -> None:
-        """The noise, the cost, and what is wrong, each where it belongs."""
-        outlook = told.estimate
-        suggested = self.form.set_placeholder("noise.sigma", f"{outlook.sigma:.4g}" if outlook else "")
-        if outlook is None or (suggested and outlook.source == "estimated"):
-            self.form.noise.setText("")  # the entry says it all
-        else:
-            self.form.noise.setText(f"{outlook.sigma:.4g}: {outlook.source}.")
-        self.form.cost.setText(cost_text(outlook) if outlook else "")
-        for where, sentence in told.errors.items():
-            if where in self.inputs.roles:
-                self.inputs.show_error(where, sentence)
-            elif not self.form.show_error_for(where, sentence):
-                self.inputs.show_error("image", sentence)
-        self.form.show_notes()
+    def _drop_forecast(self, errors: Mapping[str, str]) -> None:
+        self.forecast.cancel()
+        self._show_report(ForecastReport(errors=errors))
 
-    def _follow_form(self) -> None:
+    def _show_report(self, report: ForecastReport) -> None:
+        show_forecast(report, self.form, self.inputs)
+
+    def _on_form_changed(self) -> None:
         self._update_forecast()
         self._show_state(self.session.state)
 
     def _on_refused(self, sentence: str) -> None:
         self.say(sentence, error=True)
 
-    def _on_measured(self, sigma: float) -> None:
-        """Take the noise of a region, where the form asks for one number."""
+    def _on_noise_measured(self, sigma: float) -> None:
+        """Enter the noise of a region, if the form asks for one number."""
         try:
             self.form.entry("noise.sigma").value = f"{sigma:.4g}"
         except KeyError:
-            self.say(f"The noise there is {sigma:.4g}; it is used where Noise is 'gaussian'.")
+            self.say(f"The noise in the region is {sigma:.4g}; set Noise to 'gaussian' to use it.")
 
     def _pause_or_resume(self) -> None:
         if self.session.state == State.PAUSED:
@@ -172,14 +158,8 @@ class RestoreDock(ScrollingDock):
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
-        for part in (
-            self.form,
-            self.form.advanced_box,
-            self.run_controls,
-            self.status,
-            self.result_controls,
-            self.plot,
-        ):
+        below = (self.run_controls, self.status, self.result_controls, self.plot)
+        for part in (self.form, self.form.advanced_box, *below):
             column.addWidget(part)
         self.form.advanced_layout.addRow(self.export_buttons)
         column.addStretch(1)
@@ -188,24 +168,22 @@ class RestoreDock(ScrollingDock):
         set_tab_order((*self.inputs.tab_order, *self.form.tab_order, *self.run_controls.tab_order))
 
     def _connect(self) -> None:
-        self.form.changed.connect(self._follow_form)
+        self.form.changed.connect(self._on_form_changed)
         self.form.refused.connect(self._on_refused)
         self.inputs.changed.connect(self._update_forecast)
-        self.inputs.message.connect(self._on_message)
-        self.inputs.measured.connect(self._on_measured)
+        self.inputs.noise_measured.connect(self._on_noise_measured)
         self.forecast.ready.connect(self._show_report)
         self.run_controls.run_button.clicked.connect(self.run)
         self.run_controls.paused.connect(self._pause_or_resume)
-        self.run_controls.stop_button.clicked.connect(self.session.finish)
+        self.run_controls.stop_button.clicked.connect(self.session.stop)
         self.run_controls.discard_button.clicked.connect(self.session.cancel)
-        self.result_controls.message.connect(self._on_message)
         self.result_controls.step_selected.connect(self.plot.mark)
-        self.export_buttons.message.connect(self._on_message)
-        self.export_buttons.recipe_saved.connect(self.form.list_tasks)
+        self.export_buttons.recipe_saved.connect(self.form.tasks.refresh)
         self.session.changed.connect(self._show_state)
         self.session.progressed.connect(self._show_progress)
-        self.session.message.connect(self._on_message)
         self.session.finished.connect(self.plot.show_result)
+        for source in (self.inputs, self.result_controls, self.export_buttons, self.session):
+            source.message.connect(self._on_message)
         QApplication.instance().aboutToQuit.connect(_close_session(self.session))
 
     def _show_state(self, state: State) -> None:
@@ -213,64 +191,43 @@ class RestoreDock(ScrollingDock):
         self.run_controls.show_state(state, ready=layer is not None)
         self.export_buttons.copy_button.setEnabled(layer is not None)
         self.form.enable(on=idle)
-        self.inputs.enable(on=idle, holes=state == State.PAUSED)
+        self.inputs.enable(on=idle, mask=state == State.PAUSED)
         self.result_controls.refresh()
         self.plot.setVisible(not idle or self.session.current_run is not None)
         if idle:
-            self._close_activity()
+            self._activity.close()
             if layer is None:
-                self.say("Open an image first: drop a file here, or File > Open Sample.")
-            elif self.status.text().startswith("Open an image"):
+                self.say(NO_IMAGE)
+            elif self.status.text() == NO_IMAGE:
                 self.say(IDLE_MESSAGE)
         elif state == State.RUNNING:
-            self._next_preview = self._quiet_until = 0.0
-            if self._activity is None:
-                self._activity = progress(total=1000, desc=self.form.title)
+            self._throttle.reset()
+            self._activity.open(self.form.title)
         elif state == State.PAUSED:
-            self.say("Paused. Paint more holes if there are any, then Resume.")
+            self.say("Paused. Paint more of the mask if you want to, then press Resume.")
         else:
             self.say(f"{state} ...")
 
-    def _show_progress(self, iterate: Progress) -> None:
-        begun = time.monotonic()
-        if begun >= self._next_preview:
-            self._next_preview = math.inf  # until this one is drawn
+    def _show_progress(self, progress: Progress) -> None:
+        is_preview = progress.image is not None
+        if self._throttle.take_preview_turn():
             self.session.ask_for_preview()
-        if iterate.image is None and begun < self._quiet_until:
+        if not (is_preview or self._throttle.may_redraw()):
             return
-        if iterate.image is not None:
-            self.result_controls.refresh()
-        self.plot.add(iterate)
-        done = (
-            int(1000 * min(iterate.step / max(self._typical_steps, 1), 1))
-            if iterate.is_single_fit
-            else 0
-        )
-        done = max(done, int(1000 * iterate.fraction_done))
-        self.run_controls.bar.setValue(done)
-        if self.session.state == State.RUNNING:
-            self.say(progress_text(iterate, self._typical_steps, self._device))
-        # napari's progress bar runs the event loop, which may call us again: never from inside.
-        activity, self._activity = self._activity, None
-        if activity is not None:
-            activity.update(done - activity.n)
-            if self.session.state == State.IDLE:
-                activity.close()
-            else:
-                self._activity = activity
-        # The event loop has drawn the window by now. Where that is slow, do it less often: the
-        # fit needs the processor more than we do.
-        now = time.monotonic()
-        drawing = now - begun
-        if drawing > SLOW_DRAWING:
-            self._limit_redraws()
-        rest = 1 / remembered.preferences().watching.preview_rate
-        self._quiet_until = now + max(rest, DRAWING_SHARE * drawing)
-        if iterate.image is not None or math.isfinite(self._next_preview):
-            self._next_preview = self._quiet_until
+        self._throttle.min_interval = 1 / preferences.preferences().preview.rate
+        with self._throttle.drawing(is_preview=is_preview):
+            if is_preview:
+                self.result_controls.refresh()
+            self.plot.add(progress)
+            position = self.run_controls.show_progress(progress, self._typical_steps)
+            if self.session.state == State.RUNNING:
+                self.say(progress_text(progress, self._typical_steps, self._device))
+            self._activity.update(position)  # runs the event loop, which draws the window
+        if self._throttle.last_duration > SLOW_DRAWING_S:
+            self._slow_down_spinner()
 
-    def _limit_redraws(self) -> None:
-        """Slow the wheel that turns in the status bar: every turn draws the whole window again."""
+    def _slow_down_spinner(self) -> None:
+        """Slow the spinner in the status bar: every turn redraws the whole window."""
         for label in self.window().findChildren(QLabel):
             if label.movie() is not None:
                 label.movie().setSpeed(10)
@@ -279,56 +236,23 @@ class RestoreDock(ScrollingDock):
         self.say(sentence, error=error)
         self.result_controls.refresh()
 
-    def _close_activity(self) -> None:
-        activity, self._activity = self._activity, None
-        if activity is not None:
-            activity.close()
+
+def _dock_class(name: str, preset: str) -> type[RestoreDock]:
+    """Return the dock of a task: napari needs a class to pass the viewer to."""
+    return type(name, (RestoreDock,), {"preset": preset, "__module__": __name__})
 
 
-class DenoiseDock(RestoreDock):
-    """*Plugins > napari-dip > Denoise*."""
-
-    preset = "denoise"
-
-
-class InpaintDock(RestoreDock):
-    """*Plugins > napari-dip > Inpaint*."""
-
-    preset = "inpaint"
-
-
-class SuperResolutionDock(RestoreDock):
-    """*Plugins > napari-dip > Super-resolution*."""
-
-    preset = "super-resolution"
-
-
-class DeconvolveDock(RestoreDock):
-    """*Plugins > napari-dip > Deconvolve*."""
-
-    preset = "deconvolve"
-
-
-class CombineDock(RestoreDock):
-    """*Plugins > napari-dip > Combine exposures*."""
-
-    preset = "combine"
-
-
-class GuidedDock(RestoreDock):
-    """*Plugins > napari-dip > Guided*."""
-
-    preset = "guided"
-
-
-class DynamicMriDock(RestoreDock):
-    """*Plugins > napari-dip > Dynamic MRI*."""
-
-    preset = "dynamic-mri"
+DenoiseDock = _dock_class("DenoiseDock", "denoise")
+InpaintDock = _dock_class("InpaintDock", "inpaint")
+SuperResolutionDock = _dock_class("SuperResolutionDock", "super-resolution")
+DeconvolveDock = _dock_class("DeconvolveDock", "deconvolve")
+CoaddDock = _dock_class("CoaddDock", "coadd")
+GuidedDock = _dock_class("GuidedDock", "guided")
+DynamicMriDock = _dock_class("DynamicMriDock", "dynamic-mri")
 
 
 def _close_session(session: Session) -> Callable[[], None]:
-    """A function that closes `session` and does not keep it alive: its caller may outlive us all."""
+    """Return a function that closes `session` without keeping it alive: its caller may live longer."""
     weak = weakref.ref(session)
 
     def close() -> None:

@@ -1,4 +1,4 @@
-"""What every dock is: a column that scrolls, and that lets its work go when it is closed."""
+"""The base of all docks: a column that scrolls, and that stops its work when it is closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_dip.plugin.widgets.style import ERROR_STYLE
 
 
 class ScrollingDock(QScrollArea):  # type: ignore[misc]
-    """A dock's body, as wide as its entries need; there is no horizontal scrolling."""
+    """A dock that is as wide as its entries need, and scrolls vertically."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,26 +31,26 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def stop_work(self) -> None:
-        """End the work: the dock was closed."""
+        """Stop what runs in the background; called when the dock is closed."""
         raise NotImplementedError
 
     def say(self, sentence: str, *, error: bool = False) -> None:
-        """Show one sentence; an error in white on red, which is readable in every theme."""
+        """Show a sentence; an error in white on red, which is readable in every theme."""
         self.status.setStyleSheet(f"{ERROR_STYLE} padding: 4px;" if error else "")
         self.status.setText(sentence)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As wide as the form needs, as high as there is room."""
+        """Return a size as wide as the form."""
         return QSize(max(360, self.minimumSizeHint().width()), 640)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Never so narrow that entries are cut off."""
+        """Return a size wide enough that no entry is cut off."""
         body = self.widget()
         bar = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
         return QSize(bar + (body.minimumSizeHint().width() if body else 300), 200)
 
     def event(self, event: QEvent) -> bool:
-        """Let the work go with the dock: napari takes a closed dock's widget out of its parent."""
+        """Stop the work when the dock is closed: napari then removes the widget from its parent."""
         if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
                 self.stop_work()
@@ -59,7 +59,7 @@ class ScrollingDock(QScrollArea):  # type: ignore[misc]
 
 
 class _WheelFilter(QObject):  # type: ignore[misc]
-    """Lets the wheel scroll the dock and not change the entry that happens to be under it."""
+    """Makes the mouse wheel scroll the dock instead of changing the entry under the pointer."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
@@ -69,7 +69,7 @@ class _WheelFilter(QObject):  # type: ignore[misc]
 
 
 def ignore_wheel(widget: QWidget) -> None:
-    """Keep the wheel from changing the entries in `widget`, as long as nobody clicked on them."""
+    """Keep the mouse wheel from changing entries in `widget` that do not have the focus."""
     for kind in (QComboBox, QAbstractSpinBox):
         for entry in widget.findChildren(kind):
             if not entry.findChildren(_WheelFilter):
@@ -77,7 +77,7 @@ def ignore_wheel(widget: QWidget) -> None:
                 entry.installEventFilter(_WheelFilter(entry))
 
 
-def set_tab_order(stops: Iterable[QWidget]) -> None:
-    """Let Tab go through entries and buttons in this order."""
-    for first, second in pairwise(stops):
+def set_tab_order(widgets: Iterable[QWidget]) -> None:
+    """Let the Tab key go through widgets in this order."""
+    for first, second in pairwise(widgets):
         QWidget.setTabOrder(first, second)

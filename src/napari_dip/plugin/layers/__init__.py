@@ -1,1 +1,1 @@
-"""From napari layers to observations, and from results to layers."""
+"""Conversion of napari layers to observations, and of results to layers."""

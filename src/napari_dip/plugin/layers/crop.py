@@ -1,4 +1,4 @@
-"""A part of an image as a layer of its own, in the same place."""
+"""Part of an image as a layer of its own, in the same place."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def visible_part(layer: Image) -> tuple[slice, slice]:
-    """Rows and columns of `layer` that the canvas shows.
+    """Return the rows and columns of `layer` that are visible on the canvas.
 
     Raises
     ------
     ObservationError
-        If it shows too little of it, or another plane than rows and columns.
+        If the visible part is too small, or the canvas does not show rows and columns.
     """
     shape = finest(layer).shape[: layer.ndim]
     top, bottom = (np.asarray(corner)[-2:] for corner in layer.corner_pixels)
@@ -34,56 +34,53 @@ def visible_part(layer: Image) -> tuple[slice, slice]:
     high = np.clip(np.ceil(bottom * factor) + 1, 0, shape[-2:]).astype(int)
     if (high - low).min() < SMALLEST_SIDE:
         raise ObservationError(
-            f"less than {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels of '{layer.name}' are seen: zoom out,"
-            " or move it into the middle"
+            f"fewer than {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels of '{layer.name}' are visible: zoom"
+            " out, or move the image to the middle"
         )
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
 def crop_layer(
-    viewer: napari.viewer.Viewer,
-    layer: Image,
-    companions: Sequence[Layer],
-    rows: slice,
-    columns: slice,
+    viewer: napari.viewer.Viewer, image: Image, others: Sequence[Layer], rows: slice, columns: slice
 ) -> Image:
-    """Add some rows and columns of `layer` and of its `companions`; the new image is given back."""
+    """Add a crop of `image` and of the `others`, and return the new image layer."""
     origin = uuid4().hex
     added: list[Any] = []
-    for one in (layer, *companions):
-        rgb = bool(getattr(one, "rgb", False))
-        part = np.array(finest(one)[(..., rows, columns, *[slice(None)] * rgb)])
-        add = viewer.add_image if hasattr(one, "contrast_limits") else viewer.add_labels
-        added.append(add(part, **_options(one, rows, columns, origin, rgb=rgb)))
+    for layer in (image, *others):
+        rgb = bool(getattr(layer, "rgb", False))
+        part = np.array(finest(layer)[(..., rows, columns, *[slice(None)] * rgb)])
+        add = viewer.add_image if hasattr(layer, "contrast_limits") else viewer.add_labels
+        added.append(add(part, **_options(layer, rows, columns, origin, rgb=rgb)))
     viewer.layers.move(viewer.layers.index(added[0]), -1)
-    for one in (layer, *companions):
-        one.visible = False
+    for layer in (image, *others):
+        layer.visible = False
     viewer.layers.selection.active = added[0]
-    image: Image = added[0]
-    return image
+    cropped: Image = added[0]
+    return cropped
 
 
-def _options(one: Layer, rows: slice, columns: slice, origin: str, *, rgb: bool) -> dict[str, Any]:
-    start = np.zeros(one.ndim)
+def _options(layer: Layer, rows: slice, columns: slice, origin: str, *, rgb: bool) -> dict[str, Any]:
+    """Return the arguments of `add_image` or `add_labels` for a crop of `layer`."""
+    start = np.zeros(layer.ndim)
     start[-2:] = rows.start, columns.start
-    spatial = spatial_of(one)
-    place = {name: spatial[name] for name in ("scale", "translate", "rotate", "shear")}
-    ours = {**one.metadata.get(METADATA_KEY, {}), "axes": axes_of(one), "origin": origin}
-    ours.pop("result", None)
-    if header := ours.get("header"):
+    spatial = spatial_of(layer)
+    transform = {name: spatial[name] for name in ("scale", "translate", "rotate", "shear")}
+    entries = {**layer.metadata.get(METADATA_KEY, {}), "axes": axes_of(layer), "origin": origin}
+    entries.pop("result", None)
+    if header := entries.get("header"):
         from napari_dip.io.fits.wcs import crop_header
 
-        ours["header"] = replace(
+        entries["header"] = replace(
             crop_header(header, rows.start, columns.start), path="", hdu=0, name="", description=""
         )
     options = {
         **spatial,
-        "translate": np.asarray(Affine(**place, ndim=one.ndim)(start)),
-        "name": f"{one.name} - part",
-        "opacity": one.opacity,
-        "metadata": {**one.metadata, METADATA_KEY: ours},
+        "translate": np.asarray(Affine(**transform, ndim=layer.ndim)(start)),
+        "name": f"{layer.name} - crop",
+        "opacity": layer.opacity,
+        "metadata": {**layer.metadata, METADATA_KEY: entries},
     }
-    if hasattr(one, "contrast_limits"):
-        options |= {"contrast_limits": one.contrast_limits, "gamma": one.gamma, "rgb": rgb}
-        options |= {} if rgb else {"colormap": one.colormap}
+    if hasattr(layer, "contrast_limits"):
+        options |= {"contrast_limits": layer.contrast_limits, "gamma": layer.gamma, "rgb": rgb}
+        options |= {} if rgb else {"colormap": layer.colormap}
     return options

@@ -1,4 +1,4 @@
-"""How an image is shown: which way is up, and how bright what is faint. Pixels never change."""
+"""Orientation and contrast of an image on the canvas; pixel values never change."""
 
 from __future__ import annotations
 
@@ -17,114 +17,116 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 STRETCHED_SUFFIX = " (asinh)"
-DISPLAY_SOFTENING = 0.02  # part of the range up to which asinh is straight
+DISPLAY_SOFTENING = 0.02  # fraction of the contrast limits' range up to which asinh is linear
 COLORMAP_STEPS = 128
-ANGLE_TOLERANCE_DEG = 0.5  # degrees
+ANGLE_TOLERANCE_DEG = 0.5
 
 
 def toggle_asinh_stretch(layer: Image) -> str:
-    """Show the logarithm of what is bright and all of what is faint, or as before.
+    """Switch the asinh stretch of a layer on or off, and return a sentence about it.
 
-    The layer's colours are spaced by asinh(v / a) / asinh(1 / a), with a softening a of 0.02 of the
-    contrast limits' range.
+    The layer's colors are spaced by asinh(v / a) / asinh(1 / a), with a softening a of 0.02 of the
+    range of the contrast limits: bright pixels are compressed, faint ones are not.
+
+    Raises
+    ------
+    ObservationError
+        If the layer is RGB.
 
     References
     ----------
     .. [1] Lupton et al., "Preparing red-green-blue images from CCD data", PASP 116 (2004) 133.
     """
     if layer.rgb:
-        raise ObservationError(f"'{layer.name}' has colours of its own; only one channel is stretched")
-    base = layer.colormap
-    if base.name.endswith(STRETCHED_SUFFIX):
-        layer.colormap = ensure_colormap(base.name.removesuffix(STRETCHED_SUFFIX))
-        return f"'{layer.name}' is shown in proportion again."
+        raise ObservationError(f"'{layer.name}' is an RGB image: only single channels can be stretched")
+    linear = layer.colormap
+    if linear.name.endswith(STRETCHED_SUFFIX):
+        layer.colormap = ensure_colormap(linear.name.removesuffix(STRETCHED_SUFFIX))
+        return f"'{layer.name}' is displayed with a linear stretch."
     steps = np.linspace(0, 1, COLORMAP_STEPS)
     controls = DISPLAY_SOFTENING * np.sinh(steps * np.arcsinh(1 / DISPLAY_SOFTENING))
     controls[-1] = 1
     layer.colormap = Colormap(
-        base.map(steps),
+        linear.map(steps),
         controls=controls,
-        name=f"{base.name}{STRETCHED_SUFFIX}",
-        nan_color=base.nan_color,
+        name=f"{linear.name}{STRETCHED_SUFFIX}",
+        nan_color=linear.nan_color,
     )
-    return f"'{layer.name}' is shown with an asinh stretch; its values are as they were."
+    return f"'{layer.name}' is displayed with an asinh stretch; its values have not changed."
 
 
 def flip_vertical(viewer: napari.viewer.Viewer) -> str:
-    """Show the first row at the bottom, as FITS viewers do, or at the top, as napari does."""
+    """Move the first row to the bottom, as in FITS viewers, or back to the top, as in napari."""
     vertical, horizontal = viewer.scene.camera.orientation2d
-    down = str(getattr(vertical, "value", vertical)) == "down"
-    viewer.scene.camera.orientation2d = ("up" if down else "down", horizontal)
-    return f"The first row is at the {'bottom' if down else 'top'}."
+    is_down = str(getattr(vertical, "value", vertical)) == "down"
+    viewer.scene.camera.orientation2d = ("up" if is_down else "down", horizontal)
+    return f"The first row is at the {'bottom' if is_down else 'top'}."
 
 
 def north_up(viewer: napari.viewer.Viewer, layer: Image) -> str:
-    """Show north up and east to the left, by the header's coordinates.
+    """Rotate the view so that north is up and east is left, and return a sentence about it.
+
+    All layers in the same orientation as `layer` are rotated with it, by their affine transform.
 
     Raises
     ------
     ObservationError
-        If there are none.
+        If the header has no celestial coordinates.
     """
-    north, east = _directions(layer)
+    north, east = _sky_directions(layer)
     viewer.scene.camera.orientation2d = ("up", "right")
-    # On the screen columns grow to the right and rows upwards; turn until north is up.
+    # On the screen columns increase to the right and rows upwards; rotate until north is up.
     angle = np.arctan2(north[1], north[0])
     cosine, sine = np.cos(angle), np.sin(angle)
-    turn = np.array([[cosine, sine], [-sine, cosine]])
-    if (turn @ east)[1] > 0:  # mirrored on the detector
-        turn = np.diag([1, -1]) @ turn
-    if abs(np.degrees(angle)) < ANGLE_TOLERANCE_DEG and turn[1, 1] > 0:
-        turn = np.eye(2)
-    place = _affine_2d(layer)
+    rotation = np.array([[cosine, sine], [-sine, cosine]])
+    if (rotation @ east)[1] > 0:  # mirrored on the detector
+        rotation = np.diag([1, -1]) @ rotation
+    if abs(np.degrees(angle)) < ANGLE_TOLERANCE_DEG and rotation[1, 1] > 0:
+        rotation = np.eye(2)
+    orientation = _affine_2d(layer)
     shape = finest(layer).shape[: layer.ndim]
-    middle = np.asarray(layer.data_to_world(np.array(shape) / 2))[-2:]
+    center = np.asarray(layer.data_to_world(np.array(shape) / 2))[-2:]
     for other in viewer.layers:
-        if other.ndim >= 2 and np.allclose(_affine_2d(other), place):
-            _rotate_layer(other, turn, middle)
+        if other.ndim >= 2 and np.allclose(_affine_2d(other), orientation):
+            _rotate_layer(other, rotation, center)
     viewer.reset_view()
-    return "North is up, and east to the left; saved pixels stay as they are."
+    return "North is up and east is left; saved files are not rotated."
 
 
 def _affine_2d(layer: Layer) -> NDArray[Any]:
     return np.asarray(layer.affine)[-3:-1, -3:-1]
 
 
-def _rotate_layer(layer: Layer, turn: NDArray[Any], middle: NDArray[Any]) -> None:
-    """Turn `layer` about a point of the world, on top of what it is turned already."""
-    whole = np.eye(layer.ndim + 1)
-    whole[-3:-1, -3:-1] = turn
-    whole[-3:-1, -1] = middle - turn @ middle
-    layer.affine = whole @ np.asarray(layer.affine)
+def _rotate_layer(layer: Layer, rotation: NDArray[Any], center: NDArray[Any]) -> None:
+    """Rotate `layer` about a point in world coordinates, in addition to its present transform."""
+    affine = np.eye(layer.ndim + 1)
+    affine[-3:-1, -3:-1] = rotation
+    affine[-3:-1, -1] = center - rotation @ center
+    layer.affine = affine @ np.asarray(layer.affine)
 
 
-def _directions(layer: Image) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Where north and east are as the layer lies now: (row, column), of length 1."""
+def _sky_directions(layer: Image) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the directions of north and east on the canvas, (row, column), normalized to 1."""
+    from astropy import units
     from astropy.io import fits
     from astropy.wcs import WCS
 
     header = layer.metadata.get(METADATA_KEY, {}).get("header")
-    cards = getattr(header, "cards", "")
+    cards = getattr(header, "fits_header", "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wcs = WCS(fits.Header.fromstring(cards, sep="\n")).celestial if cards else None
     if wcs is None or not wcs.has_celestial:
         raise ObservationError(
-            f"the header of '{layer.name}' has no coordinates on the sky: use 'Row 1 at the bottom'"
+            f"the header of '{layer.name}' has no celestial coordinates: use 'Row 1 at the bottom'"
         )
     row, column = (n / 2 for n in finest(layer).shape[: layer.ndim][-2:])
-    there = wcs.pixel_to_world(column, row)
+    center = wcs.pixel_to_world(column, row)
     step = 10 * wcs.proj_plane_pixel_scales()[0]
-    found = []
+    directions = []
     linear = _affine_2d(layer) @ np.diag(np.asarray(layer.scale)[-2:])
-    for angle in (0, 90):
-        x, y = wcs.world_to_pixel(there.directional_offset_by(_degrees(angle), step))
-        way = linear @ np.array([y - row, x - column])
-        found.append(way / np.hypot(*way))
-    return found[0], found[1]
-
-
-def _degrees(angle: float) -> Any:
-    from astropy import units
-
-    return angle * units.deg
+    for position_angle in (0, 90):
+        x, y = wcs.world_to_pixel(center.directional_offset_by(position_angle * units.deg, step))
+        direction = linear @ np.array([y - row, x - column])
+        directions.append(direction / np.hypot(*direction))
+    return directions[0], directions[1]

@@ -1,4 +1,4 @@
-"""Where and how a layer is shown, kept from the start of a run: the layer may go away."""
+"""Placement and appearance of a layer, stored when a run starts: the layer may be removed later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerPlacement:
-    """A layer's place, look and metadata, for the layers that its run will add."""
+    """Placement, appearance and metadata of a layer, for the layers that its run will add.
+
+    Attributes
+    ----------
+    name : str
+        Name of the layer.
+    axes : str
+        Axis letters of its pixels.
+    rgb : bool
+        Whether it is an RGB image.
+    spatial : mapping
+        Its placement, as arguments of `add_image`.
+    metadata : mapping
+        Its metadata, without our own entries.
+    contrast_limits : (float, float) or None
+        None where the new layers show other quantities than the layer itself.
+    colormap, gamma, blending
+        Its display settings.
+    rgb_white : float
+        The value that an RGB layer displays as white. [data units]
+    """
 
     name: str
     axes: str
@@ -28,16 +48,14 @@ class LayerPlacement:
     spatial: Mapping[str, Any]
     metadata: Mapping[str, Any]
     contrast_limits: tuple[float, float] | None
-    """None where the layers that are added show something else than the layer itself."""
     colormap: Any
     gamma: float
     blending: str
     rgb_white: float
-    """The value that an RGB layer shows as white."""
 
     @classmethod
     def from_layer(cls, layer: Image, axes: str | None = None) -> LayerPlacement:
-        """The place of `layer` as it is now; its `axes` where the person knows better than its file."""
+        """Return the placement of `layer`, with other `axes` where the user corrected them."""
         own = axes_of(layer)
         spatial = spatial_of(layer)
         if axes not in (None, own):
@@ -48,57 +66,64 @@ class LayerPlacement:
             axes=axes or own,
             rgb=layer.rgb,
             spatial=spatial,
-            metadata={k: _copied(v) for k, v in layer.metadata.items() if k != METADATA_KEY},
+            metadata={k: _copy(v) for k, v in layer.metadata.items() if k != METADATA_KEY},
             contrast_limits=(float(low), float(high)),
             colormap=None if layer.rgb else layer.colormap,
             gamma=layer.gamma,
             blending=str(layer.blending),
-            rgb_white=_white(layer),
+            rgb_white=_rgb_white(layer),
         )
 
     def with_time_axis(self) -> LayerPlacement:
-        """The place of a stack of such layers along T."""
-        letters = self.stack_options("t", 1.0)
-        letters["translate"] = (0.0, *letters["translate"][1:])
-        return replace(self, axes=f"T{self.axes}", spatial=letters)
+        """Return the placement of a stack of such layers along T."""
+        spatial = self.stack_options("t", 1.0)
+        spatial["translate"] = (0.0, *spatial["translate"][1:])
+        return replace(self, axes=f"T{self.axes}", spatial=spatial)
 
     def for_result(self, shape: Sequence[int], input_shape: Sequence[int], axes: str) -> LayerPlacement:
-        """The place of a result of `shape` and `axes`, made of pixels of `input_shape` in this place.
+        """Return the placement of a result.
 
-        Y and X may be divided more finely, with the same outer edges; T may be gone.
+        Parameters
+        ----------
+        shape : sequence of int
+            Shape of the result. Y and X may be sampled more finely than the input, with the same outer
+            edges; T may be missing.
+        input_shape : sequence of int
+            Shape of the input, which has this placement.
+        axes : str
+            Axes of the result.
         """
         if (tuple(shape), axes) == (tuple(input_shape), self.axes):
             return self
-        count = len(self.spatial["scale"])
-        sizes, before = (
-            dict(zip(axes, shape, strict=True)),
-            dict(zip(self.axes, input_shape, strict=True)),
-        )
-        letters = self.axes[:count]
-        factors = np.array([sizes.get(letter, before[letter]) / before[letter] for letter in letters])
-        parts = {name: self.spatial[name] for name in ("scale", "translate", "rotate", "shear")}
-        moved = Affine(**parts, ndim=count)((1 / factors - 1) / 2)
-        kept = [position for position, letter in enumerate(letters) if letter in axes]
-        corner = [*kept, count]  # affine matrices have one row and column more
+        ndim = len(self.spatial["scale"])
+        sizes = dict(zip(axes, shape, strict=True))
+        input_sizes = dict(zip(self.axes, input_shape, strict=True))
+        letters = self.axes[:ndim]
+        factors = np.array([sizes.get(a, input_sizes[a]) / input_sizes[a] for a in letters])
+        transform = {name: self.spatial[name] for name in ("scale", "translate", "rotate", "shear")}
+        translate = Affine(**transform, ndim=ndim)((1 / factors - 1) / 2)
+        kept = [index for index, letter in enumerate(letters) if letter in axes]
+        corner = [*kept, ndim]  # affine matrices have one row and column more
         spatial = {
             "scale": (np.asarray(self.spatial["scale"]) / factors)[kept],
-            "translate": np.asarray(moved)[kept],
+            "translate": np.asarray(translate)[kept],
             "rotate": np.asarray(self.spatial["rotate"])[np.ix_(kept, kept)],
-            "shear": _shear_matrix(self.spatial["shear"], count)[np.ix_(kept, kept)],
+            "shear": _shear_matrix(self.spatial["shear"], ndim)[np.ix_(kept, kept)],
             "affine": np.asarray(self.spatial["affine"])[np.ix_(corner, corner)],
             "units": tuple(self.spatial["units"][i] for i in kept),
             "axis_labels": tuple(self.spatial["axis_labels"][i] for i in kept),
         }
         return replace(self, axes=axes, spatial=spatial)
 
-    def image_options(self, suffix: str, **ours: Any) -> dict[str, Any]:
-        """Arguments of `add_image` for a companion of the layer; `ours` go into its metadata."""
+    def image_options(self, suffix: str, **entries: Any) -> dict[str, Any]:
+        """Return arguments of `add_image` for a layer that belongs to this one.
+
+        Its name ends in `suffix`; `entries` are added to our part of its metadata.
+        """
+        entries = {"axes": self.axes, "white": self.rgb_white, **entries}
         options = {
             "name": f"{self.name} - {suffix}",
-            "metadata": {
-                **self.metadata,
-                METADATA_KEY: {"axes": self.axes, "white": self.rgb_white, **ours},
-            },
+            "metadata": {**self.metadata, METADATA_KEY: entries},
             "rgb": self.rgb,
             **self.spatial,
         }
@@ -108,8 +133,8 @@ class LayerPlacement:
                 options["contrast_limits"] = self.contrast_limits
         return options
 
-    def stack_options(self, label: str, every: float) -> dict[str, Any]:
-        """Arguments of `add_image` for a stack of such layers, `every` apart, the first at `every`."""
+    def stack_options(self, label: str, step: float) -> dict[str, Any]:
+        """Return the placement of a stack of such layers, at `step`, 2 `step`, ... on a new axis."""
         ndim = len(self.spatial["scale"])
         rotate, shear = np.eye(ndim + 1), np.eye(ndim + 1)
         rotate[1:, 1:] = self.spatial["rotate"]
@@ -117,8 +142,8 @@ class LayerPlacement:
         affine = np.eye(ndim + 2)
         affine[1:, 1:] = np.asarray(self.spatial["affine"])
         return {
-            "scale": (every, *self.spatial["scale"]),
-            "translate": (every, *self.spatial["translate"]),
+            "scale": (step, *self.spatial["scale"]),
+            "translate": (step, *self.spatial["translate"]),
             "units": ("pixel", *self.spatial["units"]),
             "axis_labels": (label, *self.spatial["axis_labels"]),
             "affine": affine,
@@ -127,28 +152,28 @@ class LayerPlacement:
         }
 
     def to_display(self, image: FloatArray) -> NDArray[Any]:
-        """`image` as a layer shows it: colours need 0 to 1 for floats."""
+        """Return `image` as a layer holds it: floating-point RGB images need values from 0 to 1."""
         return np.clip(image / self.rgb_white, 0, 1) if self.rgb else image
 
 
 def _shear_matrix(shear: Any, ndim: int) -> NDArray[Any]:
-    """A layer's shear as a matrix; napari also has the upper triangle's entries, row by row."""
-    given = np.asarray(shear)
-    if given.shape == (ndim, ndim):
-        return given
+    """Return a layer's shear as a matrix; napari also has it as the upper triangle, row by row."""
+    values = np.asarray(shear)
+    if values.shape == (ndim, ndim):
+        return values
     matrix = np.eye(ndim)
-    matrix[np.triu_indices(ndim, 1)] = given
+    matrix[np.triu_indices(ndim, 1)] = values
     return matrix
 
 
-def _white(layer: Image) -> float:
-    """The value that an RGB layer shows as white, in data units."""
-    ours = layer.metadata.get(METADATA_KEY, {})
-    if "white" in ours:
-        return float(ours["white"])
+def _rgb_white(layer: Image) -> float:
+    """Return the value that an RGB layer displays as white. [data units]"""
+    entries = layer.metadata.get(METADATA_KEY, {})
+    if "white" in entries:
+        return float(entries["white"])
     return float(np.iinfo(layer.dtype).max) if np.issubdtype(layer.dtype, np.integer) else 1.0
 
 
-def _copied(value: Any) -> Any:
-    """A copy of plain containers; other things are shared."""
+def _copy(value: Any) -> Any:
+    """Return a copy of plain containers; other objects are shared."""
     return deepcopy(value) if isinstance(value, dict | list) else value

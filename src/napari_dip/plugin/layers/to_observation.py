@@ -1,10 +1,11 @@
-"""From layers to observations: what a run is given."""
+"""Conversion of layers to observations."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 from napari_dip.core.errors import ObservationError, ReadError, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.io import ImageData, write_image
-from napari_dip.plugin.layers.metadata import axes_of, header_of, layer_data_units, related_layer
+from napari_dip.plugin.layers.metadata import (
+    MASK,
+    NOISE,
+    axes_of,
+    header_of,
+    layer_data_units,
+    related_layer,
+)
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -30,46 +38,51 @@ def observation_from_layer(
     middle_of: str = "",
     part: tuple[slice, ...] | None = None,
 ) -> Observation:
-    """What a run needs from the layers, copied: they may change or go while it runs.
+    """Return an observation with copies of the layers' data, which may change or go during a run.
 
-    `axes` are the layer's where the person knows better than its file; of those in `middle_of`, only
-    the plane in the middle is taken. `part` is what is taken of an image without companions.
+    Parameters
+    ----------
+    layer : Image
+        The image.
+    axes : str, optional
+        Its axes, where the user corrected them.
+    mask : Labels, optional
+        Nonzero where data are missing.
+    sigma : Image, optional
+        Standard deviation of the noise. [data units]
+    auxiliary : mapping of str to Layer, optional
+        Auxiliary data of the recipe, by name.
+    middle_of : str
+        Axes of which only the middle plane is used.
+    part : tuple of slice, optional
+        Part of the pixels that is used, of an image without other layers.
 
     Raises
     ------
     ObservationError
-        If the layers do not fit each other, or there is nothing to restore.
+        If the layers do not match, or there is nothing to restore.
     """
-    for companion in (mask, sigma):
-        if companion is not None:
-            _check_placement(companion, layer)
-    letters, pixels = axes or axes_of(layer), layer_data_units(layer)
-    sizes = {a: n for a, n in zip(letters, pixels.shape, strict=False) if a in middle_of}
+    for other in (mask, sigma):
+        if other is not None:
+            _check_placement(other, layer)
+    letters, shape = axes or axes_of(layer), layer_data_units(layer).shape
+    sizes = {a: n for a, n in zip(letters, shape, strict=False) if a in middle_of}
 
-    def taken(one: Layer, own: str) -> Any:
-        pixels = layer_data_units(one) if part is None else layer_data_units(one)[part]
-        return _middle(pixels, own, sizes) if sizes else pixels
+    def pixels_of(source: Layer, axes: str) -> Any:
+        pixels = layer_data_units(source) if part is None else layer_data_units(source)[part]
+        return _middle_planes(pixels, axes, sizes) if sizes else pixels
 
     observation = Observation.from_array(
-        taken(layer, letters),
+        pixels_of(layer, letters),
         axes=letters,
-        mask=None if mask is None else taken(mask, letters),
-        sigma=None if sigma is None else taken(sigma, letters),
+        mask=None if mask is None else pixels_of(mask, letters),
+        sigma=None if sigma is None else pixels_of(sigma, letters),
         header=header_of(layer, axes),
     )
-    for name, extra in (auxiliary or {}).items():
-        own = axes_of(extra)
-        observation = observation.with_auxiliary(name, taken(extra, own), axes=own)
+    for name, source in (auxiliary or {}).items():
+        own = axes_of(source)
+        observation = observation.with_auxiliary(name, pixels_of(source, own), axes=own)
     return observation
-
-
-def _middle(pixels: Any, axes: str, sizes: Mapping[str, int]) -> Any:
-    """The plane in the middle of the axes that are as long as the image's."""
-    found = (
-        slice(n // 2, n // 2 + 1) if sizes.get(a) == n else slice(None)
-        for a, n in zip(axes, pixels.shape, strict=False)
-    )
-    return pixels[tuple(found)]
 
 
 def observation_from_layers(
@@ -80,104 +93,115 @@ def observation_from_layers(
     sigma: Image | None = None,
     auxiliary: Mapping[str, Layer] | None = None,
 ) -> Observation:
-    """Several layers as exposures of one scene along T.
+    """Return several layers as exposures of one scene along T.
 
-    `holes` and `sigma` are the first one's; the others have those of their own file.
+    `mask` and `sigma` are those of the first layer; the masks and noise maps of the others are looked
+    up in `others`, by the file they came from.
 
     Raises
     ------
     ObservationError
-        If they differ in shape or in scale, or there is nothing to restore.
+        If the layers differ in shape or scale, or there is nothing to restore.
     """
     images = []
     others = list(others)
     for number, layer in enumerate(layers):
-        _check_same_pixels(layer, layers[0])
-        found = [mask, sigma] if number == 0 else []
-        found = found or [related_layer(layer, others, role) for role in ("holes", "noise")]
+        _check_same_scale(layer, layers[0])
+        related = [mask, sigma]
+        if number > 0:
+            related = [related_layer(layer, others, role) for role in (MASK, NOISE)]
         pixels, axes = layer_data_units(layer), axes_of(layer)
-        flagged, deviation = (
-            None if one is None else _broadcast(layer_data_units(one), pixels.shape, axes)
-            for one in found
+        bad_mask, std = (
+            None if source is None else _broadcast(layer_data_units(source), pixels.shape, axes)
+            for source in related
         )
         header = replace(header_of(layer), path=layer.name)
-        image = ImageData(pixels, axes, bad_mask=flagged, sigma=deviation, header=header)
-        images.append(image)
+        images.append(ImageData(pixels, axes, bad_mask=bad_mask, sigma=std, header=header))
     try:
         stacked = ImageData.stack(images)
     except ReadError as error:
         raise ObservationError(str(error)) from error
     observation = replace(stacked, header=header_of(layers[0])).to_observation()
-    for name, extra in (auxiliary or {}).items():
-        observation = observation.with_auxiliary(name, layer_data_units(extra), axes=axes_of(extra))
+    for name, source in (auxiliary or {}).items():
+        observation = observation.with_auxiliary(name, layer_data_units(source), axes=axes_of(source))
     return observation
 
 
-def write_frames(layer: Image, mask: Labels | None, folder: Path) -> list[Path]:
-    """Each frame of a layer, along T and Z, as a TIFF file in `folder`, NaN in its `holes`.
+def write_planes(layer: Image, mask: Labels | None, folder: Path) -> list[Path]:
+    """Write each plane of a layer, along T and Z, to a TIFF file in `folder`, with NaN in the `mask`.
 
     Raises
     ------
     ObservationError
-        If the layer cannot be restored as it is.
+        If the layer cannot be restored.
     WriteError
-        If the folder cannot be written to.
+        If the folder or a file cannot be written.
     """
     observation = observation_from_layer(layer, mask=mask)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+        raise WriteError(f"cannot create the folder {folder}: {error.strerror or error}") from error
     name = re.sub(r"[^\w .-]", "_", layer.name).removesuffix(".tif").removesuffix(".fits")
-    kept = "".join(letter for letter in "CYX" if letter in observation.axes)
-    written = []
-    for (times, depths), frame in observation.iter_planes():
-        path = folder / f"{name} T{times.start:04d} Z{depths.start:04d}.tif"
+    axes = "".join(letter for letter in "CYX" if letter in observation.axes)
+    paths = []
+    for t, z in product(range(observation.y.shape[0]), range(observation.y.shape[2])):
+        plane = observation.select_planes(slice(t, t + 1), slice(z, z + 1))
+        path = folder / f"{name} T{t:04d} Z{z:04d}.tif"
         header = replace(observation.header, path="", hdu=0, name="", fits_header="", description="")
-        write_image(
-            path, ImageData(frame.to_input_axes(frame.y, kept), kept, header=header), overwrite=True
-        )
-        written.append(path)
-    return written
+        image = ImageData(plane.to_input_axes(plane.y, axes), axes, header=header)
+        write_image(path, image, overwrite=True)
+        paths.append(path)
+    return paths
 
 
-def _broadcast(companion: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
-    """`companion`, shared by all channels where it has none, as large as an image of `shape`.
+def _middle_planes(pixels: Any, axes: str, sizes: Mapping[str, int]) -> Any:
+    """Return the middle plane of those axes that are as long as the image's."""
+    index = (
+        slice(n // 2, n // 2 + 1) if sizes.get(a) == n else slice(None)
+        for a, n in zip(axes, pixels.shape, strict=False)
+    )
+    return pixels[tuple(index)]
+
+
+def _broadcast(pixels: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
+    """Broadcast a mask or noise map to an image's `shape`; all channels share it where it has none.
 
     Raises
     ------
     ObservationError
-        If it does not fit.
+        If the shapes do not match.
     """
-    if companion.ndim < len(shape) and axes.endswith("C"):
-        companion = companion[..., None]
+    if pixels.ndim < len(shape) and axes.endswith("C"):
+        pixels = pixels[..., None]
     try:
-        return np.broadcast_to(np.asarray(companion), shape)
+        return np.broadcast_to(np.asarray(pixels), shape)
     except ValueError as error:
         raise ObservationError(
-            f"a holes or noise layer of shape {companion.shape} does not fit an image of {shape}"
+            f"a mask or noise map of shape {pixels.shape} does not match an image of shape {shape}:"
+            " choose another layer"
         ) from error
 
 
-def _check_same_pixels(layer: Image, first: Image) -> None:
-    """Refuse exposures whose pixels are not of one size: only shifts between them are found."""
+def _check_same_scale(layer: Image, first: Image) -> None:
+    """Refuse exposures with different pixel sizes: only shifts between exposures are estimated."""
     if layer.ndim == first.ndim and not np.allclose(layer.scale, first.scale):
         raise ObservationError(
-            f"the pixels of '{layer.name}' are not as large as those of '{first.name}': bring them to"
-            " one scale before they are combined"
+            f"the pixels of '{layer.name}' are not as large as those of '{first.name}': resample them to"
+            " the same pixel size before combining"
         )
 
 
-def _check_placement(companion: Layer, layer: Image) -> None:
-    """Refuse a layer of the image's size that is shown elsewhere: what is seen is what counts."""
-    ndim = min(companion.ndim, layer.ndim)
+def _check_placement(other: Layer, layer: Image) -> None:
+    """Refuse a layer that is displayed elsewhere than the image."""
+    ndim = min(other.ndim, layer.ndim)
     corners = np.array([np.zeros(ndim), np.ones(ndim)])
-    seen = [
-        [one.data_to_world(np.pad(corner, (one.ndim - ndim, 0)))[-ndim:] for corner in corners]
-        for one in (companion, layer)
+    positions = [
+        [source.data_to_world(np.pad(corner, (source.ndim - ndim, 0)))[-ndim:] for corner in corners]
+        for source in (other, layer)
     ]
-    if not np.allclose(seen[0], seen[1], rtol=1e-5, atol=1e-6):
+    if not np.allclose(positions[0], positions[1], rtol=1e-5, atol=1e-6):
         raise ObservationError(
-            f"layer '{companion.name}' lies elsewhere than '{layer.name}': their scale, translation"
+            f"layer '{other.name}' lies elsewhere than '{layer.name}': their scale, translation"
             " or rotation differ; make them the same, or choose another layer"
         )

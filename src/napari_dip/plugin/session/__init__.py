@@ -1,1 +1,1 @@
-"""A run in the background, seen from the window."""
+"""Restorations, forecasts and batches in the background."""

@@ -1,4 +1,4 @@
-"""What a run would cost and what is wrong with its layers, found out in the background."""
+"""Estimates the cost of a run in the background, and checks its layers, before it is started."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 
 from napari_dip.core.errors import ObservationError, RestorationError, SettingsError
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
+from napari_dip.plugin.session.messages import MEMORY_FULL
 from napari_dip.run.forecast import RunEstimate, RunEstimator
 from napari_dip.run.recipe import Recipe
 
@@ -20,20 +21,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEBOUNCE_MS = 400  # milliseconds without another change
+DEBOUNCE_MS = 400  # time without another change
 STACK_AXES = "TZ"
 
 
 @dataclass(frozen=True, eq=False)
 class ForecastReport:
-    """What is known of a run before it begins.
+    """What is known of a run before it starts.
 
     Attributes
     ----------
-    outlook : Outlook or None
-        None where something is wrong.
-    wrong : mapping of str to str
-        Sentences by the layer's role, or by the setting's name.
+    estimate : RunEstimate or None
+        None where something is wrong, or nothing was estimated.
+    errors : mapping of str to str
+        Sentences by the layer's role, or by the setting's dotted name.
     """
 
     estimate: RunEstimate | None = None
@@ -41,13 +42,13 @@ class ForecastReport:
 
 
 class Forecast:
-    """Asks the engine, once nothing has changed for a moment; of several questions the last counts."""
+    """Estimates a run once nothing has changed for a moment; a new request replaces a waiting one."""
 
     ready = Signal(ForecastReport)
 
     def __init__(self) -> None:
-        self._pace, self._busy, self._closed = RunEstimator(), False, False
-        self._question: Callable[[], ForecastReport] | None = None
+        self._estimator, self._busy, self._closed = RunEstimator(), False, False
+        self._waiting: Callable[[], ForecastReport] | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(DEBOUNCE_MS)
@@ -56,84 +57,85 @@ class Forecast:
     def request(
         self, recipe: Recipe, layer: Image, sizes: Mapping[str, int], inputs: Mapping[str, Any]
     ) -> None:
-        """Find out what restoring `layer` would cost; `inputs` are those of `Session.run`."""
-        self._question = lambda: _make_report(self._pace, recipe, layer, sizes, inputs)
+        """Estimate the restoration of `layer`, with axes of these `sizes`; `inputs` as `Session.run`."""
+        self._waiting = lambda: _make_report(self._estimator, recipe, layer, sizes, inputs)
         self._timer.start()
 
     def cancel(self) -> None:
-        """The question is no longer of interest."""
-        self._question = None
+        """Drop the waiting request."""
+        self._waiting = None
         self._timer.stop()
 
     def close(self) -> None:
-        """Tell nothing from here on."""
+        """Report nothing from here on."""
         self._closed = True
         self.cancel()
 
     def _begin(self) -> None:
         from napari.qt.threading import create_worker
 
-        question, self._question = self._question, None
-        if self._busy or question is None:
-            self._question = question
+        if self._busy or self._waiting is None:
             return
+        job, self._waiting = self._waiting, None
         self._busy = True
-        worker = create_worker(question, _start_thread=False)
-        worker.returned.connect(lambda told: self._end(told))
+        worker = create_worker(job, _start_thread=False)
+        worker.returned.connect(lambda report: self._end(report))
         worker.start()
 
-    def _end(self, told: ForecastReport) -> None:
+    def _end(self, report: ForecastReport) -> None:
         self._busy = False
         if self._closed:
             return
-        if self._question is None:
-            self.ready.emit(told)
+        if self._waiting is None:
+            self.ready.emit(report)
         else:
             self._begin()
 
 
 def _make_report(
-    pace: RunEstimator, recipe: Recipe, layer: Image, sizes: Mapping[str, int], inputs: Mapping[str, Any]
+    estimator: RunEstimator,
+    recipe: Recipe,
+    layer: Image,
+    sizes: Mapping[str, int],
+    inputs: Mapping[str, Any],
 ) -> ForecastReport:
-    """The outlook of one frame, times all; or what is wrong, and with what."""
+    """Return the estimate for all planes, made from one of them; or what is wrong with the input."""
     joint = "T" if recipe.operator.combines_time else ""
     middle_of = "".join(a for a in STACK_AXES if a not in recipe.stack.joint_axes and a != joint)
+    layers = {name: value for name, value in inputs.items() if name not in ("axes", "frames")}
     try:
-        given = {name: part for name, part in inputs.items() if name not in ("axes", "frames")}
         if frames := inputs["frames"]:
-            observation = observation_from_layers([layer, *frames], (), **given)
+            observation = observation_from_layers([layer, *frames], (), **layers)
         else:
             observation = observation_from_layer(
-                layer, axes=inputs["axes"], middle_of=middle_of, **given
+                layer, axes=inputs["axes"], middle_of=middle_of, **layers
             )
         times, depths = (sizes.get(letter, 1) for letter in STACK_AXES)
-        return ForecastReport(pace.estimate(recipe, observation, times=times, depths=depths))
+        return ForecastReport(estimator.estimate(recipe, observation, times=times, depths=depths))
     except SettingsError as error:
         return ForecastReport(errors={error.setting: str(error)})
     except ObservationError as error:
         return ForecastReport(errors=_input_errors(layer, middle_of, inputs) or {"image": str(error)})
     except (RestorationError, MemoryError, OSError) as error:
-        return ForecastReport(
-            errors={"image": str(error) or "the memory is full: restore a smaller crop"}
-        )
+        return ForecastReport(errors={"image": str(error) or MEMORY_FULL})
     except Exception:  # superqt's workers would swallow a RuntimeError
-        log.exception("nothing could be told of a run beforehand")
+        log.exception("a run could not be estimated")
         return ForecastReport()
 
 
 def _input_errors(layer: Image, middle_of: str, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with the companions, each taken by itself."""
-    own = {"axes": inputs["axes"], "middle_of": middle_of}
-    given: dict[str, dict[str, Any]] = {role: {role: inputs[role]} for role in ("holes", "sigma")}
-    given |= {name: {"extras": {name: extra}} for name, extra in inputs["extras"].items()}
-    wrong: dict[str, str] = {}
+    """Return what is wrong with the mask, the noise map and the auxiliary data, each checked alone."""
+    image_inputs = {"axes": inputs["axes"], "middle_of": middle_of}
+    others: dict[str, dict[str, Any]] = {role: {role: inputs[role]} for role in ("mask", "sigma")}
+    others |= {name: {"auxiliary": {name: source}} for name, source in inputs["auxiliary"].items()}
+    errors: dict[str, str] = {}
     try:
-        observation_from_layer(layer, **own)
+        observation_from_layer(layer, **image_inputs)
     except ObservationError:
-        return wrong  # it is the image itself
-    for role, alone in given.items():
+        return errors  # the image itself is to blame
+    for role, other in others.items():
         try:
-            observation_from_layer(layer, **own, **alone)
+            observation_from_layer(layer, **image_inputs, **other)
         except ObservationError as error:
-            wrong[role] = str(error)
-    return wrong
+            errors[role] = str(error)
+    return errors

@@ -1,58 +1,78 @@
-"""One run as the window knows it."""
+"""One run of a dock: its input, its layers and its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
+from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_layers import ResultLayers
+from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
 from napari_dip.plugin.session.worker import Controls
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.reselect import reselect_step
 from napari_dip.run.warm_start import WarmStart
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer
 
 SNAPSHOT_EVERY = 50  # steps
 
 
 class State(StrEnum):
-    """What a session is doing, in the words the dock shows."""
+    """What a session is doing, in the words that the dock shows."""
 
     IDLE = "Ready"
     RUNNING = "Running"
     PAUSED = "Paused"
-    FINISHING = "Finishing"
-    CANCELLING = "Cancelling"
+    STOPPING = "Stopping"
+    DISCARDING = "Discarding"
 
 
 @dataclass(eq=False)
 class Run:
-    """One run: what it was given, its layers, and once it has ended its result.
+    """One run: its input, its layers, and its result once it has ended.
 
     Attributes
     ----------
+    recipe : Recipe
+        What is done.
+    observation : Observation or None
+        The data; None after `free`.
+    layers : ResultLayers
+        The layers that it adds.
+    warm_start : WarmStart
+        Its network, as long as the run can be continued.
+    observe : callable
+        Returns the observation of the layers as they are now, with a given mask.
+    source : hashable
+        Unique id of the restored layer.
+    is_stack : bool
+        Whether more than one block is restored.
+    is_complex : bool
+        Whether the result is complex.
+    controls : Controls
+        Requests to the thread.
     snapshots : list of (int, array)
-        The images along the way that are kept, with their steps, `every` so many.
-    starts : Starts
-        Its fit, as long as it can be run on.
+        Images along the fit, and their steps.
+    snapshot_every : int
+        Steps between snapshots.
+    result : Result or None
+        None until the run has ended.
     """
 
     recipe: Recipe
     observation: Observation | None
-    """None once it is forgotten."""
     layers: ResultLayers
     warm_start: WarmStart
     observe: Callable[[Labels | None], Observation]
-    """The layers as they are now, with these holes."""
     source: Hashable
-    """By which the layer that is restored knows itself."""
     is_stack: bool
     is_complex: bool
     controls: Controls = field(default_factory=Controls)
@@ -61,22 +81,114 @@ class Run:
     result: Result | None = None
 
     def free(self) -> None:
-        """Give back what only the last run is good for; its layers stay."""
+        """Release what only the last run needs; its layers stay."""
         self.warm_start.clear()
         self.snapshots, self.observation = [], None
 
     @property
+    def continue_blocked_by(self) -> str:
+        """Why the run cannot be continued, as a sentence; empty if it can."""
+        if self.warm_start.fit is None:
+            return "The network of this run is gone, because another run was started after it."
+        if not self.warm_start.is_single_fit:
+            return "Only a single fit of a whole image can be continued; press Run instead."
+        return ""
+
+    @property
     def steps(self) -> list[int]:
-        """Those that can be picked for a result instead of the one that was chosen."""
+        """Steps that can be selected for the result instead of the automatic choice."""
         if self.is_stack or self.is_complex or self.recipe.ensemble.size > 1:
             return []
         return [step for step, _ in self.snapshots]
 
-    def store_snapshot(self, step: int, image: FloatArray, most: float) -> None:
-        """Keep an image along the way; beyond `most` bytes every other one goes."""
-        if self.snapshots and self.snapshots[-1][0] >= step:  # the fit is over, its second look is not
+    def image_at(self, step: int | None) -> FloatArray | None:
+        """Return the image of a step; with None, and before the end of the run, that of the result."""
+        if step is not None:
+            return dict(self.snapshots)[step]
+        return None if self.result is None else self.result.image
+
+    def result_at(self, step: int | None) -> Result | None:
+        """Return the result with the image of another step; with None the automatic choice."""
+        if step is None or self.result is None or self.observation is None:
+            return self.result
+        return reselect_step(self.result, self.observation, dict(self.snapshots)[step], step)
+
+    def store_snapshot(self, step: int, image: FloatArray, max_bytes: float) -> None:
+        """Store an image along the fit; when they exceed `max_bytes`, drop every other one."""
+        if self.snapshots and self.snapshots[-1][0] >= step:  # the refinement after the fit
             return
         self.snapshots.append((step, image))
-        if len(self.snapshots) * image.nbytes > most and len(self.snapshots) > 1:
+        if len(self.snapshots) * image.nbytes > max_bytes and len(self.snapshots) > 1:
             self.snapshot_every *= 2
-            self.snapshots = [kept for kept in self.snapshots if kept[0] % self.snapshot_every == 0]
+            self.snapshots = self.regular_snapshots
+
+    @property
+    def regular_snapshots(self) -> list[tuple[int, FloatArray]]:
+        """The snapshots at multiples of `snapshot_every`."""
+        return [(step, image) for step, image in self.snapshots if step % self.snapshot_every == 0]
+
+
+def prepare_run(
+    viewer: ViewerModel,
+    recipe: Recipe,
+    layer: Image,
+    *,
+    axes: str | None = None,
+    frames: Sequence[Image] = (),
+    mask: Labels | None = None,
+    sigma: Image | None = None,
+    auxiliary: Mapping[str, Layer] | None = None,
+) -> tuple[Run, Observation]:
+    """Return a run that restores `layer`, and its data, copied from the layers.
+
+    Parameters
+    ----------
+    viewer : napari viewer or ViewerModel
+        Where the layers will be added.
+    recipe : Recipe
+        What to do.
+    layer : Image
+        The image to restore.
+    axes : str, optional
+        Its axes, where the user corrected them.
+    frames : sequence of Image
+        More exposures of the same scene.
+    mask : Labels, optional
+        Nonzero where data are missing.
+    sigma : Image, optional
+        Standard deviation of the noise. [data units]
+    auxiliary : mapping of str to Layer, optional
+        Auxiliary data of the recipe, by name.
+
+    Raises
+    ------
+    ObservationError
+        If the layers cannot be restored.
+    """
+
+    def observe(mask: Labels | None) -> Observation:
+        inputs: dict[str, Any] = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary}
+        if not frames:
+            return observation_from_layer(layer, axes=axes, **inputs)
+        return observation_from_layers([layer, *frames], viewer.layers, **inputs)
+
+    observation = observe(mask)
+    placement = LayerPlacement.from_layer(layer, None if frames else axes)
+    if frames:
+        placement = placement.with_time_axis()
+    is_complex = recipe.operator.has_complex_scene
+    if is_complex:  # the data are not an image
+        placement = replace(placement, contrast_limits=None)
+    result_axes = recipe.operator.result_axes(observation.axes)
+    times, _, depths = observation.y.shape[:3]
+    run = Run(
+        recipe=recipe,
+        observation=observation,
+        layers=ResultLayers(viewer, placement, observation, result_axes, is_complex=is_complex),
+        warm_start=WarmStart(recipe),
+        observe=observe,
+        source=layer.unique_id,
+        is_stack=(1 if recipe.operator.combines_time else times) * depths > 1,
+        is_complex=is_complex,
+    )
+    return run, observation

@@ -1,1 +1,1 @@
-"""The parts of a dock."""
+"""The parts of which docks are made."""

@@ -1,4 +1,4 @@
-"""The row of buttons by which settings are kept: as a script, as a file, as a task."""
+"""Buttons that export the settings: as a script, as a file, or as a task."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QGridLayout, QInputDialog, QPushButton, QWidget
 
 from napari_dip.core.errors import RestorationError
-from napari_dip.io.atomic import atomic_write
-from napari_dip.plugin import preferences as remembered
+from napari_dip.plugin import preferences
 from napari_dip.run.recipe import Recipe
 
 
@@ -20,60 +19,62 @@ class ExportButtons(QWidget):  # type: ignore[misc]
 
     Parameters
     ----------
-    asked : callable
-        Gives the arguments of `script`: the recipe, the layer and what goes with it.
-    recipe : callable
-        Gives the recipe, and the name of its preset.
+    collect : callable
+        Returns the arguments of `script_for`: the recipe, the layer and its other inputs.
+    current_recipe : callable
+        Returns the recipe and the title of its task.
     """
 
     message = Signal(str, bool)
-    """A sentence for the person, and whether it is an error."""
+    """A sentence for the user, and whether it is an error."""
     recipe_saved = Signal()
-    """There is one task more."""
+    """There is a new task."""
 
     def __init__(
         self,
-        asked: Callable[[], tuple[Recipe, Any, dict[str, Any]]],
-        recipe: Callable[[], tuple[Recipe, str]],
+        collect: Callable[[], tuple[Recipe, Any, dict[str, Any]]],
+        current_recipe: Callable[[], tuple[Recipe, str]],
     ) -> None:
         super().__init__()
-        self._asked, self._recipe = asked, recipe
+        self._collect, self._current_recipe = collect, current_recipe
         self.copy_button = QPushButton("Copy as Python")
         self.save_button = QPushButton("Save recipe ...")
         self.task_button = QPushButton("Save as task ...")
         self.copy_button.setToolTip(
-            "Copy a script that does what Run does, for Python or napari's console."
+            "Copy a script that does the same as Run, for Python or the console of napari."
         )
-        self.save_button.setToolTip("Write these settings to a file, for napari-dip run or a colleague.")
-        self.task_button.setToolTip("Keep these settings under a name, to be found under Task.")
+        self.save_button.setToolTip(
+            "Write these settings to a file, for napari-dip run or to share with others."
+        )
+        self.task_button.setToolTip("Save these settings under a name, which is listed under Task.")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
-        for place, button in enumerate((self.copy_button, self.save_button, self.task_button)):
-            grid.addWidget(button, place // 2, place % 2)
+        for index, button in enumerate((self.copy_button, self.save_button, self.task_button)):
+            grid.addWidget(button, index // 2, index % 2)
         self.task_button.clicked.connect(self.save_task)
         self.copy_button.clicked.connect(self.copy_as_python)
         self.save_button.clicked.connect(self.save_recipe)
 
     def copy_as_python(self) -> None:
-        """Put a script that does what Run would do on the clipboard."""
+        """Copy a script that does the same as Run to the clipboard."""
         from napari_dip.plugin.script import script_for
 
         try:
-            recipe, layer, inputs = self._asked()
+            recipe, layer, inputs = self._collect()
             QApplication.clipboard().setText(script_for(recipe, layer, **inputs))
         except RestorationError as error:
             self.message.emit(str(error), True)
         else:
-            self.message.emit("Copied: a script that does what Run does.", False)
+            self.message.emit("Copied a script that does the same as Run.", False)
 
     def save_task(self) -> None:
-        """Ask for a name, and keep the settings under it for this and later sessions."""
-        name, agreed = QInputDialog.getText(self, "Save as task", "Name:")
-        if not (agreed and name.strip()):
+        """Ask for a name, and save the settings under it for this and later sessions."""
+        name, ok = QInputDialog.getText(self, "Save as task", "Name:")
+        if not (ok and name.strip()):
             return
         try:
-            recipe, _ = self._recipe()
-            path = remembered.save_recipe(name, recipe)
+            recipe, _ = self._current_recipe()
+            path = preferences.save_recipe(name, recipe)
         except (RestorationError, OSError) as error:
             self.message.emit(f"The task was not saved: {error}", True)
             return
@@ -81,20 +82,19 @@ class ExportButtons(QWidget):  # type: ignore[misc]
             self.message.emit("napari has no folder for settings: use Save recipe instead.", True)
             return
         self.recipe_saved.emit()
-        self.message.emit(f"'{path.stem}' is under Task from now on.", False)
+        self.message.emit(f"'{path.stem}' is now listed under Task.", False)
 
     def save_recipe(self) -> None:
         """Ask for a file, and write the settings to it as JSON."""
         try:
-            recipe, preset = self._recipe()
+            recipe, title = self._current_recipe()
             name, _ = QFileDialog.getSaveFileName(
-                self, "Save recipe", f"{preset}.json", "Recipe (*.json)"
+                self, "Save recipe", f"{title}.json", "Recipe (*.json)"
             )
             if not name:
                 return
             path = Path(name).with_suffix(".json")
-            with atomic_write(path) as unfinished:
-                unfinished.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
+            preferences.write_recipe(path, recipe)
         except (RestorationError, OSError) as error:
             self.message.emit(f"The recipe was not saved: {error}", True)
         else:

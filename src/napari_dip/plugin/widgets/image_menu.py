@@ -1,60 +1,90 @@
-"""The menu of what people do with an image before they restore it, and after."""
+"""The menu *Tools*: crop, measure, compare and orient the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
+from psygnal import Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_dip.core.errors import ObservationError, RestorationError
-from napari_dip.plugin.layers import display as looks
+from napari_dip.core.fit_data import iter_planes
+from napari_dip.plugin.layers import display
 from napari_dip.plugin.layers.crop import crop_layer, visible_part
 from napari_dip.plugin.layers.metadata import spatial_of
 from napari_dip.plugin.layers.to_observation import observation_from_layer
+from napari_dip.plugin.session.messages import MEMORY_FULL, NO_IMAGE
 from napari_dip.run.recipe import Recipe
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
+    from napari.layers import Layer
 
-    from napari_dip.plugin.widgets.inputs import Inputs
-
-REGION_NAME = "a region of noise"
+REGION_NAME = "noise region"
 
 
 class ImageMenu(QMenu):  # type: ignore[misc]
-    """Acts on the image that the dock has chosen."""
+    """Acts on the image that is selected in the dock.
 
-    def __init__(self, viewer: napari.viewer.Viewer, desk: Inputs, parent: QWidget) -> None:
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where the image is.
+    parent : QWidget
+        The button of the menu.
+    current_image : callable
+        Returns the image, or None.
+    current_axes : callable
+        Returns its axes.
+    current_others : callable
+        Returns the layers that are cropped with it.
+    """
+
+    message = Signal(str, bool)
+    """A sentence for the user, and whether it is an error."""
+    image_created = Signal(Image)
+    noise_measured = Signal(float)
+    """The standard deviation of the noise in a region. [data units]"""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        parent: QWidget,
+        *,
+        current_image: Callable[[], Image | None],
+        current_axes: Callable[[], str],
+        current_others: Callable[[], Sequence[Layer]],
+    ) -> None:
         super().__init__(parent)
-        self._viewer, self._desk = viewer, desk
+        self._viewer = viewer
+        self._current_image, self._current_axes = current_image, current_axes
+        self._current_others = current_others
         for text, action in (
-            ("Crop to what is seen", self.crop),
+            ("Crop to the visible part", self.crop),
             ("Measure the noise in a rectangle ...", self.ask_for_region),
             ("Compare two images ...", self.compare),
-            ("North up, east left", lambda: looks.north_up(viewer, self._image())),
-            ("Row 1 at the bottom / at the top", lambda: looks.flip_vertical(viewer)),
-            ("Asinh stretch on / off", lambda: looks.toggle_asinh_stretch(self._image())),
+            ("North up, east left", lambda: display.north_up(viewer, self._image())),
+            ("Row 1 at the bottom / at the top", lambda: display.flip_vertical(viewer)),
+            ("Asinh stretch on / off", lambda: display.toggle_asinh_stretch(self._image())),
         ):
             self.addAction(text).triggered.connect(lambda _=False, action=action: self._do(action))
 
-    def crop(self) -> None:
-        """A new layer of the part that is seen, with its holes and its noise."""
+    def crop(self) -> str:
+        """Add the visible part as a new layer, with its mask and noise, and return where it was."""
         image = self._image()
         rows, columns = visible_part(image)
-        companions = [p.layer() for p in (self._desk.mask, self._desk.sigma) if p.layer() is not None]
-        new = crop_layer(self._viewer, image, companions, rows, columns)
-        self._desk.image.choose(new)
-        self._desk.message.emit(
-            f"'{new.name}': rows {rows.start} to {rows.stop - 1}, columns {columns.start} to"
-            f" {columns.stop - 1}.",
-            False,
+        cropped = crop_layer(self._viewer, image, self._current_others(), rows, columns)
+        self.image_created.emit(cropped)
+        return (
+            f"'{cropped.name}': rows {rows.start} to {rows.stop - 1}, columns {columns.start} to"
+            f" {columns.stop - 1}."
         )
 
-    def ask_for_region(self) -> None:
-        """A layer to draw a rectangle in; its noise is measured as soon as it is drawn."""
+    def ask_for_region(self) -> str:
+        """Add a layer to draw a rectangle in; the noise is measured as soon as it is drawn."""
         image = self._image()
         region = self._viewer.add_shapes(
             ndim=image.ndim,
@@ -65,48 +95,49 @@ class ImageMenu(QMenu):  # type: ignore[misc]
         )
         region.mode = "add_rectangle"
 
-        def drawn(event: Any) -> None:
+        def on_drawn(event: Any) -> None:
             if str(getattr(event.action, "value", event.action)) == "added" and region.data:
                 corners = region.data[-1]
                 self._do(lambda: self.measure(image, corners))
                 region.visible = False
                 self._viewer.layers.selection.active = image
 
-        region.events.data.connect(drawn)
-        self._desk.message.emit("Draw a rectangle over empty background.", False)
+        region.events.data.connect(on_drawn)
+        return "Draw a rectangle over empty background."
 
     def measure(self, image: Image, corners: Sequence[Any]) -> None:
-        """Tell the noise between corners, in the layer's pixels."""
-        inside = np.asarray(corners)[:, -2:]
-        low = np.maximum(np.round(inside.min(axis=0)), 0).astype(int)
-        high = np.round(inside.max(axis=0)).astype(int) + 1
-        axes = self._desk.axes.axes
-        aside = [slice(n, n + 1) for n in np.asarray(corners)[0, :-2].round().astype(int)]
-        there = (*aside, slice(low[0], high[0]), slice(low[1], high[1]))
-        observation = observation_from_layer(image, axes=axes, part=there)
-        like = Recipe().noise.likelihood(next(iter(observation.iter_planes()))[1])
-        sigma = float(np.nanmedian(like.sigma))
-        self._desk.message.emit(
-            f"Noise in rows {low[0]} to {high[0] - 1}, columns {low[1]} to {high[1] - 1}: {sigma:.4g}"
-            f" ({like.source}). It was put under Sigma.",
+        """Measure the noise of `image` in a rectangle with these corners, in its pixels."""
+        in_plane = np.asarray(corners)[:, -2:]
+        low = np.maximum(np.round(in_plane.min(axis=0)), 0).astype(int)
+        high = np.round(in_plane.max(axis=0)).astype(int) + 1
+        plane = [slice(n, n + 1) for n in np.asarray(corners)[0, :-2].round().astype(int)]
+        part = (*plane, slice(low[0], high[0]), slice(low[1], high[1]))
+        observation = observation_from_layer(image, axes=self._current_axes(), part=part)
+        _, data = next(iter_planes(observation))
+        noise = Recipe().noise.likelihood(data).properties
+        self.message.emit(
+            f"Noise in rows {low[0]} to {high[0] - 1}, columns {low[1]} to {high[1] - 1}:"
+            f" {noise.median_sigma:.4g} ({noise.source}). It is entered as Sigma.",
             False,
         )
-        self._desk.measured.emit(sigma)
+        self.noise_measured.emit(noise.median_sigma)
 
     def compare(self) -> None:
         """Open the dock that compares two images."""
         self._viewer.window.add_plugin_dock_widget("napari-dip", "Compare two images")
 
     def _image(self) -> Image:
-        if self._desk.layer is None:
-            raise ObservationError("Open an image first: drop a file here, or File > Open Sample.")
-        return self._desk.layer
+        image = self._current_image()
+        if image is None:
+            raise ObservationError(NO_IMAGE)
+        return image
 
-    def _do(self, action: Any) -> None:
+    def _do(self, action: Callable[[], str | None]) -> None:
+        """Call `action`, and show the sentence that it returns, or its error."""
         try:
             sentence = action()
         except (RestorationError, MemoryError, OSError) as error:
-            self._desk.message.emit(str(error) or "the memory is full", True)
+            self.message.emit(str(error) or MEMORY_FULL, True)
         else:
             if sentence:
-                self._desk.message.emit(sentence, False)
+                self.message.emit(sentence, False)

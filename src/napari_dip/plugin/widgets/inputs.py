@@ -1,4 +1,4 @@
-"""The layers that a run takes, and what is asked about them, as rows of a form."""
+"""The rows of a form for the layers of a run, and for what the user has to say about them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_dip.core.errors import ObservationError
-from napari_dip.plugin.layers.metadata import is_byproduct, mask_with_flag, related_layer
-from napari_dip.plugin.widgets.axes_rows import AxesEditor
-from napari_dip.plugin.widgets.flags_list import FlagList
+from napari_dip.plugin.layers.bad_flags import mask_with_flag
+from napari_dip.plugin.layers.metadata import MASK, NOISE, QUALITY, is_byproduct, related_layer
+from napari_dip.plugin.widgets.axes_editor import AxesEditor
+from napari_dip.plugin.widgets.entries import label_text
+from napari_dip.plugin.widgets.flag_list import FlagList
 from napari_dip.plugin.widgets.image_menu import ImageMenu
 from napari_dip.plugin.widgets.layer_combo import LayerComboBox
 from napari_dip.plugin.widgets.mask_menu import MaskMenu, add_mask_layer
 from napari_dip.plugin.widgets.recipe_form import RecipeForm
-from napari_dip.plugin.widgets.settings_form import ACRONYMS
 from napari_dip.run.recipe import Recipe, all_auxiliary
 
 if TYPE_CHECKING:
@@ -25,41 +26,44 @@ if TYPE_CHECKING:
 
 
 class Inputs:
-    """Pickers of the image and of what goes with it; their rows are put into a `form`.
+    """Combo boxes for the image and the layers that belong to it; their rows are added to a form.
 
     Attributes
     ----------
-    image, holes, sigma : LayerPicker
-    extras : dict of str to LayerPicker
-    axes : AxesRows
-    flags : FlagsList
+    image, mask, sigma : LayerComboBox
+        The image, its mask and its noise map.
+    auxiliary : dict of str to LayerComboBox
+        The auxiliary data of all recipes, by name.
+    axes : AxesEditor
+        The axes of the image.
+    bad_flags : FlagList
+        Its quality flags.
     """
 
     changed = Signal()
-    """Another image, another companion, or other axes."""
+    """Another layer, or other axes."""
     message = Signal(str, bool)
-    """A sentence for the person, and whether it is an error."""
-    measured = Signal(float)
-    """The noise of a region. [data units]"""
+    """A sentence for the user, and whether it is an error."""
+    noise_measured = Signal(float)
+    """The standard deviation of the noise in a region. [data units]"""
 
     def __init__(self, viewer: napari.viewer.Viewer, form: RecipeForm) -> None:
         self._viewer, self._form = viewer, form
         self.image = LayerComboBox(viewer, Image)
-        self.axes = AxesEditor()
-        self.mask = LayerComboBox(viewer, Labels, none="none painted")
+        self.axes = AxesEditor(form.basic_layout, form.advanced_layout)
+        self.mask = LayerComboBox(viewer, Labels, none="none")
         self.bad_flags = FlagList()
-        self.sigma = LayerComboBox(viewer, Image, none="the same everywhere")
+        self.sigma = LayerComboBox(viewer, Image, none="uniform noise")
         self.auxiliary = {name: LayerComboBox(viewer, Image, none="none") for name in all_auxiliary()}
-        self.make_button, self.tools_button = QPushButton("Make"), QPushButton("Tools")
+        self.mask_button, self.tools_button = QPushButton("New mask"), QPushButton("Tools")
         self._lay_out()
-        self.make_button.setMenu(MaskMenu(viewer, self, self.make_button))
-        self.tools_button.setMenu(ImageMenu(viewer, self, self.tools_button))
-        self.choose_auxiliary()
-        self.axes.changed.connect(self._follow_axes)
-        self.bad_flags.ticked.connect(self._tick_flag)
-        self.image.currentIndexChanged.connect(self.choose_auxiliary)
-        for picker in (self.mask, self.sigma, *self.auxiliary.values()):
-            picker.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self._add_menus()
+        self.choose_related()
+        self.axes.changed.connect(self._on_axes_changed)
+        self.bad_flags.flag_toggled.connect(self._on_flag_toggled)
+        self.image.currentIndexChanged.connect(self.choose_related)
+        for combo in (self.mask, self.sigma, *self.auxiliary.values()):
+            combo.currentIndexChanged.connect(lambda _: self.changed.emit())
 
     @property
     def layer(self) -> Image | None:
@@ -68,146 +72,172 @@ class Inputs:
         return layer
 
     def refresh(self) -> None:
-        """Read the layer list again."""
+        """Update the lists of layers."""
         self.image.refresh()
-        self.mask.refresh(newcomer=self.auxiliary_combo("holes"))
-        self.sigma.refresh(newcomer=self.auxiliary_combo("noise"))
-        for name, picker in self.auxiliary.items():
-            picker.refresh(newcomer=self.auxiliary_combo(name))
+        for role, combo in self._related_combos().items():
+            combo.refresh(preferred=self.related(role))
         self._show_flags()
 
-    def choose_auxiliary(self) -> None:
-        """With an image, its axes, and what else its file brought along, or none."""
+    def choose_related(self) -> None:
+        """Show the axes of the image, and select the layers that came with it from its file, or none."""
         self.axes.set_layer(self.layer)
-        for role, picker in {"holes": self.mask, "noise": self.sigma, **self.auxiliary}.items():
-            picker.refresh()
-            picker.choose(self.auxiliary_combo(role))
+        for role, combo in self._related_combos().items():
+            combo.refresh()
+            combo.choose(self.related(role))
         self._show_flags()
         self.changed.emit()
 
+    def related(self, role: str) -> Layer | None:
+        """Return the layer that came with the image from its file in this role."""
+        return None if self.layer is None else related_layer(self.layer, self._viewer.layers, role)
+
     def show(self, recipe: Recipe) -> None:
-        """Ask for what the recipe needs, and show its answers."""
-        for name in self.auxiliary:
-            self._form.basic_layout.setRowVisible(self.auxiliary[name], name in recipe.auxiliary)
-        self.axes.show(recipe.stack.joint_axes, combined="T" if recipe.operator.combines_time else "")
+        """Show the rows that the recipe needs, and its joint axes."""
+        for name, combo in self.auxiliary.items():
+            self._form.basic_layout.setRowVisible(combo, name in recipe.auxiliary)
+        combined_axis = "T" if recipe.operator.combines_time else ""
+        self.axes.show(recipe.stack.joint_axes, combined_axis=combined_axis)
 
     def collect(self, recipe: Recipe) -> dict[str, Any]:
-        """What goes with the image, as `Session.run` takes it.
+        """Return the inputs besides the image, as `Session.run` takes them.
 
         Raises
         ------
         ObservationError
-            If there is only one exposure where several are combined.
+            If there is only one exposure for a recipe that combines several.
         """
-        extras = {n: p.layer() for n, p in self.auxiliary.items() if n in recipe.auxiliary and p.layer()}
+        auxiliary = {
+            name: combo.layer()
+            for name, combo in self.auxiliary.items()
+            if name in recipe.auxiliary and combo.layer()
+        }
         return {
             "axes": self.axes.axes,
-            "frames": self._more_frames(recipe),
-            "holes": self.mask.layer(),
+            "frames": self._more_exposures(recipe),
+            "mask": self.mask.layer(),
             "sigma": self.sigma.layer(),
-            "extras": extras,
+            "auxiliary": auxiliary,
         }
 
-    def show_error(self, role: str, sentence: str = "") -> None:
-        """Say below a picker what is wrong with its layer, or no longer."""
-        self._form.show_error(self._positions[role], sentence)
+    @property
+    def rows(self) -> dict[str, QWidget]:
+        """The widgets of the rows, by "image", "mask", "sigma" and the names of auxiliary data."""
+        return self._rows
 
     @property
     def tab_order(self) -> tuple[QWidget, ...]:
-        """The entries in sight, as they are read."""
-        asked = (self.image, self.tools_button, *self.axes.joint_combos.values(), self.mask)
-        return (*asked, self.make_button, self.bad_flags, *self.auxiliary.values())
+        """The visible entries, from top to bottom."""
+        first = (self.image, self.tools_button, *self.axes.joint_combos.values(), self.mask)
+        return (*first, self.mask_button, self.bad_flags, *self.auxiliary.values())
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """What `remark` knows: "image", "holes", "sigma" and the extras."""
-        return tuple(self._positions)
+    def enable(self, *, on: bool, mask: bool) -> None:
+        """Enable or disable the entries; with `mask` those of the mask stay enabled."""
+        combos = (self.image, self.sigma, *self.auxiliary.values())
+        for entry in (*combos, self.axes.line_edit, *self.axes.joint_combos.values()):
+            entry.setEnabled(on)
+        for entry in (self.mask, self.bad_flags, self.mask_button):
+            entry.setEnabled(on or mask)
 
-    def enable(self, *, on: bool, holes: bool) -> None:
-        """Let the person choose, or not; of holes also while a run is paused."""
-        for picker in (self.image, self.sigma, *self.auxiliary.values(), self.axes.line_edit):
-            picker.setEnabled(on)
-        for question in self.axes.joint_combos.values():
-            question.setEnabled(on)
-        for part in (self.mask, self.bad_flags, self.make_button):
-            part.setEnabled(on or holes)
+    def _related_combos(self) -> dict[str, LayerComboBox]:
+        return {MASK: self.mask, NOISE: self.sigma, **self.auxiliary}
 
-    def auxiliary_combo(self, role: str) -> Layer | None:
-        """What the image's file brought along in this role, or is named so."""
-        return None if self.layer is None else related_layer(self.layer, self._viewer.layers, role)
-
-    def _more_frames(self, recipe: Recipe) -> list[Image]:
-        """The other selected images, where the recipe combines exposures and the image is only one."""
+    def _more_exposures(self, recipe: Recipe) -> list[Image]:
+        """Return the other selected images, where the recipe combines exposures and the image is one."""
         if recipe.operator.result_axes("T") or "T" in self.axes.axes or self.layer is None:
             return []
-        chosen = [
+        exposures = [
             other
             for other in self._viewer.layers
             if isinstance(other, Image)
             and other in self._viewer.layers.selection
             and not is_byproduct(other)
         ]
-        if self.layer not in chosen or len(chosen) == 1:
+        if self.layer not in exposures or len(exposures) == 1:
             raise ObservationError(
                 f"'{self.layer.name}' is one exposure: select the layers of the others too (Ctrl-click"
                 " in the layer list), or choose a layer with a time axis"
             )
-        return [other for other in chosen if other != self.layer]
+        return [other for other in exposures if other != self.layer]
 
-    def _follow_axes(self) -> None:
-        together: Any = self._form.entry("stack.joint_axes")
-        if together.value != self.axes.joint_axes:
-            together.value = self.axes.joint_axes
+    def _on_axes_changed(self) -> None:
+        entry: Any = self._form.entry("stack.joint_axes")
+        if entry.value != self.axes.joint_axes:
+            entry.value = self.axes.joint_axes
         self.changed.emit()
 
     def _show_flags(self) -> None:
-        self.bad_flags.show_flags(self.auxiliary_combo("quality"))
+        self.bad_flags.show_flags(self.related(QUALITY))
         self._form.basic_layout.setRowVisible(self.bad_flags, self.bad_flags.quality is not None)
 
-    def _tick_flag(self, flag: int, hole: bool) -> None:  # noqa: FBT001 - a signal's signature
-        """Take the pixels of a quality flag for holes, or no longer."""
-        quality, image, holes = self.auxiliary_combo("quality"), self.layer, self.mask.layer()
+    def _on_flag_toggled(self, flag: int, is_bad: bool) -> None:  # noqa: FBT001 - a signal's signature
+        """Add the pixels with a quality flag to the mask, or remove them from it."""
+        quality, image, mask = self.related(QUALITY), self.layer, self.mask.layer()
         if quality is None or image is None:
             return
-        pixels = mask_with_flag(quality, image, holes, flag, hole=hole)
-        if holes is not None:
-            holes.data = pixels
+        pixels = mask_with_flag(quality, image, mask, flag, is_bad=is_bad)
+        if mask is not None:
+            mask.data = pixels
         else:
-            self.select_mask(add_mask_layer(self._viewer, image, pixels))
+            self._select_mask(add_mask_layer(self._viewer, image, pixels))
         self.changed.emit()
 
-    def select_mask(self, layer: Labels) -> None:
-        """Choose a new layer of holes."""
+    def _select_mask(self, layer: Labels) -> None:
         self.mask.refresh()
         self.mask.choose(layer)
 
+    def _add_menus(self) -> None:
+        mask_menu = MaskMenu(
+            self._viewer,
+            self.mask_button,
+            current_image=lambda: self.layer,
+            current_axes=lambda: self.axes.axes,
+            current_mask=self.mask.layer,
+        )
+        mask_menu.message.connect(self.message.emit)
+        mask_menu.mask_created.connect(self._select_mask)
+        mask_menu.mask_changed.connect(self.changed.emit)
+        self.mask_button.setMenu(mask_menu)
+        image_menu = ImageMenu(
+            self._viewer,
+            self.tools_button,
+            current_image=lambda: self.layer,
+            current_axes=lambda: self.axes.axes,
+            current_others=lambda: [
+                layer for combo in (self.mask, self.sigma) if (layer := combo.layer()) is not None
+            ],
+        )
+        image_menu.message.connect(self.message.emit)
+        image_menu.image_created.connect(self.image.choose)
+        image_menu.noise_measured.connect(self.noise_measured.emit)
+        self.tools_button.setMenu(image_menu)
+
     def _lay_out(self) -> None:
-        rows, details = self._form.basic_layout, self._form.advanced_layout
-        self._positions = {
+        basic, advanced = self._form.basic_layout, self._form.advanced_layout
+        self._rows = {
             "image": _with_button(self.image, self.tools_button),
-            "holes": _with_button(self.mask, self.make_button),
+            "mask": _with_button(self.mask, self.mask_button),
             "sigma": self.sigma,
             **self.auxiliary,
         }
-        rows.addRow("Image", self._positions["image"])
-        self.axes.add_to(rows, details)
-        rows.addRow("Holes", self._positions["holes"])
-        rows.addRow("Bad flags", self.bad_flags)
-        for name, picker in self.auxiliary.items():
-            rows.addRow(name.upper() if name in ACRONYMS else name.capitalize(), picker)
-        details.addRow("Noise map", self.sigma)
+        basic.addRow("Image", self._rows["image"])
+        self.axes.add_rows()
+        basic.addRow("Mask (missing pixels)", self._rows["mask"])
+        basic.addRow("Flags treated as missing", self.bad_flags)
+        for name, combo in self.auxiliary.items():
+            basic.addRow(label_text(name), combo)
+        advanced.addRow("Noise map", self.sigma)
         self.image.setToolTip("The image to restore. It is never changed.")
-        self.mask.setToolTip("A Labels layer: whatever is painted is missing. NaN is missing anyway.")
-        self.sigma.setToolTip("An image of the noise's standard deviation. [data units]")
-        self.make_button.setToolTip("Make holes: paint them, or find them in the image.")
+        self.mask.setToolTip("A Labels layer: painted pixels are missing. NaN pixels always are.")
+        self.sigma.setToolTip("An image of the standard deviation of the noise. [data units]")
+        self.mask_button.setToolTip("Paint a mask, or find missing pixels in the image.")
         self.tools_button.setToolTip("Crop, orient, stretch, measure or compare this image.")
 
 
-def _with_button(picker: QWidget, button: QPushButton) -> QWidget:
-    """Both in one row."""
+def _with_button(combo: QWidget, button: QPushButton) -> QWidget:
+    """Return a widget with both in one row."""
     both = QWidget()
     row = QHBoxLayout(both)
     row.setContentsMargins(0, 0, 0, 0)
-    row.addWidget(picker, 1)
+    row.addWidget(combo, 1)
     row.addWidget(button)
     return both

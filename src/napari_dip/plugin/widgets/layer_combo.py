@@ -1,4 +1,4 @@
-"""A combo box of the viewer's layers of one kind."""
+"""A combo box of the viewer's layers of one type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 
 class LayerComboBox(QComboBox):  # type: ignore[misc]
-    """The viewer's layers of one kind; the choice survives renaming and reordering."""
+    """The viewer's layers of one type; the selection survives renaming and reordering.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Its layers are listed.
+    kind : type of Layer
+        The type of layers.
+    none : str
+        Text of the entry for no layer; without it a layer is always selected, if there is one.
+    """
 
     def __init__(self, viewer: napari.viewer.Viewer, kind: type[Layer], *, none: str = "") -> None:
         super().__init__()
@@ -23,13 +33,13 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
         self.setMinimumContentsLength(12)
         self.refresh()
 
-    def refresh(self, newcomer: Layer | None = None) -> None:
-        """Read the layer list again; choose `newcomer` if it was not on it before.
+    def refresh(self, preferred: Layer | None = None) -> None:
+        """List the layers again; select `preferred` if it was not listed before.
 
-        Where the choice is gone, an image picker falls back to the active or the topmost layer, before
-        those that are hidden.
+        If the selected layer is gone and there must be one, select the active or the topmost visible
+        layer.
         """
-        before, chosen = self._layers(), self.layer()
+        before, selected = self._layers(), self.layer()
         blocked = self.blockSignals(True)
         self.clear()
         if self._none:
@@ -39,24 +49,24 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
                 self.addItem(layer.name, layer)
         listed = self._layers()
         active = self._viewer.layers.selection.active
-        if newcomer in listed and newcomer not in before:
-            self.choose(newcomer)
-        elif chosen in listed:
-            self.choose(chosen)
+        if preferred in listed and preferred not in before:
+            self.choose(preferred)
+        elif selected in listed:
+            self.choose(selected)
         elif not self._none and listed:
-            shown = [layer for layer in (active, *listed) if layer in listed and layer.visible]
-            self.choose((shown or listed)[0])
+            visible = [layer for layer in (active, *listed) if layer in listed and layer.visible]
+            self.choose((visible or listed)[0])
         self.blockSignals(blocked)
-        if self.layer() != chosen:
+        if self.layer() != selected:
             self.currentIndexChanged.emit(self.currentIndex())
 
-    def _layers(self) -> list[Layer | None]:
-        return [self.itemData(row) for row in range(self.count())]
-
     def layer(self) -> Any:
-        """The chosen layer, or None."""
+        """Return the selected layer, or None."""
         return self.currentData()
 
     def choose(self, layer: Layer | None) -> None:
-        """Choose `layer`."""
+        """Select `layer`."""
         self.setCurrentIndex(self._layers().index(layer))
+
+    def _layers(self) -> list[Layer | None]:
+        return [self.itemData(row) for row in range(self.count())]

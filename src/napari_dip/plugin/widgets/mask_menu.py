@@ -1,4 +1,4 @@
-"""The menu that makes holes: to paint in, or found in the image."""
+"""The menu *New mask*: a layer to paint in, or pixels that are found in the image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
+from psygnal import Signal
 from qtpy.QtWidgets import QInputDialog, QMenu, QWidget
 
 from napari_dip.core.axes import BoolArray
@@ -15,124 +17,155 @@ from napari_dip.core.observation import Observation
 from napari_dip.physics.masks import cosmic_ray_mask, dilate_mask, saturation_mask
 from napari_dip.plugin.layers.metadata import finest, spatial_of
 from napari_dip.plugin.layers.to_observation import observation_from_layer
+from napari_dip.plugin.session.messages import MEMORY_FULL, NO_IMAGE
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels
-
-    from napari_dip.plugin.widgets.inputs import Inputs
+    from napari.layers import Image
 
 
 class MaskMenu(QMenu):  # type: ignore[misc]
-    """Adds to the chosen layer of holes, where Ctrl-Z takes it back, or to a new one."""
+    """Adds pixels to the selected mask, where Ctrl-Z removes them again, or to a new one.
 
-    def __init__(self, viewer: napari.viewer.Viewer, desk: Inputs, parent: QWidget) -> None:
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where masks are added.
+    parent : QWidget
+        The button of the menu.
+    current_image : callable
+        Returns the image to restore, or None.
+    current_axes : callable
+        Returns its axes.
+    current_mask : callable
+        Returns the selected mask, or None.
+    """
+
+    message = Signal(str, bool)
+    """A sentence for the user, and whether it is an error."""
+    mask_created = Signal(Labels)
+    mask_changed = Signal()
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        parent: QWidget,
+        *,
+        current_image: Callable[[], Image | None],
+        current_axes: Callable[[], str],
+        current_mask: Callable[[], Labels | None],
+    ) -> None:
         super().__init__(parent)
-        self._viewer, self._desk = viewer, desk
+        self._viewer = viewer
+        self._current_image, self._current_axes = current_image, current_axes
+        self._current_mask = current_mask
         for text, action in (
-            ("An empty layer to paint in", self.begin_painting),
-            ("Not a number", lambda: self.find("not a number", lambda o: ~o.observed)),
-            ("Saturated", lambda: self.find("saturated", saturation_mask)),
-            ("Cosmic rays and hot pixels", lambda: self.find("cosmic rays", cosmic_ray_mask)),
-            ("Above a value ...", lambda: self._beyond("Above", np.greater)),
-            ("Below a value ...", lambda: self._beyond("Below", np.less)),
+            ("Empty mask to paint in", self.paint),
+            ("NaN pixels", lambda: self.find("NaN", lambda o: ~o.observed)),
+            ("Saturated pixels", lambda: self.find("saturated", saturation_mask)),
+            (
+                "Cosmic rays and hot pixels",
+                lambda: self.find("hit by cosmic rays or hot", cosmic_ray_mask),
+            ),
+            ("Above a value ...", lambda: self._find_beyond("above", np.greater)),
+            ("Below a value ...", lambda: self._find_beyond("below", np.less)),
         ):
             self.addAction(text).triggered.connect(action)
         self.addSeparator()
-        self.addAction("Grow by some pixels ...").triggered.connect(self._grow)
+        self.addAction("Grow the mask ...").triggered.connect(self._grow)
         self.setToolTipsVisible(True)
 
-    def begin_painting(self) -> None:
-        """A new layer on the image, with the brush in hand."""
-        image = self._desk.layer
+    def paint(self) -> None:
+        """Add an empty mask on the image, and select the brush."""
+        image = self._current_image()
         if image is None:
-            self._desk.message.emit("Open an image first.", True)
+            self.message.emit(NO_IMAGE, True)
             return
         shape = finest(image).shape[: image.ndim]
         layer = add_mask_layer(self._viewer, image, np.zeros(shape, np.uint8))
-        self._desk.select_mask(layer)
+        self.mask_created.emit(layer)
         self._viewer.layers.selection.active = layer
         layer.mode = "paint"
-        self._desk.message.emit("Paint over what is missing; any label counts.", False)
+        self.message.emit("Paint over the missing pixels, with any label.", False)
 
-    def find(self, what: str, finder: Callable[[Observation], BoolArray]) -> None:
-        """Add the pixels that `finder` marks in the image, found in the background."""
+    def find(self, description: str, finder: Callable[[Observation], BoolArray]) -> None:
+        """Add the pixels that `finder` marks in the image, in the background."""
         from napari.qt.threading import create_worker
 
-        image = self._desk.layer
+        image = self._current_image()
         if image is None:
-            self._desk.message.emit("Open an image first.", True)
+            self.message.emit(NO_IMAGE, True)
             return
-        self._desk.message.emit(f"Looking for pixels: {what} ...", False)
-        worker = create_worker(_find_mask, image, self._desk.axes.axes, finder, _start_thread=False)
-        worker.returned.connect(lambda found: self._take(image, what, found))
+        self.message.emit(f"Looking for pixels that are {description} ...", False)
+        worker = create_worker(_find_mask, image, self._current_axes(), finder, _start_thread=False)
+        worker.returned.connect(lambda outcome: self._on_found(image, description, outcome))
         worker.start()
 
-    def _beyond(self, word: str, compare: Any) -> None:
-        value, agreed = QInputDialog.getDouble(
-            self.parentWidget(), "Holes", f"{word} this value [data units]:", 0, -1e300, 1e300, 6
+    def add(self, mask: Labels, pixels: BoolArray) -> int:
+        """Add `pixels` to `mask` as one step that can be undone, and return how many are new."""
+        new = np.nonzero(pixels & (np.asarray(mask.data) == 0))
+        if len(new[0]):
+            mask.data_setitem(new, 1)
+        self.mask_changed.emit()
+        return len(new[0])
+
+    def _find_beyond(self, word: str, compare: Any) -> None:
+        value, ok = QInputDialog.getDouble(
+            self.parentWidget(), "New mask", f"Pixels {word} [data units]:", 0, -1e300, 1e300, 6
         )
-        if agreed:
-            self.find(f"{word.lower()} {value:g}", lambda o: compare(o.y, value))
+        if ok:
+            self.find(f"{word} {value:g}", lambda o: compare(o.y, value))
 
     def _grow(self) -> None:
-        holes = self._desk.mask.layer()
-        if holes is None:
-            self._desk.message.emit("Choose a layer of holes first.", True)
+        mask = self._current_mask()
+        if mask is None:
+            self.message.emit("Choose a mask first.", True)
             return
-        pixels, agreed = QInputDialog.getInt(
-            self.parentWidget(), "Holes", "Grow every hole by so many pixels:", 1, 1, 100
+        radius, ok = QInputDialog.getInt(
+            self.parentWidget(), "Grow the mask", "Grow by this radius [pixel]:", 1, 1, 100
         )
-        if agreed:
-            self.add(holes, dilate_mask(np.asarray(holes.data) != 0, pixels))
+        if ok:
+            self.add(mask, dilate_mask(np.asarray(mask.data) != 0, radius))
 
-    def _take(self, image: Image, what: str, found: BoolArray | str) -> None:
-        if isinstance(found, str):
-            self._desk.message.emit(found, True)
+    def _on_found(self, image: Image, description: str, outcome: BoolArray | str) -> None:
+        """Add the pixels that were found to the mask, or show the error."""
+        if isinstance(outcome, str):
+            self.message.emit(outcome, True)
             return
         if image not in self._viewer.layers:
             return
-        if not found.any():
-            self._desk.message.emit(f"No pixel is {what}: no holes were made.", False)
+        if not outcome.any():
+            self.message.emit(f"No pixel is {description}; no mask was added.", False)
             return
-        holes = self._desk.mask.layer()
-        if holes is None or holes.data.shape != found.shape:
-            painted = np.zeros(found.shape, np.uint8)
-            if holes is not None:
-                painted[...] = np.asarray(holes.data) != 0
-            holes = add_mask_layer(self._viewer, image, painted)
-            self._desk.select_mask(holes)
-        count = self.add(holes, found)
-        self._desk.message.emit(
-            f"{count:,} pixels more are holes: {what}. Ctrl-Z in '{holes.name}' takes them back.", False
+        mask = self._current_mask()
+        if mask is None or mask.data.shape != outcome.shape:
+            pixels = np.zeros(outcome.shape, np.uint8)
+            if mask is not None:
+                pixels[...] = np.asarray(mask.data) != 0
+            mask = add_mask_layer(self._viewer, image, pixels)
+            self.mask_created.emit(mask)
+        count = self.add(mask, outcome)
+        self.message.emit(
+            f"{count:,} pixels that are {description} were added to '{mask.name}'; Ctrl-Z there"
+            " removes them.",
+            False,
         )
-
-    def add(self, holes: Labels, found: BoolArray) -> int:
-        """Mark what was `found` and is not marked yet, in one step of the layer's history."""
-        places = np.nonzero(found & (np.asarray(holes.data) == 0))
-        if len(places[0]):
-            holes.data_setitem(places, 1)
-        self._desk.changed.emit()
-        return len(places[0])
 
 
 def add_mask_layer(viewer: napari.viewer.Viewer, image: Image, pixels: NDArray[np.uint8]) -> Labels:
-    """A layer of holes that lies on `image`, which stays the active layer."""
-    added = viewer.add_labels(
-        pixels,
-        name=f"{image.name} - holes",
-        opacity=0.5,
-        **spatial_of(image),
+    """Add a mask on `image`, which stays the active layer, and return it."""
+    added: Labels = viewer.add_labels(
+        pixels, name=f"{image.name} - mask", opacity=0.5, **spatial_of(image)
     )
     viewer.layers.selection.active = image
     return added
 
 
 def _find_mask(image: Image, axes: str, finder: Callable[[Observation], BoolArray]) -> BoolArray | str:
-    """What `finder` marks, with the layer's axes; or why it can not, as a sentence."""
+    """Return the pixels that `finder` marks, with the layer's axes; or why it failed, as a sentence."""
     try:
         observation = observation_from_layer(image, axes=axes)
-        found: BoolArray = observation.to_input_axes(finder(observation))
+        pixels: BoolArray = observation.to_input_axes(finder(observation))
     except (RestorationError, MemoryError, OSError) as error:
-        return str(error) or "the memory is full: crop the image first"
-    return np.asarray(found.any(axis=-1)) if image.rgb else found
+        return str(error) or MEMORY_FULL
+    return np.asarray(pixels.any(axis=-1)) if image.rgb else pixels

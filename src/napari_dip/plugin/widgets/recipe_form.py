@@ -1,4 +1,4 @@
-"""The form of a whole recipe: what is asked of everybody, and the rest folded away."""
+"""The form of a whole recipe: basic entries, and the others in a box that can be opened."""
 
 from __future__ import annotations
 
@@ -8,62 +8,60 @@ from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_dip.core.errors import SettingsError
-from napari_dip.plugin import preferences as remembered
-from napari_dip.plugin.widgets.settings_form import FormRows, SettingsGroup
-from napari_dip.plugin.widgets.style import ERROR_STYLE
-from napari_dip.run.recipe import QUALITIES, Recipe, list_presets
+from napari_dip.plugin import preferences
+from napari_dip.plugin.widgets.field_errors import FieldErrors
+from napari_dip.plugin.widgets.form_rows import FormRows
+from napari_dip.plugin.widgets.settings_form import SettingsGroup
+from napari_dip.plugin.widgets.task_selector import TaskSelector
+from napari_dip.run.recipe import Recipe
 
-USER_SETTINGS = ("compute", "seed")  # what a person says for all tasks
+USER_SETTINGS = ("compute", "seed")  # settings that do not depend on the task
 NOT_SET_BY_QUALITY = set(Recipe.model_fields) - {"network", "stopping", "solver", "ensemble"}
-SAVED_SETTINGS = "as saved"
 
 
 class RecipeForm(QWidget):  # type: ignore[misc]
-    """Begins with a preset, and gives the recipe as the person left it.
+    """Starts with a preset, and returns the recipe as the user changed it.
 
-    Docks put what they ask themselves into `rows` and `details`, and then call `lay_out`.
+    Docks first add their own rows to `basic_layout` and `advanced_layout`, then call `lay_out`.
 
     Attributes
     ----------
-    rows, details : QFormLayout
-        What is asked of everybody; what is folded away.
-    task, level : QComboBox
-        The preset, by name; how good.
+    basic_layout, advanced_layout : QFormLayout
+        Entries that are always visible; entries in the box *Advanced*.
+    advanced_box : QCollapsible
+        That box.
+    tasks : TaskSelector
+        The choice of a task and of a quality.
+    field_errors : FieldErrors
+        The messages below entries.
     noise, cost : QLabel
-        What the noise is taken for, below its entries; what the level comes to, below it.
+        The noise estimate, and what a run will cost.
     """
 
     changed = Signal()
     """An entry, or all of them."""
     refused = Signal(str)
-    """Why entries could not be kept, as a sentence."""
+    """Why entries could not be used, as a sentence."""
 
     def __init__(self, preset: str) -> None:
         super().__init__()
-        at_level = Recipe.preset(preset).with_quality(remembered.default_quality())
-        self._recipe = at_level.with_settings(remembered.compute_settings())
+        recipe = Recipe.preset(preset).with_quality(preferences.default_quality())
+        self._recipe = recipe.with_settings(preferences.compute_settings())
         self._views: list[FormRows] = []
         self._showing = False
-        self._remarks: dict[QWidget, QLabel] = {}
-        self.task_combo, self.quality = QComboBox(), QComboBox()
-        self.list_tasks()
-        self.task_combo.setCurrentIndex(self.task_combo.findData(preset))
-        self.quality.addItems(QUALITIES)
-        self.quality.setCurrentText(remembered.default_quality())
-        self.quality.setToolTip(
-            "Fast: a first look. Balanced: the usual. Best: the mean of four fits, and its uncertainty."
-        )
+        self.tasks = TaskSelector(preset)
         self.noise, self.cost = QLabel(wordWrap=True), QLabel(wordWrap=True)
         for note in (self.noise, self.cost):
-            note.setMinimumWidth(300)  # else Qt takes short sentences for two lines
+            note.setMinimumWidth(300)  # without it Qt takes short sentences for two lines
         self.basic_layout, self.advanced_layout = QFormLayout(), QFormLayout()
+        self.field_errors = FieldErrors(self.basic_layout, self.advanced_layout)
         for layout in (self.basic_layout, self.advanced_layout):
             layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.advanced_layout.addRow("Task", self.task_combo)
+        self.advanced_layout.addRow("Task", self.tasks.task)
         inside = QWidget()
         inside.setLayout(self.advanced_layout)
         self.advanced_box = QCollapsible("Advanced")
@@ -72,56 +70,43 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         policy = inside.sizePolicy()
         policy.setRetainSizeWhenHidden(True)  # the dock is as wide as it will need to be
         inside.setSizePolicy(policy)
-        self.advanced_box.toggled.connect(inside.setVisible)  # else Tab goes through what cannot be seen
+        self.advanced_box.toggled.connect(inside.setVisible)  # keeps Tab away from hidden entries
         inside.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self.basic_layout)
 
     def lay_out(self) -> None:
-        """Put the recipe's own entries below what the docks put there."""
-        for label, widget in (("", self.noise), ("Quality", self.quality), ("", self.cost)):
+        """Add the entries of the recipe below the rows of the dock."""
+        for label, widget in (("", self.noise), ("Quality", self.tasks.quality), ("", self.cost)):
             self.basic_layout.addRow(label, widget)
         self._entries = SettingsGroup(Recipe, self._recipe)
-        self._all = list(self._entries.rows())
-        in_sight = [row for row in self._all if row.is_basic]
-        folded = [row for row in self._all if not row.is_basic]
-        folded.sort(key=lambda row: "." in row.entry.name)  # those of no group come first
+        self._rows = list(self._entries.rows())
+        basic = [row for row in self._rows if row.is_basic]
+        advanced = [row for row in self._rows if not row.is_basic]
+        advanced.sort(key=lambda row: "." in row.entry.name)  # those without a group first
         self._views = [
-            FormRows(self.basic_layout, in_sight, before=self.noise),
-            FormRows(self.advanced_layout, folded, titled=True),
+            FormRows(self.basic_layout, basic, before=self.noise),
+            FormRows(self.advanced_layout, advanced, titled=True),
         ]
-        for row in self._all:
+        for row in self._rows:
             row.entry.changed.connect(self._on_entry)
-        self._after_other()
+        self._on_recipe()
         self.show_notes()
-        for choice, kept in ((self.task_combo, USER_SETTINGS), (self.quality, NOT_SET_BY_QUALITY)):
-            choice.currentIndexChanged.connect(lambda _, kept=kept: self._choose(kept))
+        self.tasks.task_changed.connect(lambda: self._load(USER_SETTINGS))
+        self.tasks.quality_changed.connect(lambda: self._load(NOT_SET_BY_QUALITY))
 
     @property
     def title(self) -> str:
-        """The task's name."""
+        """Title of the task."""
         return self._recipe.title
 
-    def list_tasks(self) -> None:
-        """Offer the presets, those that were saved, and the settings of the last run."""
-        blocked, chosen = self.task_combo.blockSignals(True), self.task_combo.currentData()
-        self.task_combo.clear()
-        for name in list_presets():
-            self.task_combo.addItem(Recipe.preset(name).title, name)
-        if saved := remembered.saved_recipes():
-            self.task_combo.insertSeparator(self.task_combo.count())
-        for name, path in saved.items():
-            self.task_combo.addItem(name, path)
-        self.task_combo.setCurrentIndex(self.task_combo.findData(chosen))
-        self.task_combo.blockSignals(blocked)
-
     def entry(self, dotted: str) -> ValueWidget[Any]:
-        """The widget of the setting called `dotted`."""
+        """Return the widget of the setting with this dotted name."""
         return self._entries.entry(dotted)
 
     def set_placeholder(self, dotted: str, value: str) -> bool:
-        """Show in an entry what will be taken if it stays empty; whether it is there, and empty."""
+        """Show an estimate in an entry, and return whether it is visible: the entry exists, empty."""
         try:
             entry = self.entry(dotted)
         except KeyError:
@@ -130,12 +115,12 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         return not entry.value
 
     def show_notes(self) -> None:
-        """Show the lines below the entries that say something."""
+        """Show the notes that are not empty."""
         for label in (self.noise, self.cost):
             self.basic_layout.setRowVisible(label, bool(label.text()))
 
     def recipe(self, *, threads: int | None = None) -> Recipe:
-        """The recipe as the form stands, with so many threads where the person named no number.
+        """Return the recipe as entered, with `threads` threads where no number is entered.
 
         Raises
         ------
@@ -143,15 +128,15 @@ class RecipeForm(QWidget):  # type: ignore[misc]
             If an entry is out of bounds.
         """
         entered = self._entries.values()
-        if entered["compute"]["threads"] is None:
-            entered["compute"]["threads"] = threads
-        kept = self._recipe.model_dump(include={"title", "summary"})
-        return Recipe.parse(kept | entered, source="settings")
+        if entered["compute"]["num_threads"] is None:
+            entered["compute"]["num_threads"] = threads
+        texts = self._recipe.model_dump(include={"title", "description"})
+        return Recipe.parse(texts | entered, source="settings")
 
     def check(self, *, threads: int | None = None) -> Recipe | None:
-        """The recipe, or None with a remark beside the entry that is to blame."""
-        for row in self._all:
-            self.show_error(row.entry.native)
+        """Return the recipe, or None and a message below the entry that is wrong."""
+        for row in self._rows:
+            self.field_errors.show(row.entry.native, "")
         try:
             return self.recipe(threads=threads)
         except SettingsError as error:
@@ -160,71 +145,48 @@ class RecipeForm(QWidget):  # type: ignore[misc]
             return None
 
     def show_error_for(self, setting: str, sentence: str) -> bool:
-        """Say below the entry of a setting what is wrong with it; whether it is there to be seen."""
-        blamed = [row for row in self._all if row.entry.name == setting and row.is_visible()]
-        for row in blamed[:1]:
-            self.show_error(row.entry.native, sentence.removeprefix("settings: "))
-        return bool(blamed)
-
-    def show_error(self, widget: QWidget, sentence: str = "") -> None:
-        """Say what is wrong with an entry right below it, or no longer."""
-        label, layout = self._remarks.get(widget), self._layout_of(widget)
-        if label is None:
-            if not sentence:
-                return
-            label = self._remarks[widget] = QLabel(wordWrap=True)
-            label.setStyleSheet(f"{ERROR_STYLE} padding: 2px 4px;")
-            layout.insertRow(layout.getWidgetPosition(widget)[0] + 1, label)
-        label.setText(sentence)
-        layout.setRowVisible(label, bool(sentence))
+        """Show a message below the entry of a setting, and return whether there is such an entry."""
+        rows = [row for row in self._rows if row.entry.name == setting and row.is_visible()]
+        for row in rows[:1]:
+            self.field_errors.show(row.entry.native, sentence.removeprefix("settings: "))
+        return bool(rows)
 
     @property
     def tab_order(self) -> list[QWidget]:
-        """The entries in sight and the button that shows the others, as they are read."""
-        in_sight = [row.entry.native for row in self._all if row.is_basic]
-        return [*in_sight, self.quality, self.advanced_box.toggleButton()]
-
-    @property
-    def errors(self) -> list[str]:
-        """What is wrong with entries that can be seen."""
-        return [label.text() for label in self._remarks.values() if label.text()]
+        """The visible entries and the button that shows the others, from top to bottom."""
+        basic = [row.entry.native for row in self._rows if row.is_basic]
+        return [*basic, self.tasks.quality, self.advanced_box.toggleButton()]
 
     def enable(self, *, on: bool) -> None:
-        """Let the person change it, or not."""
-        for widget in (self.task_combo, self.quality, *(row.entry.native for row in self._all)):
+        """Enable or disable all entries."""
+        entries = (row.entry.native for row in self._rows)
+        for widget in (self.tasks.task, self.tasks.quality, *entries):
             widget.setEnabled(on)
 
     def set_recipe(self, recipe: Recipe) -> None:
-        """Show another recipe, in the same entries: to delete widgets and make others is not safe."""
+        """Show another recipe in the same entries: deleting widgets and making others is not safe."""
         self._recipe = recipe
         self._showing = True
         self._entries.show(recipe)
         self._showing = False
-        self._after_other()
+        self._on_recipe()
 
-    def _layout_of(self, widget: QWidget) -> QFormLayout:
-        return self.basic_layout if self.basic_layout.indexOf(widget) >= 0 else self.advanced_layout
-
-    def _choose(self, kept: Collection[str]) -> None:
-        """The preset of the task at the level, with what was entered in the groups that are `kept`."""
-        chosen = self.task_combo.currentData()
-        if chosen is None:
-            return
-        if kept == USER_SETTINGS:  # another task
-            self._offer_as_saved(chosen not in list_presets())
-        if self.quality.currentText() == SAVED_SETTINGS:
+    def _load(self, kept_groups: Collection[str]) -> None:
+        """Show the selected task with the selected quality; entries in `kept_groups` stay."""
+        if (path := self.tasks.saved_recipe) is not None:
             try:
-                self.set_recipe(Recipe.from_file(chosen))
+                self.set_recipe(Recipe.from_file(path))
             except (SettingsError, OSError) as error:
                 self.refused.emit(str(error))
             return
-        own = {name: value for name, value in self._entered().items() if name in kept}
-        preset = Recipe.preset(chosen) if chosen in list_presets() else self._recipe
-        preset, refusal = preset.with_quality(self.quality.currentText()), ""
+        preset = self.tasks.preset
+        recipe = Recipe.preset(preset) if preset else self._recipe
+        recipe, refusal = recipe.with_quality(self.tasks.quality.currentText()), ""
+        kept = {name: value for name, value in self._entered().items() if name in kept_groups}
         try:
-            recipe = Recipe.parse(preset.model_dump() | own, source="settings")
-        except SettingsError as error:  # an entry that is being typed
-            recipe, refusal = preset, f"{error}; the preset's settings were taken"
+            recipe = Recipe.parse(recipe.model_dump() | kept, source="settings")
+        except SettingsError as error:  # an entry is being typed
+            refusal = f"{error}; the settings of the preset are used"
         self.set_recipe(recipe)
         if refusal:
             self.refused.emit(refusal)
@@ -235,24 +197,9 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         except SettingsError:
             return {}
 
-    def _offer_as_saved(self, offered: bool) -> None:  # noqa: FBT001
-        """A level more, where a recipe was saved with all its settings."""
-        blocked = self.quality.blockSignals(True)
-        place = self.quality.findText(SAVED_SETTINGS)
-        if offered and place < 0:
-            self.quality.addItem(SAVED_SETTINGS)
-        if offered:
-            self.quality.setCurrentText(SAVED_SETTINGS)
-        elif place >= 0:
-            if self.quality.currentIndex() == place:
-                self.quality.setCurrentText("balanced")
-            self.quality.removeItem(place)
-        self.quality.blockSignals(blocked)
-
-    def _after_other(self) -> None:
-        self.task_combo.setToolTip(self._recipe.description)
-        for widget in self._remarks:
-            self.show_error(widget)
+    def _on_recipe(self) -> None:
+        self.tasks.task.setToolTip(self._recipe.description)
+        self.field_errors.clear()
         self._on_entry()
 
     def _on_entry(self) -> None:
@@ -264,5 +211,5 @@ class RecipeForm(QWidget):  # type: ignore[misc]
 
 
 def spare_threads() -> int:
-    """All cores but one, which the window needs."""
+    """Return the number of cores but one, which the window needs."""
     return max(1, (os.cpu_count() or 2) - 1)

@@ -1,4 +1,4 @@
-"""Run, and what can be wished for while it runs; how far it is, and how long it will take."""
+"""The buttons of a run, how far it is, and how long it will take."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from napari_dip.plugin.session.run import State
 from napari_dip.run.forecast import RunEstimate, remaining_seconds
 
 DEVICES = {"cpu": "the CPU", "cuda": "the GPU", "mps": "the GPU"}
+BAR_STEPS = 1000
 
 
 class RunControls(QWidget):  # type: ignore[misc]
-    """Shows the buttons that can be pressed now, and no others."""
+    """Shows the buttons that can be pressed now, and a progress bar."""
 
     paused = Signal()
-    """Pause, or Resume."""
+    """Pause or Resume was pressed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.run_button = QPushButton("Run")
         self.pause_button = QPushButton("Pause")
-        self.stop_button = QPushButton("Finish and keep")
-        self.discard_button = QPushButton("Cancel")
-        self.run_button.setToolTip("Restore the image. It stops by itself, and adds layers.")
-        self.pause_button.setToolTip("Hold on. More holes may be painted meanwhile.")
-        self.stop_button.setToolTip("Stop here and keep the best so far.")
-        self.discard_button.setToolTip("Stop here and keep nothing.")
+        self.stop_button = QPushButton("Stop and keep")
+        self.discard_button = QPushButton("Discard")
+        self.run_button.setToolTip("Restore the image: stops automatically, and adds layers.")
+        self.pause_button.setToolTip("Pause the run. You can paint more of the mask meanwhile.")
+        self.stop_button.setToolTip("Stop now and keep the best image so far.")
+        self.discard_button.setToolTip("Stop now and keep nothing.")
         self.bar = QProgressBar()
-        self.bar.setRange(0, 1000)
+        self.bar.setRange(0, BAR_STEPS)
         self.bar.setTextVisible(False)
         row = QHBoxLayout()
-        for button in (self.run_button, self.pause_button, self.stop_button, self.discard_button):
+        for button in self.tab_order:
             row.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -44,64 +45,70 @@ class RunControls(QWidget):  # type: ignore[misc]
         self.pause_button.clicked.connect(lambda: self.paused.emit())
 
     def show_state(self, state: State, *, ready: bool) -> None:
-        """The buttons of a state; Run only where something is `ready` to be run."""
+        """Show the buttons of a state; Run is enabled if there is an image (`ready`)."""
         idle = state == State.IDLE
         active = state in (State.RUNNING, State.PAUSED)
-        held = [button for button in self.tab_order if button.hasFocus()]
+        focused = [button for button in self.tab_order if button.hasFocus()]
         self.run_button.setVisible(idle)
         self.run_button.setEnabled(idle and ready)
         for button in self.tab_order[1:]:
             button.setVisible(not idle)
             button.setEnabled(active)
-        self.discard_button.setEnabled(active or state == State.FINISHING)
+        self.discard_button.setEnabled(active or state == State.STOPPING)
         self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
         self.bar.setVisible(not idle)
         if idle:
             self.bar.setValue(0)
-        if held and held[0].isHidden():  # the keyboard stays where the person is
+        if focused and focused[0].isHidden():  # keep the keyboard focus in this row
             (self.run_button if idle else self.pause_button).setFocus()
+
+    def show_progress(self, progress: Progress, typical_steps: int) -> int:
+        """Move the progress bar, and return its position, from 0 to BAR_STEPS."""
+        done = progress.fraction_done
+        if progress.is_single_fit:  # most fits stop long before the maximum
+            done = max(done, min(progress.step / max(typical_steps, 1), 1))
+        position = int(BAR_STEPS * done)
+        self.bar.setValue(position)
+        return position
 
     @property
     def tab_order(self) -> tuple[QPushButton, ...]:
-        """The buttons, as they are read."""
+        """The buttons, from left to right."""
         return (self.run_button, self.pause_button, self.stop_button, self.discard_button)
 
 
-def progress_text(iterate: Progress, usual: int, device: str) -> str:
-    """Where a run stands, how long it will go on, and what it takes, as sentences."""
+def progress_text(progress: Progress, typical_steps: int, device: str) -> str:
+    """Return where a run stands, how long it will take, and its memory, as sentences."""
     counts = (
-        ("frame", iterate.block, iterate.blocks),
-        ("crop", iterate.tile, iterate.tiles),
-        ("fit", iterate.member, iterate.members),
+        ("block", progress.block, progress.blocks),
+        ("tile", progress.tile, progress.tiles),
+        ("fit", progress.member, progress.members),
     )
-    where = "".join(f"{what} {at + 1} of {n}, " for what, at, n in counts if n > 1)
-    left = remaining_seconds(iterate, usual)
-    if left > 0:
-        told = f"about {duration_text(left)} left"
+    where = "".join(f"{noun} {index + 1} of {n}, " for noun, index, n in counts if n > 1)
+    seconds = remaining_seconds(progress, typical_steps)
+    if seconds > 0:
+        remaining = f"about {duration_text(seconds)} left"
     else:
-        told = f"it stops by itself, at step {iterate.steps} at the latest"
-    remark = f" ({iterate.note})" if iterate.note else ""
-    where = f"{where}step {iterate.step}, {duration_text(iterate.seconds)}; {told}."
-    return f"{where[0].upper()}{where[1:]} {memory_text(memory_in_use(device))} in use{device_text(device)}{remark}."
+        remaining = f"stops automatically, at the latest at step {progress.steps}"
+    where = f"{where}step {progress.step}, {duration_text(progress.seconds)}; {remaining}."
+    memory = f"{memory_text(memory_in_use(device))} in use{_device_text(device)}"
+    note = f" ({progress.note})" if progress.note else ""
+    return f"{where[0].upper()}{where[1:]} {memory}{note}."
 
 
-def cost_text(outlook: RunEstimate) -> str:
-    """What a run will take, as a sentence."""
-    memory, device = memory_text(outlook.memory_bytes), DEVICES[outlook.device]
-    crops = f"; {outlook.tiles}" if outlook.tiles else ""
-    if math.isnan(outlook.seconds):
-        return f"{memory} on {device}; how long it takes is told once it runs{crops}"
-    usual, longest = duration_text(outlook.seconds), duration_text(outlook.max_seconds)
-    most = f" ({longest} at the most)" if longest != usual else ""
-    return f"about {usual}{most} on {device}, {memory}{crops}"
-
-
-def device_text(device: str) -> str:
-    return " by napari" if device == "cpu" else f" on {DEVICES[device]}"
+def cost_text(estimate: RunEstimate) -> str:
+    """Return the time and memory that a run will take, as a sentence."""
+    memory, device = memory_text(estimate.memory_bytes), DEVICES[estimate.device]
+    tiles = f"; {estimate.tiles}" if estimate.tiles else ""
+    if math.isnan(estimate.seconds):
+        return f"{memory} on {device}; the time is estimated once it runs{tiles}"
+    typical, longest = duration_text(estimate.seconds), duration_text(estimate.max_seconds)
+    limit = f" (at most {longest})" if longest != typical else ""
+    return f"about {typical}{limit} on {device}, {memory}{tiles}"
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds, minutes or hours, with as many digits as they are worth."""
+    """Return a duration in seconds, minutes or hours, rounded."""
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 100 * 60:
@@ -110,5 +117,9 @@ def duration_text(seconds: float) -> str:
 
 
 def memory_text(size: float) -> str:
-    """Gigabytes, with one digit that counts."""
+    """Return a number of bytes in GB, with one decimal."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else "0.1 GB"
+
+
+def _device_text(device: str) -> str:
+    return " by napari" if device == "cpu" else f" on {DEVICES[device]}"

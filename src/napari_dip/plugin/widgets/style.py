@@ -1,4 +1,4 @@
-"""How the docks' text looks."""
+"""Style sheets shared by the docks."""
 
 from __future__ import annotations
 
