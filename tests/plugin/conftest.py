@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -24,16 +25,16 @@ def viewer(make_napari_viewer_proxy, request):
 
 @pytest.fixture(autouse=True)
 def presets_folder(tmp_path, monkeypatch):
-    """Where presets are kept: never the person's own folder."""
-    from napari_dip.plugin import preferences as remembered
+    """A folder for saved recipes instead of the user's own."""
+    from napari_dip.plugin import preferences
 
-    monkeypatch.setattr(remembered, "_folder", lambda: tmp_path / "presets")
+    monkeypatch.setattr(preferences, "_folder", lambda: tmp_path / "presets")
     return tmp_path / "presets"
 
 
 @pytest.fixture(autouse=True)
 def no_worker_left():
-    """No run may outlive its test."""
+    """Checks that no worker outlives its test."""
     yield
     from superqt.utils import WorkerBase
 
@@ -41,39 +42,41 @@ def no_worker_left():
         return
     from qtpy.QtCore import QCoreApplication, QThreadPool
 
-    QThreadPool.globalInstance().waitForDone(20_000)
-    QCoreApplication.processEvents()
+    deadline = time.monotonic() + 180  # a forecast takes long on a busy machine
+    while WorkerBase._worker_set and time.monotonic() < deadline:
+        QThreadPool.globalInstance().waitForDone(100)
+        QCoreApplication.processEvents()
     left = list(WorkerBase._worker_set)
     WorkerBase._worker_set.clear()
     assert not left
 
 
-def at_once(job, on_iterate, on_outcome):
-    """Drive `job` to its end here and now."""
+def at_once(job, on_progress, on_outcome):
+    """Run `job` to its end, without a thread."""
     try:
         while True:
-            on_iterate(next(job))
+            on_progress(next(job))
     except StopIteration as end:
         on_outcome(end.value)
 
 
 class Script:
-    """A driver that does something after each sign of life."""
+    """A runner that calls `after` after each progress report."""
 
     def __init__(self):
-        self.after = lambda iterate: None
+        self.after = lambda progress: None
 
-    def __call__(self, job, on_iterate, on_outcome):
-        def note(iterate):
-            on_iterate(iterate)
-            self.after(iterate)
+    def __call__(self, job, on_progress, on_outcome):
+        def report(progress):
+            on_progress(progress)
+            self.after(progress)
 
-        at_once(job, note, on_outcome)
+        at_once(job, report, on_outcome)
 
 
 @pytest.fixture
 def script():
-    """The driver of `session`."""
+    """The runner of `session`."""
     return Script()
 
 
@@ -87,7 +90,7 @@ def model():
 
 @pytest.fixture
 def session(model, script):
-    """A session on it that runs at once; what it says is in `sentences`."""
+    """A session on `model` that runs at once; its messages are in `sentences`."""
     from napari_dip.plugin.session.session import Session
 
     session = Session(model, start=script)
@@ -97,14 +100,32 @@ def session(model, script):
 
 
 @pytest.fixture
+def small_fit():
+    """Entries of a form with which a fit takes a second; the result is poor."""
+    return {"network.channels": 8, "network.depth": 3, "stopping.kind": "fixed"}
+
+
+@pytest.fixture
+def click(qtbot):
+    """Presses a button, which must be enabled."""
+    from qtpy.QtCore import Qt
+
+    def click(button):
+        assert button.isEnabled(), button.text()
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    return click
+
+
+@pytest.fixture
 def quick_dock(viewer, quick_dock_of):
-    """Opens the dock of a name, with settings that take a second and restore nothing well."""
+    """Opens a dock with settings that take a second; the result is poor."""
     return lambda name: quick_dock_of(viewer, name)
 
 
 @pytest.fixture
 def quick_dock_of():
-    """The same in a viewer of one's own."""
+    """The same in a given viewer."""
 
     def opened(viewer, name):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)

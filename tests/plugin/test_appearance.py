@@ -1,11 +1,11 @@
-"""What the docks look like on a small screen: nothing is cut off, in both themes."""
+"""Appearance of the docks on a small screen, in both themes."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from napari.settings import get_settings
-from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton
 
 from napari_dip.plugin.session.run import State
 
@@ -16,30 +16,38 @@ NAMES = [
 
 
 def cut_off(dock):
-    """What cannot be read as a whole: texts of labels, buttons and entries that are wider than they."""
-    found = []
+    """Return the texts of labels, buttons and entries that are wider than their widgets."""
+    texts = []
     for kind in (QLabel, QPushButton, QCheckBox, QComboBox):
         for widget in dock.findChildren(kind):
             if widget.isHidden() or not widget.isVisibleTo(dock) or widget.width() == 0:
                 continue
             text = widget.currentText() if kind is QComboBox else widget.text()
-            wide = widget.fontMetrics().horizontalAdvance(text.removeprefix("<b>").removesuffix("</b>"))
+            width = widget.fontMetrics().horizontalAdvance(text.removeprefix("<b>").removesuffix("</b>"))
             if kind is QLabel and widget.wordWrap():
                 if widget.heightForWidth(widget.width()) > widget.height() + 1:
-                    found.append(text)
-            elif wide > widget.contentsRect().width() + 1:
-                found.append(text)
+                    texts.append(text)
+            elif width > widget.contentsRect().width() + 1:
+                texts.append(text)
     for line in dock.findChildren(QLineEdit):
         if line.isVisibleTo(dock) and line.placeholderText():
-            wide = line.fontMetrics().horizontalAdvance(line.placeholderText())
-            if wide > line.contentsRect().width() + 1:
-                found.append(line.placeholderText())
-    return found
+            width = line.fontMetrics().horizontalAdvance(line.placeholderText())
+            if width > line.contentsRect().width() + 1:
+                texts.append(line.placeholderText())
+    return texts
 
 
-def settle():
-    for _ in range(5):
-        QApplication.processEvents()
+@pytest.fixture
+def wait_for_layout(qtbot):
+    """Waits until nothing in a dock is cut off, but texts that contain a given one."""
+
+    def wait_for_layout(dock, except_for="never"):
+        def check():
+            assert [text for text in cut_off(dock) if except_for not in text] == []
+
+        qtbot.waitUntil(check, timeout=30_000)
+
+    return wait_for_layout
 
 
 @pytest.fixture(params=["dark", "light"])
@@ -53,49 +61,44 @@ def small(make_napari_viewer_proxy, request):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_cut_off(small, name):
+def test_nothing_is_cut_off(small, name, qtbot, wait_for_layout):
     _, dock = small.window.add_plugin_dock_widget("napari-dip", name)
-    settle()
-    assert cut_off(dock) == []
+    wait_for_layout(dock)
     small.add_image(np.random.default_rng(0).normal(100, 5, (3, 2, 64, 64)), name="a" * 60)
     if name != "Compare two images":
-        dock.form.fold.expand(animate=False)
-    settle()
-    # A name that is longer than the dock is wide may be cut.
-    assert [text for text in cut_off(dock) if "a" * 60 not in text] == []
+        dock.form.advanced_box.expand(animate=False)
+    wait_for_layout(dock, except_for="a" * 60)  # a name that is wider than the dock may be cut
     assert dock.width() <= 1366 // 2
-    assert dock.widget().width() <= dock.viewport().width()
+    qtbot.waitUntil(lambda: dock.widget().width() <= dock.viewport().width(), timeout=30_000)
 
 
-def test_nothing_is_cut_off_while_it_runs_and_afterwards(small, quick_dock_of, qtbot):
+def test_nothing_is_cut_off_during_and_after_a_run(small, quick_dock_of, qtbot, wait_for_layout):
     small.add_image(np.random.default_rng(0).normal(100, 5, (96, 96)), name="a")
     dock = quick_dock_of(small, "Denoise")
     dock.form.entry("solver.max_steps").value = 100_000
-    dock.panel.run_button.click()
-    qtbot.waitUntil(lambda: "in use" in dock.status.text(), timeout=20_000)
-    settle()
-    assert cut_off(dock) == []
-    dock.panel.finish_button.click()
-    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=20_000)
-    settle()
-    assert not dock.after.isHidden()
-    assert cut_off(dock) == []
+    dock.run_controls.run_button.click()
+    qtbot.waitUntil(lambda: "in use" in dock.status.text(), timeout=120_000)
+    wait_for_layout(dock)
+    dock.run_controls.stop_button.click()
+    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=120_000)
+    assert not dock.result_controls.isHidden()
+    wait_for_layout(dock)
 
 
-def stops_of(dock):
-    """Where the entries and buttons end on the screen to which Tab comes, from the image to Run."""
-    found, widget = [], dock.inputs.image
-    while widget is not dock.panel.run_button:
+def tab_stops(dock):
+    """Return the bottoms, on the screen, of the widgets that Tab goes through from the image to Run."""
+    texts, widget = [], dock.inputs.image
+    while widget is not dock.run_controls.run_button:
         widget = widget.nextInFocusChain()
         if widget.isVisibleTo(dock) and widget.focusPolicy().value & 1:
-            found.append(widget.mapToGlobal(widget.rect().bottomLeft()).y())
-    return found
+            texts.append(widget.mapToGlobal(widget.rect().bottomLeft()).y())
+    return texts
 
 
-def test_the_keyboard_goes_through_the_dock_in_the_order_of_the_eye(small):
+def test_the_tab_key_goes_through_the_dock_from_top_to_bottom(small, wait_for_layout):
     small.add_image(np.random.default_rng(0).normal(100, 5, (64, 64)), name="a")
     _, dock = small.window.add_plugin_dock_widget("napari-dip", "Denoise")
-    settle()
-    bottoms = stops_of(dock)
-    assert len(bottoms) >= 7  # tools, holes, make, noise, sigma, quality, advanced, run
-    assert all(after >= before - 8 for before, after in pairwise(bottoms))  # of one row, or below
+    wait_for_layout(dock)
+    bottoms = tab_stops(dock)
+    assert len(bottoms) >= 7  # tools, mask, new mask, noise, sigma, quality, advanced, run
+    assert all(after >= before - 8 for before, after in pairwise(bottoms))  # in the same row, or below

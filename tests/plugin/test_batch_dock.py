@@ -1,10 +1,9 @@
-"""The batch dock in a real window, driven as a person would."""
+"""The batch dock in a real window, used as a user would."""
 
 import csv
 
 import numpy as np
 import pytest
-from test_dock import QUICK, click
 
 from napari_dip.datasets import star_field
 from napari_dip.io import read_first_image
@@ -12,12 +11,10 @@ from napari_dip.run.batch.summary import SUMMARY
 
 
 @pytest.fixture
-def dock(viewer):
+def dock(viewer, small_fit):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Batch")
-    for setting, value in QUICK.items():
-        dock.form.entry(f"network.{setting}").value = value
-    dock.form.entry("stopping.kind").value = "fixed"
-    dock.form.entry("solver.max_steps").value = 20
+    for setting, value in {**small_fit, "solver.max_steps": 20}.items():
+        dock.form.entry(setting).value = value
     return dock
 
 
@@ -30,7 +27,7 @@ def night(tmp_path):
     return folder
 
 
-def ended(dock):
+def has_ended(dock):
     return dock.start_button.isEnabled()
 
 
@@ -38,16 +35,16 @@ def column(dock, number):
     return [dock.table.item(row, number).text() for row in range(dock.table.rowCount())]
 
 
-def test_a_folder_is_restored_and_again_skipped(viewer, dock, night, tmp_path, qtbot):
+def test_a_folder_is_restored_and_skipped_the_second_time(viewer, dock, night, tmp_path, qtbot, click):
     (night / "broken.fits").write_text("no image")
     dock.folder.line_edit.value = str(night)
-    click(dock.start_button, qtbot)
-    assert "where the results go" in dock.status.text()
-    dock.target.line_edit.value = str(tmp_path / "out")
+    click(dock.start_button)
+    assert "no folder for the results" in dock.status.text()
+    dock.output_folder.line_edit.value = str(tmp_path / "out")
     for state in ("restored", "skipped"):
-        click(dock.start_button, qtbot)
-        assert not dock.form.level.isEnabled()
-        qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
+        click(dock.start_button)
+        assert not dock.form.tasks.quality.isEnabled()
+        qtbot.waitUntil(lambda: has_ended(dock), timeout=120_000)
         assert column(dock, 0) == ["broken.fits", "frame0.fits", "frame1.fits", "frame2.fits"]
         assert column(dock, 1) == ["failed", state, state, state]
         assert "1 failed" in dock.status.text()
@@ -59,31 +56,31 @@ def test_a_folder_is_restored_and_again_skipped(viewer, dock, night, tmp_path, q
     assert "frame0.fits" in [layer.name for layer in viewer.layers]
 
 
-def test_stop_leaves_what_is_done_and_start_goes_on(dock, night, tmp_path, qtbot):
-    dock.folder.line_edit.value, dock.target.line_edit.value = str(night), str(tmp_path / "out")
-    click(dock.start_button, qtbot)
+def test_stop_keeps_finished_results_and_start_continues(dock, night, tmp_path, qtbot, click):
+    dock.folder.line_edit.value, dock.output_folder.line_edit.value = str(night), str(tmp_path / "out")
+    click(dock.start_button)
     qtbot.waitUntil(lambda: "restored" in column(dock, 1), timeout=60_000)
     dock.form.entry("solver.max_steps")
-    click(dock.stop_button, qtbot)
-    qtbot.waitUntil(lambda: ended(dock), timeout=10_000)
-    assert "Start goes on" in dock.status.text()
+    click(dock.stop_button)
+    qtbot.waitUntil(lambda: has_ended(dock), timeout=10_000)
+    assert "press Start" in dock.status.text()
     done = column(dock, 1).count("restored")
-    click(dock.start_button, qtbot)
-    qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
+    click(dock.start_button)
+    qtbot.waitUntil(lambda: has_ended(dock), timeout=120_000)
     states = column(dock, 1)
     assert states.count("skipped") >= done
     assert set(states) <= {"skipped", "restored"}
 
 
-def test_the_frames_of_a_layer_become_files(viewer, dock, tmp_path, qtbot):
+def test_the_planes_of_a_layer_become_files(viewer, dock, tmp_path, qtbot, click):
     frames = np.random.default_rng(0).normal(100, 5, (2, 48, 40)).astype(np.float32)
     layer = viewer.add_image(
         frames, name="a/b", axis_labels=("t", "y", "x"), scale=(1, 0.2, 0.2), units=("s", "um", "um")
     )
     dock.layer.choose(layer)
-    dock.target.line_edit.value = str(tmp_path / "out")
-    click(dock.start_button, qtbot)
-    qtbot.waitUntil(lambda: ended(dock), timeout=120_000)
+    dock.output_folder.line_edit.value = str(tmp_path / "out")
+    click(dock.start_button)
+    qtbot.waitUntil(lambda: has_ended(dock), timeout=120_000)
     assert column(dock, 0) == ["a_b T0000 Z0000.tif", "a_b T0001 Z0000.tif"]
     assert column(dock, 1) == ["restored", "restored"]
     restored = read_first_image(tmp_path / "out" / "a_b T0001 Z0000.tif")
@@ -94,10 +91,10 @@ def test_the_frames_of_a_layer_become_files(viewer, dock, tmp_path, qtbot):
     )
 
 
-def test_a_closed_dock_ends_its_batch(viewer, dock, night, tmp_path, qtbot):
+def test_closing_the_dock_stops_its_batch(viewer, dock, night, tmp_path, qtbot, click):
     dock.form.entry("solver.max_steps").value = 1_000_000
-    dock.folder.line_edit.value, dock.target.line_edit.value = str(night), str(tmp_path / "out")
-    click(dock.start_button, qtbot)
+    dock.folder.line_edit.value, dock.output_folder.line_edit.value = str(night), str(tmp_path / "out")
+    click(dock.start_button)
     qtbot.waitUntil(lambda: "running" in column(dock, 1), timeout=60_000)
     stop = dock._stop
     viewer.window.remove_dock_widget(dock)

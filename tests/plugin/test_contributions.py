@@ -1,4 +1,4 @@
-"""napari's Open, Save and Open Sample, on a viewer without a window."""
+"""Open, Save and Open Sample of napari, on a viewer without a window."""
 
 import numpy as np
 import pytest
@@ -25,20 +25,20 @@ def frame(tmp_path):
     return tmp_path / "frame.fits"
 
 
-def test_fits_opens_as_image_and_holes_with_its_scale(model, frame):
+def test_fits_opens_as_image_and_mask_with_its_scale(model, frame):
     add(model, get_reader(str(frame))(str(frame)))
-    image, quality, holes = model.layers
+    image, quality, mask = model.layers
     np.testing.assert_array_equal(image.data, fits.getdata(frame))
     np.testing.assert_allclose(image.scale, 1.2)
-    np.testing.assert_array_equal(holes.scale, image.scale)
+    np.testing.assert_array_equal(mask.scale, image.scale)
     assert str(image.units[0]) == "arcsecond"
-    assert holes.units == quality.units == image.units
+    assert mask.units == quality.units == image.units
     bad = np.isnan(fits.getdata(frame)) | (fits.getdata(frame, "DQ") != 0)
-    np.testing.assert_array_equal(holes.data != 0, bad)
+    np.testing.assert_array_equal(mask.data != 0, bad)
     assert "RA---TAN" in image.metadata["header"]
 
 
-def test_every_image_of_the_folder_opens_as_layers(model, data_folder):
+def test_every_real_image_opens_as_layers(model, data_folder):
     names = ["decam_sci_err_dq_assembled.fits", "l1448_13co.fits", "m13_rice.fits"]
     paths = [str(data_folder / "astronomy" / name) for name in names]
     paths += [
@@ -55,14 +55,14 @@ def test_a_restored_layer_is_saved_with_header_and_recipe(
     model, session, frame, tmp_path, quick, suffix
 ):
     add(model, read_layers(str(frame)))
-    session.run(quick, model.layers[0], holes=model.layers[1])
+    session.run(quick, model.layers[0], mask=model.layers[1])
     restored = next(layer for layer in model.layers if layer.name.endswith("restored"))
     data, attributes, _ = restored.as_layer_data_tuple()
     out = str(tmp_path / f"out{suffix}")
     assert write_layer(out, data, attributes) == [out]
     (image,) = read_images(out)
     np.testing.assert_array_equal(image.array, data)
-    assert image.bad_mask.sum() == restored.metadata["napari-dip"]["result"].filled.sum()
+    assert image.bad_mask.sum() == restored.metadata["napari-dip"]["result"].inpainted.sum()
     if suffix == ".fits":
         assert fits.getheader(out)["OBJECT"] == "simulated star field"
         assert fits.getheader(out)["DIPSEED"] == 0
@@ -87,7 +87,7 @@ def test_a_pyramid_is_saved_at_full_resolution(model, tmp_path):
     np.testing.assert_array_equal(read_images(tmp_path / "a.tif")[0].array, full)
 
 
-def test_a_frame_that_is_all_flagged_opens(model, tmp_path):
+def test_an_image_with_all_pixels_flagged_opens(model, tmp_path):
     planes = [
         fits.ImageHDU(np.eye(40), name="SCI"),
         fits.ImageHDU(np.ones((40, 40), np.uint8), name="MASK"),
@@ -97,12 +97,12 @@ def test_a_frame_that_is_all_flagged_opens(model, tmp_path):
     assert len(model.layers) == 2
 
 
-def test_a_residual_keeps_its_place_on_the_sky_but_not_its_sources_extensions(
+def test_a_residual_keeps_the_coordinates_but_not_the_extensions_of_its_source(
     model, session, frame, tmp_path, quick
 ):
     add(model, read_layers(str(frame)))
     session.run(quick, model.layers[0])
-    residual = next(layer for layer in model.layers if layer.name.endswith("residual in sigmas"))
+    residual = next(layer for layer in model.layers if layer.name.endswith("normalized residual"))
     data, attributes, _ = residual.as_layer_data_tuple()
     write_layer(str(tmp_path / "r.fits"), data, attributes)
     with fits.open(tmp_path / "r.fits") as hdus:
@@ -111,7 +111,7 @@ def test_a_residual_keeps_its_place_on_the_sky_but_not_its_sources_extensions(
         assert "residual" in str(hdus[0].header["HISTORY"])
 
 
-def test_holes_are_saved_too(model, tmp_path):
+def test_labels_are_saved(model, tmp_path):
     layer = model.add_labels(np.eye(40, dtype=np.int32))
     data, attributes, _ = layer.as_layer_data_tuple()
     for suffix in (".fits", ".tif"):
@@ -122,12 +122,12 @@ def test_holes_are_saved_too(model, tmp_path):
 def test_samples_open(model):
     for sample in (star_field_sample, cell_sample):
         assert add(model, sample())
-    assert {layer.name for layer in model.layers} >= {"star field", "star field - holes", "cell"}
+    assert {layer.name for layer in model.layers} >= {"star field", "star field - mask", "cell"}
 
 
 @pytest.fixture
 def flagged(tmp_path):
-    """A frame of the Hubble telescope's convention: hot pixels, cosmic rays, both, and a NaN."""
+    """An image with Hubble's quality flags: hot pixels, cosmic rays, both, and a NaN."""
     rng = np.random.default_rng(0)
     science = rng.normal(100, 5, (40, 50)).astype(np.float32)
     science[9, 9] = np.nan
@@ -139,20 +139,20 @@ def flagged(tmp_path):
     return tmp_path / "hst.fits"
 
 
-def test_quality_flags_are_labels_that_say_their_names(model, flagged):
+def test_quality_flags_are_labels_with_their_names(model, flagged):
     add(model, read_layers(str(flagged)))
     quality = model.layers["hst.fits SCI - quality"]
     np.testing.assert_array_equal(quality.data, fits.getdata(flagged, "DQ"))
-    told = dict(zip(quality.features["index"], quality.features["flags"], strict=True))
-    assert "hot" in told[16]
-    assert "cosmic ray" in told[4096]
-    assert told[4112] == f"{told[16]}, {told[4096]}"
-    assert told[0] == "good"
+    flags = dict(zip(quality.features["index"], quality.features["flags"], strict=True))
+    assert "hot" in flags[16]
+    assert "cosmic ray" in flags[4096]
+    assert flags[4112] == f"{flags[16]}, {flags[4096]}"
+    assert flags[0] == "good"
     quality.visible = True
     assert "hot" in quality.get_status((5, 5))["value"]
 
 
-def test_a_palette_and_min_is_white_are_shown_as_the_file_wants(model, tmp_path):
+def test_a_palette_and_min_is_white_are_displayed_as_in_the_file(model, tmp_path):
     import tifffile
 
     values = np.arange(40 * 50, dtype=np.uint8).reshape(40, 50)
@@ -162,12 +162,12 @@ def test_a_palette_and_min_is_white_are_shown_as_the_file_wants(model, tmp_path)
     tifffile.imwrite(tmp_path / "b.tif", values, photometric="miniswhite")
     for name in "ab":
         add(model, read_layers(str(tmp_path / f"{name}.tif")))
-    coloured, inverted = model.layers
+    colored, inverted = model.layers
     for layer in model.layers:
         np.testing.assert_array_equal(layer.data, values)
-    np.testing.assert_allclose(coloured.colormap.map(np.array([0.0]))[0], [0, 1, 0, 1])
-    np.testing.assert_allclose(coloured.colormap.map(np.array([1.0]))[0], [1, 0, 0, 1])
-    assert tuple(coloured.contrast_limits) == (0, 255)
+    np.testing.assert_allclose(colored.colormap.map(np.array([0.0]))[0], [0, 1, 0, 1])
+    np.testing.assert_allclose(colored.colormap.map(np.array([1.0]))[0], [1, 0, 0, 1])
+    assert tuple(colored.contrast_limits) == (0, 255)
     np.testing.assert_allclose(inverted.colormap.map(np.array([0.0]))[0], [1, 1, 1, 1])
 
 

@@ -1,4 +1,4 @@
-"""Dynamic MRI in the dock: k-space in, magnitudes and phases out."""
+"""Dynamic MRI in the dock: from k-space to magnitude and phase."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from napari_dip.datasets import cardiac_cine
 from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.plugin.contributions import cine_sample, get_reader
-from napari_dip.plugin.layers.metadata import layer_data
+from napari_dip.plugin.layers.image_data import layer_data
 from napari_dip.plugin.session.run import State
 
 
@@ -28,7 +28,7 @@ def run(viewer, dock, qtbot, *images):
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
 
 
-def test_k_space_becomes_magnitudes_and_phases(viewer, dock, qtbot, heart):
+def test_k_space_becomes_magnitude_and_phase(viewer, dock, qtbot, heart):
     run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0))
     layers = {layer.name.rsplit(" - ")[-1]: layer for layer in viewer.layers}
     restored, phase = layers["restored"], layers["phase"]
@@ -37,19 +37,19 @@ def test_k_space_becomes_magnitudes_and_phases(viewer, dock, qtbot, heart):
     assert restored.data.min() >= 0
     assert np.abs(phase.data).max() <= np.float32(np.pi)
     assert not phase.visible
-    assert layers["residual in sigmas"].data.shape == (3, 8, 32, 32)
+    assert layers["normalized residual"].data.shape == (3, 8, 32, 32)
 
 
-def test_coil_maps_of_the_same_file_are_chosen_and_used(viewer, dock, qtbot, heart):
+def test_coil_maps_of_the_same_file_are_selected_and_used(viewer, dock, qtbot, heart):
     maps = kspace_image(heart.maps, "", 1)
     run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0), maps)
-    assert dock.form.rows.isRowVisible(dock.inputs.extras["coils"])
-    assert (dock.inputs.image.layer().name, dock.inputs.extras["coils"].layer().name) == (
+    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["coils"])
+    assert (dock.inputs.image.layer().name, dock.inputs.auxiliary["coils"].layer().name) == (
         "heart kspace",
         "heart coils",
     )
     first = next(x for x in viewer.layers if x.name.endswith("restored")).data
-    dock.inputs.extras["coils"].choose(None)
+    dock.inputs.auxiliary["coils"].choose(None)
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     second = [x for x in viewer.layers if "restored" in x.name][-1].data
@@ -57,34 +57,31 @@ def test_coil_maps_of_the_same_file_are_chosen_and_used(viewer, dock, qtbot, hea
 
 
 @pytest.mark.parametrize("first", ["dock", "sample"])
-def test_the_sample_s_k_space_is_chosen(viewer, first):
+def test_the_k_space_of_the_sample_is_selected(viewer, qtbot, first):
     if first == "dock":
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
     viewer.open_sample("napari-dip", "cine")
     if first == "sample":
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
-    chosen = dock.inputs.image, dock.inputs.holes, dock.inputs.extras["coils"]
-    assert [picker.layer().name for picker in chosen] == [
-        "heart kspace",
-        "heart kspace - holes",
-        "heart coils",
-    ]
+    combos = dock.inputs.image, dock.inputs.mask, dock.inputs.auxiliary["coils"]
+    names = ["heart kspace", "heart kspace - mask", "heart coils"]
+    qtbot.waitUntil(lambda: [combo.currentText() for combo in combos] == names, timeout=60_000)
 
 
-def test_an_image_is_told_to_be_no_k_space(viewer, dock, qtbot):
+def test_an_image_that_is_not_k_space_is_refused(viewer, dock, qtbot):
     viewer.add_image(np.random.default_rng(0).normal(100, 10, (3, 3, 32, 40)), axis_labels="tcyx")
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     assert "each coil needs two" in dock.status.text()
 
 
-def test_the_sample_is_a_truth_coils_and_k_space_that_is_shown():
+def test_the_sample_has_truth_coil_maps_and_visible_k_space():
     shown = {meta["name"]: meta.get("visible", True) for _, meta, _ in cine_sample()}
     assert [name for name, visible in shown.items() if visible] == ["heart kspace"]
     assert {"heart truth", "heart coils", "heart kspace"} <= set(shown)
 
 
-def test_arrays_that_are_no_k_space_are_left_to_other_readers(tmp_path, heart):
+def test_arrays_that_are_not_k_space_are_left_to_other_readers(tmp_path, heart):
     for name, array in (("real", np.ones((4, 32))), ("complex", heart.kspace)):
         np.save(tmp_path / f"{name}.npy", array)
     np.savez(tmp_path / "other.npz", something=heart.kspace)

@@ -1,4 +1,4 @@
-"""What the dock tells before a run: the noise, the cost, and what is wrong, beside what is to blame."""
+"""What the dock shows before a run: noise, cost, and errors next to the entry that they concern."""
 
 import numpy as np
 import pytest
@@ -14,91 +14,95 @@ def dock(viewer):
 
 
 @pytest.fixture
-def told(dock, qtbot):
-    """Waits until something is told of what the dock shows now, after `change`."""
+def wait_for_forecast(dock, qtbot):
+    """Calls a function, and waits until the forecast is ready."""
 
-    def told(change):
-        with qtbot.waitSignal(dock.forecast.told, timeout=30_000):
+    def wait_for_forecast(change):
+        with qtbot.waitSignal(dock.forecast.ready, timeout=120_000):
             change()
 
-    return told
+    return wait_for_forecast
 
 
-def test_noise_and_cost_follow_the_image(viewer, dock, told):
+def test_noise_and_cost_follow_the_image(viewer, dock, wait_for_forecast):
     rng = np.random.default_rng(0)
     quiet, loud = (rng.normal(100, sigma, (64, 80)) for sigma in (3, 12))
-    told(lambda: viewer.add_image(quiet, name="quiet"))
+    wait_for_forecast(lambda: viewer.add_image(quiet, name="quiet"))
     sigma = dock.form.entry("noise.sigma").native
     assert 2.7 < float(sigma.placeholderText().split(" (est")[0]) < 3.3
     assert dock.form.cost.text().startswith("about")
     assert "on the CPU" in dock.form.cost.text() or "GPU" in dock.form.cost.text()
     second = viewer.add_image(loud, name="loud")
-    told(lambda: dock.inputs.image.choose(second))
+    wait_for_forecast(lambda: dock.inputs.image.choose(second))
     assert 11 < float(sigma.placeholderText().split(" (est")[0]) < 13
-    told(lambda: setattr(dock.form.entry("noise.sigma"), "value", "12"))
+    wait_for_forecast(lambda: setattr(dock.form.entry("noise.sigma"), "value", "12"))
     assert dock.form.noise.text() == "12: given."
 
 
-def test_a_gain_that_nobody_said_is_asked_for_below_its_entry(viewer, dock, told):
-    told(lambda: viewer.add_image(np.random.default_rng(0).poisson(20, (48, 48)).astype(float)))
-    told(lambda: setattr(dock.form.entry("noise.kind"), "value", "poisson"))
-    (remark,) = dock.form.remarks
-    assert "needs the gain" in remark
-    told(lambda: setattr(dock.form.entry("noise.gain"), "value", "1"))
-    assert dock.form.remarks == []
+def test_a_missing_gain_is_asked_for_below_its_entry(viewer, dock, wait_for_forecast):
+    wait_for_forecast(
+        lambda: viewer.add_image(np.random.default_rng(0).poisson(20, (48, 48)).astype(float))
+    )
+    wait_for_forecast(lambda: setattr(dock.form.entry("noise.kind"), "value", "poisson"))
+    (sentence,) = dock.form.field_errors.sentences
+    assert "needs the gain" in sentence
+    wait_for_forecast(lambda: setattr(dock.form.entry("noise.gain"), "value", "1"))
+    assert dock.form.field_errors.sentences == []
     assert "gain 1" in dock.form.noise.text()
 
 
-def test_layers_that_do_not_fit_are_told_below_their_pickers(viewer, dock, told):
-    told(lambda: viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)), name="a"))
-    told(
+def test_layers_that_do_not_match_are_reported_below_them(viewer, dock, wait_for_forecast):
+    wait_for_forecast(
+        lambda: viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)), name="a")
+    )
+    wait_for_forecast(
         lambda: (
-            dock.inputs.refresh() or dock.inputs.holes.choose(viewer.add_labels(np.zeros((9, 9), int)))
+            dock.inputs.refresh() or dock.inputs.mask.choose(viewer.add_labels(np.zeros((9, 9), int)))
         )
     )
-    (remark,) = dock.form.remarks
-    (label,) = [label for label in dock.findChildren(QLabel) if label.text() == remark]
+    (sentence,) = dock.form.field_errors.sentences
+    (label,) = [label for label in dock.findChildren(QLabel) if label.text() == sentence]
     row, place = (
-        dock.form.rows.getWidgetPosition(w)[0] for w in (label, dock.inputs.holes.parentWidget())
+        dock.form.basic_layout.getWidgetPosition(w)[0] for w in (label, dock.inputs.mask.parentWidget())
     )
     assert row == place + 1
-    assert "(9, 9)" in remark
-    told(lambda: dock.inputs.holes.choose(None))
-    assert dock.form.remarks == []
+    assert "(9, 9)" in sentence
+    wait_for_forecast(lambda: dock.inputs.mask.choose(None))
+    assert dock.form.field_errors.sentences == []
 
 
-def test_an_entry_out_of_bounds_is_told_below_it_at_once(viewer, dock):
+def test_an_entry_out_of_bounds_is_reported_below_it_at_once(viewer, dock):
     dock.form.entry("noise.sigma").value = "much"
-    (remark,) = dock.form.remarks
-    assert "much" in remark
+    (sentence,) = dock.form.field_errors.sentences
+    assert "much" in sentence
     dock.form.entry("noise.sigma").value = "2"
-    assert dock.form.remarks == []
+    assert dock.form.field_errors.sentences == []
 
 
-def test_every_frame_of_a_series_counts(viewer, dock, told, qtbot):
+def test_every_frame_of_a_series_is_included_in_the_cost(viewer, dock, wait_for_forecast, qtbot):
     series = np.random.default_rng(0).normal(100, 5, (40, 64, 64)).astype(np.float32)
-    one = viewer.add_image(series[0], name="one")
-    told(lambda: dock.inputs.image.choose(one))
-    alone = dock.form.cost.text()
-    all_ = viewer.add_image(series, name="all", axis_labels=("t", "y", "x"))
-    told(lambda: dock.inputs.image.choose(all_))
-    assert dock.form.cost.text() != alone
+    single = viewer.add_image(series[0], name="single")
+    wait_for_forecast(lambda: dock.inputs.image.choose(single))
+    single_cost = dock.form.cost.text()
+    whole = viewer.add_image(series, name="all", axis_labels=("t", "y", "x"))
+    wait_for_forecast(lambda: dock.inputs.image.choose(whole))
+    assert dock.form.cost.text() != single_cost
     assert "min" in dock.form.cost.text() or "h" in dock.form.cost.text()
 
 
 @pytest.mark.parametrize("milliseconds", [410, 450, 500])
-def test_the_dock_may_be_closed_while_something_is_found_out(viewer, dock, qtbot, milliseconds):
+def test_the_dock_may_be_closed_during_a_forecast(viewer, dock, qtbot, milliseconds):
     viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)))
     qtbot.wait(milliseconds)
     viewer.window.remove_dock_widget(dock)
     qtbot.wait(1000)
 
 
-def test_nothing_is_told_of_a_dock_that_was_closed(viewer, dock, qtbot):
+def test_a_closed_dock_gets_no_forecast(viewer, dock, qtbot):
     viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)))
-    said = []
-    dock.forecast.told.connect(said.append)
+    reports = []
+    dock.forecast.ready.connect(reports.append)
     viewer.window.remove_dock_widget(dock)
     qtbot.wait(1500)
-    assert said == []
+    assert reports == []
     assert dock.session.state == State.IDLE

@@ -1,4 +1,4 @@
-"""A long session: many runs, many of them cancelled; two viewers; data and devices that give out."""
+"""A long session: many runs, many of them discarded; two viewers; data and devices that fail."""
 
 import gc
 
@@ -14,33 +14,33 @@ RUNS = 100
 
 
 def test_a_hundred_runs_leave_no_memory_behind(model, session, script, quick):
-    recipe = quick.override({"solver.max_steps": 6, "refinement.patch_method": "none"})
-    longer = recipe.override({"solver.max_steps": 500})  # but it is cancelled at its first sign of life
+    recipe = quick.with_settings({"solver.max_steps": 6, "refinement.patch_method": "none"})
+    longer = recipe.with_settings({"solver.max_steps": 500})  # discarded at its first report
     rng = np.random.default_rng(0)
     sides = [(48, 64), (64, 48), (96, 96), (40, 120)]
     used = []
     process = psutil.Process()
 
-    def cancel_sometimes(iterate):
+    def discard_every_other(progress):
         if number % 2:
             session.cancel()
 
     def priors():
         return [thing for thing in gc.get_objects() if type(thing) is Prior]
 
-    script.after = cancel_sometimes
-    kept = priors()  # by fixtures of other tests in this process
-    others = {id(prior) for prior in kept}
+    script.after = discard_every_other
+    kept = priors()  # alive because of other tests in this process
+    old_ids = {id(prior) for prior in kept}
     for number in range(RUNS):
         layer = model.add_image(rng.normal(100, 9, sides[number % 4]), name=f"a{number}")
         session.run(recipe if number % 2 == 0 else longer, layer)
         assert session.state == State.IDLE
-        cancelled = "Cancelled" in session.sentences[-1][0]
-        assert cancelled == bool(number % 2), session.sentences[-1]
+        discarded = "Discarded" in session.sentences[-1][0]
+        assert discarded == bool(number % 2), session.sentences[-1]
         model.layers.clear()
         if number % 10 == 9:
             gc.collect()
-            assert not [prior for prior in priors() if id(prior) not in others]
+            assert not [prior for prior in priors() if id(prior) not in old_ids]
         used.append(process.memory_info().rss)
     grown = np.polyfit(np.arange(RUNS - 30), used[30:], 1)[0] * RUNS
     assert grown < 40e6, f"{grown / 1e6:.0f} MB in {RUNS} runs"
@@ -56,34 +56,32 @@ def test_two_viewers_restore_at_the_same_time(make_napari_viewer, qtbot):
         for setting, value in {**changes, "stopping.kind": "fixed", "solver.max_steps": 200}.items():
             dock.form.entry(setting).value = value
         docks.append((viewer, dock))
-    signals = [dock.session.finished for _, dock in docks]
     for _, dock in docks:
-        dock.panel.run_button.click()
-    with qtbot.waitSignals(signals, timeout=60_000):
-        pass
-    for number, (viewer, dock) in enumerate(docks):
-        assert dock.session.state == State.IDLE
+        dock.run_controls.run_button.click()
+    sessions = [dock.session for _, dock in docks]
+    qtbot.waitUntil(lambda: all(s.state == State.IDLE for s in sessions), timeout=300_000)
+    for number, (viewer, _) in enumerate(docks):
         names = [layer.name for layer in viewer.layers]
         assert f"a{number} - restored" in names
         assert all(name.startswith(f"a{number}") for name in names)
 
 
-def test_the_dock_tells_of_a_part_that_cannot_be_read(viewer, quick_dock):
-    good, gone = np.random.default_rng(0).normal(100, 9, (40, 48)), []
+def test_a_chunk_that_cannot_be_read_is_reported(viewer, quick_dock):
+    pixels, is_gone = np.random.default_rng(0).normal(100, 9, (40, 48)), []
 
-    def part(block_info):
-        if gone:
+    def chunk(block_info):
+        if is_gone:
             raise OSError("the disk is gone")
-        return good
+        return pixels
 
-    data = da.map_blocks(part, chunks=((40,), (48,)), dtype=float, meta=np.empty((0, 0)))
+    data = da.map_blocks(chunk, chunks=((40,), (48,)), dtype=float, meta=np.empty((0, 0)))
     viewer.add_image(data, contrast_limits=(0, 200), name="a", cache=False)
     dock = quick_dock("Denoise")
-    gone.append(True)
-    dock.panel.run_button.click()
+    is_gone.append(True)
+    dock.run_controls.run_button.click()
     assert "the disk is gone" in dock.status.text()
     assert dock.session.state == State.IDLE
-    assert dock.panel.run_button.isEnabled()
+    assert dock.run_controls.run_button.isEnabled()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_the_dock_tells_of_a_part_that_cannot_be_read(viewer, quick_dock):
         "CUDA driver error: device unplugged",
     ],
 )
-def test_a_device_that_vanishes_is_told_in_one_sentence(
+def test_a_device_that_fails_is_reported_in_one_sentence(
     model, session, quick, noisy, monkeypatch, words
 ):
     steps = []

@@ -1,4 +1,4 @@
-"""The menus beside the pickers: holes that are found, and what people do with an image."""
+"""The menus *New mask* and *Tools*."""
 
 import re
 
@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from qtpy.QtWidgets import QInputDialog
 
-from napari_dip.plugin.layers import display as looks
+from napari_dip.plugin.layers import display
 from napari_dip.plugin.layers.crop import crop_layer
 
 
@@ -23,57 +23,57 @@ def press(button, text):
 
 
 @pytest.fixture
-def make(dock, qtbot):
-    """Chooses from the menu of holes, and waits for what it says at last."""
+def find(dock, qtbot):
+    """Chooses from the menu *New mask*, and returns its last message."""
 
-    def make(text):
-        press(dock.inputs.make_button, text)
+    def find(text):
+        press(dock.inputs.mask_button, text)
         qtbot.waitUntil(lambda: "Looking" not in dock.status.text(), timeout=20_000)
         return dock.status.text()
 
-    return make
+    return find
 
 
-def test_holes_are_found_added_and_taken_back(viewer, dock, make, monkeypatch):
+def test_missing_pixels_are_found_added_and_undone(viewer, dock, find, monkeypatch):
     pixels = np.random.default_rng(0).normal(100, 5, (60, 60)).astype(np.float32)
     pixels[5, 5:9] = np.nan
     pixels[20:24, 20:24] = 500
     image = viewer.add_image(pixels, name="a", contrast_limits=(50, 150), scale=(2, 2))
-    assert "4 pixels more" in make("Not a number")
-    holes = dock.inputs.holes.layer()
-    assert holes.data.sum() == 4
-    np.testing.assert_array_equal(holes.scale, image.scale)
+    assert "4 pixels that are NaN" in find("NaN pixels")
+    mask = dock.inputs.mask.layer()
+    assert mask.data.sum() == 4
+    np.testing.assert_array_equal(mask.scale, image.scale)
     assert viewer.layers.selection.active == image
 
-    assert "16 pixels more" in make("Saturated")
-    assert holes.data.sum() == 20
+    assert "16 pixels that are saturated" in find("Saturated pixels")
+    assert mask.data.sum() == 20
     monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
-    press(dock.inputs.make_button, "Grow by some pixels ...")
-    assert holes.data.sum() == 16 + 16 + 4 + 10
-    holes.undo()
-    assert holes.data.sum() == 20
-    holes.undo()
-    assert holes.data.sum() == 4
+    press(dock.inputs.mask_button, "Grow the mask ...")
+    assert mask.data.sum() == 16 + 16 + 4 + 10
+    mask.undo()
+    assert mask.data.sum() == 20
+    mask.undo()
+    assert mask.data.sum() == 4
     monkeypatch.setattr(QInputDialog, "getDouble", lambda *_: (400.0, True))
-    assert "16 pixels more are holes: above 400" in make("Above a value ...")
-    assert f"{60 * 60 - 20:,} pixels more are holes: below 400" in make("Below a value ...")
+    assert "16 pixels that are above 400" in find("Above a value ...")
+    assert f"{60 * 60 - 20:,} pixels that are below 400" in find("Below a value ...")
 
 
-def test_what_is_not_there_makes_no_layer(viewer, dock, make):
-    assert "Open an image first" in make("Saturated")
+def test_no_layer_is_added_if_nothing_is_found(viewer, dock, find):
+    assert "Open an image first" in find("Saturated pixels")
     viewer.add_image(np.random.default_rng(0).normal(100, 5, (40, 40)), name="a")
-    assert "No pixel is not a number" in make("Not a number")
-    assert "Above a value" in make("Saturated")
-    press(dock.inputs.make_button, "Grow by some pixels ...")
-    assert "Choose a layer of holes first" in dock.status.text()
+    assert "No pixel is NaN" in find("NaN pixels")
+    assert "Above a value" in find("Saturated pixels")
+    press(dock.inputs.mask_button, "Grow the mask ...")
+    assert "Choose a mask first" in dock.status.text()
     assert [layer.name for layer in viewer.layers] == ["a"]
-    make("An empty layer to paint in")
+    find("Empty mask to paint in")
     assert viewer.layers.selection.active.mode == "paint"
-    assert dock.inputs.holes.layer().name == "a - holes"
+    assert dock.inputs.mask.layer().name == "a - mask"
 
 
 def sky_file(folder, *, angle=0.0, mirrored=False):
-    """A frame whose header turns north away from up; a bright row marks pixel rows."""
+    """A FITS file whose header rotates north away from up, with one flagged pixel."""
     wcs = WCS(naxis=2)
     wcs.wcs.crpix, wcs.wcs.crval, wcs.wcs.ctype = (31, 21), (150.0, 20.0), ("RA---TAN", "DEC--TAN")
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -89,24 +89,25 @@ def sky_file(folder, *, angle=0.0, mirrored=False):
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("angle", [0, 37, 180, -100])
-def test_north_is_up_and_east_to_the_left(viewer, dock, tmp_path, angle, mirrored):
+def test_north_is_up_and_east_is_left(viewer, dock, tmp_path, angle, mirrored):
     path, wcs = sky_file(tmp_path, angle=angle, mirrored=mirrored)
     viewer.open(path, plugin="napari-dip")
     press(dock.inputs.tools_button, "North up, east left")
     assert "North is up" in dock.status.text()
-    layer, holes = viewer.layers["sky.fits"], viewer.layers["sky.fits - holes"]
-    middle = wcs.pixel_to_world(30, 20)
-    seen = []
+    layer, mask = viewer.layers["sky.fits"], viewer.layers["sky.fits - mask"]
+    center = wcs.pixel_to_world(30, 20)
+    directions = []
     for bearing in (0, 90):
-        there = middle.directional_offset_by(bearing * _degree(), 10e-4 * _degree())
-        x, y = wcs.world_to_pixel(there)
-        seen.append(np.array(layer.data_to_world((y, x))) - np.array(layer.data_to_world((20, 30))))
-    (up, east) = (way / np.hypot(*way) for way in seen)
+        position = center.directional_offset_by(bearing * _degree(), 10e-4 * _degree())
+        x, y = wcs.world_to_pixel(position)
+        end, start = (np.array(layer.data_to_world(pixel)) for pixel in ((y, x), (20, 30)))
+        directions.append(end - start)
+    (up, east) = (direction / np.hypot(*direction) for direction in directions)
     vertical, horizontal = (str(getattr(o, "value", o)) for o in viewer.scene.camera.orientation2d)
     assert (vertical, horizontal) == ("up", "right")
     np.testing.assert_allclose(up, (1, 0), atol=0.02)
     np.testing.assert_allclose(east, (0, -1), atol=0.02)
-    np.testing.assert_allclose(layer.affine, holes.affine)
+    np.testing.assert_allclose(layer.affine, mask.affine)
     press(dock.inputs.tools_button, "Row 1 at the bottom / at the top")
     assert str(getattr(viewer.scene.camera.orientation2d[0], "value", "")) == "down"
 
@@ -120,36 +121,36 @@ def _degree():
 def test_without_coordinates_there_is_no_north(viewer, dock):
     viewer.add_image(np.zeros((40, 40)), name="a")
     press(dock.inputs.tools_button, "North up, east left")
-    assert "no coordinates on the sky" in dock.status.text()
+    assert "no celestial coordinates" in dock.status.text()
 
 
-def test_the_stretch_shows_what_is_faint_and_goes_again(viewer, dock):
+def test_the_asinh_stretch_is_switched_on_and_off(viewer, dock):
     layer = viewer.add_image(np.linspace(0, 1, 1600).reshape(40, 40), colormap="gray")
     linear = layer.colormap.map(np.array([0.02, 0.5]))[:, 0]
     press(dock.inputs.tools_button, "Asinh stretch on / off")
     stretched = layer.colormap.map(np.array([0.02, 0.5]))[:, 0]
-    expected = np.arcsinh(np.array([0.02, 0.5]) / looks.DISPLAY_SOFTENING) / np.arcsinh(
-        1 / looks.DISPLAY_SOFTENING
+    expected = np.arcsinh(np.array([0.02, 0.5]) / display.DISPLAY_SOFTENING) / np.arcsinh(
+        1 / display.DISPLAY_SOFTENING
     )
     np.testing.assert_allclose(stretched, expected, atol=0.01)
     press(dock.inputs.tools_button, "Asinh stretch on / off")
     np.testing.assert_allclose(layer.colormap.map(np.array([0.02, 0.5]))[:, 0], linear)
 
 
-def test_a_part_keeps_its_place_its_holes_and_its_coordinates(viewer, dock, tmp_path):
+def test_a_crop_keeps_its_place_its_mask_and_its_coordinates(viewer, dock, tmp_path):
     path, wcs = sky_file(tmp_path)
     viewer.open(path, plugin="napari-dip")
-    layer, holes = viewer.layers["sky.fits"], viewer.layers["sky.fits - holes"]
-    layer.rotate = holes.rotate = 30
-    layer.scale = holes.scale = (2, 3)
-    part = crop_layer(viewer, layer, [holes], slice(2, 36), slice(4, 44))
+    layer, mask = viewer.layers["sky.fits"], viewer.layers["sky.fits - mask"]
+    layer.rotate = mask.rotate = 30
+    layer.scale = mask.scale = (2, 3)
+    part = crop_layer(viewer, layer, [mask], slice(2, 36), slice(4, 44))
     np.testing.assert_array_equal(part.data, layer.data[2:36, 4:44])
     np.testing.assert_allclose(part.data_to_world((0, 0)), layer.data_to_world((2, 4)))
     np.testing.assert_allclose(part.data_to_world((7, 9)), layer.data_to_world((9, 13)))
     dock.inputs.image.choose(part)
-    assert dock.inputs.holes.layer().name == "sky.fits - holes - part"
-    assert dock.inputs.holes.layer().data[1, 0] == 1
-    cards = part.metadata["napari-dip"]["header"].cards
+    assert dock.inputs.mask.layer().name == "sky.fits - mask - crop"
+    assert dock.inputs.mask.layer().data[1, 0] == 1
+    cards = part.metadata["napari-dip"]["header"].fits_header
     moved = WCS(fits.Header.fromstring(cards, sep="\n"))
     assert moved.pixel_to_world(0, 0).separation(wcs.pixel_to_world(4, 2)).arcsec < 1e-6
 
@@ -176,16 +177,16 @@ def test_two_images_are_compared(viewer, dock):
     for sigma in (1, 10):
         viewer.add_image(truth + rng.normal(0, sigma, truth.shape), name=f"off by {sigma}")
     known = viewer.add_image(truth, name="truth")
-    one, ten = viewer.layers["off by 1"], viewer.layers["off by 10"]
-    for picker, layer in ((widget.first, one), (widget.second, ten), (widget.truth, known)):
-        picker.choose(layer)
+    first, second = viewer.layers["off by 1"], viewer.layers["off by 10"]
+    for combo, layer in ((widget.first, first), (widget.second, second), (widget.truth, known)):
+        combo.choose(layer)
     widget.button.click()
-    told = [float(number) for number in re.findall(r"' ([\d.]+) dB", widget.status.text())]
-    np.testing.assert_allclose(told, (40, 20), atol=0.3)
+    psnrs = [float(number) for number in re.findall(r"' ([\d.]+) dB", widget.status.text())]
+    np.testing.assert_allclose(psnrs, (40, 20), atol=0.3)
     difference = viewer.layers["off by 1 minus off by 10"]
-    np.testing.assert_allclose(difference.data, one.data - ten.data)
+    np.testing.assert_allclose(difference.data, first.data - second.data)
     assert difference.contrast_limits[0] == -difference.contrast_limits[1]
     small = viewer.add_image(np.zeros((9, 9)), name="small")
     widget.second.choose(small)
     widget.button.click()
-    assert "choose images of one shape" in widget.status.text()
+    assert "choose images of the same shape" in widget.status.text()

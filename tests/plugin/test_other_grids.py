@@ -1,4 +1,4 @@
-"""Results that are not of their source's shape: finer grids, combined exposures; and companions."""
+"""Results of another shape than their source (finer grids, combined exposures), and auxiliary data."""
 
 import numpy as np
 import pytest
@@ -9,19 +9,24 @@ from napari_dip.plugin.session.run import State
 
 @pytest.fixture
 def recipe(quick):
-    return quick.override({"solver.max_steps": 60, "stopping.kind": "fixed"})
+    return quick.with_settings({"solver.max_steps": 60, "stopping.kind": "fixed"})
 
 
-TURNED = {"rotate": 30, "shear": [0.2], "affine": [[1, 0, 9], [0, 2, 0], [0, 0, 1]]}
+@pytest.fixture
+def coadd(recipe):
+    return recipe.with_settings({"operator.kind": "multi-exposure"})
 
 
-@pytest.mark.parametrize("spatial", [{}, TURNED])
-def test_a_finer_grid_covers_the_same_ground(model, session, recipe, noisy, spatial):
+ROTATED = {"rotate": 30, "shear": [0.2], "affine": [[1, 0, 9], [0, 2, 0], [0, 0, 1]]}
+
+
+@pytest.mark.parametrize("spatial", [{}, ROTATED])
+def test_a_finer_grid_covers_the_same_area(model, session, recipe, noisy, spatial):
     layer = model.add_image(
         noisy, name="a", scale=(2, 3), translate=(5, 7), units=("um", "um"), **spatial
     )
-    told = {"operator.kind": "downsample", "operator.scale_factor": 2, "operator.factor_x": 4}
-    session.run(recipe.override(told), layer)
+    changes = {"operator.kind": "downsample", "operator.scale_factor": (2, 4)}
+    session.run(recipe.with_settings(changes), layer)
     assert not session.sentences[-1][1], session.sentences
     assert "predicts the input" in session.sentences[-1][0]
     height, width = noisy.shape
@@ -32,110 +37,116 @@ def test_a_finer_grid_covers_the_same_ground(model, session, recipe, noisy, spat
         for corner, inside in (((-0.5, -0.5), (-0.5, -0.5)), ((47.5, 55.5), (95.5, 223.5))):
             place = finer.data_to_world((*([0] * (finer.ndim - 2)), *inside))[-2:]
             np.testing.assert_allclose(place, layer.data_to_world(corner), atol=1e-6)
-    residual = model.layers["a - residual in sigmas"]
+    residual = model.layers["a - normalized residual"]
     assert residual.data.shape == noisy.shape
     np.testing.assert_allclose(residual.scale, layer.scale)
     assert residual.metadata["napari-dip"]["header"].pixel_size == {"Y": (2.0, "um"), "X": (3.0, "um")}
 
 
-def test_exposures_along_time_become_one_picture(model, session, recipe, noisy):
+def test_exposures_along_time_become_one_image(model, session, coadd, noisy):
     stack = np.stack([noisy, np.roll(noisy, 2, 0), noisy])
     layer = model.add_image(stack, name="a", scale=(9, 2, 2), axis_labels=("t", "y", "x"))
-    session.run(recipe.override({"operator.kind": "multi-exposure"}), layer)
+    session.run(coadd, layer)
     assert not session.sentences[-1][1], session.sentences
     restored = model.layers["a - restored"]
     assert restored.data.shape == noisy.shape
     assert restored.axis_labels == ("y", "x")
     np.testing.assert_allclose(restored.scale, (2, 2))
-    assert model.layers["a - residual in sigmas"].data.shape == stack.shape
+    assert model.layers["a - normalized residual"].data.shape == stack.shape
 
 
-def test_so_do_several_layers_each_with_its_own_holes(model, session, recipe, noisy):
+def test_several_layers_become_one_image_each_with_its_own_mask(model, session, coadd, noisy):
     ours = [{"napari-dip": {"axes": "YX", "origin": str(n)}} for n in range(3)]
     layers = [model.add_image(noisy, name=f"a{n}", metadata=ours[n]) for n in range(3)]
-    holes = np.zeros(noisy.shape, np.uint8)
-    holes[5:8, 5:8] = 1
-    model.add_labels(holes, metadata={"napari-dip": {"axes": "YX", "origin": "1", "role": "holes"}})
-    session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
+    mask = np.zeros(noisy.shape, np.uint8)
+    mask[5:8, 5:8] = 1
+    model.add_labels(mask, metadata={"napari-dip": {"axes": "YX", "origin": "1", "role": "mask"}})
+    session.run(coadd, layers[0], frames=layers[1:])
     assert not session.sentences[-1][1], session.sentences
-    residual = model.layers["a0 - residual in sigmas"].data
+    residual = model.layers["a0 - normalized residual"].data
     assert residual.shape == (3, *noisy.shape)
     assert np.isnan(residual[1, 5:8, 5:8]).all()
     assert np.isfinite(residual[0]).all()
     assert model.layers["a0 - restored"].data.shape == noisy.shape
 
 
-def test_holes_painted_on_the_first_count_there(model, session, recipe, noisy):
+def test_a_mask_painted_on_the_first_applies_to_it_only(model, session, coadd, noisy):
     layers = [model.add_image(noisy, name=f"a{n}") for n in range(2)]
     painted = np.zeros(noisy.shape, np.uint8)
     painted[5:8, 5:8] = 1
-    holes = model.add_labels(painted)
+    mask = model.add_labels(painted)
     session.run(
-        recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:], holes=holes
+        coadd,
+        layers[0],
+        frames=layers[1:],
+        mask=mask,
     )
-    residual = model.layers["a0 - residual in sigmas"].data
+    residual = model.layers["a0 - normalized residual"].data
     assert np.isnan(residual[0, 5:8, 5:8]).all()
     assert np.isfinite(residual[1]).all()
 
 
-def test_colour_exposures_may_share_holes_between_channels(model, session, recipe, noisy):
+def test_color_exposures_may_share_a_mask_between_channels(model, session, coadd, noisy):
     photo = np.clip(noisy, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
     layers = [model.add_image(photo, name=f"a{n}", rgb=True) for n in range(2)]
-    holes = model.add_labels((noisy > 140).astype(np.uint8))
+    mask = model.add_labels((noisy > 140).astype(np.uint8))
     session.run(
-        recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:], holes=holes
+        coadd,
+        layers[0],
+        frames=layers[1:],
+        mask=mask,
     )
     assert not session.sentences[-1][1], session.sentences
     assert model.layers["a0 - restored"].data.shape == photo.shape
 
 
-def test_a_combined_picture_lies_where_turned_layers_lie(model, session, recipe, noisy):
-    layers = [model.add_image(noisy, name=f"a{n}", **TURNED) for n in range(2)]
-    session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
+def test_a_combined_image_lies_where_rotated_layers_lie(model, session, coadd, noisy):
+    layers = [model.add_image(noisy, name=f"a{n}", **ROTATED) for n in range(2)]
+    session.run(coadd, layers[0], frames=layers[1:])
     place = model.layers["a0 - restored"].data_to_world((40, 50))
     np.testing.assert_allclose(place, layers[0].data_to_world((40, 50)))
 
 
-def test_exposures_of_another_scale_are_refused(model, session, recipe, noisy):
+def test_exposures_with_another_pixel_size_are_refused(model, session, coadd, noisy):
     layers = [model.add_image(noisy, name="a"), model.add_image(noisy, name="b", scale=(3, 3))]
     with pytest.raises(ObservationError, match="not as large as"):
-        session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
+        session.run(coadd, layers[0], frames=layers[1:])
 
 
-def test_layers_of_other_shapes_are_refused(model, session, recipe, noisy):
+def test_layers_of_another_shape_are_refused(model, session, coadd, noisy):
     layers = [model.add_image(noisy, name="a"), model.add_image(noisy[:40], name="b")]
     with pytest.raises(ObservationError, match="cannot be stacked"):
-        session.run(recipe.override({"operator.kind": "multi-exposure"}), layers[0], frames=layers[1:])
+        session.run(coadd, layers[0], frames=layers[1:])
     assert session.state == State.IDLE
 
 
-def test_a_guide_guides_and_an_unregistered_one_is_refused_in_a_sentence(
+def test_a_guide_is_used_and_a_shifted_one_is_refused_in_one_sentence(
     model, session, recipe, noisy, scene
 ):
     layer = model.add_image(noisy, name="a")
-    guided = recipe.override({"network_input.kind": "guide"})
-    session.run(guided, layer, extras={"guide": model.add_image(scene, name="g")})
+    guided = recipe.with_settings({"network_input.kind": "guide"})
+    session.run(guided, layer, auxiliary={"guide": model.add_image(scene, name="g")})
     assert not session.sentences[-1][1], session.sentences
     shifted = model.add_image(np.roll(scene, (6, -4), (0, 1)), name="h")
-    session.run(guided, layer, extras={"guide": shifted})
+    session.run(guided, layer, auxiliary={"guide": shifted})
     sentence, failed = session.sentences[-1]
     assert failed
     assert sentence.startswith("the guide is shifted by -")
-    told = guided.override({"network_input.misregistration": "correct"})
-    session.run(told, layer, extras={"guide": shifted})
+    changes = guided.with_settings({"network_input.misregistration": "correct"})
+    session.run(changes, layer, auxiliary={"guide": shifted})
     assert not session.sentences[-1][1], session.sentences
     flat = model.add_image(np.ones(noisy.shape), name="f")
-    session.run(guided, layer, extras={"guide": flat})
+    session.run(guided, layer, auxiliary={"guide": flat})
     assert "the same everywhere" in session.sentences[-1][0]
     session.run(guided, layer)
     assert "there is no guide" in session.sentences[-1][0]
 
 
 @pytest.mark.parametrize("rgb", [False, True])
-def test_several_fits_bring_an_uncertainty(model, session, quick, noisy, rgb):
-    picture = np.stack([noisy / 255] * 3, axis=-1) if rgb else noisy
-    layer = model.add_image(picture, name="a", rgb=rgb, scale=(2, 3), units=("um", "um"))
-    session.run(quick.override({"ensemble.size": 2}), layer)
+def test_several_fits_give_an_uncertainty(model, session, quick, noisy, rgb):
+    image = np.stack([noisy / 255] * 3, axis=-1) if rgb else noisy
+    layer = model.add_image(image, name="a", rgb=rgb, scale=(2, 3), units=("um", "um"))
+    session.run(quick.with_settings({"ensemble.size": 2}), layer)
     assert not session.sentences[-1][1], session.sentences
     assert "uncertainty" in session.sentences[-1][0]
     uncertainty = model.layers["a - uncertainty"]
@@ -149,7 +160,7 @@ def test_several_fits_bring_an_uncertainty(model, session, quick, noisy, rgb):
     assert len(steps) == len(set(steps))
 
 
-def test_one_fit_brings_none(model, session, quick, noisy):
+def test_a_single_fit_gives_none(model, session, quick, noisy):
     session.run(quick, model.add_image(noisy, name="a"))
     assert "a - restored" in model.layers
     assert "a - uncertainty" not in model.layers

@@ -1,10 +1,10 @@
-"""What is remembered from one day to the next: presets, the last run's settings, preferences."""
+"""What is kept between sessions: saved recipes, the settings of the last run, preferences."""
 
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QInputDialog
 
-from napari_dip.plugin import preferences as remembered
+from napari_dip.plugin import preferences
 from napari_dip.plugin.session.run import State
 
 
@@ -13,41 +13,41 @@ def opened(viewer):
 
 
 def choose(dock, text):
-    dock.form.task.setCurrentIndex(dock.form.task.findText(text))
+    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText(text))
 
 
-def test_settings_are_kept_as_a_task_and_found_again(viewer, monkeypatch):
+def test_settings_are_saved_as_a_task(viewer, monkeypatch):
     dock = opened(viewer)
     dock.form.entry("noise.sigma").value = "4.5"
     dock.form.entry("network.channels").value = 24
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("my CCD: dark/sky", True))
-    dock.keep.task_button.click()
-    assert "is under Task" in dock.status.text()
+    dock.export_buttons.task_button.click()
+    assert "is now listed under Task" in dock.status.text()
     viewer.window.remove_dock_widget(dock)
     again = opened(viewer)
     choose(again, "my CCD_ dark_sky")
-    assert again.form.level.currentText() == "as saved"
+    assert again.form.tasks.quality.currentText() == "saved settings"
     recipe = again.form.recipe()
     assert (recipe.noise.sigma, recipe.network.channels) == (4.5, 24)
-    again.form.level.setCurrentText("fast")
+    again.form.tasks.quality.setCurrentText("fast")
     assert again.form.recipe().noise.sigma == 4.5
     choose(again, "Inpaint")
-    assert again.form.level.findText("as saved") < 0
-    assert again.form.recipe().keep_observed
+    assert again.form.tasks.quality.findText("saved settings") < 0
+    assert again.form.recipe().hard_data_consistency
 
 
-def test_the_last_run_s_settings_are_offered(viewer, quick_dock, qtbot):
+def test_the_settings_of_the_last_run_are_a_task(viewer, quick_dock, qtbot):
     dock = quick_dock("Denoise")
     viewer.add_image(np.random.default_rng(0).normal(9, 1, (40, 40)))
-    dock.panel.run_button.click()
+    dock.run_controls.run_button.click()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=30_000)
     _, other = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
     assert other.form.recipe().network.channels != 8
-    choose(other, remembered.LAST_RUN)
+    choose(other, preferences.LAST_RUN)
     assert other.form.recipe() == dock.form.recipe()
 
 
-def test_a_task_whose_file_is_spoilt_is_told(viewer, presets_folder):
+def test_a_damaged_task_is_reported(viewer, presets_folder):
     presets_folder.mkdir(parents=True)
     (presets_folder / "old.json").write_text('{"nosie": {}}')
     dock = opened(viewer)
@@ -58,16 +58,17 @@ def test_a_task_whose_file_is_spoilt_is_told(viewer, presets_folder):
 
 
 @pytest.fixture
-def preferences():
-    told = remembered.preferences()
-    before = told.computing.device, told.computing.memory, told.beginning.quality
-    yield told
-    told.computing.device, told.computing.memory, told.beginning.quality = before
+def page():
+    """The plugin's page of napari's preferences, which gets its values back."""
+    page = preferences.preferences()
+    before = page.compute.device, page.compute.memory_limit, page.startup.quality
+    yield page
+    page.compute.device, page.compute.memory_limit, page.startup.quality = before
 
 
-def test_docks_begin_with_what_the_preferences_say(viewer, preferences):
-    preferences.computing.device, preferences.computing.memory = "cpu", 2.5
-    preferences.beginning.quality = "fast"
+def test_docks_open_with_the_preferences(viewer, page):
+    page.compute.device, page.compute.memory_limit = "cpu", 2.5
+    page.startup.quality = "fast"
     recipe = opened(viewer).form.recipe()
-    assert (recipe.compute.device, recipe.compute.memory) == ("cpu", 2.5)
-    assert recipe == recipe.at_level("fast")
+    assert (recipe.compute.device, recipe.compute.memory_limit_gb) == ("cpu", 2.5)
+    assert recipe == recipe.with_quality("fast")

@@ -1,4 +1,4 @@
-"""The docks in a real window, driven as a person would."""
+"""The docks in a real window, used as a user would."""
 
 import gc
 import time
@@ -12,17 +12,13 @@ from qtpy.QtCore import Qt
 from napari_dip import Recipe
 from napari_dip.plugin.session.run import State
 
-QUICK = {"channels": 8, "depth": 3}
-
 
 @pytest.fixture
-def open_dock(viewer, qtbot):
+def open_dock(viewer, small_fit):
     def open_dock(name="Denoise"):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
-        for setting, value in QUICK.items():
-            dock.form.entry(f"network.{setting}").value = value
-        dock.form.entry("stopping.kind").value = "fixed"
-        dock.form.entry("solver.max_steps").value = 1_000_000
+        for setting, value in {**small_fit, "solver.max_steps": 1_000_000}.items():
+            dock.form.entry(setting).value = value
         return dock
 
     return open_dock
@@ -37,93 +33,86 @@ def wait(qtbot):
 
 
 @pytest.fixture
-def picture(noisy):
+def pixels(noisy):
     return np.tile(noisy, (2, 2)).astype(np.float32)
-
-
-def click(button, qtbot):
-    from qtpy.QtCore import Qt
-
-    assert button.isEnabled(), button.text()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def names(viewer):
     return [layer.name for layer in viewer.layers]
 
 
-def test_run_preview_pause_resume_finish_then_cancel(viewer, open_dock, picture, qtbot, wait):
+def test_run_preview_pause_resume_stop_then_discard(viewer, open_dock, pixels, qtbot, wait, click):
     dock = open_dock()
-    assert not dock.panel.run_button.isEnabled()
+    assert not dock.run_controls.run_button.isEnabled()
     assert "Open an image" in dock.status.text()
-    layer = viewer.add_image(picture, name="a", scale=(2, 2))
+    layer = viewer.add_image(pixels, name="a", scale=(2, 2))
     previews, steps = [], []
-    dock.session.advanced.connect(lambda i: i.image is not None and previews.append(i.step))
-    dock.session.advanced.connect(lambda i: steps.append(i.step))
+    dock.session.progressed.connect(lambda i: i.image is not None and previews.append(i.step))
+    dock.session.progressed.connect(lambda i: steps.append(i.step))
 
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     wait(lambda: len(previews) >= 2)
     assert "a - restoring" in names(viewer)
-    assert not dock.form.level.isEnabled()
+    assert not dock.form.tasks.quality.isEnabled()
 
-    click(dock.panel.pause_button, qtbot)
+    click(dock.run_controls.pause_button)
     qtbot.wait(300)
-    stands = steps[-1]
+    paused_at = steps[-1]
     qtbot.wait(300)
-    assert steps[-1] == stands
-    assert dock.panel.pause_button.text() == "Resume"
-    click(dock.panel.pause_button, qtbot)
-    wait(lambda: steps[-1] > stands)
+    assert steps[-1] == paused_at
+    assert dock.run_controls.pause_button.text() == "Resume"
+    click(dock.run_controls.pause_button)
+    wait(lambda: steps[-1] > paused_at)
 
-    click(dock.panel.finish_button, qtbot)
+    click(dock.run_controls.stop_button)
     wait(lambda: dock.session.state == State.IDLE)
     assert "finished by hand" in dock.status.text()
     assert "a - restored" in names(viewer)
-    np.testing.assert_array_equal(layer.data, picture)
+    np.testing.assert_array_equal(layer.data, pixels)
 
     before = names(viewer)
     dock.inputs.image.choose(layer)
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.RUNNING and len(steps) > 5)
-    begun = time.monotonic()
-    click(dock.panel.cancel_button, qtbot)
+    start = time.monotonic()
+    click(dock.run_controls.discard_button)
     wait(lambda: dock.session.state == State.IDLE)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
     assert names(viewer) == before
-    assert dock.panel.run_button.isEnabled()
+    assert dock.run_controls.run_button.isEnabled()
 
 
-def test_the_source_may_be_deleted_or_renamed_while_it_runs(viewer, open_dock, picture, qtbot, wait):
+def test_the_source_may_be_deleted_or_renamed_while_it_runs(viewer, open_dock, pixels, click, wait):
     dock = open_dock()
-    first, second = viewer.add_image(picture, name="a"), viewer.add_image(picture, name="b")
+    first, second = viewer.add_image(pixels, name="a"), viewer.add_image(pixels, name="b")
     dock.inputs.image.choose(first)
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     wait(lambda: "a - restoring" in names(viewer))
     first.name = "renamed"
     assert dock.inputs.image.layer() == first
     second.name = "other"
     assert dock.inputs.image.layer() == first
     viewer.layers.remove(first)
-    click(dock.panel.finish_button, qtbot)
+    click(dock.run_controls.stop_button)
     wait(lambda: dock.session.state == State.IDLE)
     assert "a - restored" in names(viewer)
 
 
-def test_nan_are_holes_by_themselves(viewer, open_dock, picture, qtbot, wait):
+def test_nan_pixels_are_inpainted(viewer, open_dock, pixels, click, wait):
     dock = open_dock("Inpaint")
-    picture[20:24, 30:34] = np.nan
-    viewer.add_image(picture, name="a", contrast_limits=(50, 150))
+    pixels[20:24, 30:34] = np.nan
+    viewer.add_image(pixels, name="a", contrast_limits=(50, 150))
     dock.form.entry("solver.max_steps").value = 30
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.IDLE)
     restored = viewer.layers["a - restored"].data
-    known = np.isfinite(picture)
-    np.testing.assert_array_equal(restored[known], picture[known])
+    known = np.isfinite(pixels)
+    np.testing.assert_array_equal(restored[known], pixels[known])
     assert np.isfinite(restored).all()
     assert "16 pixels filled" in dock.status.text()
 
 
-def test_a_file_brings_its_holes_and_its_noise_along(viewer, open_dock, tmp_path):
+def test_the_mask_and_noise_of_a_file_are_selected(viewer, open_dock, tmp_path):
     from astropy.io import fits
 
     science = fits.ImageHDU(np.random.default_rng(0).normal(size=(40, 40)).astype("f4"), name="SCI")
@@ -135,11 +124,11 @@ def test_a_file_brings_its_holes_and_its_noise_along(viewer, open_dock, tmp_path
     late = open_dock("Inpaint")
     for dock in (early, late):
         assert dock.inputs.image.layer().name == "a.fits SCI"
-        assert dock.inputs.holes.layer().name == "a.fits SCI - holes"
+        assert dock.inputs.mask.layer().name == "a.fits SCI - mask"
         assert dock.inputs.sigma.layer().name == "a.fits SCI - noise"
-    early.inputs.holes.choose(None)
+    early.inputs.mask.choose(None)
     viewer.add_image(np.eye(40), name="b")
-    assert early.inputs.holes.layer() is None
+    assert early.inputs.mask.layer() is None
     early.inputs.image.choose(viewer.layers["b"])
     assert early.inputs.sigma.layer() is None
 
@@ -159,21 +148,21 @@ def test_the_wheel_scrolls_the_dock_and_changes_nothing(viewer, open_dock):
     assert seed.value == 0
 
 
-def test_a_wrong_entry_is_told_before_anything_runs(viewer, open_dock, picture, qtbot):
+def test_a_wrong_entry_is_reported_before_a_run(viewer, open_dock, pixels, click):
     dock = open_dock()
-    viewer.add_image(picture, name="a")
+    viewer.add_image(pixels, name="a")
     dock.form.entry("noise.sigma").value = "much"
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     assert "noise.gaussian.sigma" in dock.status.text() or "noise.sigma" in dock.status.text()
     assert dock.session.state == State.IDLE
 
 
 @pytest.fixture
-def running(viewer, open_dock, picture, qtbot, wait):
-    """A dock whose run has shown its first preview, and the run's controls."""
+def running(viewer, open_dock, pixels, click, wait):
+    """A dock whose run has shown its first preview, and the controls of the run."""
     dock = open_dock()
-    viewer.add_image(picture, name="a")
-    click(dock.panel.run_button, qtbot)
+    viewer.add_image(pixels, name="a")
+    click(dock.run_controls.run_button)
     wait(lambda: "a - restoring" in names(viewer))
     controls = dock.session._run.controls
     return dock, controls
@@ -181,43 +170,43 @@ def running(viewer, open_dock, picture, qtbot, wait):
 
 def test_the_window_may_be_closed_while_it_runs(running):
     dock, controls = running
-    # The fixture closes the window now; the other fixture finds out whether the thread ends.
+    # One fixture closes the window now; another one checks that the thread ends.
     dock.destroyed.connect(lambda: None)
     del dock
     assert not controls.cancel.is_set()
 
 
-def test_a_closed_dock_takes_its_run_along(viewer, running, wait):
+def test_closing_a_dock_discards_its_run(viewer, running, wait):
     dock, controls = running
     viewer.window.remove_dock_widget(dock)
     wait(controls.cancel.is_set)
 
 
-def test_a_cancelled_run_gives_its_memory_back(viewer, open_dock, picture, qtbot, wait, monkeypatch):
+def test_a_discarded_run_frees_its_memory(viewer, open_dock, pixels, click, wait, monkeypatch):
     from napari_dip.prior.generator import Prior
 
     networks = []
     original = Prior.__init__
 
-    def noted(self, *args, **kwargs):
+    def spy(self, *args, **kwargs):
         original(self, *args, **kwargs)
         networks.append(weakref.ref(self.network))
 
-    monkeypatch.setattr(Prior, "__init__", noted)
+    monkeypatch.setattr(Prior, "__init__", spy)
     dock = open_dock()
-    viewer.add_image(picture, name="a")
-    click(dock.panel.run_button, qtbot)
+    viewer.add_image(pixels, name="a")
+    click(dock.run_controls.run_button)
     wait(lambda: bool(networks) and dock.session.state == State.RUNNING)
     wait(lambda: "a - restoring" in names(viewer))
-    click(dock.panel.cancel_button, qtbot)
+    click(dock.run_controls.discard_button)
     wait(lambda: dock.session.state == State.IDLE)
     gc.collect()
     wait(lambda: networks[0]() is None)
 
 
-def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer, open_dock):
+def test_the_form_starts_with_the_preset_and_describes_every_field(viewer, open_dock):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
-    assert dock.form.recipe().keep_observed
+    assert dock.form.recipe().hard_data_consistency
     assert dock.form.entry("hard_data_consistency").value is True
     assert "[data units]" in dock.form.entry("noise.sigma").tooltip
     dock.form.entry("noise.sigma").value = "1e-20"
@@ -233,35 +222,37 @@ def test_the_form_begins_with_the_preset_and_says_what_every_field_means(viewer,
         ("Inpaint", "inpaint"),
         ("Super-resolution", "super-resolution"),
         ("Deconvolve", "deconvolve"),
-        ("Combine exposures", "combine"),
+        ("Combine exposures", "coadd"),
         ("Restore with a guide", "guided"),
     ],
 )
 def test_each_dock_opens_on_its_task(viewer, name, preset):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
-    assert dock.form.task.currentText() == Recipe.preset(preset).title
-    assert as_told(dock) == Recipe.preset(preset)
+    assert dock.form.tasks.task.currentText() == Recipe.preset(preset).title
+    assert recipe_of(dock) == Recipe.preset(preset)
 
 
-def test_every_task_s_form_gives_back_its_preset_and_keeps_what_is_the_person_s(viewer):
+def test_the_form_of_every_task_returns_its_preset_and_keeps_the_seed(viewer):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
     dock.form.entry("seed").value = 7
-    for row in range(dock.form.task.count()):
-        dock.form.task.setCurrentIndex(row)
-        told = as_told(dock)
-        assert told == Recipe.preset(dock.form.task.currentData()).with_settings({"seed": told.seed})
-    assert told.seed == 7
+    for row in range(dock.form.tasks.task.count()):
+        dock.form.tasks.task.setCurrentIndex(row)
+        recipe = recipe_of(dock)
+        assert recipe == Recipe.preset(dock.form.tasks.task.currentData()).with_settings(
+            {"seed": recipe.seed}
+        )
+    assert recipe.seed == 7
 
 
-def test_tasks_are_changed_and_docks_closed_many_times(viewer, picture, qtbot):
-    # Entries that were deleted and made again brought the process down, at the next collection.
-    viewer.add_image(picture)
+def test_tasks_are_changed_and_docks_closed_many_times(viewer, pixels, qtbot):
+    # Deleting entries and making new ones crashed the process at the next garbage collection.
+    viewer.add_image(pixels)
     for name in ("Denoise", "Inpaint", "Deconvolve", "Denoise"):
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
         entries = dock.form.entry("noise.kind"), dock.form.entry("seed")
         for row in range(24):
-            dock.form.task.setCurrentIndex((7 * row) % dock.form.task.count())
-            dock.form.level.setCurrentIndex(row % 3)
+            dock.form.tasks.task.setCurrentIndex((7 * row) % dock.form.tasks.task.count())
+            dock.form.tasks.quality.setCurrentIndex(row % 3)
         assert (dock.form.entry("noise.kind"), dock.form.entry("seed")) == entries
         viewer.window.remove_dock_widget(dock)
         del dock, entries
@@ -269,65 +260,65 @@ def test_tasks_are_changed_and_docks_closed_many_times(viewer, picture, qtbot):
         gc.collect()
 
 
-def test_another_quality_keeps_what_was_said_of_the_image(viewer, picture):
-    viewer.add_image(picture)
+def test_another_quality_keeps_the_noise_settings(viewer, pixels):
+    viewer.add_image(pixels)
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
     dock.form.entry("noise.sigma").value = "12"
-    dock.form.level.setCurrentText("best")
-    assert (dock.form.recipe().noise.sigma, dock.form.recipe().ensemble.members) == (12.0, 4)
+    dock.form.tasks.quality.setCurrentText("best")
+    assert (dock.form.recipe().noise.sigma, dock.form.recipe().ensemble.size) == (12.0, 4)
     dock.form.entry("noise.sigma").value = "much"
-    dock.form.level.setCurrentText("balanced")
+    dock.form.tasks.quality.setCurrentText("balanced")
     assert "noise.sigma" in dock.status.text()
-    assert as_told(dock) == Recipe.preset("denoise")
+    assert recipe_of(dock) == Recipe.preset("denoise")
 
 
-def as_told(dock):
-    """The dock's recipe, but for the core that it leaves to the window."""
-    return dock.form.recipe().override({"compute.num_threads": None})
+def recipe_of(dock):
+    """Return the recipe of the dock, without its number of threads."""
+    return dock.form.recipe().with_settings({"compute.num_threads": None})
 
 
-def test_choosing_a_task_brings_its_settings_and_asks_for_its_layers(viewer, open_dock, picture, qtbot):
+def test_a_task_shows_its_settings_and_its_layers(viewer, open_dock, pixels, qtbot):
     dock = open_dock()
-    viewer.add_image(picture, name="a")
-    assert not dock.form.rows.isRowVisible(dock.inputs.extras["psf"])
-    dock.form.task.setCurrentIndex(dock.form.task.findText("Deconvolve"))
-    assert dock.form.rows.isRowVisible(dock.inputs.extras["psf"])
+    viewer.add_image(pixels, name="a")
+    assert not dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["psf"])
+    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText("Deconvolve"))
+    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["psf"])
     assert dock.form.recipe().operator.kind == "blur"
     dock.form.entry("operator.fwhm").value = "4.5"
     assert dock.form.recipe().operator.fwhm == 4.5
-    dock.form.task.setCurrentIndex(dock.form.task.findText("Restore with a guide"))
-    assert dock.form.rows.isRowVisible(dock.inputs.extras["guide"])
-    assert not dock.form.rows.isRowVisible(dock.inputs.extras["psf"])
-    assert dock.panel.run_button.isEnabled()
+    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText("Restore with a guide"))
+    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["guide"])
+    assert not dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["psf"])
+    assert dock.run_controls.run_button.isEnabled()
 
 
-def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, picture, qtbot, wait):
+def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, pixels, click, wait):
     dock = open_dock("Combine exposures")
-    first = viewer.add_image(picture, name="a")
-    second = viewer.add_image(np.roll(picture, 3, 0), name="b")
+    first = viewer.add_image(pixels, name="a")
+    second = viewer.add_image(np.roll(pixels, 3, 0), name="b")
     viewer.layers.selection = {first}
     dock.inputs.image.choose(first)
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     assert "is one exposure" in dock.status.text()
     viewer.layers.selection = {first, second}
     dock.form.entry("solver.max_steps").value = 10
-    click(dock.panel.run_button, qtbot)
+    click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.IDLE)
-    assert viewer.layers["a - restored"].data.shape == picture.shape
-    assert viewer.layers["a - residual in sigmas"].data.shape == (2, *picture.shape)
+    assert viewer.layers["a - restored"].data.shape == pixels.shape
+    assert viewer.layers["a - normalized residual"].data.shape == (2, *pixels.shape)
 
 
-def test_shifts_are_written_as_lists(viewer, open_dock, picture, qtbot):
+def test_shifts_are_written_as_lists(viewer, open_dock, pixels, click):
     dock = open_dock("Combine exposures")
     dock.form.entry("operator.shifts").value = "[[0, 0], [1.5, -2]]"
     assert dock.form.recipe().operator.shifts == ((0.0, 0.0), (1.5, -2.0))
-    viewer.add_image(np.stack([picture, picture]), name="a", axis_labels=("t", "y", "x"))
+    viewer.add_image(np.stack([pixels, pixels]), name="a", axis_labels=("t", "y", "x"))
     dock.form.entry("operator.shifts").value = "1.5; 2"
-    click(dock.panel.run_button, qtbot)
-    assert "is no list of numbers" in dock.status.text()
+    click(dock.run_controls.run_button)
+    assert "is not a list of numbers" in dock.status.text()
 
 
-def test_flags_are_ticked_to_be_holes_and_strokes_stay(viewer, tmp_path):
+def test_checked_flags_are_added_to_the_mask_and_strokes_stay(viewer, tmp_path):
     rng = np.random.default_rng(0)
     quality = np.zeros((40, 50), np.int16)
     quality[5, 5:9], quality[9, 5:12], quality[5, 8] = 16, 4096, 16 + 4096
@@ -339,24 +330,24 @@ def test_flags_are_ticked_to_be_holes_and_strokes_stay(viewer, tmp_path):
     fits.HDUList([primary, *planes]).writeto(tmp_path / "hst.fits")
     viewer.open(tmp_path / "hst.fits", plugin="napari-dip")
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
-    holes = viewer.layers["hst.fits SCI - holes"]
-    assert dock.form.rows.isRowVisible(dock.inputs.flags)
-    assert [dock.inputs.flags.item(row).text().split(" (")[1] for row in range(2)] == [
+    mask = viewer.layers["hst.fits SCI - mask"]
+    assert dock.form.basic_layout.isRowVisible(dock.inputs.bad_flags)
+    assert [dock.inputs.bad_flags.item(row).text().split(" (")[1] for row in range(2)] == [
         "4 pixels)",
         "8 pixels)",
     ]
-    holes.data[20, 20] = 1  # a stroke
-    dock.inputs.flags.item(0).setCheckState(Qt.CheckState.Unchecked)
+    mask.data[20, 20] = 1  # a stroke
+    dock.inputs.bad_flags.item(0).setCheckState(Qt.CheckState.Unchecked)
     expected = quality & 4096 != 0
     expected[20, 20] = True
-    np.testing.assert_array_equal(holes.data != 0, expected)
-    dock.inputs.flags.item(1).setCheckState(Qt.CheckState.Unchecked)
-    assert holes.data.sum() == 1
-    dock.inputs.flags.item(0).setCheckState(Qt.CheckState.Checked)
-    assert holes.data.sum() == 5
-    viewer.layers.remove(holes)
-    dock.inputs.flags.item(1).setCheckState(Qt.CheckState.Checked)
-    assert dock.inputs.holes.layer().data.sum() == 8
+    np.testing.assert_array_equal(mask.data != 0, expected)
+    dock.inputs.bad_flags.item(1).setCheckState(Qt.CheckState.Unchecked)
+    assert mask.data.sum() == 1
+    dock.inputs.bad_flags.item(0).setCheckState(Qt.CheckState.Checked)
+    assert mask.data.sum() == 5
+    viewer.layers.remove(mask)
+    dock.inputs.bad_flags.item(1).setCheckState(Qt.CheckState.Checked)
+    assert dock.inputs.mask.layer().data.sum() == 8
     plain = viewer.add_image(rng.normal(size=(40, 50)))
     dock.inputs.image.choose(plain)
-    assert not dock.form.rows.isRowVisible(dock.inputs.flags)
+    assert not dock.form.basic_layout.isRowVisible(dock.inputs.bad_flags)

@@ -1,18 +1,18 @@
-"""Sessions on a viewer without a window, driven at once instead of in a thread."""
+"""Sessions on a viewer without a window, run at once instead of in a thread."""
 
 import numpy as np
 import pytest
 
 from napari_dip import Recipe
 from napari_dip.core.errors import ObservationError
+from napari_dip.plugin.layers import result_specs
 from napari_dip.plugin.layers.metadata import axes_of
-from napari_dip.plugin.layers.result_layers import ResultLayers
 from napari_dip.plugin.session.run import State
 
 
 @pytest.fixture
 def recipe(quick):
-    return quick.override({"solver.max_steps": 100, "stopping.kind": "fixed"})
+    return quick.with_settings({"solver.max_steps": 100, "stopping.kind": "fixed"})
 
 
 def names(model):
@@ -41,22 +41,22 @@ def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes
     assert session.state == State.IDLE
     assert not session.sentences[-1][1], session.sentences
     np.testing.assert_array_equal(layer.data, before)
-    restored, residual = model.layers["cell - restored"], model.layers["cell - residual in sigmas"]
+    restored, residual = model.layers["cell - restored"], model.layers["cell - normalized residual"]
     assert restored.data.shape == array.shape
-    for result in (restored, residual):
-        np.testing.assert_array_equal(result.scale, layer.scale)
-        np.testing.assert_array_equal(result.translate, layer.translate)
-        assert result.units == layer.units
-        assert result.axis_labels == layer.axis_labels
-        assert result.metadata["a"] == 1
-    made = restored.metadata["napari-dip"]["result"]
-    assert made.image.shape == array.shape
-    assert np.isfinite(made.image).all()
+    for added in (restored, residual):
+        np.testing.assert_array_equal(added.scale, layer.scale)
+        np.testing.assert_array_equal(added.translate, layer.translate)
+        assert added.units == layer.units
+        assert added.axis_labels == layer.axis_labels
+        assert added.metadata["a"] == 1
+    result = restored.metadata["napari-dip"]["result"]
+    assert result.image.shape == array.shape
+    assert np.isfinite(result.image).all()
 
 
-def test_snapshots_are_a_stack_over_iterations(model, session, recipe, noisy):
+def test_snapshots_are_a_stack_over_steps(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a", scale=(2, 3), units=("um", "um"))
-    session.run(recipe.override({"refinement.patch_method": "none"}), layer)
+    session.run(recipe.with_settings({"refinement.patch_method": "none"}), layer)
     stack = model.layers["a - iterations"]
     assert stack.data.shape == (2, *noisy.shape)
     assert stack.axis_labels[0] == "iteration"
@@ -66,7 +66,7 @@ def test_snapshots_are_a_stack_over_iterations(model, session, recipe, noisy):
     assert not np.array_equal(stack.data[0], stack.data[1])
 
 
-def test_companions_lie_where_a_turned_layer_lies(model, session, recipe, noisy):
+def test_results_lie_where_a_rotated_layer_lies(model, session, recipe, noisy):
     layer = model.add_image(
         noisy, name="a", rotate=30, shear=[0.2], affine=[[1, 0, 9], [0, 2, 0], [0, 0, 1]]
     )
@@ -74,17 +74,17 @@ def test_companions_lie_where_a_turned_layer_lies(model, session, recipe, noisy)
     corner = np.array(layer.data_to_world((40, 50)))
     for name, inside in (
         ("restored", (40, 50)),
-        ("residual in sigmas", (40, 50)),
+        ("normalized residual", (40, 50)),
         ("iterations", (0, 40, 50)),
     ):
         np.testing.assert_allclose(model.layers[f"a - {name}"].data_to_world(inside)[-2:], corner)
 
 
-def test_holes_that_are_shown_elsewhere_are_refused(model, session, recipe, noisy):
+def test_a_mask_in_another_place_is_refused(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a", scale=(2, 2))
-    holes = model.add_labels(np.zeros(noisy.shape, int))
+    mask = model.add_labels(np.zeros(noisy.shape, int))
     with pytest.raises(ObservationError, match="elsewhere"):
-        session.run(recipe, layer, holes=holes)
+        session.run(recipe, layer, mask=mask)
 
 
 def test_a_restored_photograph_may_be_restored_again_in_the_same_units(model, session, recipe, noisy):
@@ -100,7 +100,7 @@ def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, 
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(ResultLayers, "_add_aside", fail)
+    monkeypatch.setattr(result_specs, "residual_spec", fail)
     session.run(recipe, model.add_image(noisy, name="a"))
     assert session.state == State.IDLE
     assert session.sentences[-1][1]
@@ -116,50 +116,48 @@ def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, 
         ((5, 40, 40), None, "TYX"),
     ],
 )
-def test_axes_are_read_from_labels_or_guessed_so_that_nothing_is_mixed_up(model, shape, labels, axes):
+def test_axes_are_read_from_labels_or_guessed(model, shape, labels, axes):
     layer = model.add_image(np.zeros(shape), rgb=False, axis_labels=labels)
     assert axes_of(layer) == axes
 
 
-def test_holes_are_filled_and_marked(model, session, recipe, noisy):
+def test_missing_pixels_are_inpainted_and_marked(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a")
     labels = np.zeros(noisy.shape, int)
     labels[5:8, 5:8] = 3
-    holes = model.add_labels(labels)
-    session.run(recipe.override({"hard_data_consistency": True}), layer, holes=holes)
+    mask = model.add_labels(labels)
+    session.run(recipe.with_settings({"hard_data_consistency": True}), layer, mask=mask)
     restored = model.layers["a - restored"].data
     same = restored == noisy.astype(np.float32)
     assert same[labels == 0].all()
-    np.testing.assert_array_equal(model.layers["a - filled"].data != 0, labels != 0)
+    np.testing.assert_array_equal(model.layers["a - inpainted"].data != 0, labels != 0)
 
 
-def test_a_preview_is_shown_only_when_asked_for_and_keeps_its_contrast(
-    model, session, script, recipe, noisy
-):
-    seen = []
+def test_a_preview_is_shown_on_request_and_keeps_its_contrast(model, session, script, recipe, noisy):
+    previews = []
 
     def after(iterate):
         session.ask_for_preview()
         if "a - restoring" in model.layers:
-            seen.append((iterate.image is not None, model.layers["a - restoring"].contrast_limits))
+            previews.append((iterate.image is not None, model.layers["a - restoring"].contrast_limits))
 
     script.after = after
     layer = model.add_image(noisy, name="a", contrast_limits=(80, 140))
     session.run(recipe, layer)
-    assert len(seen) >= 2
-    assert {tuple(limits) for _, limits in seen} == {(80, 140)}
+    assert len(previews) >= 2
+    assert {tuple(limits) for _, limits in previews} == {(80, 140)}
 
 
-def test_cancel_leaves_nothing_behind(model, session, script, recipe, noisy):
+def test_discard_leaves_nothing_behind(model, session, script, recipe, noisy):
     script.after = lambda iterate: (session.ask_for_preview(), iterate.step > 50 and session.cancel())
     layer = model.add_image(noisy, name="a")
     session.run(recipe, layer)
     assert names(model) == ["a"]
     assert session.state == State.IDLE
-    assert session.sentences == [("Cancelled; nothing was kept.", False)]
+    assert session.sentences == [("Discarded; nothing was kept.", False)]
 
 
-def test_a_preview_that_is_deleted_stays_deleted_and_the_result_still_comes(
+def test_a_deleted_preview_stays_deleted_and_the_result_is_still_added(
     model, session, script, recipe, noisy
 ):
     def after(iterate):
@@ -173,14 +171,14 @@ def test_a_preview_that_is_deleted_stays_deleted_and_the_result_still_comes(
     assert "a - restoring" not in names(model)
 
 
-def test_the_selection_stays_the_persons(model, session, recipe, noisy):
+def test_the_selection_of_layers_does_not_change(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a")
     model.layers.selection = {layer}
     session.run(recipe, layer)
     assert set(model.layers.selection) == {layer}
 
 
-def test_runs_follow_one_another_on_different_layers(model, session, recipe, noisy):
+def test_different_layers_are_restored_one_after_another(model, session, recipe, noisy):
     for name in "ab":
         session.run(recipe, model.add_image(noisy, name=name))
     session.run(recipe, model.layers["a"])
@@ -191,7 +189,7 @@ def test_runs_follow_one_another_on_different_layers(model, session, recipe, noi
     "failure",
     [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("odd"), KeyError("x")],
 )
-def test_an_error_in_the_middle_is_one_sentence_and_run_works_again(
+def test_an_error_during_a_run_is_one_sentence_and_the_next_run_works(
     model, session, recipe, noisy, monkeypatch, failure
 ):
     layer = model.add_image(noisy, name="a")
@@ -217,7 +215,7 @@ def test_an_error_in_the_middle_is_one_sentence_and_run_works_again(
     assert "a - restored" in names(model)
 
 
-def test_what_cannot_be_restored_is_refused_before_it_starts(model, session, noisy):
+def test_a_constant_image_is_refused_before_it_starts(model, session, noisy):
     layer = model.add_image(np.zeros((40, 40)))
     with pytest.raises(ObservationError, match="same value"):
         session.run(Recipe.preset("denoise"), layer)
@@ -230,12 +228,12 @@ def test_pyramids_are_read_at_full_resolution(model, session, recipe, noisy):
     assert model.layers["a - restored"].data.shape == noisy.shape
 
 
-def test_sources_of_few_fits_are_ringed(model, session, recipe, noisy, monkeypatch):
+def test_unreproduced_sources_are_ringed(model, session, recipe, noisy, monkeypatch):
     from napari_dip.refine.ensemble import EnsembleStatistics
 
-    monkeypatch.setattr(EnsembleStatistics, "doubtful", lambda self: [(3, 4), (10, 20)])
+    monkeypatch.setattr(EnsembleStatistics, "unreproduced_sources", lambda self: [(3, 4), (10, 20)])
     model.add_image(noisy, name="a", scale=(2, 2))
     session.run(recipe, model.layers["a"])
-    rings = model.layers["a - in few fits only"]
+    rings = model.layers["a - unreproduced sources"]
     np.testing.assert_array_equal(rings.data, [[3, 4], [10, 20]])
     np.testing.assert_array_equal(rings.scale, (2, 2))

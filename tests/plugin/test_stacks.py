@@ -1,4 +1,4 @@
-"""Stacks in the dock: their axes, the questions they raise, and the way to a file and back."""
+"""Stacks in the dock: their axes, joint restoration, and the way to a file and back."""
 
 import numpy as np
 import pytest
@@ -13,58 +13,58 @@ def dock(quick_dock):
     return quick_dock("Denoise")
 
 
-def asked(dock):
-    return {t: dock.form.rows.isRowVisible(q) for t, q in dock.inputs.axes.questions.items()}
+def visible_combos(dock):
+    return {t: dock.form.basic_layout.isRowVisible(q) for t, q in dock.inputs.axes.joint_combos.items()}
 
 
-def answer(dock, letter, together):
-    question = dock.inputs.axes.questions[letter]
-    question.setCurrentIndex(question.findData(together))
+def choose(dock, letter, joint_axes):
+    combo = dock.inputs.axes.joint_combos[letter]
+    combo.setCurrentIndex(combo.findData(joint_axes))
 
 
 def stack(*shape):
     return np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
 
 
-def test_each_axis_is_named_and_asked_for(viewer, dock):
-    assert not dock.form.rows.isRowVisible(dock.inputs.axes.line)
+def test_each_axis_is_named_and_each_stack_axis_asked_for(viewer, dock):
+    assert not dock.form.basic_layout.isRowVisible(dock.inputs.axes.line_edit)
     viewer.add_image(stack(3, 2, 4, 32, 40), axis_labels=("t", "c", "z", "y", "x"))
-    assert dock.inputs.axes.line.text() == "TCZYX"
-    assert dock.inputs.axes.words.text() == "3 times, 2 channels, 4 depths, 40 x 32 pixels"
-    assert asked(dock) == {"T": True, "Z": True}
+    assert dock.inputs.axes.line_edit.text() == "TCZYX"
+    assert dock.inputs.axes.summary.text() == "3 times, 2 channels, 4 depths, 40 x 32 pixels"
+    assert visible_combos(dock) == {"T": True, "Z": True}
     viewer.add_image(stack(32, 40), name="flat")
     dock.inputs.image.choose(viewer.layers["flat"])
-    assert (dock.inputs.axes.line.text(), asked(dock)) == ("YX", {"T": False, "Z": False})
+    assert (dock.inputs.axes.line_edit.text(), visible_combos(dock)) == ("YX", {"T": False, "Z": False})
 
 
-def test_an_answer_is_the_recipe_s_and_a_task_s_answer_is_shown(viewer, dock):
+def test_a_choice_enters_the_recipe_and_the_choice_of_a_task_is_shown(viewer, dock):
     viewer.add_image(stack(3, 4, 32, 40), axis_labels=("t", "z", "y", "x"))
-    for letter, together in (("T", "T"), ("Z", "TZ")):
-        answer(dock, letter, together=True)
-        assert dock.form.recipe().stack.together == together
-    dock.form.task.setCurrentIndex(dock.form.task.findText("Denoise a time series"))
-    assert [q.currentData() for q in dock.inputs.axes.questions.values()] == [True, False]
+    for letter, joint_axes in (("T", "T"), ("Z", "TZ")):
+        choose(dock, letter, joint_axes=True)
+        assert dock.form.recipe().stack.joint_axes == joint_axes
+    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText("Denoise a time series"))
+    assert [q.currentData() for q in dock.inputs.axes.joint_combos.values()] == [True, False]
     dock.form.entry("stack.joint_axes").value = "Z"
-    assert [q.currentData() for q in dock.inputs.axes.questions.values()] == [False, True]
+    assert [q.currentData() for q in dock.inputs.axes.joint_combos.values()] == [False, True]
 
 
-def test_exposures_that_are_combined_are_no_series(viewer, dock):
+def test_exposures_that_are_combined_are_not_a_series(viewer, dock):
     viewer.add_image(stack(3, 32, 40), axis_labels=("t", "y", "x"))
-    assert asked(dock)["T"]
-    dock.form.task.setCurrentIndex(dock.form.task.findText("Combine exposures"))
-    assert not asked(dock)["T"]
+    assert visible_combos(dock)["T"]
+    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText("Combine exposures"))
+    assert not visible_combos(dock)["T"]
 
 
-def test_axes_that_the_person_corrects_are_those_of_the_result(viewer, dock, qtbot):
+def test_corrected_axes_are_those_of_the_result(viewer, dock, qtbot):
     layer = viewer.add_image(stack(3, 32, 40), axis_labels=("t", "y", "x"), name="a")
-    dock.inputs.axes.line.setText("tt")
+    dock.inputs.axes.line_edit.setText("tt")
     assert (
-        dock.inputs.axes.words.text() == "Under Advanced, name each of its 3 axes once: T, C, Z, Y, X."
+        dock.inputs.axes.summary.text() == "Under Advanced, name each of its 3 axes once: T, C, Z, Y, X."
     )
     dock.run()
     assert "name 2 axes but the array has 3" in dock.status.text()
-    dock.inputs.axes.line.setText("zyx")
-    assert asked(dock) == {"T": False, "Z": True}
+    dock.inputs.axes.line_edit.setText("zyx")
+    assert visible_combos(dock) == {"T": False, "Z": True}
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     result = viewer.layers["a - restored"].metadata["napari-dip"]["result"]
@@ -72,25 +72,25 @@ def test_axes_that_the_person_corrects_are_those_of_the_result(viewer, dock, qtb
     assert layer.axis_labels == ("t", "y", "x")
 
 
-def test_colours_are_no_axis_to_name(viewer, dock):
+def test_colors_are_not_an_axis_to_name(viewer, dock):
     viewer.add_image(np.zeros((32, 40, 3), np.uint8), rgb=True)
-    assert (dock.inputs.axes.line.text(), dock.inputs.axes.axes) == ("YX", "YXC")
-    assert dock.inputs.axes.words.text() == "3 channels, 40 x 32 pixels"
+    assert (dock.inputs.axes.line_edit.text(), dock.inputs.axes.axes) == ("YX", "YXC")
+    assert dock.inputs.axes.summary.text() == "3 channels, 40 x 32 pixels"
 
 
-@pytest.mark.parametrize("together", ["none", "T", "TZ"])
-def test_a_hyperstack_goes_through_the_dock_to_a_file_with_all_it_had(
-    viewer, dock, tmp_path, qtbot, together
+@pytest.mark.parametrize("joint_axes", ["none", "T", "TZ"])
+def test_a_hyperstack_keeps_its_axes_sizes_and_channels_through_the_dock_and_a_file(
+    viewer, dock, tmp_path, qtbot, joint_axes
 ):
     source, target = tmp_path / "cells.ome.tif", tmp_path / "restored.ome.tif"
     sizes = {"X": 0.2, "Y": 0.25, "Z": 0.9}
-    about = {"axes": "TZCYX", "Channel": {"Name": ["DAPI", "Cy5"]}, "TimeIncrement": 2.5}
-    about |= {f"PhysicalSize{a}": size for a, size in sizes.items()} | {"TimeIncrementUnit": "s"}
-    about |= {f"PhysicalSize{a}Unit": "µm" for a in sizes}
-    tifffile.imwrite(source, stack(2, 3, 2, 32, 48), metadata=about)
+    metadata = {"axes": "TZCYX", "Channel": {"Name": ["DAPI", "Cy5"]}, "TimeIncrement": 2.5}
+    metadata |= {f"PhysicalSize{a}": size for a, size in sizes.items()} | {"TimeIncrementUnit": "s"}
+    metadata |= {f"PhysicalSize{a}Unit": "µm" for a in sizes}
+    tifffile.imwrite(source, stack(2, 3, 2, 32, 48), metadata=metadata)
     (layer,) = viewer.open(source, plugin="napari-dip")
-    assert dock.inputs.axes.words.text() == "2 times, 3 depths, 2 channels, 48 x 32 pixels"
-    dock.form.entry("stack.joint_axes").value = together
+    assert dock.inputs.axes.summary.text() == "2 times, 3 depths, 2 channels, 48 x 32 pixels"
+    dock.form.entry("stack.joint_axes").value = joint_axes
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=120_000)
     restored = viewer.layers[f"{layer.name} - restored"]
