@@ -1,9 +1,9 @@
-"""Walk through the real window as three people would: a picture of every step, the clicks counted.
+"""Go through the real window as three users would, with a screenshot of every step, and count clicks.
 
-    python scripts/walks.py [--quick] [--theme light] [WHO ...]
+    python scripts/walks.py [--quick] [--theme light] [WALK ...]
 
-WHO is astronomy, microscopy or mri; all three where nobody is named. The pictures go to
-docs/images/walks, or with --quick (few steps, small networks: nothing is restored well) nowhere.
+WALK is astronomy, microscopy or mri; without it all three are done. The screenshots go to
+docs/images/walks; with --quick (few steps, small networks, poor results) there are none.
 Needs a display of 1366 x 768 pixels: ``xvfb-run -a -s "-screen 0 1366x768x24" python scripts/walks.py``.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import tifffile
 from napari.layers import Labels
 from napari.settings import get_settings
-from PIL import Image as Picture
+from PIL import Image as PilImage
 from qtpy.QtCore import QBuffer, QEvent, QIODevice, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QWidget
@@ -28,27 +28,27 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QWidget
 from napari_dip.datasets import scratched_cell, star_field
 from napari_dip.plugin.session.run import State
 
-PICTURES = Path(__file__).parents[1] / "docs" / "images" / "walks"
+SCREENSHOTS = Path(__file__).parents[1] / "docs" / "images" / "walks"
 SIZE = (1366, 768)
 QUICK = {"network.channels": 8, "network.depth": 2, "stopping.kind": "fixed", "solver.max_steps": 60}
-QUALITY = 80  # of the pictures
+WEBP_QUALITY = 80
 
 
 class Walk:
-    """A person in front of napari: counts what they click, and takes pictures.
+    """A user of napari: counts clicks, and takes screenshots.
 
     Parameters
     ----------
-    who : str
-        Names the pictures.
+    name : str
+        Name of the walk; the screenshots start with it.
     quick : bool
-        Restore nothing well, and take no pictures.
+        Take a few steps with a small network, and no screenshots.
     theme : str
-        napari's.
+        Theme of napari.
     """
 
-    def __init__(self, who: str, *, quick: bool, theme: str) -> None:
-        self._who, self._quick, self._theme = who, quick, theme
+    def __init__(self, name: str, *, quick: bool, theme: str) -> None:
+        self._name, self.quick, self._theme = name, quick, theme
         self._number = self.clicks = 0
         get_settings().appearance.theme = theme
         self.viewer = napari.Viewer()
@@ -57,34 +57,34 @@ class Walk:
         self.wait(1)
 
     def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Keep the window alive so long, or until something is true."""
+        """Process events for some seconds, or until a condition is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not until():
             QApplication.processEvents()
             time.sleep(0.01)
 
-    def wait_for(self, what: str, true: Callable[[], bool], seconds: float = 3600) -> None:
-        """Keep the window alive until something is true, and give up after so long."""
-        self.wait(seconds, true)
-        if not true():
-            sys.exit(f"walks: {self._who} waited {seconds:.0f} s for {what}")
+    def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = 3600) -> None:
+        """Process events until a condition is true, and exit if it takes too long."""
+        self.wait(seconds, condition)
+        if not condition():
+            sys.exit(f"walks: {self._name} waited {seconds:.0f} s for {what}")
 
     def click(self, widget: QWidget, *, hold: float = 0) -> None:
-        """Press a button that can be seen and pressed."""
+        """Press a button, which must be visible and enabled: one click."""
         if not (widget.isVisible() and widget.isEnabled()):
-            sys.exit(f"walks: {self._who} cannot press '{widget.text()}'")
+            sys.exit(f"walks: {self._name} cannot press '{widget.text()}'")
         self._dock.ensureWidgetVisible(widget)
         self.wait(0.1)
         self.clicks += 1
-        middle = widget.rect().center()
-        QTest.mousePress(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle)
+        center = widget.rect().center()
+        QTest.mousePress(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, center)
         self.wait(hold)
         if hold:
             self.shot("held")
-        QTest.mouseRelease(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle)
+        QTest.mouseRelease(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, center)
 
     def choose(self, button: QWidget, text: str) -> None:
-        """Open a button's menu and choose from it: two clicks."""
+        """Open the menu of a button and choose an entry: two clicks."""
         self._choose(button.menu(), button.mapToGlobal(QPoint(0, button.height())), text)
 
     def open_dock(self, name: str) -> None:
@@ -92,17 +92,17 @@ class Walk:
         bar = self._window.menuBar()
         plugins = next(a for a in bar.actions() if a.text().replace("&", "") == "Plugins")
         plugins.menu().aboutToShow.emit()
-        ours = next(a for a in plugins.menu().actions() if "napari-dip" in a.text())
+        submenu = next(a for a in plugins.menu().actions() if "napari-dip" in a.text())
         self.clicks += 1
-        place = bar.mapToGlobal(bar.actionGeometry(plugins).bottomLeft())
-        plugins.menu().popup(place)
+        position = bar.mapToGlobal(bar.actionGeometry(plugins).bottomLeft())
+        plugins.menu().popup(position)
         self.wait(0.3)
-        below = plugins.menu().actionGeometry(ours).topRight()
-        self._choose(ours.menu(), plugins.menu().mapToGlobal(below), name)
+        corner = plugins.menu().actionGeometry(submenu).topRight()
+        self._choose(submenu.menu(), plugins.menu().mapToGlobal(corner), name)
         plugins.menu().hide()
         docks = self.viewer.window.dock_widgets
         self._dock = next(docks[key] for key in docks if key.startswith(name))
-        if self._quick:
+        if self.quick:
             for setting, value in QUICK.items():
                 self._dock.form.entry(setting).value = value
         self.viewer.reset_view()
@@ -110,59 +110,57 @@ class Walk:
 
     @property
     def dock(self):
-        """The dock that was opened."""
+        """The opened dock."""
         return self._dock
 
     def shot(self, name: str) -> None:
-        """Take a picture of the whole window, menus and all."""
+        """Take a screenshot of the whole screen, with open menus."""
         self.wait(0.5)
         self._number += 1
-        if self._quick:
+        if self.quick:
             return
-        grabbed = QApplication.primaryScreen().grabWindow(0)
+        pixmap = QApplication.primaryScreen().grabWindow(0)
         buffer = QBuffer()
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-        grabbed.save(buffer, "PNG")
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        picture = Picture.open(io.BytesIO(bytes(buffer.data()))).convert("RGB").crop((0, 0, *SIZE))
+        pixmap.save(buffer, "PNG")
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        image = PilImage.open(io.BytesIO(bytes(buffer.data()))).convert("RGB").crop((0, 0, *SIZE))
         suffix = "" if self._theme == "dark" else f"_{self._theme}"
-        path = PICTURES / f"{self._who}_{self._number}_{name}{suffix}.webp"
-        picture.save(path, quality=QUALITY, method=6)
+        path = SCREENSHOTS / f"{self._name}_{self._number}_{name}{suffix}.webp"
+        image.save(path, quality=WEBP_QUALITY, method=6)
         print(f"  {path.name}", flush=True)
 
-    def run_to_the_end(self, *, shot_after: float, most: float = 3600) -> None:
-        """Press Run, take a picture on the way, and wait; after `most` seconds press Finish and keep."""
-        self.click(self._dock.panel.run_button)
-        self.wait(0.1 if self._quick else shot_after)
+    def run_to_the_end(self, *, shot_after: float, max_seconds: float = 3600) -> None:
+        """Press Run, take a screenshot, and wait; after `max_seconds` press *Stop and keep*."""
+        self.click(self._dock.run_controls.run_button)
+        self.wait(0.1 if self.quick else shot_after)
         self.shot("running")
-        self.wait(most, lambda: self._dock.session.state == State.IDLE)
+        self.wait(max_seconds, lambda: self._dock.session.state == State.IDLE)
         if self._dock.session.state == State.RUNNING:
-            self.click(self._dock.panel.finish_button)
+            self.click(self._dock.run_controls.stop_button)
         self.wait_for("the end of the run", lambda: self._dock.session.state == State.IDLE)
         self.wait(0.5)
-        if self._dock.session.shown is None:
-            sys.exit(f"walks: {self._who}: {self._dock.status.text()}")
+        if self._dock.session.current_run is None:
+            sys.exit(f"walks: {self._name}: {self._dock.status.text()}")
 
     def save(self) -> Path:
-        """Press Save and take the name that is offered: two clicks."""
-        asked: list[str] = []
+        """Press Save and accept the suggested name: two clicks."""
+        suggested: list[str] = []
 
-        def take_what_is_offered(
-            parent: QWidget, title: str, name: str, formats: str
-        ) -> tuple[str, str]:
-            asked.append(name)
+        def accept(parent: QWidget, title: str, name: str, formats: str) -> tuple[str, str]:
+            suggested.append(name)
             self.clicks += 1
             return name, formats
 
-        before, QFileDialog.getSaveFileName = QFileDialog.getSaveFileName, take_what_is_offered
-        self.click(self._dock.after.save_button)
+        before, QFileDialog.getSaveFileName = QFileDialog.getSaveFileName, accept
+        self.click(self._dock.result_controls.save_button)
         QFileDialog.getSaveFileName = before
-        if not Path(asked[0]).exists():
-            sys.exit(f"walks: {self._who}: {self._dock.status.text()}")
-        return Path(asked[0])
+        if not Path(suggested[0]).exists():
+            sys.exit(f"walks: {self._name}: {self._dock.status.text()}")
+        return Path(suggested[0])
 
     def draw(self, layer: Labels, stroke: np.ndarray) -> None:
-        """Paint along a stroke, (n, 2) rows and columns, with the brush in hand: one click, dragged."""
+        """Paint along a stroke, (n, 2) rows and columns, with the brush: one click, dragged."""
         self.clicks += 1
         step = tuple(self.viewer.dims.current_step[: layer.ndim - 2])
         layer.brush_size = 5
@@ -171,22 +169,22 @@ class Walk:
         self.wait(0.3)
 
     def show_only(self, *ends: str) -> None:
-        """The layers whose names end so, and no others."""
+        """Show the layers whose names end like this, and hide the others."""
         for layer in self.viewer.layers:
             layer.visible = layer.name.endswith(ends)
 
     def end(self) -> int:
-        """Close the window; the number of clicks."""
+        """Close the window, and return the number of clicks."""
         self.viewer.close()
         self.wait(0.5)
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-        print(f"{self._who}: {self.clicks} clicks", flush=True)
+        print(f"{self._name}: {self.clicks} clicks", flush=True)
         return self.clicks
 
-    def _choose(self, menu: QMenu, place: QPoint, text: str) -> None:
+    def _choose(self, menu: QMenu, position: QPoint, text: str) -> None:
         action = next(a for a in menu.actions() if a.text().replace("&", "").startswith(text))
         self.clicks += 2
-        menu.popup(place)
+        menu.popup(position)
         menu.setActiveAction(action)
         self.wait(0.3)
         self.shot("menu")
@@ -196,11 +194,11 @@ class Walk:
 
 
 def astronomy(walk: Walk, folder: Path) -> None:
-    """One noisy frame: open, run, save; then a closer look."""
+    """Open one noisy image, run, save; then look at original, orientation and residual."""
     path = folder / "star_field.fits"
     star_field().writeto(path)
     walk.viewer.open(path, plugin="napari-dip")  # dropped on the window
-    walk.viewer.layers["star_field.fits - holes"].visible = False
+    walk.viewer.layers["star_field.fits - mask"].visible = False
     walk.open_dock("Denoise")
     walk.wait_for("the forecast", lambda: bool(walk.dock.form.cost.text()), 60)
     walk.shot("before")
@@ -209,34 +207,34 @@ def astronomy(walk: Walk, folder: Path) -> None:
     saved = walk.save()
     walk.shot("saved")
     print(f"astronomy: {walk.clicks} clicks to a saved {saved.suffix} file", flush=True)
-    walk.click(walk.dock.after.original_button, hold=0.5)
+    walk.click(walk.dock.result_controls.original_button, hold=0.5)
     walk.choose(walk.dock.inputs.tools_button, "North up")
-    walk.show_only("residual in sigmas")
+    walk.show_only("normalized residual")
     walk.shot("residual")
 
 
 def microscopy(walk: Walk, folder: Path) -> None:
-    """A hyperstack with a scratch: two times, two channels; paint, run, look along time, save."""
+    """Open a hyperstack with a scratch (two times, two channels); paint, run, move in time, save."""
     cell, scratch, _ = scratched_cell()
-    place = slice(128, 320), slice(128, 320)
-    plane = cell[place]
+    part = slice(128, 320), slice(128, 320)
+    plane = cell[part]
     stack = np.stack([[plane, plane[::-1]], [plane.T, plane.T[::-1]]])
     path = folder / "cells.ome.tif"
-    about = {"axes": "TCYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
-    about |= {f"PhysicalSize{a}Unit": "um" for a in "XY"}
-    tifffile.imwrite(path, stack, metadata=about)
+    metadata = {"axes": "TCYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
+    metadata |= {f"PhysicalSize{a}Unit": "um" for a in "XY"}
+    tifffile.imwrite(path, stack, metadata=metadata)
     walk.viewer.open(path, plugin="napari-dip")
     walk.open_dock("Denoise")
     walk.shot("opened")
-    walk.choose(walk.dock.inputs.make_button, "An empty layer")
-    holes = walk.dock.inputs.holes.layer()
-    flagged = np.argwhere(scratch[place])
+    walk.choose(walk.dock.inputs.mask_button, "Empty mask")
+    mask = walk.dock.inputs.mask.layer()
+    pixels = np.argwhere(scratch[part])
     for time_, channel, turn in ((0, 0, False), (0, 1, False), (1, 0, True), (1, 1, True)):
         walk.viewer.dims.current_step = (time_, channel, 0, 0)
-        stroke = flagged[:, ::-1] if turn else flagged.copy()
+        stroke = pixels[:, ::-1] if turn else pixels.copy()
         if channel:
             stroke = np.stack([len(plane) - 1 - stroke[:, 0], stroke[:, 1]], axis=1)
-        walk.draw(holes, stroke)
+        walk.draw(mask, stroke)
     walk.viewer.dims.current_step = (0, 0, 0, 0)
     walk.shot("painted")
     walk.run_to_the_end(shot_after=10)
@@ -249,11 +247,11 @@ def microscopy(walk: Walk, folder: Path) -> None:
 
 
 def mri(walk: Walk, folder: Path) -> None:
-    """A beating heart from k-space that was measured too sparsely; finished by hand."""
+    """Reconstruct a beating heart from undersampled k-space, and stop the run by hand."""
     walk.viewer.open_sample("napari-dip", "cine")
     walk.open_dock("Dynamic MRI")
     walk.shot("opened")
-    walk.run_to_the_end(shot_after=30, most=2 if walk._quick else 240)
+    walk.run_to_the_end(shot_after=30, max_seconds=2 if walk.quick else 240)
     walk.show_only("restored")
     walk.viewer.reset_view()
     walk.shot("done")
@@ -265,17 +263,17 @@ WALKS = {"astronomy": astronomy, "microscopy": microscopy, "mri": mri}
 
 
 def main() -> None:
-    """Walk, and print the clicks."""
+    """Do the walks, and print the number of clicks."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("who", nargs="*", default=list(WALKS), help=", ".join(WALKS))
-    parser.add_argument("--quick", action="store_true", help="restore nothing well, take no pictures")
+    parser.add_argument("walks", nargs="*", default=list(WALKS), help=", ".join(WALKS))
+    parser.add_argument("--quick", action="store_true", help="few steps, small networks, no screenshots")
     parser.add_argument("--theme", default="dark")
-    told = parser.parse_args()
-    for who in told.who:
-        print(f"{who}:", flush=True)
-        walk = Walk(who, quick=told.quick, theme=told.theme)
+    arguments = parser.parse_args()
+    for name in arguments.walks:
+        print(f"{name}:", flush=True)
+        walk = Walk(name, quick=arguments.quick, theme=arguments.theme)
         with tempfile.TemporaryDirectory() as folder:
-            WALKS[who](walk, Path(folder))
+            WALKS[name](walk, Path(folder))
         walk.end()
 
 
