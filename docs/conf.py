@@ -1,5 +1,6 @@
 """Sphinx configuration; the command line reference is generated from the program."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version as version_of
@@ -41,6 +42,14 @@ def _write_commands(app: object) -> None:
     COMMANDS.write_text(page, "utf-8")
 
 
+def _number_references(
+    app: object, what: str, name: str, obj: object, options: object, lines: list
+) -> None:
+    """Turn footnotes such as [1] into numbered lists, because each docstring has its own [1]."""
+    lines[:] = [re.sub(r"^(\s*)\.\. \[(\d)\] ", r"\1\2.     ", line) for line in lines]
+
+
 def setup(app: object) -> None:
     """Connect to Sphinx."""
     app.connect("builder-inited", _write_commands)
+    app.connect("autodoc-process-docstring", _number_references)
