@@ -43,13 +43,13 @@ def test_k_space_becomes_magnitude_and_phase(viewer, dock, qtbot, heart):
 def test_coil_maps_of_the_same_file_are_selected_and_used(viewer, dock, qtbot, heart):
     maps = kspace_image(heart.maps, "", 1)
     run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0), maps)
-    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["coils"])
-    assert (dock.inputs.image.layer().name, dock.inputs.auxiliary["coils"].layer().name) == (
+    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["coil_maps"])
+    assert (dock.inputs.image.layer().name, dock.inputs.auxiliary["coil_maps"].layer().name) == (
         "heart kspace",
         "heart coils",
     )
     first = next(x for x in viewer.layers if x.name.endswith("restored")).data
-    dock.inputs.auxiliary["coils"].choose(None)
+    dock.inputs.auxiliary["coil_maps"].choose(None)
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
     second = [x for x in viewer.layers if "restored" in x.name][-1].data
@@ -63,7 +63,7 @@ def test_the_k_space_of_the_sample_is_selected(viewer, qtbot, first):
     viewer.open_sample("napari-dip", "cine")
     if first == "sample":
         _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Dynamic MRI")
-    combos = dock.inputs.image, dock.inputs.mask, dock.inputs.auxiliary["coils"]
+    combos = dock.inputs.image, dock.inputs.mask, dock.inputs.auxiliary["coil_maps"]
     names = ["heart kspace", "heart kspace - mask", "heart coils"]
     qtbot.waitUntil(lambda: [combo.currentText() for combo in combos] == names, timeout=60_000)
 

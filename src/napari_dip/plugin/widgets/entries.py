@@ -19,6 +19,7 @@ LABEL_WORDS = {
     "gb": "[GB]",
     "l1": "L1",
     "mapnet": "MapNet",
+    "num": "number of",
     "psf": "PSF",
 }
 

@@ -11,13 +11,12 @@ from psygnal import Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_dip.core.errors import ObservationError, RestorationError
-from napari_dip.core.fit_data import iter_planes
 from napari_dip.plugin.layers import display
 from napari_dip.plugin.layers.crop import crop_layer, visible_part
 from napari_dip.plugin.layers.metadata import spatial_of
 from napari_dip.plugin.layers.to_observation import observation_from_layer
 from napari_dip.plugin.session.messages import MEMORY_FULL, NO_IMAGE
-from napari_dip.run.recipe import Recipe
+from napari_dip.run.api import estimate_noise
 
 if TYPE_CHECKING:
     import napari
@@ -113,8 +112,7 @@ class ImageMenu(QMenu):  # type: ignore[misc]
         plane = [slice(n, n + 1) for n in np.asarray(corners)[0, :-2].round().astype(int)]
         part = (*plane, slice(low[0], high[0]), slice(low[1], high[1]))
         observation = observation_from_layer(image, axes=self._current_axes(), part=part)
-        _, data = next(iter_planes(observation))
-        noise = Recipe().noise.likelihood(data).properties
+        noise = estimate_noise(observation)
         self.message.emit(
             f"Noise in rows {low[0]} to {high[0] - 1}, columns {low[1]} to {high[1] - 1}:"
             f" {noise.median_sigma:.4g} ({noise.source}). It is entered as Sigma.",
