@@ -19,7 +19,7 @@ import numpy as np
 import pywt
 
 from common import DATA, animation, conditions, header, picture, row, taken
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 from napari_dip.datasets._cardiac_cine import (
     BLOOD,
@@ -167,7 +167,7 @@ def restored(way: str, one: CardiacCine, asked) -> tuple[np.ndarray, str]:
     maps = np.concatenate((one.maps.real, one.maps.imag))
     observation = observation_of(one.kspace).with_auxiliary("coils", maps, axes="CYX")
     preset, changes = OURS.get(way, (way, {}))
-    result = drain(restore(Recipe.preset(preset).with_settings(changes), observation))
+    result = restore(observation, Recipe.preset(preset).with_settings(changes))
     return result.image[:, 0] + 1j * result.image[:, 1], taken(result)
 
 
@@ -211,7 +211,7 @@ def real(asked) -> None:
         frame = observation_of(given)
         maps = np.fft.fftshift(Sense().build(frame).maps.numpy(), axes=(-2, -1))
         data = Measured(maps, given)
-        result = drain(restore(Recipe.preset("dynamic-mri"), frame))
+        result = restore(frame, Recipe.preset("dynamic-mri"))
         ways = {
             "zero-filled": (zero_filled(data), ""),
             **{f"sense, {n} iterations": (sense(data, n), "") for n in (5, 12, 30)},

@@ -8,7 +8,8 @@ import numpy as np
 from skimage.io import imread
 from skimage.metrics import peak_signal_noise_ratio
 
-from napari_dip import Observation, Recipe, __version__, drain, restore
+from napari_dip import Observation, Recipe, __version__, restore
+from napari_dip.run.restoration import iter_restoration
 
 DATA = Path(os.environ.get("NAPARI_DIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
@@ -45,7 +46,7 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: 
     from a step of their own, the fit is run again without the second look to be scored.
     """
     scores = {}
-    run = restore(recipe, observation, snapshot_every=10)
+    run = iter_restoration(observation, recipe, snapshot_every=10)
     while True:
         try:
             iterate = next(run)
@@ -57,7 +58,7 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: 
     stopped = scores[min(scores, key=lambda step: abs(step - result.history[0].chosen))]
     if "stars and the like" in result.history[0].reason:
         alone = recipe.with_settings({"refinement.patch_method": "none", "ensemble.size": 1})
-        stopped = psnr(truth, drain(restore(alone, observation)).image, span)
+        stopped = psnr(truth, restore(observation, alone).image, span)
     return result, max(scores.values()) - stopped
 
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from common import DATA, centre, conditions, natural
-from napari_dip import Observation, Recipe, drain, read, restore
+from napari_dip import Observation, Recipe, read, restore
 from napari_dip.run.forecast import RunEstimator
 
 FRAMES = (
@@ -49,7 +49,7 @@ def main() -> None:
         for level in sys.argv[1:] or ("fast", "balanced"):
             recipe = Recipe.preset("denoise").with_quality(level)
             told = pace.estimate(recipe, observation)
-            result = drain(restore(recipe, observation))
+            result = restore(observation, recipe)
             fits = recipe.ensemble.size
             took = result.provenance["seconds"]
             ratios.append(told.seconds / took)

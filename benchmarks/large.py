@@ -16,7 +16,7 @@ import numpy as np
 
 import quality
 from common import conditions, header, psnr, row, taken
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 from napari_dip.run.tile_planner import plan_tiles
 
@@ -63,7 +63,7 @@ def restored(asked, name: str, truth: np.ndarray, observation: Observation, side
     ((_, frame),) = observation.iter_planes()
     crops, _ = plan_tiles(recipe, frame, device)
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    result = drain(restore(recipe, observation))
+    result = restore(observation, recipe)
     seconds = time.perf_counter() - begun
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
     megapixels = observation.y.size / observation.y.shape[1] / 1e6

@@ -20,7 +20,7 @@ from skimage.filters import threshold_otsu
 from tifffile import imread
 
 from common import DATA, conditions, header, picture, psnr, row, taken
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 
 IMAGES = {
@@ -129,7 +129,7 @@ def restored(way: str, noisy: np.ndarray, overrides: dict):
         Recipe.preset(preset).with_quality(level or "balanced").with_settings({**changes, **overrides})
     )
     started = time.monotonic()
-    result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
+    result = restore(Observation.from_array(noisy, axes="TYX"), recipe)
     return result, time.monotonic() - started
 
 

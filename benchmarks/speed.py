@@ -21,9 +21,10 @@ import numpy as np
 
 import reference
 from common import conditions, header, psnr, row
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 from napari_dip.run.recipe import QUALITIES
+from napari_dip.run.restoration import iter_restoration
 from quality import truth_of
 from stills import channels_first, lanczos2_forward, lanczos3
 
@@ -118,7 +119,7 @@ def run(recipe: Recipe, data: np.ndarray, truth: np.ndarray):
     """Seconds and PSNR along the way, and of the result; scoring takes no time."""
     observation = Observation.from_array(data, axes=AXES[data.ndim])
     course, lost, begun = [], 0.0, time.perf_counter()
-    running = restore(recipe, observation, snapshot_every=10)
+    running = iter_restoration(observation, recipe, snapshot_every=10)
     while True:
         try:
             iterate = next(running)
@@ -144,10 +145,10 @@ def stack(asked, name: str) -> None:
     recipe = Recipe.preset("denoise").with_quality(asked.levels[0])
     begun = time.perf_counter()
     alone = np.stack(
-        [drain(restore(recipe, Observation.from_array(f, axes=AXES[f.ndim]))).image for f in frames]
+        [restore(Observation.from_array(f, axes=AXES[f.ndim]), recipe).image for f in frames]
     )
     between = time.perf_counter()
-    whole = drain(restore(recipe, Observation.from_array(frames, axes=f"T{AXES[truth.ndim]}"))).image
+    whole = restore(Observation.from_array(frames, axes=f"T{AXES[truth.ndim]}"), recipe).image
     seconds = between - begun, time.perf_counter() - between
     scores = [[psnr(truth, frame) for frame in frames] for frames in (alone, whole)]
     print(

@@ -36,7 +36,7 @@ from common import (
     row,
     taken,
 )
-from napari_dip import Observation, Recipe, RestorationError, drain, read, restore, write
+from napari_dip import Observation, Recipe, RestorationError, read, restore, write
 from napari_dip.physics.operators._psf import psf_model
 
 SIDE = 128  # of the crops that the reference configuration has to manage on a processor
@@ -73,7 +73,7 @@ def inpaint(asked):
                 )
             classical = inpaint_biharmonic(np.where(holes, 0, truth) / 255, holes) * 255
             observation = Observation.from_array(truth, axes="YX", mask=holes)
-            result = drain(restore(Recipe.preset("inpaint-random"), observation))
+            result = restore(observation, Recipe.preset("inpaint-random"))
             row(
                 name, f"{missing:.0%}", f"{psnr(truth, classical):.2f}", bar,
                 f"{psnr(truth, result.image):.2f}", taken(result),
@@ -92,7 +92,7 @@ def holes(asked):
             for c in np.moveaxis(truth, -1, 0)
         ]
         observation = Observation.from_array(truth, axes="YXC", mask=missing)
-        result = drain(restore(Recipe.preset("inpaint-region"), observation))
+        result = restore(observation, Recipe.preset("inpaint-region"))
         print(f"{name}: {result.stop_reason}, {result.provenance['seconds']:.0f} s")
         seen = np.where(missing[..., None], 255, truth)
         picture(
@@ -101,9 +101,7 @@ def holes(asked):
         )  # fmt: skip
     kate = centre(natural("kate.png"), 192)
     text = centre(natural("kate_mask.png"), 192) < 128
-    result = drain(
-        restore(Recipe.preset("inpaint"), Observation.from_array(kate, axes="YXC", mask=text))
-    )
+    result = restore(Observation.from_array(kate, axes="YXC", mask=text), Recipe.preset("inpaint"))
     classical = inpaint_biharmonic(np.where(text[..., None], 0, kate) / 255, text, channel_axis=-1) * 255
     print(
         f"kate, text: {psnr(kate, result.image):.2f} dB at {taken(result)}"
@@ -114,9 +112,7 @@ def holes(asked):
         ("deep image prior", result.image),
     )  # fmt: skip
     few = np.random.default_rng(0).random(kate.shape[:2]) < 0.98
-    result = drain(
-        restore(Recipe.preset("inpaint-sparse"), Observation.from_array(kate, axes="YXC", mask=few))
-    )
+    result = restore(Observation.from_array(kate, axes="YXC", mask=few), Recipe.preset("inpaint-sparse"))
     classical = inpaint_biharmonic(np.where(few[..., None], 0, kate) / 255, few, channel_axis=-1) * 255
     print(
         f"kate, 98 % missing: {psnr(kate, result.image):.2f} dB, biharmonic {psnr(kate, classical):.2f}"
@@ -138,9 +134,7 @@ def scratch(asked):
     frame, flagged, truth = noisy[window], flagged[window], truth[window]
     rival = maskfill.maskfill(np.where(flagged, np.nan, frame), flagged.astype(int))[0]
     classical = inpaint_biharmonic(np.where(flagged, 0, frame) / 255, flagged) * 255
-    result = drain(
-        restore(Recipe.preset("denoise"), Observation.from_array(frame, axes="YX", mask=flagged))
-    )
+    result = restore(Observation.from_array(frame, axes="YX", mask=flagged), Recipe.preset("denoise"))
     errors = [np.sqrt(np.mean((x - truth)[flagged] ** 2)) for x in (rival, classical, result.image)]
     print(
         "scratch, r.m.s. error in photons: maskfill {:.2f}, biharmonic {:.2f}, ours {:.2f}".format(
@@ -203,7 +197,7 @@ def super_resolution(asked):
             recipe = Recipe.preset("super-resolution").with_settings(
                 {"operator.scale_factor": factor, "ensemble.size": asked.members}
             )
-            result = drain(restore(recipe, Observation.from_array(low, axes="YXC")))
+            result = restore(Observation.from_array(low, axes="YXC"), recipe)
             row(
                 name, factor, f"{psnr(truth, cubic):.2f}", bar, f"{psnr(truth, result.image):.2f}",
                 taken(result),
@@ -223,7 +217,7 @@ def sky(asked):
     cube = read(source)  # nothing in the file says that its third axis are bands
     observation = Observation.from_array(cube.y[:, 0, 0], axes="CYX", header=cube.header)
     recipe = Recipe.preset("super-resolution").with_settings({"ensemble.size": asked.members})
-    result = drain(restore(recipe, observation))
+    result = restore(observation, recipe)
     print(result.summary)
     write(target, result)
     before, after = WCS(fits.getheader(source)).celestial, WCS(fits.getheader(target)).celestial
@@ -300,7 +294,7 @@ def deconvolve(asked):
         span = truth.max() - truth.min()
         lucy, inverse = best_classical(seen, psf, truth, truth.min(), span)
         observation = Observation.from_array(seen, axes="YX").with_auxiliary("psf", psf)
-        result = drain(restore(Recipe.preset("deconvolve"), observation))
+        result = restore(observation, Recipe.preset("deconvolve"))
         row(
             name, f"{psnr(truth, seen, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
             f"{psnr(truth, result.image, span):.2f}", taken(result),
@@ -324,7 +318,7 @@ def frames(asked):
     stack = np.stack(whole)[:, 420:612, 560:752]
     aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, shifts, strict=True)])
     told = recipe.with_settings({"operator.shifts": shifts[:2].tolist()})
-    pair = drain(restore(told, Observation.from_array(stack[:2], axes="TYX")))
+    pair = restore(Observation.from_array(stack[:2], axes="TYX"), told)
     print(pair.summary)
     inside = np.s_[16:-16, 48:-16]  # where all three frames are
 
@@ -353,7 +347,7 @@ def frames(asked):
             int(np.sum(third[tuple(found.T)] < 1.5 * noise)),
         )  # fmt: skip
     everything = recipe.with_settings({"operator.shifts": shifts.tolist()})
-    result = drain(restore(everything, Observation.from_array(stack, axes="TYX")))
+    result = restore(Observation.from_array(stack, axes="TYX"), everything)
     picture(
         "frames_m13", ("one exposure", stack[0]), ("aligned mean of 3", np.nanmean(aligned, axis=0)),
         ("combined", result.image), limits=tuple(np.percentile(stack[0], (5, 99.7))),
@@ -365,19 +359,19 @@ def guided(asked):
     dark, flash = (halved(natural(f"cave01_0{n}.jpg"), 4) for n in ("1_noflash", "0_flash"))
     observation = Observation.from_array(dark, axes="YXC")
     recipe = Recipe.preset("guided")
-    result = drain(restore(recipe, observation.with_auxiliary("guide", flash)))
+    result = restore(observation.with_auxiliary("guide", flash), recipe)
     print(f"cave: {result.stop_reason}")
     picture("guided_cave", ("no flash", dark), ("flash, the guide", flash), ("guided", result.image))
     try:
-        drain(restore(recipe, observation.with_auxiliary("guide", np.roll(flash, (5, -7), (0, 1)))))
+        restore(observation.with_auxiliary("guide", np.roll(flash, (5, -7), (0, 1))), recipe)
     except RestorationError as error:
         print(f"a guide that is shifted: {error}")
     window = np.s_[..., 300:428, 300:428]
     bands = [read(DATA / "astronomy" / f"gc_2mass_{b}.fits").y[0, 0, 0][window[1:]] for b in "hk"]
     noisy = bands[0] + np.random.default_rng(0).normal(0, 40, bands[0].shape)
     given = Observation.from_array(noisy, axes="YX")
-    plain = drain(restore(Recipe.preset("denoise"), given))
-    result = drain(restore(recipe, given.with_auxiliary("guide", bands[1])))
+    plain = restore(given, Recipe.preset("denoise"))
+    result = restore(given.with_auxiliary("guide", bands[1]), recipe)
     errors = [np.sqrt(np.mean((image - bands[0]) ** 2)) for image in (noisy, plain.image, result.image)]
     print(
         "2MASS H with added noise, r.m.s. error: given {:.1f}, alone {:.1f}, guided by K {:.1f}".format(
@@ -394,7 +388,7 @@ def guided(asked):
 def jpeg(asked):
     """The compressed snail."""
     snail = natural("snail.jpg")[20:212, 120:312]
-    result = drain(restore(Recipe.preset("jpeg"), Observation.from_array(snail, axes="YXC")))
+    result = restore(Observation.from_array(snail, axes="YXC"), Recipe.preset("jpeg"))
     print(f"snail: {result.stop_reason}, {result.provenance['seconds']:.0f} s")
     picture("jpeg_snail", ("given", snail), ("restored", result.image))
 
@@ -432,7 +426,7 @@ def censored(asked):
     header("likelihood", "flux of the saturated cores, of the truth's")
     fluxes, images = [], []
     for preset in ("denoise", "saturated"):
-        result = drain(restore(Recipe.preset(preset), observation))
+        result = restore(observation, Recipe.preset(preset))
         images.append(result.image)
         fluxes.append((result.image - 100)[saturated].sum() / (truth - 100)[saturated].sum())
         row(preset, f"{fluxes[-1]:.3f}")
@@ -451,7 +445,7 @@ def robust(asked):
     path = DATA / "astronomy" / "gmos_sci_var_skyfit.fits"
     observation = read(path)
     frame = observation.y[0, 0, 0]
-    result = drain(restore(Recipe.preset("clean"), observation))
+    result = restore(observation, Recipe.preset("clean"))
     ours = result.inpainted & observation.observed[0, 0, 0]
     theirs, _ = astroscrappy.detect_cosmics(
         np.nan_to_num(frame).astype(np.float32), gain=1.0, readnoise=4.0, sigclip=5.0
@@ -461,7 +455,7 @@ def robust(asked):
         f"pixels rejected: ours {int(ours.sum())}, astroscrappy {int(theirs.sum())}, both {both};"
         f" {result.provenance['noise']['origin']}"
     )
-    plain = drain(restore(Recipe.preset("denoise"), observation))
+    plain = restore(observation, Recipe.preset("denoise"))
     limits = tuple(np.nanpercentile(frame, (5, 99)))
     picture(
         "robust_gmos", ("given", frame), ("denoise", plain.image), ("clean", result.image),
@@ -489,9 +483,9 @@ def regularisers(asked):
     for name, truth, which, weight in cases:
         seen = truth + rng.normal(0, 30, truth.shape)
         observation = Observation.from_array(seen, axes="YX")
-        plain = drain(restore(Recipe.preset("denoise"), observation))
+        plain = restore(observation, Recipe.preset("denoise"))
         told = Recipe.preset("denoise").with_settings({f"regularisers.{which}": weight})
-        helped = drain(restore(told, observation))
+        helped = restore(observation, told)
         row(
             name,
             f"{which} = {weight}",

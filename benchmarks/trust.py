@@ -20,7 +20,7 @@ from scipy.ndimage import shift as shifted
 from scipy.stats import spearmanr
 
 from common import DATA, centre, conditions, header, natural, row
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 
 FWHM = 3.0  # pixels
 WIDTH = FWHM / np.sqrt(8 * np.log(2))
@@ -105,7 +105,7 @@ def restored(data, asked, seed=0, *, holes=None, settings=SENSOR, preset="denois
         .with_quality(asked.level)
         .with_settings({**settings, "seed": seed, **changes})
     )
-    return drain(restore(recipe, Observation.from_array(data, axes="YX", mask=holes)))
+    return restore(Observation.from_array(data, axes="YX", mask=holes), recipe)
 
 
 def bins_of(field: Field, asked) -> tuple[np.ndarray, np.ndarray]:
@@ -427,7 +427,7 @@ def linearity(asked) -> None:
         decay = np.exp(-np.arange(6) / 5.0)
         frames = np.stack([seen(truth * d) for d in decay])
         recipe = Recipe.preset("denoise").with_quality(asked.level).with_settings(settings)
-        film = drain(restore(recipe, Observation.from_array(frames, axes="TYX"))).image
+        film = restore(Observation.from_array(frames, axes="TYX"), recipe).image
         curves = [np.log(stack[:, inside].mean(axis=1)) for stack in (frames, film)]
         constants = [-1 / np.polyfit(np.arange(6), c, 1)[0] for c in curves]
         told = [f"{100 * (c / 5 - 1):+.2f}" for c in constants]

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from tifffile import imread
 
 from common import DATA, conditions, header, psnr, row, taken
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 
 
@@ -54,7 +54,7 @@ def main() -> None:
         for way in asked.ways:
             begun = time.monotonic()
             recipe = Recipe.preset(way).with_settings(asked.set)
-            result = drain(restore(recipe, Observation.from_array(noisy, axes="ZYX")))
+            result = restore(Observation.from_array(noisy, axes="ZYX"), recipe)
             steps = taken(result) if len(result.history) == 1 else f"{result.steps} in all"
             seconds = f"{time.monotonic() - begun:.0f}"
             row(channel, way, f"{psnr(truth, result.image):.2f}", seconds, steps)

@@ -9,9 +9,10 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_dip import Observation, drain, read, restore, write
+from napari_dip import Observation, read, restore, write
 from napari_dip.core import arrays
 from napari_dip.core.errors import ObservationError
+from napari_dip.run.restoration import iter_restoration
 
 
 @pytest.fixture
@@ -53,9 +54,11 @@ def test_dask_arrays_are_observations():
 
 
 def test_a_restoration_on_the_disk_is_that_in_memory(observation, quick, monkeypatch):
-    inside = drain(restore(quick, observation))
+    inside = restore(observation, quick)
     monkeypatch.setattr(arrays, "SHARE", 0.0)
-    run = restore(quick, Observation.from_array(observation.y[0, 0, 0], axes="YX"), snapshot_every=1)
+    run = iter_restoration(
+        Observation.from_array(observation.y[0, 0, 0], axes="YX"), quick, snapshot_every=1
+    )
     outside = next(run)
     while True:
         try:
@@ -81,7 +84,7 @@ def test_files_are_read_to_the_disk_with_the_same_pixels(tmp_path, observation, 
 
 
 def test_a_result_on_the_disk_is_written(tmp_path, observation, quick, little_memory):
-    result = drain(restore(quick, observation))
+    result = restore(observation, quick)
     for name in ("r.fits", "r.tif"):
         write(tmp_path / name, result)
         back = read(tmp_path / name)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.fitting.solver import Fit, Solver
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, best_step
 from napari_dip.fitting.stopping.data_fission import DataFission
@@ -10,6 +10,7 @@ from napari_dip.fitting.stopping.fixed import FixedSteps
 from napari_dip.fitting.stopping.hold_out import HoldOut
 from napari_dip.fitting.stopping.variance import VarianceStopping
 from napari_dip.physics.problem import Problem
+from napari_dip.run.restoration import iter_restoration
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def valley(best, steps):
     [(120, 219, False), (120, 220, True), (400, 599, False), (400, 600, True)],
 )
 def test_it_stops_after_its_patience_and_says_where_the_best_was(watch, best, steps, stops):
-    reason = watch.reason_to_stop(valley(best, steps))
+    reason = watch.stop_reason(valley(best, steps))
     assert (reason is not None) == stops
     if stops:
         assert f"step {best}" in reason
@@ -39,8 +40,8 @@ def test_it_stops_after_its_patience_and_says_where_the_best_was(watch, best, st
 def test_no_step_is_the_best_before_the_average_has_settled(watch):
     assert best_step(valley(30, 20)) == 20
     assert best_step(valley(30, 300)) == EMA_WARMUP_STEPS
-    assert watch.reason_to_stop(valley(30, EMA_WARMUP_STEPS + 99)) is None
-    assert f"step {EMA_WARMUP_STEPS}" in watch.reason_to_stop(valley(30, EMA_WARMUP_STEPS + 100))
+    assert watch.stop_reason(valley(30, EMA_WARMUP_STEPS + 99)) is None
+    assert f"step {EMA_WARMUP_STEPS}" in watch.stop_reason(valley(30, EMA_WARMUP_STEPS + 100))
 
 
 def test_the_statistic_is_the_error_of_pixels_that_were_never_fitted(watch):
@@ -114,18 +115,18 @@ def test_residuals_as_small_as_the_noise_end_the_run(quick, observation, problem
         x = (problem.y + factor * problem.noise(problem.y[0]) * torch.sign(problem.y - 100))[0]
         watch.score(x, x)
         assert (watch.stop_reason(np.ones(10, np.float32)) is not None) == ends
-    recipe = quick.override({"solver.max_steps": 400, "stopping.discrepancy_factor": 1.5})
-    result = drain(restore(recipe, observation))
+    recipe = quick.with_settings({"solver.max_steps": 400, "stopping.discrepancy_factor": 1.5})
+    result = restore(observation, recipe)
     assert result.stop_reason == "the residuals were as small as 1.5 times the noise's variance"
     assert len(result.history[0].loss) < 400
 
 
 def test_the_image_is_the_one_of_the_chosen_step(quick, observation):
-    recipe = quick.override(
+    recipe = quick.with_settings(
         {"solver.max_steps": 300, "stopping.patience": 40, "refinement.patch_method": "none"}
     )
     images = {}
-    run = restore(recipe, observation, snapshot_every=1)
+    run = iter_restoration(observation, recipe, snapshot_every=1)
     while True:
         try:
             iterate = next(run)
@@ -141,8 +142,8 @@ def test_the_image_is_the_one_of_the_chosen_step(quick, observation):
 
 
 def test_a_fixed_number_of_steps_is_taken_to_its_end(quick, observation):
-    recipe = quick.override({"stopping.kind": "fixed"})
-    result = drain(restore(recipe, observation))
+    recipe = quick.with_settings({"stopping.kind": "fixed"})
+    result = restore(observation, recipe)
     assert result.history[0].selected_step == len(result.history[0].loss) == 20
     assert result.stop_reason == "all 20 steps were taken"
     assert FixedSteps().kind == "fixed"

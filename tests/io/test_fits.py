@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from napari_dip import Observation, Recipe, drain, read, restore, write
+from napari_dip import Observation, Recipe, read, restore, write
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_images, read_recipe, write_image
@@ -31,7 +31,7 @@ def frame(tmp_path):
 
 
 def restored(path, quick):
-    return drain(restore(quick, read(path)))
+    return restore(read(path), quick)
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -70,8 +70,8 @@ def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_p
     fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(tmp_path / "0.fits")
     for number in (1, 2):
         image = read_images(tmp_path / f"{number - 1}.fits")[number - 1]
-        recipe = quick.override({"seed": number})
-        write(tmp_path / f"{number}.fits", drain(restore(recipe, image.to_observation())))
+        recipe = quick.with_settings({"seed": number})
+        write(tmp_path / f"{number}.fits", restore(image.to_observation(), recipe))
     first, second = read_images(tmp_path / "2.fits")
     assert np.argwhere(first.bad_mask).tolist() == [[3, 3]]
     assert np.argwhere(second.bad_mask).tolist() == [[9, 9]]
@@ -80,7 +80,7 @@ def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_p
 @pytest.mark.parametrize("title", ["Débruiter", "two\nlines", "x" * 200])
 def test_any_title_can_be_written(frame, quick, tmp_path, title):
     recipe = quick.model_copy(update={"title": title})
-    write(tmp_path / "out.fits", drain(restore(recipe, read(frame))))
+    write(tmp_path / "out.fits", restore(read(frame), recipe))
     assert Recipe.from_json(read_recipe(tmp_path / "out.fits")).title == title
 
 
@@ -89,7 +89,7 @@ def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, qui
     scaled.header["BSCALE"], scaled.header["BZERO"] = 0.5, 3
     image = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
     fits.HDUList([image, scaled]).writeto(tmp_path / "in.fits")
-    write(tmp_path / "out.fits", drain(restore(quick, read(tmp_path / "in.fits"))))
+    write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), quick))
     raw = [fits.open(tmp_path / f"{n}.fits", do_not_scale_image_data=True)[1] for n in ("in", "out")]
     assert raw[0].data.dtype == raw[1].data.dtype
     np.testing.assert_array_equal(raw[0].data, raw[1].data)
@@ -171,7 +171,7 @@ def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
 def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):
     first, second = tmp_path / "1.fits", tmp_path / "2.fits"
     write(first, restored(frame, quick))
-    write(second, drain(restore(Recipe.from_json(read_recipe(first)), read(frame))))
+    write(second, restore(read(frame), Recipe.from_json(read_recipe(first))))
     np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
 
 
@@ -195,7 +195,7 @@ def test_suffixes_in_any_case_are_fits(frame, quick, tmp_path, suffix):
 
 def test_an_array_without_a_header_becomes_fits_too(quick, noisy, tmp_path):
     out = tmp_path / "out.fits"
-    result = drain(restore(quick, Observation.from_array(noisy[..., None], axes="YXC")))
+    result = restore(Observation.from_array(noisy[..., None], axes="YXC"), quick)
     write(out, result)
     assert read_images(out)[0].array.shape == noisy.shape
 

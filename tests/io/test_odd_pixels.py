@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_dip import drain, read, restore, write
+from napari_dip import read, restore, write
 from napari_dip.core.errors import ObservationError, RestorationError, WriteError
 from napari_dip.io import read_images
 
@@ -61,7 +61,7 @@ def test_odd_pixels_are_read_as_they_are_and_restored_or_refused(tmp_path, quick
             read(path)
         assert "\n" not in str(error.value)
         return
-    result = drain(restore(quick, read(path)))
+    result = restore(read(path), quick)
     assert np.isfinite(result.image).all()
     seen = array.astype(np.float32)
     np.testing.assert_array_equal(result.inpainted, ~np.isfinite(seen))
@@ -117,7 +117,7 @@ def test_odd_companions_and_cards_do_not_stop_an_image(tmp_path, quick, kind):
         with pytest.raises(ObservationError, match=said):
             read(path)
         return
-    result = drain(restore(quick, read(path)))
+    result = restore(read(path), quick)
     assert np.isfinite(result.image).all()
     write(tmp_path / "out.fits", result)
     with fits.open(tmp_path / "out.fits") as again:
@@ -159,14 +159,14 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(tmp_path, q
     array = SKY.astype(np.float32)
     fits.writeto(tmp_path / "in.fits", array)
     with pytest.raises(WriteError, match="may not be written to"):
-        write(tmp_path / "out.fits", drain(restore(quick, read(tmp_path / "in.fits"))))
+        write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), quick))
 
 
 def test_a_file_that_is_replaced_after_it_was_read_does_not_spoil_the_result(tmp_path, quick):
     fits.writeto(tmp_path / "in.fits", SKY)
     observation = read(tmp_path / "in.fits")
     (tmp_path / "in.fits").write_bytes(b"no FITS any more")
-    result = drain(restore(quick, observation))
+    result = restore(observation, quick)
     with pytest.raises(WriteError, match=r"in\.fits"):
         write(tmp_path / "out.fits", result)
     (tmp_path / "in.fits").unlink()

@@ -3,7 +3,7 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_dip import Header, Observation, Recipe, drain, read, restore, write
+from napari_dip import Header, Observation, Recipe, read, restore, write
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.io import ImageData, read_images, read_provenance, read_recipe, write_image
 
@@ -151,7 +151,7 @@ def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, a
     holes = np.zeros(shape, bool)
     holes[..., 10:12, 4:7] = axes.endswith("YX")
     observation = Observation.from_array(array, axes=axes, mask=holes, header=header)
-    result = drain(restore(quick, observation))
+    result = restore(observation, quick)
     path = tmp_path / "out.ome.tif"
     write(path, result)
     (image,) = read_images(path)
@@ -220,7 +220,7 @@ def test_fits_becomes_tiff_and_keeps_its_header(quick, tmp_path):
     from napari_dip.datasets import star_field
 
     star_field(side=64, stars=5).writeto(tmp_path / "in.fits")
-    write(tmp_path / "out.tif", drain(restore(quick, read(tmp_path / "in.fits"))))
+    write(tmp_path / "out.tif", restore(read(tmp_path / "in.fits"), quick))
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert "RA---TAN" in tiff.ome_metadata
 
@@ -261,10 +261,10 @@ def test_what_the_microscope_said_is_said_again(quick, tmp_path, zoom):
     recipe = (
         quick
         if zoom == 1
-        else quick.override({"operator.kind": "downsample", "operator.scale_factor": 2})
+        else quick.with_settings({"operator.kind": "downsample", "operator.scale_factor": 2})
     )
     observation = read_images(tmp_path / "in.ome.tif")[0].to_observation()
-    write(tmp_path / "out.ome.tif", drain(restore(recipe, observation)))
+    write(tmp_path / "out.ome.tif", restore(observation, recipe))
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as tiff:
         xml = tiff.ome_metadata
         assert [series.name for series in tiff.series] == ["embryo", "RESIDUAL"]
@@ -292,7 +292,7 @@ def test_what_the_microscope_said_is_said_again(quick, tmp_path, zoom):
 
 def test_the_residual_is_written_in_units_of_the_noise(quick, tmp_path):
     array = np.random.default_rng(0).normal(100, 9, (40, 48)).astype(np.float32)
-    result = drain(restore(quick, Observation.from_array(array, axes="YX")))
+    result = restore(Observation.from_array(array, axes="YX"), quick)
     for name in ("a.fits", "a.ome.tif"):
         write(tmp_path / name, result)
         assert len(read_images(tmp_path / name)) == 1  # it is no image to restore
@@ -310,7 +310,7 @@ def test_whole_numbers_are_rounded_and_what_is_clipped_is_told(quick, tmp_path):
     array = np.random.default_rng(0).normal(255, 60, (40, 48))
     holes = np.zeros(array.shape, bool)
     holes[5, 5] = True
-    result = drain(restore(quick, Observation.from_array(array, axes="YX", mask=holes)))
+    result = restore(Observation.from_array(array, axes="YX", mask=holes), quick)
     for name in ("a.fits", "a.ome.tif", "b.tif"):
         clipped = write(tmp_path / name, result, dtype="uint8", imagej=name == "b.tif")
         assert clipped == np.mean(np.rint(result.image) > 255) > 0
@@ -333,7 +333,7 @@ def test_pixels_without_a_value_are_flagged_among_whole_numbers():
 def test_imagej_opens_what_is_written_for_it(quick, tmp_path):
     header = Header(pixel_size={"X": (0.2, "um"), "Y": (0.3, "um"), "Z": (1.5, "um"), "T": (2.0, "s")})
     array = np.random.default_rng(0).normal(100, 9, (2, 2, 3, 33, 40))
-    result = drain(restore(quick, Observation.from_array(array, axes="TZCYX", header=header)))
+    result = restore(Observation.from_array(array, axes="TZCYX", header=header), quick)
     write(tmp_path / "a.tif", result, imagej=True)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_imagej

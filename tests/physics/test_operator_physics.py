@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import fourier_shift
 from scipy.signal import fftconvolve
 
-from napari_dip import Header, Observation, Recipe, drain, restore
+from napari_dip import Header, Observation, Recipe, restore
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.physics.operators._psf import psf_kernels, psf_model
 from napari_dip.physics.operators.blur import Blur
@@ -65,10 +65,10 @@ class TestDownsample:
     def test_a_result_keeps_flux_and_predicts_the_input(self, unit, quick):
         y, x = np.mgrid[:40, :44]
         given = 50 + 200 * np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / 8)
-        recipe = quick.override(
+        recipe = quick.with_settings(
             {"operator.kind": "downsample", "operator.scale_factor": 2, "hard_data_consistency": True}
         )
-        result = drain(restore(recipe, observation_of(given, unit=unit)))
+        result = restore(observation_of(given, unit=unit), recipe)
         assert result.image.shape == (80, 88)
         assert result.scale_factor == (2.0, 2.0)
         assert result.residual.shape == (40, 44)
@@ -79,8 +79,8 @@ class TestDownsample:
     def test_holes_become_filled_pixels_of_about_their_own_size(self, quick):
         given = draw(40, 44)
         given[10:12, 20] = np.nan
-        recipe = quick.override({"operator.kind": "downsample", "operator.scale_factor": 4})
-        filled = drain(restore(recipe, observation_of(given))).inpainted
+        recipe = quick.with_settings({"operator.kind": "downsample", "operator.scale_factor": 4})
+        filled = restore(observation_of(given), recipe).inpainted
         assert filled[41:47, 81:83].all()
         assert not filled[:39].any()
         assert filled.sum() == pytest.approx(32, abs=8)  # the corners are seen by their neighbours
@@ -175,8 +175,8 @@ class TestBlur:
         assert "for none was given" in Blur().build(observation_of(draw(64, 64))).note
 
     def test_the_result_has_the_frame_s_size(self, quick):
-        recipe = quick.override({"operator.kind": "blur"})
-        result = drain(restore(recipe, Blur().make_example(0)))
+        recipe = quick.with_settings({"operator.kind": "blur"})
+        result = restore(Blur().make_example(0), recipe)
         assert result.image.shape == (48, 56)
         assert not result.inpainted.any()
 
@@ -228,8 +228,8 @@ class TestFrames:
         stack, _ = drifting(self.SHIFTS)
         stack[1, 30:33, 30:33] = np.nan
         stack[:, 60, 60] = np.nan
-        recipe = quick.override({"operator.kind": "multi-exposure"})
-        result = drain(restore(recipe, observation_of(stack, "TYX")))
+        recipe = quick.with_settings({"operator.kind": "multi-exposure"})
+        result = restore(observation_of(stack, "TYX"), recipe)
         assert (result.axes, result.residual_axes) == ("YX", "TYX")
         assert result.image.shape == stack.shape[1:]
         assert result.residual.shape == stack.shape

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Recipe, drain, restore
+from napari_dip import Recipe, restore
 from napari_dip.core.settings import union_members
 
 KINDS = union_members(Recipe.model_fields["operator"].annotation)
@@ -57,7 +57,7 @@ def test_it_moves_to_a_device(operator):
 
 
 def test_a_short_run_on_its_example_lowers_the_loss(settings, quick):
-    recipe = quick.override({"operator.kind": settings.kind, "stopping.kind": "fixed"})
-    result = drain(restore(recipe, settings.example(seed=0)))
+    recipe = quick.with_settings({"operator.kind": settings.kind, "stopping.kind": "fixed"})
+    result = restore(settings.example(seed=0), recipe)
     assert result.history[0].loss[-1] < result.history[0].loss[0]
     assert np.isfinite(result.image).all()

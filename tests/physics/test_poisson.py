@@ -7,7 +7,7 @@ from astropy.io import fits
 from scipy.ndimage import binary_dilation
 from scipy.stats import norm, poisson
 
-from napari_dip import Header, Observation, drain, restore
+from napari_dip import Header, Observation, restore
 from napari_dip.core.errors import SettingsError
 from napari_dip.physics.detector import Detector
 from napari_dip.physics.noise.gaussian import Gaussian
@@ -168,10 +168,9 @@ class TestOutliers:
 
     def test_they_are_missing_from_the_fit_and_marked_as_filled(self, field, quick):
         image, rays = field
-        result = drain(
-            restore(
-                quick.override({"noise.reject_outliers": True}), Observation.from_array(image, axes="YX")
-            )
+        result = restore(
+            Observation.from_array(image, axes="YX"),
+            quick.with_settings({"noise.reject_outliers": True}),
         )
         assert result.inpainted[rays].mean() > 0.9
         assert np.isnan(result.residual[result.inpainted]).all()
@@ -264,12 +263,12 @@ def test_a_dark_frame_of_few_photons_is_restored(quick):
     star = 40 * np.exp(-((y - 30) ** 2 + (x - 34) ** 2) / 8)
     counts = np.random.default_rng(0).poisson(star).astype(float)
     assert (counts == 0).mean() > 0.9
-    recipe = quick.override(
+    recipe = quick.with_settings(
         {"noise.kind": "poisson", "noise.gain": 1.0, "refinement.patch_method": "nonlocal-bayes"}
     )
-    assert np.isfinite(drain(restore(recipe, Observation.from_array(counts, axes="YX"))).image).all()
-    several = drain(
-        restore(recipe.override({"ensemble.size": 2}), Observation.from_array(counts, axes="YX"))
+    assert np.isfinite(restore(Observation.from_array(counts, axes="YX"), recipe).image).all()
+    several = restore(
+        Observation.from_array(counts, axes="YX"), recipe.with_settings({"ensemble.size": 2})
     )
     assert np.isfinite(several.image).all()
     assert np.isfinite(several.uncertainty).all()

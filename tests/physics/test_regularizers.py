@@ -6,7 +6,7 @@ import pywt
 import torch
 from skimage.restoration import denoise_tv_chambolle
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.physics.regularizers import (
     Regularization,
     extract_patches,
@@ -89,11 +89,11 @@ class TestEachPenalty:
 
     def test_a_run_with_it_ends_with_less_of_it(self, name, noisy, quick):
         observation = Observation.from_array(noisy, axes="YX")
-        quick = quick.override({"stopping.kind": "fixed", "solver.max_steps": 60})
+        quick = quick.with_settings({"stopping.kind": "fixed", "solver.max_steps": 60})
         penalty, one = Regularization(**{name: 1.0}), torch.ones(1, 1, 1)
         left = [
-            float(penalty(torch.from_numpy(drain(restore(recipe, observation)).image[None]), one))
-            for recipe in (quick, quick.override({f"regularisers.{name}": 20.0}))
+            float(penalty(torch.from_numpy(restore(observation, recipe).image[None]), one))
+            for recipe in (quick, quick.with_settings({f"regularisers.{name}": 20.0}))
         ]
         assert left[1] < left[0]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.errors import SettingsError
 from napari_dip.physics.operators.downsample import Downsample
 from napari_dip.physics.operators.identity import Identity
@@ -167,7 +167,7 @@ def test_it_denoises_better_than_the_plain_prior(scene, noisy):
     errors = {}
     for kind in ("none", "noise"):
         recipe = Recipe().with_settings({**small, "self_supervision.method": kind})
-        result = drain(restore(recipe, observation))
+        result = restore(observation, recipe)
         errors[kind] = np.sqrt(np.mean((result.image - scene) ** 2))
         assert result.provenance["split"] == kind
     assert errors["noise"] < 0.9 * errors["none"]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, Request, drain, restore
+from napari_dip import Observation, Recipe, Request, restore
 from napari_dip.physics.problem import Problem
+from napari_dip.run.restoration import iter_restoration
 
 
 def problem_of(array, **changes):
@@ -40,14 +41,12 @@ def recipe(rounds):
 
 def test_rounds_bring_the_scene_nearer_to_the_data(noisy):
     observation = Observation.from_array(noisy, axes="YX")
-    without, after = (
-        drain(restore(recipe(n), observation)).provenance["noise"]["residual"][0] for n in (0, 3)
-    )
+    without, after = (restore(observation, recipe(n)).provenance["noise"]["residual"][0] for n in (0, 3))
     assert after < without
 
 
 def test_finish_ends_the_rounds(noisy):
-    run = restore(recipe(1000), Observation.from_array(noisy, axes="YX"))
+    run = iter_restoration(Observation.from_array(noisy, axes="YX"), recipe(1000))
     iterates = [next(run)]
     with pytest.raises(StopIteration):
         while len(iterates) < 400:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.compact_sources import unreproduced_sources, white_top_hat
 from napari_dip.refine.ensemble import EnsembleStatistics
@@ -68,6 +68,6 @@ def test_members_remember_what_each_shows(unit):
 def test_the_verdict_tells_of_them_and_files_remember_them(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(EnsembleStatistics, "doubtful", lambda self: [(3, 4), (10, 20)])
     observation = Observation.from_array(np.random.default_rng(0).normal(100, 9, (40, 48)), axes="YX")
-    result = drain(restore(quick, observation))
+    result = restore(observation, quick)
     assert result.provenance["ensemble"]["doubtful"] == [(0, 0, 3, 4), (0, 0, 10, 20)]
     assert "2 small sources are not in most of the fits" in result.summary

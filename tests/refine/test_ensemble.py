@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe, Request, drain, read, restore, write
+from napari_dip import Observation, Recipe, Request, read, restore, write
 from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.fitting.stopping.fixed import FixedSteps
 from napari_dip.fitting.stopping.hold_out import HoldOut
@@ -11,6 +11,7 @@ from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.calibration import SPREAD_SIGMA_PX, HeldOutError
 from napari_dip.refine.ensemble import VALIDATION_SIGMA_PX, Ensemble, EnsembleStatistics
+from napari_dip.run.restoration import iter_restoration
 
 SIDE = 128
 
@@ -43,11 +44,11 @@ def smoothing(problem, rule, *, members, width, seed=0):
 
 def test_the_result_is_the_mean_of_its_members(quick, noisy):
     observation = Observation.from_array(noisy, axes="YX")
-    quick = quick.override({"refinement.patch_method": "none"})
-    several = quick.override({"ensemble.size": 3, "seed": 7})
-    result = drain(restore(several, observation))
+    quick = quick.with_settings({"refinement.patch_method": "none"})
+    several = quick.with_settings({"ensemble.size": 3, "seed": 7})
+    result = restore(observation, several)
     seeds = Ensemble(size=3).seeds(7)
-    alone = [drain(restore(quick.override({"seed": seed}), observation)) for seed in seeds]
+    alone = [restore(observation, quick.with_settings({"seed": seed})) for seed in seeds]
     assert seeds[0] == 7
     np.testing.assert_allclose(result.image, np.mean([a.image for a in alone], axis=0), rtol=1e-5)
     assert [len(h.loss) for h in result.history] == [a.steps for a in alone]
@@ -80,7 +81,7 @@ def test_members_of_one_seed_are_no_members_of_the_next():
 
 def test_previews_are_the_mean_so_far_and_progress_counts_every_fit(quick, observation):
     told = {"ensemble.size": 2, "refinement.patch_method": "none", "stopping.kind": "fixed"}
-    run = restore(quick.override(told), observation, snapshot_every=20)
+    run = iter_restoration(observation, quick.with_settings(told), snapshot_every=20)
     iterates = []
     try:
         while True:
@@ -99,7 +100,7 @@ def test_previews_are_the_mean_so_far_and_progress_counts_every_fit(quick, obser
 
 
 def test_finishing_keeps_the_mean_of_the_fits_so_far(quick, observation):
-    run = restore(quick.override({"ensemble.size": 5}), observation, snapshot_every=1)
+    run = iter_restoration(observation, quick.with_settings({"ensemble.size": 5}), snapshot_every=1)
     iterate, wish = next(run), None
     try:
         while True:
@@ -197,7 +198,7 @@ def test_kept_pixels_are_as_uncertain_as_their_noise(quick, noisy):
         "noise.relative_error": 0,
     }
     observation = Observation.from_array(noisy, axes="YX", mask=holes)
-    result = drain(restore(quick.override(told), observation))
+    result = restore(observation, quick.with_settings(told))
     np.testing.assert_allclose(result.image[~holes], noisy[~holes], rtol=1e-6)
     np.testing.assert_allclose(result.uncertainty[~holes], 8, rtol=1e-5)
     assert (result.uncertainty[holes] > 0).all()
@@ -205,7 +206,7 @@ def test_kept_pixels_are_as_uncertain_as_their_noise(quick, noisy):
 
 @pytest.mark.parametrize("suffix", [".fits", ".tif"])
 def test_the_uncertainty_is_written_and_read_again(quick, observation, tmp_path, suffix):
-    result = drain(restore(quick.override({"ensemble.size": 2}), observation))
+    result = restore(observation, quick.with_settings({"ensemble.size": 2}))
     path = tmp_path / f"restored{suffix}"
     write(path, result)
     again = read(path)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.physics.problem import Problem
 from napari_dip.refine import patches
@@ -118,22 +118,22 @@ def test_the_smallest_image_and_the_largest_groups():
 
 
 def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(quick, noisy, unequal):
-    off = quick.override({"refinement.patch_method": "none"})
+    off = quick.with_settings({"refinement.patch_method": "none"})
     white = Observation.from_array(noisy, axes="YX")
     shared = Observation.from_array(100 + unequal, axes="YX")
     kept = {"hard_data_consistency": True}
     for recipe, observation, same in (
         (quick, white, False),
         (quick, shared, True),
-        (quick.override(kept), white, True),
+        (quick.with_settings(kept), white, True),
     ):
-        plain = drain(restore(recipe.override({"refinement.patch_method": "none"}), observation)).image
-        result = drain(restore(recipe, observation))
+        plain = restore(observation, recipe.with_settings({"refinement.patch_method": "none"})).image
+        result = restore(observation, recipe)
         assert np.array_equal(result.image, plain) == same
         assert result.provenance["refinement"] == ("none" if same else "patches")
         assert ("alike patches" in result.summary) != same
-    forced = drain(restore(quick.override({"refinement.patch_method": "nonlocal-bayes"}), shared)).image
-    assert not np.array_equal(forced, drain(restore(off, shared)).image)
+    forced = restore(shared, quick.with_settings({"refinement.patch_method": "nonlocal-bayes"})).image
+    assert not np.array_equal(forced, restore(shared, off).image)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -142,7 +142,7 @@ def test_holes_in_the_image_and_in_its_error_layer_are_filled(quick, noisy, memb
     holes[20:23, 10:30] = True
     errors = np.where(holes, np.nan, 8.0)
     observation = Observation.from_array(noisy, axes="YX", mask=holes).with_auxiliary("sigma", errors)
-    result = drain(restore(quick.override({"ensemble.size": members}), observation))
+    result = restore(observation, quick.with_settings({"ensemble.size": members}))
     assert result.provenance["refinement"] == "patches"
     assert np.isfinite(result.image).all()
 
@@ -219,10 +219,10 @@ def test_a_picture_without_noise_stays_as_it_is(blurred):
 def test_it_is_for_blurs_and_can_be_switched_off(quick, blurred):
     _, problem = blurred
     told = {"operator.kind": "blur", "operator.psf": "gaussian", "operator.fwhm": 3.0}
-    recipe = quick.override(told | {"stopping.kind": "data-fission", "solver.max_steps": 100})
+    recipe = quick.with_settings(told | {"stopping.kind": "data-fission", "solver.max_steps": 100})
     observation = Observation.from_array(problem.y[0, 0].numpy(), axes="YX")
     on, off = (
-        drain(restore(recipe.override({"refinement.spectral_shrinkage": kind}), observation)).image
+        restore(observation, recipe.with_settings({"refinement.spectral_shrinkage": kind})).image
         for kind in ("auto", "off")
     )
     assert not np.array_equal(on, off)
@@ -280,7 +280,7 @@ class TestResidual:
             "solver.max_steps": 12,
         }
         recipe = Recipe().with_settings(quick | change)
-        result = drain(restore(recipe, Observation.from_array(noisy, axes="TYX")))
+        result = restore(Observation.from_array(noisy, axes="TYX"), recipe)
         assert result.provenance["refinement"] == look
 
 
@@ -339,13 +339,11 @@ class TestLightOfSmallSources:
     def test_a_run_says_that_it_did_it(self, quick):
         noisy = self.stars([4000] * 2) + np.random.default_rng(0).normal(0, 5, (64, 64))
         observation = Observation.from_array(noisy, axes="YX")
-        recipe = quick.override(
+        recipe = quick.with_settings(
             {"refinement.patch_method": "nonlocal-bayes", "noise.sigma": 5.0, "solver.max_steps": 150}
         )
-        result = drain(restore(recipe, observation))
+        result = restore(observation, recipe)
         assert result.provenance["sources"]
         assert "small sources" in result.summary
-        result = drain(
-            restore(recipe.override({"refinement.source_flux_correction": "off"}), observation)
-        )
+        result = restore(observation, recipe.with_settings({"refinement.source_flux_correction": "off"}))
         assert not result.provenance["sources"]

@@ -253,7 +253,7 @@ def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path, fram
         "from napari_dip import Recipe\n"
         "from napari_dip.run.batch.execute import batch, jobs_for, local_workers\n"
         "print('begun', flush=True)\n"
-        f"recipe = Recipe.preset('denoise').override({fast_settings!r})\n"
+        f"recipe = Recipe.preset('denoise').with_settings({fast_settings!r})\n"
         f"jobs = jobs_for(recipe, [{str(frames / 'frame0.fits')!r}], Path({str(tmp_path / 'out')!r}))\n"
         "print([row.state for row in batch(jobs, partial(local_workers, 1), 1)])\n"
     )

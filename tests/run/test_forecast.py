@@ -4,7 +4,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.progress import Progress
 from napari_dip.run.forecast import RunEstimator, remaining_seconds, typical_steps
@@ -12,7 +12,7 @@ from napari_dip.run.forecast import RunEstimator, remaining_seconds, typical_ste
 
 @pytest.fixture
 def recipe(quick):
-    return quick.override({"stopping.kind": "fixed", "solver.max_steps": 200})
+    return quick.with_settings({"stopping.kind": "fixed", "solver.max_steps": 200})
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def frame(noisy):
 
 def test_the_noise_is_that_which_the_run_takes(recipe, frame):
     told = RunEstimator().estimate(recipe, frame)
-    noise = drain(restore(recipe, frame)).provenance["noise"]
+    noise = restore(frame, recipe).provenance["noise"]
     assert told.source == noise["origin"]
     assert told.sigma == pytest.approx(noise["sigma"][0][0])
 
@@ -40,16 +40,16 @@ def test_more_takes_longer(recipe, frame):
     once = pace.estimate(recipe, frame)
     assert 0 < once.seconds < 600
     several = pace.estimate(recipe, frame, times=4)
-    cold = pace.estimate(recipe.override({"solver.warm_start": False}), frame, times=4)
+    cold = pace.estimate(recipe.with_settings({"solver.warm_start": False}), frame, times=4)
     assert once.seconds < several.seconds < cold.seconds
-    average = pace.estimate(recipe.override({"ensemble.size": 3}), frame)
+    average = pace.estimate(recipe.with_settings({"ensemble.size": 3}), frame)
     assert average.seconds == pytest.approx(3 * once.seconds)
 
 
 def test_a_small_budget_means_crops(recipe, noisy):
     frame = Observation.from_array(np.tile(noisy, (8, 8)), axes="YX")
     assert RunEstimator().estimate(recipe, frame).tiles == ""
-    told = RunEstimator().estimate(recipe.override({"compute.tile_size": 128}), frame)
+    told = RunEstimator().estimate(recipe.with_settings({"compute.tile_size": 128}), frame)
     assert "crops" in told.tiles
     assert told.memory_bytes < RunEstimator().estimate(recipe, frame).memory_bytes
 
@@ -64,7 +64,7 @@ def test_no_time_is_told_where_no_part_tells_that_of_the_whole(recipe, frame):
 
 def test_what_is_lacking_is_named_with_its_setting(recipe, frame):
     with pytest.raises(SettingsError, match="needs the gain") as error:
-        RunEstimator().estimate(recipe.override({"noise.kind": "poisson"}), frame)
+        RunEstimator().estimate(recipe.with_settings({"noise.kind": "poisson"}), frame)
     assert error.value.setting == "noise.gain"
 
 

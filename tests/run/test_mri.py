@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, drain, read, restore
+from napari_dip import Observation, Recipe, read, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import ObservationError, ReadError
 from napari_dip.datasets._cardiac_cine import cardiac_cine, to_image, to_kspace
@@ -145,7 +145,7 @@ class TestRadial:
         recipe = Recipe.preset("dynamic-mri").with_settings(
             {**QUICK, "operator.kind": "radial", "network.channels": 16, "network.depth": 2}
         )
-        result = drain(restore(recipe, Observation.from_array(noisy, axes="TCYX")))
+        result = restore(Observation.from_array(noisy, axes="TCYX"), recipe)
         gridded = []
         for frame in noisy:
             operator = Radial().build(Observation.from_array(frame, axes="CYX"))
@@ -166,7 +166,7 @@ def test_the_noise_of_k_space_is_measured(noise, beats):
 @pytest.fixture(scope="module")
 def result(heart):
     recipe = Recipe.preset("dynamic-mri").with_settings(QUICK)
-    return drain(restore(recipe, observation_of(heart)))
+    return restore(observation_of(heart), recipe)
 
 
 class TestRestoration:
@@ -192,7 +192,7 @@ class TestRestoration:
         recipe = Recipe.preset("dynamic-mri").with_settings(
             {**QUICK, "network.kind": kind, "network.channels": 16, "network.depth": 3, **early, **steps}
         )
-        result = drain(restore(recipe, observation_of(heart)))
+        result = restore(observation_of(heart), recipe)
         zeros = (to_image(heart.kspace) * heart.maps.conj()).sum(axis=1)
         assert error(magnitude(result), heart.truth) < 0.6 * error(zeros, heart.truth)
 

@@ -1,18 +1,19 @@
 import numpy as np
 import pytest
 
-from napari_dip import Observation, restore
+from napari_dip import Observation
 from napari_dip.run.reselect import reselect_step
+from napari_dip.run.restoration import iter_restoration
 
 
 @pytest.mark.parametrize("axes", ["YX", "CYX", "YXC"])
 def test_the_last_iteration_has_the_run_s_own_residual(quick, noisy, axes):
     array = {"YX": noisy, "CYX": np.stack([noisy] * 3), "YXC": np.stack([noisy] * 3, -1)}[axes]
     observation = Observation.from_array(array, axes=axes)
-    recipe = quick.override(
+    recipe = quick.with_settings(
         {"stopping.kind": "fixed", "solver.max_steps": 20, "refinement.patch_method": "none"}
     )
-    run, images = restore(recipe, observation, snapshot_every=10), {}
+    run, images = iter_restoration(observation, recipe, snapshot_every=10), {}
     while True:
         try:
             iterate = next(run)

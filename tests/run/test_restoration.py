@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from napari_dip import Observation, Recipe, Request, drain, restore
+from napari_dip import Observation, Recipe, Request, restore
 from napari_dip.core.device import free_memory
 from napari_dip.core.errors import DeviceError, RestorationError
 from napari_dip.core.torch_import import torch
+from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.warm_start import WarmStart
 
 rng = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def run_to_end(run):
 def test_the_image_has_the_axes_that_went_in(quick, axes):
     sizes = {"T": 2, "C": 3, "Z": 2, "Y": 33, "X": 40}
     array = rng.normal(10, 2, [sizes[a] for a in axes]).astype(np.float32)
-    result = drain(restore(quick, Observation.from_array(array, axes=axes)))
+    result = restore(Observation.from_array(array, axes=axes), quick)
     for part in (result.image, result.inpainted, result.residual):
         assert part.shape == array.shape
     assert result.image.dtype == np.float32
@@ -37,15 +38,15 @@ def test_the_image_has_the_axes_that_went_in(quick, axes):
 
 
 def test_the_same_seed_repeats_a_run_bit_for_bit(quick, observation):
-    first, again = (drain(restore(quick, observation)).image for _ in range(2))
-    other = drain(restore(quick.override({"seed": 1}), observation)).image
+    first, again = (restore(observation, quick).image for _ in range(2))
+    other = restore(observation, quick.with_settings({"seed": 1})).image
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_reading_along_changes_nothing(quick, observation):
-    alone = drain(restore(quick, observation)).image
-    run = restore(quick, observation, snapshot_every=3)
+    alone = restore(observation, quick).image
+    run = iter_restoration(observation, quick, snapshot_every=3)
     next(run)
     try:
         while True:
@@ -58,9 +59,9 @@ def test_reading_along_changes_nothing(quick, observation):
 def test_what_stands_in_a_hole_changes_nothing(quick, noisy, value):
     holes = np.zeros(noisy.shape, bool)
     holes[10:14, 20:26] = True
-    before = drain(restore(quick, Observation.from_array(noisy, axes="YX", mask=holes))).image
+    before = restore(Observation.from_array(noisy, axes="YX", mask=holes), quick).image
     noisy[holes] = value
-    after = drain(restore(quick, Observation.from_array(noisy, axes="YX", mask=holes))).image
+    after = restore(Observation.from_array(noisy, axes="YX", mask=holes), quick).image
     np.testing.assert_array_equal(before, after)
 
 
@@ -72,21 +73,21 @@ def test_inpainting_leaves_observed_pixels_as_they_are_and_marks_the_others(nois
     holes = np.zeros(noisy.shape, bool)
     holes[5:9] = True
     noisy[30, 30] = np.nan
-    result = drain(restore(recipe, Observation.from_array(noisy, axes="YX", mask=holes)))
+    result = restore(Observation.from_array(noisy, axes="YX", mask=holes), recipe)
     missing = holes | np.isnan(noisy)
     np.testing.assert_array_equal(result.image[~missing], noisy[~missing])
     np.testing.assert_array_equal(result.inpainted, missing)
     assert np.isfinite(result.image).all()
     both = recipe.with_settings({"hard_data_consistency": False})
-    denoised = drain(restore(both, Observation.from_array(noisy, axes="YX", mask=holes)))
+    denoised = restore(Observation.from_array(noisy, axes="YX", mask=holes), both)
     assert not np.array_equal(denoised.image[~missing], noisy[~missing])
 
 
 @pytest.mark.parametrize("factor", [2.0**-66, 2.0**17])
 def test_the_unit_does_not_matter(quick, noisy, factor):
     # Powers of two, 1e-20 and 1e5 or so: any other factor would round the data differently.
-    one = drain(restore(quick, Observation.from_array(noisy, axes="YX"))).image
-    scaled = drain(restore(quick, Observation.from_array(noisy * factor, axes="YX"))).image / factor
+    one = restore(Observation.from_array(noisy, axes="YX"), quick).image
+    scaled = restore(Observation.from_array(noisy * factor, axes="YX"), quick).image / factor
     np.testing.assert_allclose(scaled, one, rtol=1e-5)
 
 
@@ -99,7 +100,7 @@ def test_stars_whose_photons_are_noisy_are_curved_and_photographs_are_not(quick,
             np.random.default_rng(0).poisson(light).astype(float), axes="YX"
         )
         images = {
-            kind: drain(restore(quick.override({**told, "output.stretch": kind}), observation)).image
+            kind: restore(observation, quick.with_settings({**told, "output.stretch": kind})).image
             for kind in ("auto", "linear", "sinh")
         }
         assert not np.array_equal(images["linear"], images["sinh"])
@@ -108,7 +109,7 @@ def test_stars_whose_photons_are_noisy_are_curved_and_photographs_are_not(quick,
 
 def test_the_verdict_tells_the_residual_in_units_of_the_noise(quick, noisy):
     observation = Observation.from_array(noisy, axes="YX")
-    result = drain(restore(quick.override({"noise.sigma": 4.0}), observation))
+    result = restore(observation, quick.with_settings({"noise.sigma": 4.0}))
     found = np.sqrt(np.mean((result.residual / 4) ** 2))
     (told,) = result.provenance["noise"]["residual"]
     assert told == pytest.approx(found, abs=1e-3)
@@ -116,8 +117,8 @@ def test_the_verdict_tells_the_residual_in_units_of_the_noise(quick, noisy):
 
 
 def test_finishing_keeps_the_best_so_far(quick, observation):
-    recipe = quick.override({"solver.max_steps": 100_000, "stopping.kind": "fixed"})
-    run = restore(recipe, observation)
+    recipe = quick.with_settings({"solver.max_steps": 100_000, "stopping.kind": "fixed"})
+    run = iter_restoration(observation, recipe)
     next(run)
     with pytest.raises(StopIteration) as end:
         while True:
@@ -129,8 +130,8 @@ def test_finishing_keeps_the_best_so_far(quick, observation):
 
 
 def test_finishing_a_stack_leaves_the_frames_not_reached_empty(quick, noisy):
-    recipe = quick.override({"solver.max_steps": 100_000, "stopping.kind": "fixed"})
-    run = restore(recipe, Observation.from_array(np.stack([noisy] * 3), axes="TYX"))
+    recipe = quick.with_settings({"solver.max_steps": 100_000, "stopping.kind": "fixed"})
+    run = iter_restoration(Observation.from_array(np.stack([noisy] * 3), axes="TYX"), recipe)
     next(run)
     with pytest.raises(StopIteration) as end:
         while True:
@@ -142,7 +143,7 @@ def test_finishing_a_stack_leaves_the_frames_not_reached_empty(quick, noisy):
 
 
 def test_closing_a_run_ends_it(quick, observation):
-    run = restore(quick.override({"solver.max_steps": 100_000}), observation)
+    run = iter_restoration(observation, quick.with_settings({"solver.max_steps": 100_000}))
     next(run)
     run.close()
     with pytest.raises(StopIteration):
@@ -150,14 +151,14 @@ def test_closing_a_run_ends_it(quick, observation):
 
 
 def test_ticks_are_light_and_snapshots_come_when_due(quick, observation):
-    iterates, _ = run_to_end(restore(quick, observation, snapshot_every=5))
+    iterates, _ = run_to_end(iter_restoration(observation, quick, snapshot_every=5))
     with_image = [iterate.step for iterate in iterates if iterate.image is not None]
     assert with_image == [5, 10, 15, 20]
     assert all(0 < iterate.done <= 1 for iterate in iterates)
 
 
 def test_results_and_iterates_survive_pickling(quick, observation):
-    iterates, result = run_to_end(restore(quick, observation, snapshot_every=5))
+    iterates, result = run_to_end(iter_restoration(observation, quick, snapshot_every=5))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(result)).image, result.image)
     assert pickle.loads(pickle.dumps(iterates[-1])).step == 20
 
@@ -165,7 +166,7 @@ def test_results_and_iterates_survive_pickling(quick, observation):
 @pytest.mark.parametrize("flat", [7.0, np.nan])
 def test_a_channel_without_contrast_or_without_data_does_not_spoil_the_others(quick, noisy, flat):
     channels = np.stack([noisy, np.full_like(noisy, flat), noisy])
-    result = drain(restore(quick, Observation.from_array(channels, axes="CYX")))
+    result = restore(Observation.from_array(channels, axes="CYX"), quick)
     assert np.isfinite(result.image).all()
     assert np.std(result.image[0] - noisy) < 40
 
@@ -173,23 +174,23 @@ def test_a_channel_without_contrast_or_without_data_does_not_spoil_the_others(qu
 @pytest.mark.parametrize("steps", [20, 3])
 def test_a_fit_that_diverges_says_so(quick, observation, steps):
     changes = {"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative_error": 0}
-    recipe = quick.override({**changes, "solver.max_steps": steps})
+    recipe = quick.with_settings({**changes, "solver.max_steps": steps})
     with pytest.raises(RestorationError, match="diverged"):
-        drain(restore(recipe, observation))
+        restore(observation, recipe)
 
 
 def test_a_fit_that_diverges_says_so_when_it_is_finished_at_once(quick, observation):
-    recipe = quick.override(
+    recipe = quick.with_settings(
         {"solver.learning_rate": 1.0, "noise.sigma": 1e-37, "noise.relative_error": 0}
     )
-    run = restore(recipe, observation, snapshot_every=1)
+    run = iter_restoration(observation, recipe, snapshot_every=1)
     next(run)
     with pytest.raises(RestorationError, match="diverged"):
         run.send(Request(stop=True))
 
 
 def test_the_result_says_how_it_came_about(quick, observation):
-    result = drain(restore(quick, observation))
+    result = restore(observation, quick)
     provenance = result.provenance
     assert Recipe.parse(provenance["recipe"], source="provenance") == quick
     assert provenance["input"]["sha256"] == observation.digest()
@@ -211,7 +212,7 @@ def test_a_full_memory_is_one_sentence(quick, observation, monkeypatch, failure)
 
     monkeypatch.setattr("napari_dip.prior.generator.Prior.__call__", fail)
     with pytest.raises(DeviceError, match="memory is full") as error:
-        drain(restore(quick, observation))
+        restore(observation, quick)
     assert "\n" not in str(error.value)
 
 
@@ -221,7 +222,7 @@ def test_other_errors_are_not_taken_for_a_full_memory(quick, observation, monkey
 
     monkeypatch.setattr("napari_dip.prior.generator.Prior.__call__", fail)
     with pytest.raises(RuntimeError, match="shapes"):
-        drain(restore(quick, observation))
+        restore(observation, quick)
 
 
 def test_an_absent_device_is_one_sentence(quick, observation):
@@ -231,27 +232,27 @@ def test_an_absent_device_is_one_sentence(quick, observation):
     if absent == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has every device")
     with pytest.raises(DeviceError, match=absent):
-        drain(restore(quick.override({"compute.device": absent}), observation))
+        restore(observation, quick.with_settings({"compute.device": absent}))
 
 
 @pytest.mark.slow
 def test_the_noise_goes_down_and_the_run_stops_by_itself(scene):
     noisy = np.tile(scene, (2, 2)) + np.random.default_rng(0).normal(0, 15, (96, 112))
-    result = drain(restore(Recipe.preset("denoise"), Observation.from_array(noisy, axes="YX")))
+    result = restore(Observation.from_array(noisy, axes="YX"), Recipe.preset("denoise"))
     before, after = (np.std(image - np.tile(scene, (2, 2))) for image in (noisy, result.image))
     assert after < 0.5 * before
     assert "the half that was not fitted" in result.stop_reason
 
 
 def test_the_verdict_tells_what_became_of_the_flux(quick, noisy):
-    result = drain(restore(quick, Observation.from_array(noisy, axes="YX")))
+    result = restore(Observation.from_array(noisy, axes="YX"), quick)
     change = result.image.sum(dtype=float) / noisy.sum(dtype=float) - 1
     assert f"flux changed by {100 * change:+.3f} %" in result.summary
 
 
 def test_about_a_level_of_0_no_flux_is_told(quick, noisy):
     about_0 = noisy - noisy.mean()
-    assert "flux" not in drain(restore(quick, Observation.from_array(about_0, axes="YX"))).summary
+    assert "flux" not in restore(Observation.from_array(about_0, axes="YX"), quick).summary
 
 
 @pytest.mark.parametrize("task", ["denoise", "inpaint", "super-resolution"])
@@ -265,7 +266,7 @@ def test_what_is_under_a_hole_decides_nothing(task):
     for value in (0.0, np.nan, 1e9, -1e30):
         hidden = np.where(holes, value, array)
         observation = Observation.from_array(hidden, axes="YX", mask=holes)
-        results.append(drain(restore(recipe, observation)).image)
+        results.append(restore(observation, recipe).image)
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])
 
@@ -275,7 +276,7 @@ def test_what_was_observed_stays_bit_for_bit_where_it_shall():
     holes = np.zeros(array.shape, bool)
     holes[10:14, 20:30] = True
     recipe = Recipe.preset("inpaint").with_settings({"network.channels": 8, "solver.max_steps": 25})
-    result = drain(restore(recipe, Observation.from_array(array, axes="YX", mask=holes)))
+    result = restore(Observation.from_array(array, axes="YX", mask=holes), recipe)
     np.testing.assert_array_equal(result.image[~holes], array[~holes])
 
 
@@ -285,31 +286,31 @@ def test_units_that_lose_no_digit_change_nothing(quick, power):
     images = []
     for factor in (1.0, 2.0**power):
         observation = Observation.from_array(array * np.float32(factor), axes="YX")
-        images.append(drain(restore(quick, observation)).image / np.float32(factor))
+        images.append(restore(observation, quick).image / np.float32(factor))
     np.testing.assert_array_equal(*images)
 
 
 def test_a_run_goes_on_as_if_it_had_never_stopped(quick, noisy):
-    recipe = quick.override({"stopping.kind": "fixed", "solver.max_steps": 40})
+    recipe = quick.with_settings({"stopping.kind": "fixed", "solver.max_steps": 40})
     observation = Observation.from_array(noisy, axes="YX")
     first = WarmStart(recipe)
-    drain(restore(recipe, observation, warm_start=first))
-    continued = drain(restore(recipe, observation, warm_start=first.resume()))
-    at_once = drain(restore(recipe.override({"solver.max_steps": 80}), observation))
+    iter_restoration(observation, recipe, warm_start=first).result
+    continued = iter_restoration(observation, recipe, warm_start=first.resume()).result
+    at_once = restore(observation, recipe.with_settings({"solver.max_steps": 80}))
     assert continued.provenance["steps"] == 80
     np.testing.assert_array_equal(continued.image, at_once.image)
     np.testing.assert_array_equal(continued.history[0].loss, at_once.history[0].loss)
 
 
 def test_what_was_learnt_is_at_hand_when_the_data_change(quick, noisy):
-    recipe = quick.override({"stopping.kind": "fixed", "solver.max_steps": 200})
+    recipe = quick.with_settings({"stopping.kind": "fixed", "solver.max_steps": 200})
     holes = np.zeros(noisy.shape, bool)
     holes[10:14, 10:14] = True
     whole, part = (Observation.from_array(noisy, axes="YX", mask=h) for h in (None, holes))
     starts = WarmStart(recipe)
-    drain(restore(recipe, whole, warm_start=starts))
-    anew = drain(restore(recipe, part, warm_start=starts.restart()))
-    cold = drain(restore(recipe, part))
+    iter_restoration(whole, recipe, warm_start=starts).result
+    anew = iter_restoration(part, recipe, warm_start=starts.restart()).result
+    cold = restore(part, recipe)
     assert anew.inpainted.sum() == 16
     assert anew.history[0].loss[:20].mean() < cold.history[0].loss[:20].mean()
 

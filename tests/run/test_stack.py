@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.header import Header
@@ -13,6 +13,7 @@ from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior
 from napari_dip.prior.networks.volume import VolumeHourglass
 from napari_dip.run.alignment import FrameAlignment
+from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.stack import Stack
 
 QUICK = {"network.channels": 8, "network.depth": 2, "solver.max_steps": 12}
@@ -82,7 +83,7 @@ def test_the_result_has_the_axes_that_went_in(together):
     holes[2, 1, 5:9, 5:9] = True
     observation = Observation.from_array(array, axes="ZTYXC", mask=holes)
     recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": together, "ensemble.size": 2})
-    result = drain(restore(recipe, observation))
+    result = restore(observation, recipe)
     assert result.axes == "ZTYXC"
     assert result.image.shape == result.inpainted.shape == result.uncertainty.shape == array.shape
     assert (result.inpainted == holes[..., None]).all()
@@ -96,7 +97,9 @@ def test_previews_of_planes_that_are_restored_together_have_their_places():
     array = numbered(3, 1, 1)[:, 0, 0]
     observation = Observation.from_array(array, axes="TYX")
     recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T"})
-    images = [i.image for i in restore(recipe, observation, snapshot_every=5) if i.image is not None]
+    images = [
+        i.image for i in iter_restoration(observation, recipe, snapshot_every=5) if i.image is not None
+    ]
     assert images
     assert np.array_equal(np.round(images[-1].mean(axis=(1, 2)) / 10), [0, 1, 2])
 
@@ -107,7 +110,7 @@ def test_still_planes_that_are_restored_together_have_less_noise(noisy, scene):
     recipe = Recipe().with_settings({"network.channels": 16, "solver.max_steps": 300})
     errors = {}
     for together in ("none", "T"):
-        result = drain(restore(recipe.with_settings({"stack.joint_axes": together}), observation))
+        result = restore(observation, recipe.with_settings({"stack.joint_axes": together}))
         errors[together] = np.sqrt(np.mean((result.image - scene) ** 2))
     assert errors["T"] < 0.9 * errors["none"]
 
@@ -117,7 +120,7 @@ def test_each_plane_has_its_own_noise():
     x = np.arange(64.0)
     frames = [100 * np.sin(x / 9) + rng.normal(0, sigma, (64, 64)) for sigma in (2.0, 8.0)]
     observation = Observation.from_array(frames, axes="TYX")
-    result = drain(restore(Recipe().with_settings({**QUICK, "stack.joint_axes": "T"}), observation))
+    result = restore(observation, Recipe().with_settings({**QUICK, "stack.joint_axes": "T"}))
     (found,) = result.provenance["noise"]["sigma"]
     np.testing.assert_allclose(found, (2, 8), rtol=0.1)
 
@@ -126,7 +129,7 @@ def test_times_that_the_operator_combines_cannot_be_restored_together():
     observation = Observation.from_array(numbered(3, 1, 1), axes="TCZYX")
     recipe = Recipe.preset("combine").with_settings({"stack.joint_axes": "T"})
     with pytest.raises(SettingsError, match=r"stack\.together names T, but the operator"):
-        drain(restore(recipe, observation))
+        restore(observation, recipe)
 
 
 @pytest.mark.parametrize(("depths", "spacing"), [(1, 1.0), (5, 1.0), (8, 3.0), (16, 1.0), (7, 0.5)])
@@ -213,7 +216,9 @@ class TestDrift:
         sigma = np.full(frames.shape[-2:], 15.0)
         observation = Observation.from_array(frames, axes="TCYX", sigma=sigma)
         recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T", "solver.max_steps": 150})
-        run = restore(recipe.with_settings({"stack.align": True}), observation, snapshot_every=50)
+        run = iter_restoration(
+            observation, recipe.with_settings({"stack.align": True}), snapshot_every=50
+        )
         shapes = set()
         while True:
             try:
@@ -228,7 +233,7 @@ class TestDrift:
         assert not result.filled.any()
         assert "frames up to 5 pixels apart were laid over each other" in result.verdict
         assert result.provenance["input"]["sha256"] == observation.digest()
-        as_they_lie = drain(restore(recipe, observation))
+        as_they_lie = restore(observation, recipe)
 
         def error(x):
             return np.sqrt(np.mean((x.image - truth) ** 2))

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 import napari_dip.run.restoration
-from napari_dip import Observation, Recipe, drain, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import DeviceError
 from napari_dip.core.header import Header
 from napari_dip.prior.generator import Prior
 from napari_dip.run.memory import bytes_per_pixel
+from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.tile_planner import TilePlanner, plan_tiles
 from napari_dip.run.tiling import TILE_BLEND_PX, TILE_MARGIN_PX, TileBlender, noise_sample, tile_grid
 
@@ -136,7 +137,7 @@ def test_crops_join_to_one_result(changes):
     y[50:60, 140:170] = np.nan
     recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128, **changes})
     iterates = []
-    run = restore(recipe, observation_of(y), snapshot_every=6)
+    run = iter_restoration(observation_of(y), recipe, snapshot_every=6)
     with pytest.raises(StopIteration) as end:
         while True:
             iterates.append(next(run))
@@ -160,7 +161,7 @@ def test_observed_pixels_come_back_bit_for_bit_from_crops():
     y = noisy(200, 300).astype(np.float32)
     y[RNG.random(y.shape) < 0.3] = np.nan
     recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128, "hard_data_consistency": True})
-    image = drain(restore(recipe, observation_of(y))).image
+    image = restore(observation_of(y), recipe).image
     assert np.array_equal(image[np.isfinite(y)], y[np.isfinite(y)])
 
 
@@ -169,7 +170,7 @@ def test_where_a_crop_shows_nothing_nothing_is_made_up():
     y[:, 200:] = np.nan
     y[:, 450:] = 7.0  # the padding of a mosaic, say
     recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128})
-    result = drain(restore(recipe, observation_of(y)))
+    result = restore(observation_of(y), recipe)
     assert np.isfinite(result.image[:, :200]).all()
     assert np.isnan(result.image[:, 310:350]).all()
     assert np.all(result.image[:, -64:] == 7.0)
@@ -186,7 +187,7 @@ def test_where_no_crop_shows_anything_the_frame_is_restored_as_a_whole():
 
 def test_finishing_leaves_the_crops_not_reached_empty():
     recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128})
-    run = restore(recipe, observation_of(noisy(160, 600)), snapshot_every=6)
+    run = iter_restoration(observation_of(noisy(160, 600)), recipe, snapshot_every=6)
     next(run)
     with pytest.raises(StopIteration) as end:
         run.send(napari_dip.core.result.Wish(finish=True))
@@ -209,7 +210,7 @@ class TestAFullMemory:
 
     def test_makes_the_crops_smaller_and_says_so(self, monkeypatch):
         self.fail_above(monkeypatch, 200**2)
-        result = drain(restore(Recipe().with_settings(QUICK), observation_of(noisy(300, 300))))
+        result = restore(observation_of(noisy(300, 300)), Recipe().with_settings(QUICK))
         assert np.isfinite(result.image).all()
         remark = result.provenance["remark"]
         assert "memory of device 'cpu' was full" in remark
@@ -218,7 +219,7 @@ class TestAFullMemory:
     def test_ends_in_a_sentence_where_nothing_is_left_to_try(self, monkeypatch):
         self.fail_above(monkeypatch, 100)
         with pytest.raises(DeviceError, match="memory is full"):
-            drain(restore(Recipe().with_settings(QUICK), observation_of(noisy(300, 300))))
+            restore(observation_of(noisy(300, 300)), Recipe().with_settings(QUICK))
 
     def test_of_another_device_is_answered_by_the_cpu(self):
         means, recipe = TilePlanner(torch.device("cuda")), Recipe()
@@ -239,7 +240,7 @@ class TestAWarmStart:
         recipe = Recipe().with_settings(
             {"noise.sigma": 10.0, "refinement.patch_method": "none", **changes}
         )
-        return drain(restore(recipe, Observation.from_array(stack, axes="TYX")))
+        return restore(Observation.from_array(stack, axes="TYX"), recipe)
 
     def test_begins_with_what_was_learnt_before(self):
         scene, stack = self.stack()

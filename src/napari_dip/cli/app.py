@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,10 +13,18 @@ from napari_dip.core.errors import RestorationError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Restore one scientific image with nothing but itself: deep image priors.",
 )
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if show_version:
+        print(version("napari-dip"))
+        raise typer.Exit
 
 
 def main() -> None:
@@ -24,9 +34,10 @@ def main() -> None:
     except RestorationError as error:
         fail(str(error))
     except MemoryError:
-        fail("the memory is full: restore a smaller crop, or close other programs")
+        fail("the memory is full: restore a smaller part of the image, or close other programs")
 
 
 def fail(sentence: str) -> None:
+    """Print a sentence to standard error, and exit with status 2."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"napari-dip: {sentence}", markup=False)
     sys.exit(2)

@@ -1,49 +1,35 @@
-"""The command line: run, batch, presets, info, demo."""
+"""The commands that restore: run, batch, demo."""
 
 from __future__ import annotations
 
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from napari_dip.cli.app import app, fail
-from napari_dip.cli.options import (
-    BadFlags,
-    Changes,
-    Companions,
-    Dtype,
-    MaskFile,
-    Overwrite,
-    QualityOption,
-    RecipeName,
-    Seed,
-    parse_auxiliary,
-    parse_flags,
-    resolve_recipe,
-)
+from napari_dip.cli.options import RecipeName, SharedOptions, share_options
 from napari_dip.cli.progress import out, run_with_progress
 from napari_dip.core.errors import WriteError
-from napari_dip.io import read_first_image, write
-from napari_dip.run.batch.execute import run_jobs
-from napari_dip.run.batch.executors import dask_workers, local_workers
-from napari_dip.run.batch.job import Job, JobResult
-from napari_dip.run.batch.plan import plan_jobs
-from napari_dip.run.batch.summary import SUMMARY, write_summary
+from napari_dip.io import FileFormat, read_first_image, write
+from napari_dip.run.batch import (
+    SUMMARY,
+    Job,
+    JobResult,
+    dask_workers,
+    local_workers,
+    plan_jobs,
+    run_jobs,
+    write_summary,
+)
 from napari_dip.run.recipe import Recipe
 
 
 @app.command()
+@share_options
 def run(
     recipe: RecipeName,
     sources: Annotated[
@@ -51,109 +37,104 @@ def run(
         typer.Argument(metavar="INPUT...", help="A FITS or TIFF file; several become frames along T."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The FITS or TIFF file to write.")],
-    holes: MaskFile = None,
-    companions: Companions = None,
-    level: QualityOption = None,
-    changes: Changes = None,
-    seed: Seed = None,
-    flags: BadFlags = None,
-    kind: Dtype = "float32",
-    imagej: Annotated[bool, typer.Option("--imagej", help="Write ImageJ's own TIFF.")] = False,
-    overwrite: Overwrite = False,
+    format: Annotated[  # noqa: A002 - the name of the option
+        FileFormat, typer.Option(help="imagej: a TIFF with the image and its recipe alone.")
+    ] = "auto",
+    *,
+    options: SharedOptions,
 ) -> None:
-    """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C finishes early and keeps what is there.
+    """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C stops early and keeps the image.
 
-    A file may be followed by the name of its extension, in brackets: psf=frame.fits[PSF].
+    A file may be followed by the name of an extension in brackets: --psf image.fits[PSF].
     """
-    chosen = resolve_recipe(recipe, level, changes, seed)
+    resolved = options.resolve(recipe)
     job = Job(
         tuple(sources),
         str(target),
-        chosen.to_json(),
-        None if holes is None else str(holes),
-        parse_auxiliary(companions),
-        overwrite,
-        parse_flags(flags),
-        kind,
-        imagej,
+        resolved.to_json(),
+        mask=None if options.mask is None else str(options.mask),
+        auxiliary=options.auxiliary,
+        overwrite=options.overwrite,
+        bad_flags=options.flags,
+        dtype=options.dtype,
+        format=format,
+        axes=options.axes,
     )
     job.check()
-    result = run_with_progress(chosen, job.observation())
-    clipped = write(target, result, overwrite=overwrite, dtype=kind, imagej=imagej)
+    result = run_with_progress(resolved, job.observation())
+    dtype = options.dtype
+    clipped = write(target, result, overwrite=options.overwrite, dtype=dtype, format=format)
     out.print(result.summary, markup=False)
-    stored = "" if kind == "float32" else f", as {kind}: {100 * clipped:.3g} % of the pixels clipped"
+    stored = "" if dtype == "float32" else f", as {dtype}: {100 * clipped:.3g} % of the pixels clipped"
     out.print(f"written: {target}{stored}", markup=False)
 
 
 @app.command(name="batch")
+@share_options
 def run_batch(
     recipe: RecipeName,
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT...", help="FITS and TIFF files, and folders of them."),
     ],
-    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
+    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")],
     workers: Annotated[
-        int, typer.Option(min=1, help="How many are restored at a time on this machine.")
+        int, typer.Option(min=1, help="Number of files restored at a time on this machine.")
     ] = 1,
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers do it: tcp://host:8786."),
+        typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers restore: tcp://host:8786."),
     ] = None,
-    holes: MaskFile = None,
-    companions: Companions = None,
-    level: QualityOption = None,
-    changes: Changes = None,
-    seed: Seed = None,
-    flags: BadFlags = None,
-    kind: Dtype = "float32",
-    overwrite: Overwrite = False,
+    *,
+    options: SharedOptions,
 ) -> None:
-    """Restore each INPUT on its own by RECIPE, into DIR under its own name, and write a summary.
+    """Restore each INPUT separately by RECIPE, into DIR under the same name, and write a summary.
 
-    What is there already, of the same recipe and the same data, is skipped: after an interruption run
-    the same line again.
+    Results that exist, of the same recipe and the same data, are skipped: after an interruption run the
+    same line again.
     """
     jobs = plan_jobs(
-        resolve_recipe(recipe, level, changes, seed),
+        options.resolve(recipe),
         inputs,
-        folder,
-        mask=None if holes is None else str(holes),
-        auxiliary=parse_auxiliary(companions),
-        overwrite=overwrite,
-        bad_flags=parse_flags(flags),
-        dtype=kind,
+        output_dir,
+        mask=None if options.mask is None else str(options.mask),
+        auxiliary=options.auxiliary,
+        overwrite=options.overwrite,
+        bad_flags=options.flags,
+        dtype=options.dtype,
+        axes=options.axes,
     )
-    at_once = workers if scheduler is None else len(jobs)
+    num_parallel = workers if scheduler is None else len(jobs)
     engine = partial(local_workers, workers) if scheduler is None else partial(dask_workers, scheduler)
-    rows: dict[str, JobResult] = {}
+    results: dict[str, JobResult] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    summary = output_dir / SUMMARY
     try:
         with Progress(*columns, console=out, transient=True) as bar:
             total = bar.add_task("restored", total=len(jobs))
-            for row in run_jobs(jobs, engine, at_once):
-                rows[row.output] = row
-                bar.console.print(_format_result(row), markup=False)
+            for result in run_jobs(jobs, engine, num_parallel):
+                results[result.output] = result
+                bar.console.print(_format_result(result), markup=False)
                 bar.advance(total)
     except KeyboardInterrupt:
-        fail(f"interrupted: {len(rows)} of {len(jobs)} are done; run the same line again to go on")
+        fail(f"interrupted: {len(results)} of {len(jobs)} are done; run the same line to continue")
     finally:
-        write_summary(folder / SUMMARY, [rows[job.target] for job in jobs if job.target in rows])
-    out.print(f"summary: {folder / SUMMARY}", markup=False)
-    if failed := sum(row.state == "failed" for row in rows.values()):
+        write_summary(summary, [results[job.target] for job in jobs if job.target in results])
+    out.print(f"summary: {summary}", markup=False)
+    if failed := sum(result.state == "failed" for result in results.values()):
         fail(f"{failed} of {len(jobs)} failed; the summary says why")
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put the files.")] = Path("demo-output"),
+    folder: Annotated[Path, typer.Argument(help="Folder for the files.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
 ) -> None:
     """Simulate a star field, restore it, and compare with the truth."""
     from napari_dip.datasets import star_field
 
     if folder.is_file():
-        raise WriteError(f"{folder} is a file; give the name of a folder")
+        raise WriteError(f"{folder} is a file: give the name of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     noisy, restored = folder / "star_field.fits", folder / "star_field_restored.fits"
     simulated = star_field(seed)
@@ -172,19 +153,9 @@ def demo(
     out.print(f"written: {noisy}\n         {restored}", markup=False)
 
 
-@app.callback(invoke_without_command=True)
-def _options(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if show_version:
-        out.print(version("napari-dip"))
-        raise typer.Exit
-
-
-def _format_result(row: JobResult) -> str:
-    """A row as a line to read."""
-    name = Path(row.output).name
-    if row.state == "failed":
-        return f"{name}: failed: {row.stop_reason}"
-    noise = f"noise {row.sigma_before:.4g} before, {row.sigma_after:.4g} after"
-    return f"{name}: {row.state}, {noise}, {row.steps} steps, {row.seconds:.0f} s"
+def _format_result(result: JobResult) -> str:
+    name = Path(result.output).name
+    if result.state == "failed":
+        return f"{name}: failed: {result.reason}"
+    noise = f"noise {result.sigma_before:.4g} before, {result.sigma_after:.4g} after"
+    return f"{name}: {result.state}, {noise}, {result.steps} steps, {result.seconds:.0f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +12,24 @@ from rich.table import Table
 from napari_dip.cli.app import app
 from napari_dip.cli.progress import out
 from napari_dip.core.errors import ReadError
-from napari_dip.core.settings import iter_fields
-from napari_dip.io import read_images, read_recipe
-from napari_dip.io.image import ImageData
+from napari_dip.core.settings import Settings, ordered_fields
+from napari_dip.io import ImageData, read_images, read_recipe
 from napari_dip.run.recipe import Recipe, list_presets
 
 
 @app.command(name="presets")
 def show_presets(
-    name: Annotated[str | None, typer.Argument(help="Show every setting of this one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print its JSON, to edit and run.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show all settings of this preset.", autocompletion=lambda: list(list_presets())
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to edit and run.")] = False,
 ) -> None:
-    """List the recipes that come with napari-dip, or one with all its settings."""
+    """List the presets, or one of them with all its settings."""
     if name is None:
-        table = Table("preset", "what it is for", box=None)
+        table = Table("preset", "purpose", box=None)
         for preset in list_presets():
             table.add_row(preset, Recipe.preset(preset).description)
         out.print(table)
@@ -34,11 +39,9 @@ def show_presets(
         print(recipe.to_json(indent=2))
         return
     table = Table("setting", "value", "meaning", box=None)
-    values = _flat(recipe.model_dump(mode="json"))
-    for dotted, field in iter_fields(Recipe):
-        if dotted in values:
-            shown = "automatic" if values[dotted] is None else str(values[dotted])
-            table.add_row(dotted, shown, (field.description or "").replace("[", r"\["))
+    for dotted, value, description in _iter_settings(recipe):
+        shown = "automatic" if value is None else str(value)
+        table.add_row(dotted, shown, description.replace("[", r"\["))
     out.print(table)
 
 
@@ -46,12 +49,12 @@ def show_presets(
 def info(
     file: Annotated[Path, typer.Argument(help="A FITS or TIFF file.")],
 ) -> None:
-    """Say what is in FILE: images, axes, pixel sizes, holes, noise, and our recipe if it has one."""
+    """Describe FILE: images, axes, pixel sizes, missing pixels, noise, and the recipe that made it."""
     for number, image in enumerate(read_images(file)):
         title = image.header.name or f"image {number}"
-        out.print(f"{title}: {_facts(image)}", markup=False)
+        out.print(f"{title}: {_describe(image)}", markup=False)
         for flag, (name, count) in (image.quality.flag_counts() if image.quality else {}).items():
-            use = "a hole" if image.quality and flag in image.quality.bad else "used"
+            use = "missing" if image.quality and flag in image.quality.bad else "used"
             out.print(f"  {flag} {name}: {count:,} pixels, {use}", markup=False)
     try:
         recipe = Recipe.from_json(read_recipe(file), source=str(file))
@@ -61,7 +64,7 @@ def info(
     out.print(recipe.to_json(), markup=False)
 
 
-def _facts(image: ImageData) -> str:
+def _describe(image: ImageData) -> str:
     size = " x ".join(f"{a} {n}" for a, n in zip(image.axes, image.array.shape, strict=True))
     facts = [size, str(image.array.dtype)]
     if image.header.unit:
@@ -69,18 +72,18 @@ def _facts(image: ImageData) -> str:
     facts += [f"{a}: {s:.6g} {u}" for a, (s, u) in image.header.pixel_size.items()]
     if image.header.channels:
         facts.append("channels " + ", ".join(image.header.channels))
-    holes = image.mask
-    facts.append(f"{0 if holes is None else int(holes.sum()):,} holes")
+    mask = image.mask
+    facts.append(f"{0 if mask is None else int(mask.sum()):,} missing")
     if image.sigma is not None:
         facts.append("with an error plane")
     return ", ".join(facts)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+def _iter_settings(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Each setting as (dotted name, value, description), those of the selected kinds only."""
+    for name, field in ordered_fields(type(settings)).items():
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            yield from _iter_settings(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+            yield f"{prefix}{name}", value, field.description or ""

@@ -2,77 +2,131 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from napari_dip.core.errors import ReadError, SettingsError
 from napari_dip.io import read_recipe
-from napari_dip.run.recipe import Quality, Recipe, list_presets
+from napari_dip.run.recipe import Quality, Recipe, all_auxiliary, list_presets
 
 RecipeName = Annotated[
-    str, typer.Argument(help="A preset's name, a JSON file, or an earlier output to repeat.")
-]
-
-
-MaskFile = Annotated[
-    Path | None, typer.Option(help="An image of what is missing: anything but 0 is a hole.")
-]
-
-
-Companions = Annotated[
-    list[str] | None,
-    typer.Option("--with", metavar="NAME=FILE", help="What else the recipe needs: psf=star.fits."),
-]
-
-
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
-]
-
-
-QualityOption = Annotated[
-    Quality | None, typer.Option(help="Fast for a first look, best for the mean of four fits.")
-]
-
-
-BadFlags = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N,N",
-        help="Flags of the quality plane that are holes, such as 1,4,4096; info lists them.",
+    str,
+    typer.Argument(
+        help="Name of a preset, a JSON file, or an earlier output whose recipe is repeated.",
+        autocompletion=lambda: list(list_presets()),
     ),
 ]
+Dtype = Literal["float32", "uint8", "uint16", "int16", "int32"]
 
 
-Pixels = Literal["float32", "uint8", "uint16", "int16", "int32"]
+@dataclass(frozen=True)
+class SharedOptions:
+    """The options of all commands that restore files, and the files of auxiliary data by name."""
+
+    auxiliary: tuple[tuple[str, str], ...] = ()
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Image whose nonzero pixels are missing.")
+    ] = None
+    quality: Annotated[
+        Quality | None,
+        typer.Option(help="Fast for a first look, best for the mean of four fits."),
+    ] = None
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None
+    bad_flags: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N",
+            help="Quality flags that are treated as missing, such as 1,4,4096; see info.",
+        ),
+    ] = None
+    dtype: Annotated[
+        Dtype, typer.Option(help="Data type of the output; integers are rounded and clipped.")
+    ] = "float32"
+    axes: Annotated[
+        str | None,
+        typer.Option(metavar="LETTERS", help="Axes of the input, such as TYX, if its file lacks them."),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False
+
+    def resolve(self, name: str) -> Recipe:
+        """Return the recipe `name` with the quality, the changes and the seed of the command line."""
+        recipe = find_recipe(name)
+        if self.quality is not None:
+            recipe = recipe.with_quality(self.quality)
+        settings = dict(parse_change(text) for text in self.changes or [])
+        return recipe.with_settings(settings if self.seed is None else settings | {"seed": self.seed})
+
+    @property
+    def flags(self) -> tuple[int, ...] | None:
+        """The bad flags as numbers."""
+        return parse_flags(self.bad_flags)
 
 
-Dtype = Annotated[
-    Pixels, typer.Option("--as", help="Type of the pixels; whole numbers are rounded and clipped.")
-]
+def share_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose last parameter is `options`, all fields of `SharedOptions` as options.
+
+    There is an option for each kind of auxiliary data that an operator or a network input takes: --psf,
+    --guide, --coil-maps ...
+    """
+    hints = get_type_hints(SharedOptions, include_extras=True)
+    shared = {
+        field.name: _keyword(field.name, field.default, hints[field.name])
+        for field in fields(SharedOptions)
+        if field.name != "auxiliary"
+    }
+    files = {name: _keyword(name, None, _file_option(name)) for name in all_auxiliary()}
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        given = {name: values.pop(name) for name in files}
+        auxiliary = tuple((name, str(file)) for name, file in given.items() if file is not None)
+        own = {name: values.pop(name) for name in shared}
+        command(**values, options=SharedOptions(auxiliary, **own))
+
+    parameters = dict(inspect.signature(command, eval_str=True).parameters)
+    parameters.pop("options")
+    merged = [*parameters.values(), *shared.values(), *files.values()]
+    merged.sort(key=lambda parameter: parameter.kind)
+    wrapper.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+    return wrapper
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
 
 
-Seed = Annotated[int | None, typer.Option(help="Seed of every random number.")]
-
-
-def resolve_recipe(
-    name: str, level: Quality | None, changes: list[str] | None, seed: int | None
-) -> Recipe:
-    recipe = find_recipe(name)
-    if level is not None:
-        recipe = recipe.with_quality(level)
-    settings = dict(parse_change(text) for text in changes or [])
-    return recipe.with_settings(settings if seed is None else settings | {"seed": seed})
+def _file_option(name: str) -> Any:
+    spoken = {"psf": "PSF"}.get(name, name.replace("_", " "))
+    help_text = f"File of the {spoken}, for recipes that take one; a[SCI] is an extension."
+    return Annotated[
+        Path | None, typer.Option(f"--{name.replace('_', '-')}", metavar="FILE", help=help_text)
+    ]
 
 
 def find_recipe(name: str) -> Recipe:
+    """Return the preset `name`, or the recipe of a JSON file or of an earlier output.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such preset, or the file is not a recipe.
+    ReadError
+        If there is no such file, or it has no recipe.
+    """
     if name in list_presets():
         return Recipe.preset(name)
     path = Path(name)
@@ -81,32 +135,24 @@ def find_recipe(name: str) -> Recipe:
     if path.is_file():
         return Recipe.from_json(read_recipe(path), source=name)
     if path.suffix:
-        raise ReadError(f"there is no file {name}; the presets are {', '.join(list_presets())}")
+        raise ReadError(f"there is no file {name}; presets are {', '.join(list_presets())}")
     return Recipe.preset(name)
 
 
-def parse_auxiliary(texts: list[str] | None) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for text in texts or []:
-        name, equals, file = text.partition("=")
-        if not equals or not name or not file:
-            raise SettingsError(f"--with {text}: write it as name=file, such as psf=star.fits")
-        pairs.append((name, file))
-    return tuple(pairs)
-
-
 def parse_flags(text: str | None) -> tuple[int, ...] | None:
+    """Return comma-separated numbers."""
     if text is None:
         return None
     try:
         return tuple(int(flag) for flag in text.split(",") if flag.strip())
     except ValueError as error:
         raise SettingsError(
-            f"--flags {text}: write whole numbers and commas, such as 1,4,4096"
+            f"--bad-flags {text}: write integers and commas, such as 1,4,4096"
         ) from error
 
 
 def parse_change(text: str) -> tuple[str, Any]:
+    """Return the name and the value of a changed setting, such as ``noise.sigma=12``."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SettingsError(f"--set {text}: write it as name=value, such as noise.sigma=12")

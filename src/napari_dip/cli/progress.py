@@ -16,7 +16,6 @@ from rich.progress import (
 )
 
 from napari_dip.core.observation import Observation
-from napari_dip.core.progress import Request
 from napari_dip.core.result import Result
 from napari_dip.run.recipe import Recipe
 
@@ -24,8 +23,8 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def run_with_progress(recipe: Recipe, observation: Observation) -> Result:
-    """Run under a progress bar; the first Ctrl-C finishes and keeps."""
-    from napari_dip.run.restoration import restore
+    """Return the result of a run under a progress bar; the first Ctrl-C stops it and keeps the image."""
+    from napari_dip.run.restoration import iter_restoration
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -35,25 +34,25 @@ def run_with_progress(recipe: Recipe, observation: Observation) -> Result:
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with _count_interrupts() as interrupted, Progress(*columns, console=out, transient=True) as bar:
-        bar.console.print(f"{recipe.title} ... (Ctrl-C finishes and keeps)", markup=False)
-        job = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
-        run, wish, steps, previous = restore(recipe, observation), None, 0, 0
-        said = {""}
-        while True:
-            try:
-                iterate = run.send(wish)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            steps += iterate.step - (previous if iterate.step > previous else 0)
-            previous = iterate.step
-            rate = steps / max(iterate.seconds, 1e-9)
-            if iterate.note not in said:
-                bar.console.print(f"{recipe.title}: {iterate.note}", markup=False)
-                said.add(iterate.note)
-            bar.update(job, completed=iterate.fraction_done, step=iterate.step, rate=rate)
-            wish = Request(stop=True) if interrupted else None
+    with (
+        _count_interrupts() as interrupts,
+        Progress(*columns, console=out, transient=True) as bar,
+        iter_restoration(observation, recipe) as run,
+    ):
+        bar.console.print(f"{recipe.title} ... (Ctrl-C stops and keeps the image)", markup=False)
+        task = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
+        steps, previous, notes = 0, 0, {""}
+        for progress in run:
+            steps += progress.step - (previous if progress.step > previous else 0)
+            previous = progress.step
+            rate = steps / max(progress.seconds, 1e-9)
+            if progress.note not in notes:
+                bar.console.print(f"{recipe.title}: {progress.note}", markup=False)
+                notes.add(progress.note)
+            bar.update(task, completed=progress.fraction_done, step=progress.step, rate=rate)
+            if interrupts:
+                run.stop()
+        return run.result
 
 
 @contextmanager

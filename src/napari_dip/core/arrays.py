@@ -1,4 +1,4 @@
-"""Arrays as large as the disk: in memory while they are small, else in a temporary file."""
+"""Arrays as large as the disk: in memory if they are small, else in a temporary file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from napari_dip.core.errors import ObservationError
 
-MAX_ARRAY_SHARE = 0.1  # part of the free memory that one array may take
-MAX_UNPACKED_SHARE = 0.25  # part of it that a file may take whose size only shows while it is unpacked
-BLOCK_PIXELS = 2**24  # pixels that are looked at together
+MAX_ARRAY_SHARE = 0.1  # of the free memory, that one array may take
+MAX_UNPACKED_SHARE = 0.25  # of it, that a file may take whose size shows only while it is unpacked
+BLOCK_PIXELS = 2**24  # that are processed together
 
 
 @runtime_checkable
 class Lazy(Protocol):
-    """What can be indexed like an array and may have its pixels elsewhere: dask, zarr, a mapped file."""
+    """What can be indexed like an array and may store its pixels elsewhere: dask, zarr, a mapped
+    file.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -32,33 +34,33 @@ class Lazy(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Type of a pixel."""
 
-    def __getitem__(self, place: Any) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         """Some of the pixels."""
 
 
 def as_indexable(array: ArrayLike | Lazy) -> Lazy:
-    """`array` itself where it can be indexed like one, or what numpy makes of it."""
+    """Return `array` itself if it can be indexed like one, else as NumPy array."""
     indexed = isinstance(array, Lazy) and isinstance(array.dtype, np.dtype)
     return array if indexed else np.asarray(array)  # type: ignore[return-value]
 
 
 def fits_in_memory(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bool:
-    """Whether an array is small beside the memory that is free."""
+    """Whether an array is small compared with the free memory."""
     return bool(_bytes(shape, dtype) <= MAX_ARRAY_SHARE * psutil.virtual_memory().available)
 
 
 def unpacked_limit_bytes() -> int:
-    """Bytes of memory that a file may take whose size only shows while it is unpacked."""
+    """Return the memory that a file may take whose size shows only while it is unpacked. [byte]"""
     return int(MAX_UNPACKED_SHARE * psutil.virtual_memory().available)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """A new array with any values; one that does not fit the memory well is in a file that goes with it.
+    """Return a new array with arbitrary values; a large one is in a file that is deleted with it.
 
     Raises
     ------
     ObservationError
-        If the disk has no room for it.
+        If the disk is too small for it.
     """
     if fits_in_memory(shape, dtype):
         return np.empty(shape, dtype)
@@ -71,28 +73,28 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
                 os.posix_fallocate(file.fileno(), 0, need)
         except OSError as error:
             raise ObservationError(
-                f"an image takes {need / 1e9:.3g} GB, more than memory and the disk of {folder} have:"
-                " free some, or let TMPDIR name a folder with more room"
+                f"an image needs {need / 1e9:.3g} GB, more than memory and the disk of {folder} have: "
+                "free some, or set TMPDIR to a folder with more space"
             ) from error
         return np.memmap(file, np.dtype(dtype), "w+", shape=shape)
 
 
 def full(shape: tuple[int, ...], value: float, dtype: DTypeLike) -> NDArray[Any]:
-    """As `empty`, of one value."""
+    """Return a new array filled with `value`; as `empty`."""
     array = empty(shape, dtype)
     array[...] = value
     return array
 
 
 def copy_array(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy in C order, wherever there is room."""
+    """Return a copy in C order; as `empty`."""
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
 
 def iter_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Places that cover an array (T, C, Z, Y, X), each of one T and Z and of few rows."""
+    """Yield slices that cover an array (T, C, Z, Y, X), each of one T and Z and of few rows."""
     times, channels, depth, height, width = shape
     rows = max(1, BLOCK_PIXELS // (channels * width))
     for t in range(times):

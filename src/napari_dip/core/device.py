@@ -1,4 +1,4 @@
-"""Where and how precisely the network is computed, and what a full memory is called."""
+"""Where and with which precision the network is computed, and how a full memory is reported."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from napari_dip.core.torch_import import torch
 
 
 class Compute(Settings):
-    """Device and precision."""
+    """Device, precision and memory."""
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Processor that fits the network; automatic: CUDA, else Apple's MPS, else the CPU."""
+    """Device that fits the network; auto: CUDA, else Apple's MPS, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format inside the network; automatic: bfloat16 where the processor computes in it.
-    The image, the loss and the averages are always float32."""
+    """Number format inside the network; auto: bfloat16 where the device computes natively in it. The
+    image, the loss and the averages are always float32."""
 
     memory_limit_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    """Memory that a fit may take, about; automatic: half of what is free. Larger frames are restored
-    in crops. [GB]"""
+    """Approximate memory limit of a fit; automatic: half of the free memory. Larger images are restored
+    in tiles. [GB]"""
     tile_size: Annotated[int, Field(ge=128, le=8192)] | None = None
-    """Side of the crops in which a frame is restored, at most; automatic: frames of up to a megapixel
-    as a whole, larger ones in crops of 640, or less where there is not the memory. [pixel]"""
+    """Largest side of the tiles in which an image is restored; automatic: images of up to a megapixel
+    are not tiled, larger ones have tiles of 640, or less if memory is short. [pixel]"""
     num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Processor cores to use where there is no GPU; automatic: all, or all but one beside a window."""
+    """Number of CPU cores to use without a GPU; automatic: all, or all but one in napari."""
 
     def resolve_device(self) -> torch.device:
-        """The device to use.
+        """Return the device to use.
 
         Raises
         ------
         DeviceError
-            If the device asked for is not there.
+            If the requested device is not available.
         """
         present = {
             "cuda": torch.cuda.is_available(),
@@ -57,7 +57,7 @@ class Compute(Settings):
         return torch.device(self.device)
 
     def memory_limit_bytes(self, device: torch.device) -> float:
-        """Bytes that a fit may take on `device`."""
+        """Return the memory that a fit may take on `device`. [byte]"""
         if self.memory_limit_gb is not None:
             return 1e9 * self.memory_limit_gb
         match device.type:
@@ -70,7 +70,7 @@ class Compute(Settings):
         return 0.5 * free
 
     def resolve_precision(self, device: torch.device) -> torch.dtype:
-        """bfloat16 or float32, whichever was asked for or is the faster on `device`."""
+        """Return bfloat16 or float32, as requested or whichever is faster on `device`."""
         if self.precision != "auto":
             return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         native = {
@@ -88,10 +88,10 @@ def _cpu_computes_bfloat16() -> bool:
 
 @contextmanager
 def raising_out_of_memory(device: torch.device) -> Iterator[None]:
-    """Turn every way in which torch reports a full memory into one `MemoryFullError`.
+    """Turn each way in which torch reports a full memory into one `InsufficientMemoryError`.
 
-    Clean up before, so that nothing of an earlier run is in the way, and after; but on the CPU only
-    where the memory was full: a cancel need not wait for it.
+    Memory is freed before, so that no earlier run is in the way, and after; on the CPU only if the
+    memory was full, so that a cancel need not wait.
     """
     full = False
     free_memory(device)
@@ -105,7 +105,8 @@ def raising_out_of_memory(device: torch.device) -> Iterator[None]:
             raise
         where = "memory" if device.type == "cpu" else f"the memory of device '{device.type}'"
         raise InsufficientMemoryError(
-            f"{where} is full: restore a smaller crop, close other programs, or choose another device"
+            f"{where} is full: restore a smaller part of the image, close other programs, or choose "
+            "another device"
         ) from error
     finally:
         if full or device.type != "cpu":
@@ -113,7 +114,7 @@ def raising_out_of_memory(device: torch.device) -> Iterator[None]:
 
 
 def memory_in_use(kind: str) -> float:
-    """Bytes of memory in use on a kind of device, by this process: for the CPU, napari and all."""
+    """Return the memory that this process uses on a kind of device; on the CPU, all of it. [byte]"""
     match kind:
         case "cuda":
             return float(torch.cuda.memory_reserved())
@@ -123,10 +124,10 @@ def memory_in_use(kind: str) -> float:
 
 
 def free_memory(device: torch.device, *, in_need: bool = False) -> None:
-    """Give memory that nobody uses any more back to the device.
+    """Return unused memory to the device.
 
-    In a thread beside a window Python's garbage is left alone, but in need: what belongs to the window
-    would be deleted there, and that waits for the window, which may be waiting for this thread.
+    In a thread beside a window Python's garbage is collected only `in_need`: objects of the window would
+    be deleted in this thread, and that waits for the window, which may be waiting for this thread.
     """
     if in_need or threading.current_thread() is threading.main_thread():
         gc.collect()

@@ -1,21 +1,21 @@
-"""What can go wrong, each told in one sentence that says what, where and what to do."""
+"""Errors whose text is one sentence for the user: what is wrong, where, and what to do."""
 
 
 class RestorationError(Exception):
-    """A restoration that cannot start or go on; its text is meant for the person at the desk.
+    """A restoration that cannot start or continue.
 
-    It is deliberately no `RuntimeError`: superqt's generator workers swallow those.
+    It is no `RuntimeError` on purpose: superqt's generator workers swallow those.
     """
 
 
 class ObservationError(RestorationError, ValueError):
-    """The pixels cannot be restored as they are (all missing, constant, too small, complex ...)."""
+    """Data that cannot be restored as they are: all missing, constant, too small, complex ..."""
 
 
 class SettingsError(RestorationError, ValueError):
     """A recipe that does not exist, or a setting that is unknown or out of bounds.
 
-    `setting` is its name with dots, where one is to blame.
+    `setting` is the dotted name of the setting at fault, or empty.
     """
 
     def __init__(self, text: str, *, setting: str = "") -> None:
@@ -24,11 +24,11 @@ class SettingsError(RestorationError, ValueError):
 
 
 class DeviceError(RestorationError):
-    """The device asked for is absent, or ran out of memory."""
+    """A device that is missing, or out of memory."""
 
 
 class InsufficientMemoryError(DeviceError):
-    """The device's memory is full; with less to do at once it might not be."""
+    """A device whose memory is full; smaller tiles may fit."""
 
 
 class ReadError(RestorationError, ValueError):
@@ -36,4 +36,4 @@ class ReadError(RestorationError, ValueError):
 
 
 class WriteError(RestorationError, OSError):
-    """A result that cannot be written where it was asked for."""
+    """A result that cannot be written to the given path."""

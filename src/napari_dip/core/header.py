@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Header:
     """What a file says about its pixels, carried from the reader to the writer.
 
@@ -15,15 +15,16 @@ class Header:
     path, hdu : str, int
         The file, and the FITS HDU in it.
     name : str
-        The image's own name (EXTNAME, OME image name).
+        Name of the image (EXTNAME, OME image name).
     unit : str
         Unit of the pixel values, verbatim (BUNIT).
     pixel_size : mapping of axis letter to (size, unit)
         Such as ``{"X": (0.2167, "um")}``.
     channels : tuple of str
         Names along axis C.
-    cards, inherited : str
-        The FITS header, 80 columns a card; and the primary header's, where this is an extension.
+    fits_header, primary_header : str
+        The FITS header, one card a line; and that of the primary HDU, where the image is in an
+        extension.
     description : str
         The TIFF ImageDescription: OME-XML or ImageJ's.
     """
@@ -37,3 +38,9 @@ class Header:
     fits_header: str = ""
     primary_header: str = ""
     description: str = ""
+
+    def __repr__(self) -> str:
+        values = {
+            name: getattr(self, name) for name in ("path", "name", "unit", "pixel_size", "channels")
+        }
+        return f"Header({', '.join(f'{name}={value!r}' for name, value in values.items() if value)})"

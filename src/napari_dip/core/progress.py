@@ -13,39 +13,39 @@ class Request:
 
     Attributes
     ----------
-    image : bool
-        Bring the running average along with the next iterate.
-    finish : bool
-        Stop here and return the best so far.
+    preview : bool
+        Attach the running average to the next report.
+    stop : bool
+        Stop now and keep the best image so far.
     """
 
     preview: bool = False
     stop: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Progress:
     """Where a run stands.
 
     Attributes
     ----------
     step, steps : int
-        Steps taken in this fit, and the most that may be taken.
-    frame, frames : int
-        Which frame, counted from 0, of how many.
-    crop, crops : int
-        Which part of a frame that is restored in parts, counted from 0, of how many.
+        Steps taken in this fit, and the maximum.
+    block, blocks : int
+        Which block (the planes that one network fits), counted from 0, and how many there are.
+    tile, tiles : int
+        Which tile of a block that is processed in tiles, counted from 0, and how many there are.
     member, members : int
-        Which fit to this frame, or part, counted from 0, of how many.
-    loss, statistic : float
-        The loss of the step; the stopping statistic of the running average.
+        Which fit of the ensemble, counted from 0, and how many there are.
+    loss, validation_loss : float
+        Loss of this step; stopping score of the running average.
     seconds : float
-        Time since the run began.
-    remark : str
-        Why the frame is restored in parts, or on another device than was chosen.
-    image : float32 array with the result's axes, or None
-        The running average where somebody asked for it, in the mean with the fits before; frames not
-        yet reached are NaN.
+        Time since the run started.
+    note : str
+        Why the image is processed in tiles, or on another device than the requested one.
+    image : float32 array with the axes of the result, or None
+        The running average where it was requested, averaged with the fits before; NaN in blocks that
+        were not reached.
     """
 
     step: int
@@ -64,11 +64,15 @@ class Progress:
 
     @property
     def is_single_fit(self) -> bool:
-        """Whether this is the run's only fit."""
+        """Whether the run consists of one fit."""
         return self.blocks == self.tiles == self.members == 1
 
     @property
     def fraction_done(self) -> float:
-        """Part of the whole run that is done at the latest, from 0 to 1."""
-        crop = self.tile + (self.member + self.step / self.steps) / self.members
-        return (self.block + crop / self.tiles) / self.blocks
+        """Lower bound of the fraction of the run that is done, from 0 to 1."""
+        tile = self.tile + (self.member + self.step / self.steps) / self.members
+        return (self.block + tile / self.tiles) / self.blocks
+
+    def __repr__(self) -> str:
+        loss = f"loss={self.loss:.4g}, validation_loss={self.validation_loss:.4g}"
+        return f"Progress({self.fraction_done:.0%}, step {self.step} of at most {self.steps}, {loss})"

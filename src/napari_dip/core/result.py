@@ -1,39 +1,39 @@
-"""Iterates and results: frozen pictures of a run, made to cross threads and processes."""
+"""Results: what came out of a run, frozen so that it can cross threads and processes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from napari_dip.core import arrays
+from napari_dip.core import arrays, interop
 from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.header import Header
-from napari_dip.core.summary import (
-    describe_flux_change,
-    describe_residual,
-    describe_uncertainty,
-    describe_unreproduced,
-)
+from napari_dip.core.provenance import Provenance
+from napari_dip.core.summary import summarize
+
+if TYPE_CHECKING:
+    import xarray
+    from astropy.nddata import CCDData
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class History:
-    """The course of one fit: one entry for each step.
+    """The course of one fit, with one entry for each step.
 
     Attributes
     ----------
     loss : (steps,) float32
-        Mean negative log-likelihood of the fitted pixels.
-    statistic : (steps,) float32
-        The stopping statistic of the running average.
-    chosen : int
-        The step whose image was taken, counted from 1; 0 where the frame was not restored.
-    reason : str
-        Why the fit ended, as a sentence.
+        Mean negative log-likelihood of the fitted data, plus the regularization.
+    validation_loss : (steps,) float32
+        Stopping score of the running average.
+    selected_step : int
+        The step whose image was taken, counted from 1; 0 where the block was not reached.
+    stop_reason : str
+        Why the fit stopped, as a sentence.
     """
 
     loss: FloatArray
@@ -41,33 +41,38 @@ class History:
     selected_step: int
     stop_reason: str
 
+    def __repr__(self) -> str:
+        return f"History({len(self.loss)} steps, selected_step={self.selected_step}: {self.stop_reason})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A restored image and how it came about.
+    """A restored image, and how it was made.
+
+    ``np.asarray(result)`` is its image.
 
     Attributes
     ----------
-    image : float32 array with the input's axes, less T where frames were combined
-        The restoration, in data units. NaN in frames that were not reached.
-    filled : bool array of the same shape
-        Pixels that no observed datum shows: the prior made them up.
-    residual : float32 array of the input's shape
-        y - A x where observed, NaN elsewhere.
-    noise : float32 array of the residual's shape
-        One standard deviation of the noise in each datum, as the result implies it.
-    uncertainty : float32 array of the image's shape, or None
-        One standard deviation of the image's error, in data units; None where there was one fit only.
+    image : float32 array with the axes of the input, without T where times were combined
+        The restored image, in data units; NaN in blocks that were not reached.
+    inpainted : bool array of the same shape
+        Pixels that no datum constrains: the prior inferred them.
+    residual : float32 array of the shape of the input
+        Data minus prediction, y - A x, in data units; NaN where nothing is observed.
+    noise_std : float32 array of the shape of the input
+        Standard deviation of the noise in each datum, given the restored image.
+    uncertainty : float32 array of the shape of the image, or None
+        Standard deviation of the error of the image, in data units; None for a single fit.
     axes, residual_axes : str
-        The axes of image and filled, and of the residual.
+        Axes of the image, and of the residual.
     history : tuple of History
-        One for each fit, frame by frame, part by part.
-    provenance : mapping of str to JSON values
-        The whole recipe, versions, device, digest of the input, noise level.
+        One for each fit.
+    provenance : Provenance
+        The recipe, the digest of the input, noise level, device, versions ...
     header : Header
-        What the input's file said, with its coordinates on the result's grid.
-    zoom : (float, float)
-        Pixels of the result in one of the input, along Y and X; the grids share their outer edges.
+        What the file of the input says, with coordinates on the grid of the image.
+    scale_factor : (float, float)
+        Pixels of the image per pixel of the input, along Y and X; the grids share their outer edges.
     """
 
     image: FloatArray
@@ -78,18 +83,39 @@ class Result:
     axes: str
     residual_axes: str
     history: tuple[History, ...]
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     header: Header = field(default_factory=Header)
     scale_factor: tuple[float, float] = (1.0, 1.0)
 
     @property
     def normalized_residual(self) -> FloatArray:
-        """The residual in standard deviations of the noise: 1 in the mean square, where all is well."""
-        found: FloatArray = arrays.empty(self.residual.shape, np.float32)
-        return np.divide(self.residual, self.noise_std, out=found)
+        """The residual over the noise: standard normal where the fit is good and the noise Gaussian."""
+        ratio: FloatArray = arrays.empty(self.residual.shape, np.float32)
+        return np.divide(self.residual, self.noise_std, out=ratio)
+
+    @property
+    def summary(self) -> str:
+        """What the run did and found, in one line."""
+        return summarize(self)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What a written file remembers: the provenance and the summary, as values that JSON has."""
+        return {**self.provenance.to_dict(), "summary": self.summary}
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the run stopped, as a sentence; with several fits, why the last of them did."""
+        reasons = [history.stop_reason for history in self.history]
+        return reasons[0] if len(reasons) == 1 else f"{len(reasons)} fits; the last: {reasons[-1]}"
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of all fits."""
+        return sum(len(history.loss) for history in self.history)
 
     def magnitude(self) -> Result:
-        """The same of the magnitude of a complex image, whose channels are real and imaginary parts."""
+        """Return the magnitude of a complex image, whose channels are its real and imaginary parts."""
         channel = self.axes.index("C")
         return replace(
             self,
@@ -100,54 +126,43 @@ class Result:
             header=replace(self.header, channels=()),
         )
 
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What a file remembers: the provenance, and the verdict."""
-        return {**self.provenance, "verdict": self.summary}
+    def to_ccddata(self) -> CCDData:
+        """Return the image as CCDData, with unit, WCS and header of the input.
 
-    @property
-    def stop_reason(self) -> str:
-        """Why the run stopped, as a sentence; with several fits, why the last of them did."""
-        reasons = [history.stop_reason for history in self.history]
-        return reasons[0] if len(reasons) == 1 else f"{len(reasons)} fits; the last: {reasons[-1]}"
+        Its mask marks the inpainted pixels; it has a StdDevUncertainty if the result has an uncertainty.
 
-    @property
-    def steps(self) -> int:
-        """Steps taken over all frames."""
-        return sum(len(history.loss) for history in self.history)
+        Raises
+        ------
+        ObservationError
+            If the image is not two-dimensional.
 
-    @property
-    def summary(self) -> str:
-        """What the run did and found, in one line."""
-        chosen = [history.selected_step for history in self.history]
-        at = f"step {chosen[0]}" if len(chosen) == 1 else f"steps {min(chosen)} to {max(chosen)}"
-        noise, operator = self.provenance["noise"], self.provenance["operator"]
-        sigma = next(value for frame in noise["sigma"] for value in frame if value is not None)
-        splits = {"recorrupted": "data split by their noise", "masked": "data split by pixels"}
-        looks = {
-            "patches": "alike patches estimated together",
-            "spectrum": "frequencies of noise taken out",
-            "residual": "what neighbouring residuals had in common returned",
-        }
-        said = [
-            f"took {at} of {self.steps} in {self.provenance['seconds']:.0f} s: {self.stop_reason}",
-            f"noise {sigma:.4g} ({noise['origin']})",
-            describe_residual(noise["residual"]),
-            describe_flux_change(self.provenance["flux_change"]),
-            splits.get(self.provenance["split"], ""),
-            looks.get(self.provenance["refinement"], ""),
-            "what was left of small sources' light returned" if self.provenance["sources"] else "",
-            f"{int(self.inpainted.sum()):,} pixels filled",
-            operator["remark"],
-            describe_uncertainty(self.provenance["ensemble"]),
-            describe_unreproduced(len(self.provenance["ensemble"]["doubtful"])),
-            self.provenance["remark"],
-        ]
-        if self.scale_factor != (1.0, 1.0):
-            said.append(f"it predicts the input to {min(operator['consistency_db']):.1f} dB")
-        return "; ".join(filter(None, said))
+        References
+        ----------
+        .. [1] https://docs.astropy.org/en/stable/nddata/ccddata.html
+        """
+        return interop.result_to_ccddata(self)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return image, inpainted, residual, noise_std and, if any, uncertainty as a Dataset.
+
+        Dimensions are t, c, z, y, x; where the image has another grid than the data, those of the data
+        are called t_data, y_data and so on. Coordinates are in the units of the pixel size.
+        """
+        return interop.result_to_xarray(self)
+
+    def __array__(
+        self,
+        dtype: DTypeLike | None = None,
+        copy: bool | None = None,  # noqa: FBT001 - NumPy's protocol
+    ) -> NDArray[Any]:
+        return np.array(self.image, dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.image.shape))
+        uncertainty = "" if self.uncertainty is None else ", with uncertainty"
+        return f"Result({shape}, axes={self.axes!r}{uncertainty}: {self.summary})"
 
 
 def full_nan(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """An array of NaN: nothing is known there yet."""
+    """Return an array of NaN."""
     return arrays.full(shape, np.nan, np.float32)

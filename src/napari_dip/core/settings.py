@@ -1,4 +1,4 @@
-"""The frozen, strict base of all settings, and the discovery of a family's members."""
+"""The frozen, strict base class of all settings, and the discovery of the members of a union."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from napari_dip.core.errors import SettingsError
 
 
 class Settings(BaseModel):
-    """Immutable values with their bounds in the type and one sentence, unit in brackets, under each.
+    """Immutable values, each with its bounds in the type and a sentence, with the unit in brackets,
+    below.
 
-    That sentence is the field's `description`: the tooltip, the `--set` help and the docs page all
-    read it there. Unknown keys are refused: a mistyped setting must not vanish.
+    That sentence is the `description` of the field: the tooltip, the command line and the documentation
+    read it there. Unknown keys are errors: a mistyped setting must not vanish.
     """
 
     basic_fields: ClassVar[tuple[str, ...]] = ()
-    """The settings that everybody is asked for; the others are for who looks for them."""
+    """The settings that are always shown; the others are advanced."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -31,12 +32,12 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, source: str) -> Self:
-        """Validate `values`; `source` names where they came from in the error.
+        """Return the validated `values`; an error names `source` as their origin.
 
         Raises
         ------
         SettingsError
-            In one sentence: which setting, what is wrong, what was given.
+            In one sentence: which setting, and what is wrong with it.
         """
         try:
             return cls.model_validate(values)
@@ -44,17 +45,23 @@ class Settings(BaseModel):
             sentence, setting = _sentence(error, cls, source)
             raise SettingsError(sentence, setting=setting) from error
 
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """The settings that differ from their defaults: pydantic's `repr` shows no others."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name != "kind" and value != field.get_default(call_default_factory=True):
+                yield name, value
+
 
 def tagged_union(base: type[Settings], package: str | None = None) -> Any:
-    """All concrete members of the family `base`, as a union told apart by their `kind`.
+    """Return all concrete subclasses of `base`, as a union discriminated by their `kind`.
 
-    A member is a subclass that declares `kind` as a literal. With `package`, every module of that
-    package is imported first, but those with a leading underscore: being there is all that a new
-    member has to do.
+    A member is a subclass that declares `kind` as a literal. With `package`, each module of that
+    package without a leading underscore is imported first: a new member only has to be there.
     """
     if package is not None:
         path = importlib.import_module(package).__path__
-        for module in sorted(pkgutil.iter_modules(path), key=lambda found: found.name):
+        for module in sorted(pkgutil.iter_modules(path), key=lambda module: module.name):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{package}.{module.name}")
     members = tuple(sorted(_leaves(base), key=lambda member: member.model_fields["kind"].default))
@@ -64,7 +71,7 @@ def tagged_union(base: type[Settings], package: str | None = None) -> Any:
 
 
 def union_members(annotation: Any) -> tuple[type[Settings], ...]:
-    """The settings classes that `annotation` admits, in the order a menu shows them."""
+    """Return the settings classes that `annotation` admits, in the order of menus."""
     if isinstance(annotation, type):
         return (annotation,) if issubclass(annotation, Settings) else ()
     inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
@@ -72,13 +79,13 @@ def union_members(annotation: Any) -> tuple[type[Settings], ...]:
 
 
 def ordered_fields(model: type[Settings]) -> dict[str, FieldInfo]:
-    """The settings of `model` by name, its own before those that its family shares."""
+    """Return the settings of `model` by name, its own before inherited ones."""
     family = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", {})}
     return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in family))
 
 
 def iter_fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting below `model` as (dotted name, field), families' members one after another."""
+    """Yield each setting of `model` as (dotted name, field), those of all members of its unions."""
     for name, field in ordered_fields(model).items():
         dotted = f"{prefix}{name}"
         yield dotted, field
@@ -101,11 +108,12 @@ def _sentence(error: ValidationError, model: type[Settings], source: str) -> tup
     match first["type"]:
         case "extra_forbidden":
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else "; it may be of a newer napari-dip"
-            hint = " with the kind that is chosen" if name in known else hint
+            other = "; it may belong to another version of napari-dip"
+            hint = f"; did you mean '{near[0]}'?" if near else other
+            hint = " of the kind that is selected" if name in known else hint
             sentence = f"there is no setting '{name}'{hint}"
         case "union_tag_not_found" | "union_tag_invalid":
-            kinds = first["ctx"].get("expected_tags", "as 'presets NAME --json' prints them")
+            kinds = first["ctx"].get("expected_tags", "one of the documented ones")
             sentence = f"setting '{name}' needs a kind: {kinds}"
         case "model_type" | "model_attributes_type":
             sentence = f"'{name}' is a group of settings, it cannot be {_short(first['input'])}"
@@ -115,12 +123,12 @@ def _sentence(error: ValidationError, model: type[Settings], source: str) -> tup
 
 
 def _short(value: Any) -> str:
-    """A value as it is written, the end of a long one left out."""
+    """A value as it is written, shortened if it is long."""
     return reprlib.repr(value)
 
 
 def _without_kinds(location: tuple[int | str, ...], known: set[str]) -> str:
-    """`location` as a dotted name, less the union tags that pydantic puts between the parts."""
+    """`location` as a dotted name, without the union tags that pydantic inserts."""
     name = ""
     for position, part in enumerate(location):
         longer = f"{name}.{part}" if name else str(part)

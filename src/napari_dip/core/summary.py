@@ -1,36 +1,73 @@
-"""A result in one sentence."""
+"""A result in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from napari_dip.core.provenance import EnsembleRecord
+    from napari_dip.core.result import Result
 
-def describe_residual(residuals: Sequence[float]) -> str:
-    """What the result leaves of the data: as much as the noise, where all is well."""
+_SELF_SUPERVISION = {
+    "recorrupted": "recorrupted data as network input",
+    "masked": "masked data as network input",
+}
+_REFINEMENT = {
+    "patches": "refined by nonlocal Bayes",
+    "spectrum": "refined by spectral shrinkage",
+    "residual": "refined by residual correction",
+}
+
+
+def summarize(result: Result) -> str:
+    """Return what a run did and found, in one line."""
+    provenance = result.provenance
+    noise, operator, ensemble = provenance.noise, provenance.operator, provenance.ensemble
+    selected = provenance.selected_step
+    at = f"step {selected[0]}" if len(selected) == 1 else f"steps {min(selected)} to {max(selected)}"
+    sigma = next(value for planes in noise.sigma for value in planes if value is not None)
+    parts = [
+        f"took {at} of {result.steps} in {provenance.seconds:.0f} s: {result.stop_reason}",
+        f"noise {sigma:.4g} ({noise.source})",
+        _describe_residual(noise.residual),
+        _describe_flux_change(provenance.flux_change),
+        _SELF_SUPERVISION.get(provenance.self_supervision, ""),
+        _REFINEMENT.get(provenance.refinement, ""),
+        "missed flux of small sources added back" if provenance.source_flux_corrected else "",
+        f"{int(result.inpainted.sum()):,} pixels inpainted",
+        operator.note,
+        _describe_uncertainty(ensemble),
+        _describe_unreproduced(len(ensemble.unreproduced_sources)),
+        provenance.notes,
+    ]
+    if result.scale_factor != (1.0, 1.0):
+        parts.append(f"it predicts the data with a PSNR of {min(operator.data_psnr_db):.1f} dB")
+    return "; ".join(filter(None, parts))
+
+
+def _describe_residual(residuals: Sequence[float]) -> str:
+    """The residual over the noise: 1 for a good fit."""
     ratio = np.median(residuals)
     return f"residual {ratio:.2f} times that (chi-square {ratio**2:.2f})" if ratio > 0.005 else ""
 
 
-def describe_flux_change(change: float | None) -> str:
-    """What became of the sum of all observed pixels."""
+def _describe_flux_change(change: float | None) -> str:
     return "" if change is None else f"flux changed by {100 * change:+.3f} %"
 
 
-def describe_uncertainty(ensemble: Mapping[str, Any]) -> str:
-    """How the uncertainty came about, where there is one."""
-    if ensemble["members"] == 1:
+def _describe_uncertainty(ensemble: EnsembleRecord) -> str:
+    if ensemble.size == 1:
         return ""
-    factors = [factor for factor in ensemble["calibration"] if factor is not None]
+    factors = [factor for factor in ensemble.calibration if factor is not None]
     if not factors:
-        return "uncertainty: what the fits disagree, not calibrated"
-    return f"uncertainty: {np.median(factors):.1f} times what the fits disagree, by data not fitted"
+        return "uncertainty: the spread of the fits, not calibrated"
+    return f"uncertainty: {np.median(factors):.1f} times the spread of the fits, from held-out data"
 
 
-def describe_unreproduced(number: int) -> str:
-    """What is not to be trusted because not every fit shows it."""
+def _describe_unreproduced(number: int) -> str:
     if not number:
         return ""
-    return f"{number} small source{'s are' if number > 1 else ' is'} not in most of the fits"
+    return f"{number} small source{'s are' if number > 1 else ' is'} missing from most of the fits"

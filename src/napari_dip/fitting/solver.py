@@ -1,4 +1,4 @@
-"""The loop: fit the prior to the problem, average along the way, stop before the noise is learnt."""
+"""The loop: fit the prior to the problem, average on the way, stop before the noise is learned."""
 
 from __future__ import annotations
 
@@ -17,33 +17,30 @@ from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.averaging import BestIterate, OneStandardErrorIterate, feather_mask
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, StoppingMonitor, best_step
-from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior
 
-PROGRESS_INTERVAL_S = 0.05  # seconds between two ticks, at least; a step in progress is never cut
-MIN_CONTINUED_STEPS = 200  # steps that a fit which is run on takes at least
-CHECK_EVERY_STEPS = (
-    10  # steps between two looks at the stopping statistic, so that no step waits for the host
-)
+PROGRESS_INTERVAL_S = 0.05  # seconds between two reports, at least; a step is never interrupted
+MIN_CONTINUED_STEPS = 200  # that a continued fit takes before it may stop
+CHECK_EVERY_STEPS = 10  # between two looks at the scores, so that no step waits for the device
 
 
 class Solver(Settings):
-    """Optimiser and running average."""
+    """Optimizer and running average."""
 
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
-    """Steps after which the run ends, stopped or not. [step]"""
+    """Maximum number of steps. [step]"""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Step size of the Adam optimiser."""
+    """Step size of the Adam optimizer."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Weight of the past in the running average of the images; 0 for none."""
+    """Decay of the exponential moving average of the images; 0 for none."""
     warm_start: bool = True
-    """Begin each crop of a large frame, and each frame of a stack, with the network of the one before,
-    which takes about half the steps. Off: each with a new one."""
+    """Start each tile of a large image, and each plane of a stack, with the network of the one before,
+    which takes about half the steps; off: each with a new network."""
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """A light sign of life; `image` (C, H, W), on its device, only where the reader asked for it."""
+    """Where a fit stands; `image` (C, H, W), on its device, only where it was requested."""
 
     step: int
     loss: float
@@ -53,7 +50,7 @@ class FitProgress:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The image of the chosen step, on its device, and the course of the fit."""
+    """The image of the selected step, on its device, and the course of the fit."""
 
     x: torch.Tensor
     loss: FloatArray
@@ -61,113 +58,125 @@ class FitResult:
     selected_step: int
     stop_reason: str
     request: Request
-    """What the reader of the run asked for last."""
+    """The last request of the reader."""
 
 
 class Fit:
-    """The fit of a prior to a problem: it can be run, and then run on.
+    """The fit of a prior to a problem, which can be run and then continued.
 
-    Adam on the mean negative log-likelihood of `watch.fitted`; the result is the exponential running
-    average of the images, corrected for its start, at the step that the watch prefers, and where it
-    sets pixels apart at theirs.
+    Adam minimizes the loss of the monitor's problem. The result is the exponential moving average of the
+    images, corrected for its start, at the step that the monitor selects; pixels that the monitor
+    separates have a step of their own.
 
     References
     ----------
     .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (3) and section 4.1
            (averaging).
     .. [2] Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 3 (the
-           correction of running averages for their start).
+           correction of moving averages for their start).
     """
 
-    def __init__(self, prior: Prior, watch: StoppingMonitor, solver: Solver) -> None:
-        self.prior, self.monitor, self._solver = prior, watch, solver
-        problem: Problem = watch.fit_problem
+    def __init__(self, prior: Prior, monitor: StoppingMonitor, solver: Solver) -> None:
+        self.prior, self.monitor, self._solver = prior, monitor, solver
+        device = monitor.fit_problem.y.device
         self._optimizer = torch.optim.Adam(
-            prior.network.parameters(), lr=solver.learning_rate, foreach=problem.y.device.type != "cpu"
+            prior.network.parameters(), lr=solver.learning_rate, foreach=device.type != "cpu"
         )
-        self._curves = torch.zeros((3, 0), device=problem.y.device)  # losses, statistics, misfits
-        self._ema = self._ema_sum = torch.zeros(problem.operator.scene_shape, device=problem.y.device)
+        self._curves = torch.zeros((3, 0), device=device)  # loss, score, misfit of separate pixels
+        self._ema = self._ema_sum = torch.zeros(monitor.fit_problem.operator.scene_shape, device=device)
         self._best = BestIterate(self._ema_sum)
-        self._separate = (
-            OneStandardErrorIterate(self._ema_sum, watch.separate_pixels)
-            if watch.separate_pixels
-            else None
-        )
+        separate = monitor.separate_pixels
+        self._separate = OneStandardErrorIterate(self._ema_sum, separate) if separate else None
         self.step = 0
 
     def run(
         self, *, snapshot_every: int | None = None
     ) -> Generator[FitProgress, Request | None, FitResult]:
-        """Minimise the loss over the network's parameters, from where it stands.
+        """Minimize the loss over the parameters of the network, from where it stands.
 
-        Yields a tick several times a second and at every multiple of `snapshot_every`, then with its
-        image. One that is run on goes `AGAIN` steps before the watch may stop it once more, and as
-        many as the solver's most.
+        Yields several times a second, and with an image at every multiple of `snapshot_every`. A fit
+        that is continued takes at least `MIN_CONTINUED_STEPS` steps more, and at most the solver's
+        maximum.
 
         Raises
         ------
-        RestoreError
-            If the fit diverges before there is anything to keep.
+        RestorationError
+            If the fit diverges before there is an image to keep.
         """
-        solver, watch, prior = self._solver, self.monitor, self.prior
-        best, stars, running, average = self._best, self._separate, self._ema_sum, self._ema
-        reason, wish, last_tick = "", Request(), time.monotonic()
-        step, last = self.step, self.step + solver.max_steps
-        earliest = step + MIN_CONTINUED_STEPS if step else 0
-        more = self._curves.new_zeros((3, solver.max_steps))
-        self._curves = torch.cat((self._curves[:, :step], more), dim=1)
-        losses, statistics, misfits = self._curves
-        while not reason:
-            step += 1
-            x, asked = prior(average if step > EMA_WARMUP_STEPS else None)
-            loss = asked.loss(x)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
-            with torch.no_grad():
-                running.lerp_(x, 1 - solver.ema_decay)
-                average = running / (1 - solver.ema_decay**step)
-                statistic = watch.score(average, x)
-                losses[step - 1], statistics[step - 1] = loss.detach(), statistic
-                newest = step <= EMA_WARMUP_STEPS or not watch.restore_best
-                best.update(average, statistic, newest=newest)
-                if stars:
-                    misfits[step - 1] = stars.update(average, step)
-            self.step, self._ema = step, average
-            if step % CHECK_EVERY_STEPS == 0:
-                seen = statistics[:step].cpu().numpy()
-                if not np.isfinite(seen[-1]):
-                    reason = "the fit diverged, and the best image before that was taken"
-                    _raise_if_diverged(seen, watch)
-                elif step >= earliest:
-                    reason = watch.stop_reason(seen) or ""
-                    if stars and not watch.stop_reason(misfits[:step].cpu().numpy()):
-                        reason = ""
-            if step == last and not reason:
-                reason = f"all {step} steps were taken"
-            snapshot = snapshot_every is not None and step % snapshot_every == 0
-            if snapshot or wish.preview or time.monotonic() - last_tick >= PROGRESS_INTERVAL_S:
-                image = average if snapshot or wish.preview else None
-                last_tick = time.monotonic()
-                now = (losses[step - 1].item(), statistics[step - 1].item())
-                wish = (yield FitProgress(step, *now, image=image)) or Request()
-                if wish.stop and not reason:
-                    reason = f"finished by hand after {step} steps"
-        course = statistics[:step].cpu().numpy()
-        _raise_if_diverged(course, watch)
-        chosen = best_step(course) if watch.restore_best else step
-        x = best.average
-        if stars:
-            x = torch.lerp(x, stars.average, feather_mask(stars.mask))
-            reason += f" (stars and the like are from step {int(stars.step)})"
-        return FitResult(x, losses[:step].cpu().numpy(), course, chosen, reason, wish)
+        first, last = self.step, self.step + self._solver.max_steps
+        earliest = first + MIN_CONTINUED_STEPS if first else 0
+        more = self._curves.new_zeros((3, self._solver.max_steps))
+        self._curves = torch.cat((self._curves[:, :first], more), dim=1)
+        stop_reason, request, last_report = "", Request(), time.monotonic()
+        while not stop_reason:
+            self._take_step()
+            if self.step % CHECK_EVERY_STEPS == 0:
+                stop_reason = self._check(earliest)
+            if self.step == last and not stop_reason:
+                stop_reason = f"all {self.step} steps were taken"
+            snapshot = snapshot_every is not None and self.step % snapshot_every == 0
+            with_image = snapshot or request.preview
+            if with_image or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
+                last_report = time.monotonic()
+                request = (yield self._progress(with_image=with_image)) or Request()
+                if request.stop and not stop_reason:
+                    stop_reason = f"stopped by hand after {self.step} steps"
+        return self._finish(stop_reason, request)
+
+    def _take_step(self) -> None:
+        """One step of the optimizer, of the moving average and of the scores."""
+        self.step += 1
+        step, decay = self.step, self._solver.ema_decay
+        x, target = self.prior(self._ema if step > EMA_WARMUP_STEPS else None)
+        loss = target.loss(x)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        losses, scores, misfits = self._curves
+        with torch.no_grad():
+            self._ema_sum.lerp_(x, 1 - decay)
+            self._ema = self._ema_sum / (1 - decay**step)
+            score = self.monitor.score(self._ema, x)
+            losses[step - 1], scores[step - 1] = loss.detach(), score
+            always = step <= EMA_WARMUP_STEPS or not self.monitor.restore_best
+            self._best.update(self._ema, score, always=always)
+            if self._separate:
+                misfits[step - 1] = self._separate.update(self._ema, step)
+
+    def _check(self, earliest: int) -> str:
+        """Why the fit stops now, or an empty string."""
+        _, scores, misfits = (curve[: self.step] for curve in self._curves)
+        score_history = scores.cpu().numpy()
+        if not np.isfinite(score_history[-1]):
+            _raise_if_diverged(score_history, self.monitor)
+            return "the fit diverged, and the best image before was kept"
+        if self.step < earliest:
+            return ""
+        reason = self.monitor.stop_reason(score_history) or ""
+        if self._separate and not self.monitor.stop_reason(misfits.cpu().numpy()):
+            return ""
+        return reason
+
+    def _progress(self, *, with_image: bool) -> FitProgress:
+        loss, score = (self._curves[row, self.step - 1].item() for row in (0, 1))
+        return FitProgress(self.step, loss, score, self._ema if with_image else None)
+
+    def _finish(self, stop_reason: str, request: Request) -> FitResult:
+        losses, scores = (self._curves[row, : self.step].cpu().numpy() for row in (0, 1))
+        _raise_if_diverged(scores, self.monitor)
+        selected = best_step(scores) if self.monitor.restore_best else self.step
+        x = self._best.average
+        if self._separate:
+            x = torch.lerp(x, self._separate.average, feather_mask(self._separate.mask))
+            stop_reason += f" (stars and other bright pixels: step {int(self._separate.step)})"
+        return FitResult(x, losses, scores, selected, stop_reason, request)
 
 
-def _raise_if_diverged(course: FloatArray, watch: StoppingMonitor) -> None:
-    """Raise where a fit came to nothing finite, and has no earlier image to fall back on."""
-    if np.isfinite(course[-1]) or (watch.restore_best and np.isfinite(course).any()):
+def _raise_if_diverged(scores: FloatArray, monitor: StoppingMonitor) -> None:
+    """Raise an error if a fit diverged and no earlier image can be kept."""
+    if np.isfinite(scores[-1]) or (monitor.restore_best and np.isfinite(scores).any()):
         return
     raise RestorationError(
-        f"the fit diverged within {len(course)} steps: try a smaller solver.learning_rate,"
-        " or a larger noise.sigma"
+        f"the fit diverged within {len(scores)} steps: try a smaller solver.learning_rate, or a larger"
+        " noise.sigma"
     )

@@ -1,9 +1,10 @@
 """How a file becomes an image, and a result a file."""
 
 from napari_dip.io.files import (
-    ASDF_SUFFIXES,
+    FORMATS,
+    IMAGE_SUFFIXES,
     KSPACE_SUFFIXES,
-    SUFFIXES,
+    FileFormat,
     check_writable,
     file_and_extension,
     read,
@@ -17,9 +18,10 @@ from napari_dip.io.files import (
 from napari_dip.io.image import ImageData
 
 __all__ = [
-    "ASDF_SUFFIXES",
+    "FORMATS",
+    "IMAGE_SUFFIXES",
     "KSPACE_SUFFIXES",
-    "SUFFIXES",
+    "FileFormat",
     "ImageData",
     "check_writable",
     "file_and_extension",

@@ -1,4 +1,4 @@
-"""Writing so that a file appears whole or not at all, and nothing of the user's is lost."""
+"""Atomic writing: a file appears completely or not at all, and no data of the user are lost."""
 
 from __future__ import annotations
 
@@ -11,35 +11,30 @@ from pathlib import Path
 
 from napari_dip.core.errors import WriteError
 
-OTHER_TIFF_SUFFIXES = (".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs")  # which are only read
 _PREFIX = ".napari-dip-"
 
 
 def check_output_path(path: Path, *, overwrite: bool) -> None:
-    """Raise `WriteError` if `path` cannot become a file, or is one already."""
-    if path.suffix.lower() == ".fz":
-        raise WriteError(f"{path}: compressed tiles (.fz) are read only; write .fits or .fits.gz")
-    if path.suffix.lower() in OTHER_TIFF_SUFFIXES:
-        raise WriteError(f"{path}: files of {path.suffix} are read only; write .ome.tif")
+    """Raise `WriteError` if no file can be written to `path`, or one exists that may not be replaced."""
     if not path.parent.is_dir():
-        raise WriteError(f"there is no folder {path.parent} to write {path.name} into")
+        raise WriteError(f"there is no folder {path.parent} for {path.name}")
     if path.is_dir():
-        raise WriteError(f"{path} is a folder; give the name of a file")
+        raise WriteError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists already; allow overwriting, or choose another name")
+        raise WriteError(f"{path} exists: allow overwriting, or choose another name")
     if not os.access(path.parent, os.W_OK):
-        raise WriteError(f"the folder {path.parent} may not be written to")
+        raise WriteError(f"the folder {path.parent} is not writable")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A new file beside `path`, with its suffixes, that takes its name once it is complete."""
+    """Yield a new file beside `path`, with its suffixes, that takes its name when it is complete."""
     handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.name.lower(), dir=path.parent)
     os.close(handle)
     unfinished = Path(name)
     try:
         yield unfinished
-        with unfinished.open("rb+") as file:  # Windows syncs only what may be written
+        with unfinished.open("rb+") as file:  # Windows syncs only writable files
             os.fsync(file.fileno())
         unfinished.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         unfinished.replace(path)
@@ -48,9 +43,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove_partial_files(path: Path) -> None:
-    """Remove what is left of writing `path` by processes that were killed; none may be at it now."""
-    for left in path.parent.glob(f"{_PREFIX}????????{glob.escape(path.name.lower())}"):
-        left.unlink(missing_ok=True)
+    """Remove partial files that killed processes left beside `path`; no process may be writing it."""
+    for partial in path.parent.glob(f"{_PREFIX}????????{glob.escape(path.name.lower())}"):
+        partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -1,13 +1,15 @@
-"""Files in and out: the suffix chooses the format."""
+"""Files in and out: the suffix decides the format."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from pkgutil import resolve_name
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,64 +17,115 @@ from numpy.typing import DTypeLike
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
-from napari_dip.io.atomic import OTHER_TIFF_SUFFIXES, check_output_path
+from napari_dip.io.atomic import check_output_path
 from napari_dip.io.image import ImageData
 
 T = TypeVar("T")
-FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz")
-TIFF_SUFFIXES = (".tif", ".tiff")
-SUFFIXES = (*FITS_SUFFIXES, *TIFF_SUFFIXES, *OTHER_TIFF_SUFFIXES)
-ASDF_SUFFIXES = (".asdf",)
-KSPACE_SUFFIXES = (".npy", ".npz", ".h5")  # which are only read
-_READ_ONLY_SUFFIXES = (*ASDF_SUFFIXES, *KSPACE_SUFFIXES)  # FITS nor TIFF
-
-__all__ = [
-    "ASDF_SUFFIXES",
-    "KSPACE_SUFFIXES",
-    "OTHER_TIFF_SUFFIXES",
-    "SUFFIXES",
-    "ImageData",
-    "check_writable",
-    "file_and_extension",
-    "read",
-    "read_first_image",
-    "read_images",
-    "read_provenance",
-    "read_recipe",
-    "write",
-    "write_image",
-]
+FileFormat = Literal["auto", "imagej"]
 
 
-def read(*paths: str | os.PathLike[str], flags: Collection[int] | None = None) -> Observation:
-    """The first image of a file, with its holes, its noise and its header.
+@dataclass(frozen=True)
+class Format:
+    """A file format: its suffixes, and the functions that read and write it.
+
+    Functions are given as ``module:function``, and imported when a file of the format is met: each
+    brings a library with it, and the dock opens without them.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    suffixes : tuple of str
+        In lower case.
+    read_images : str
+        ``(path) -> iterator of ImageData``: all images of a file, one after another.
+    read_named : str
+        ``(path, name) -> ImageData``; empty: the images are searched for the name.
+    read_provenance : str
+        ``(path) -> dict``, empty for files of other software; empty: none has a provenance.
+    write : str
+        ``(path, image, provenance) -> None``; empty: files are only read.
+    read_only_suffixes : tuple of str
+        Suffixes of variants that are only read.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read_images: str
+    read_named: str = ""
+    read_provenance: str = ""
+    write: str = ""
+    read_only_suffixes: tuple[str, ...] = ()
+
+
+FORMATS = (
+    Format(
+        "FITS",
+        (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz"),
+        "napari_dip.io.fits.reader:fits_images",
+        "napari_dip.io.fits.reader:fits_image",
+        "napari_dip.io.fits.reader:fits_provenance",
+        "napari_dip.io.fits.writer:write_fits",
+        read_only_suffixes=(".fz",),
+    ),
+    Format(
+        "TIFF",
+        (".tif", ".tiff", ".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
+        "napari_dip.io.tiff.reader:tiff_images",
+        "",
+        "napari_dip.io.tiff.reader:tiff_provenance",
+        "napari_dip.io.tiff.writer:write_tiff",
+        read_only_suffixes=(".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
+    ),
+    Format("ASDF", (".asdf",), "napari_dip.io.asdf_reader:asdf_images"),
+    Format("k-space", (".npy", ".npz", ".h5"), "napari_dip.io.mri.arrays:kspace_images"),
+)
+IMAGE_SUFFIXES = tuple(s for f in FORMATS if f.write for s in f.suffixes)
+KSPACE_SUFFIXES = FORMATS[-1].suffixes
+
+
+def read(
+    *paths: str | os.PathLike[str], bad_flags: Collection[int] | None = None, axes: str | None = None
+) -> Observation:
+    """Read the first image of a file, with its mask, noise and header.
 
     Parameters
     ----------
     *paths : path
-        ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; FITS also with the
-        name or number of an extension, ``frame.fits[SCI]``. Several files of one shape become
-        frames along T. ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5`` are k-space
-        (docs/formats.md).
-    flags : collection of int, optional
-        Which flags of a quality plane are holes, as its bits' values (1, 2, 4 ...) or its codes; else
-        those of the telescope's convention.
+        ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; of FITS also with the
+        name or number of an extension, ``image.fits[SCI]``. Several files of one shape become frames
+        along T. ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5`` are k-space.
+    bad_flags : collection of int, optional
+        Flags of a quality plane that are treated as missing, as values of bits (1, 2, 4 ...) or as
+        codes. Default: those of the telescope's convention.
+    axes : str, optional
+        One letter for each axis, from T, C, Z, Y, X. Default: what the file says.
+
+    Returns
+    -------
+    Observation
 
     Raises
     ------
     ReadError
-        If there is no such file, or no image or quality plane in it, or several do not fit each other.
+        If a file does not exist, or has no image or quality plane, or several do not match.
     ObservationError
         If there is nothing to restore in the image.
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> observation = dip.read("image.fits[SCI]", bad_flags=[1, 4])  # doctest: +SKIP
     """
-    found = [read_first_image(path) for path in paths]
-    if flags is not None:
-        found = [image.with_bad_flags(flags) for image in found]
-    return (ImageData.stack(found) if len(found) > 1 else found[0]).to_observation()
+    images = [read_first_image(path) for path in paths]
+    if bad_flags is not None:
+        images = [image.with_bad_flags(bad_flags) for image in images]
+    image = ImageData.stack(images) if len(images) > 1 else images[0]
+    return (image if axes is None else image.with_axes(axes)).to_observation()
 
 
 def read_first_image(path: str | os.PathLike[str]) -> ImageData:
-    """The first image of a file, or the one in brackets, ``psf.fits[PSF]``; no other is looked at.
+    """Read the first image of a file, or the one in brackets, ``psf.fits[PSF]``, and no other.
 
     Raises
     ------
@@ -82,62 +135,53 @@ def read_first_image(path: str | os.PathLike[str]) -> ImageData:
     file, name = file_and_extension(path)
     if name:
         return _read_named(file, name)
-    return _call_reader(path, lambda p: next(_images(p)))
+    read_all = _function(path, "read_images")
+    image: ImageData = _call_reader(path, lambda p: next(read_all(p)))
+    return image
 
 
 def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
-    """The file that `path` means, and the extension's name in brackets after it, or nothing."""
+    """Return the file of `path`, and the name of the extension in brackets, or an empty string."""
     bracketed = re.fullmatch(r"(.+)\[([^\[\]]+)\]", os.fspath(path))
     if bracketed and not Path(path).exists():
         return Path(bracketed[1]), bracketed[2]
     return Path(path), ""
 
 
-def _read_named(path: Path, name: str) -> ImageData:
-    if path.suffix.lower() not in _READ_ONLY_SUFFIXES and _is_fits(path):
-        from napari_dip.io.fits.reader import fits_image
-
-        return _call_reader(path, lambda p: fits_image(p, name))
-    found = read_images(path)
-    for image in found:
-        if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
-            return image
-    have = ", ".join(image.header.name or str(image.header.hdu) for image in found)
-    raise ReadError(f"{path} has no image '{name}'; it has {have}")
-
-
 def read_images(path: str | os.PathLike[str]) -> list[ImageData]:
-    """Every image of a file: at least one.
+    """Read all images of a file.
 
     Raises
     ------
     ReadError
         If there is no such file, or no image in it.
     """
-    return _call_reader(path, lambda p: list(_images(p)))
+    read_all = _function(path, "read_images")
+    return _call_reader(path, lambda p: list(read_all(p)))
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """How the file at `path` was made, as `Result.provenance`; its ``"recipe"`` at the least.
+    """Read how the file at `path` was made, as `Result.metadata`; at least its ``"recipe"``.
 
     Raises
     ------
     ReadError
-        If we did not write that file.
+        If it was not written by napari-dip.
     """
-    found = _call_reader(path, _provenance)
-    if not found:
-        raise ReadError(f"{path} carries no recipe: it was not written by napari-dip")
-    return found
+    has_provenance = bool(_format_of(path).read_provenance)
+    provenance = _call_reader(path, _function(path, "read_provenance")) if has_provenance else {}
+    if not provenance:
+        raise ReadError(f"{path} has no recipe: it was not written by napari-dip")
+    return provenance
 
 
 def read_recipe(path: str | os.PathLike[str]) -> str:
-    """The JSON of the recipe that made the file at `path`.
+    """Read the recipe that made the file at `path`, as JSON.
 
     Raises
     ------
     ReadError
-        If we did not write that file.
+        If it was not written by napari-dip.
     """
     return json.dumps(read_provenance(path)["recipe"])
 
@@ -148,44 +192,47 @@ def write(
     *,
     overwrite: bool = False,
     dtype: DTypeLike = np.float32,
-    imagej: bool = False,
+    format: FileFormat = "auto",  # noqa: A002
 ) -> float:
-    """Write a result, with all that its input's file said and the recipe that made it.
+    """Write a result, with all that the file of its input says and the recipe that made it.
 
-    The file appears whole or not at all. FITS keeps the input's other HDUs and every card that is
-    still true; TIFF is OME-TIFF. Filled pixels are marked in an image of their own, FILLED; the
-    uncertainty, where there is one, is in UNCERT, and what is left of the data, in standard deviations
-    of their noise, in RESIDUAL.
+    The file appears completely or not at all. FITS keeps the other HDUs of the input, and each card that
+    is still true; TIFF is OME-TIFF. Inpainted pixels are marked in an image of their own, FILLED; the
+    uncertainty, if any, is in UNCERT, and the normalized residual in RESIDUAL.
 
     Parameters
     ----------
     path : path
-        Where to.
+        Where to; the suffix decides the format.
     result : Result
         What to write.
     overwrite : bool
-        Whether a file that is there may be replaced.
-    dtype : type of number
-        float32, or one of whole numbers: then values are rounded, and clipped at the type's ends.
-    imagej : bool
-        Write ImageJ's own TIFF, which holds the image and its recipe alone.
+        Whether an existing file may be replaced.
+    dtype : data type
+        float32, or an integer type: then values are rounded, and clipped at the ends of the type.
+    format : {"auto", "imagej"}
+        ``"imagej"`` writes an ImageJ TIFF, which has the image and its recipe alone.
 
     Returns
     -------
     float
-        What part of the pixels was clipped; 0 as float32.
+        Fraction of the pixels that were clipped; 0 for float32.
 
     Raises
     ------
     WriteError
-        If the folder, the suffix or the disk does not allow it, or the file exists and may not be
-        replaced, or the type is none of those.
+        If folder, suffix, type or disk do not allow it, or the file exists and may not be replaced.
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> dip.write("restored.fits", dip.denoise("image.fits"))  # doctest: +SKIP
     """
-    picture, record, clipped = ImageData.from_result(result), dict(result.metadata), 0.0
+    image, metadata, clipped = ImageData.from_result(result), dict(result.metadata), 0.0
     if np.dtype(dtype) != np.float32:
-        picture, clipped = picture.to_integer(dtype)
-        record["stored"] = {"dtype": str(np.dtype(dtype)), "clipped": clipped}
-    write_image(path, picture, record, overwrite=overwrite, imagej=imagej)
+        image, clipped = image.to_integer(dtype)
+        metadata["stored"] = {"dtype": str(np.dtype(dtype)), "clipped": clipped}
+    write_image(path, image, metadata, overwrite=overwrite, format=format)
     return clipped
 
 
@@ -195,21 +242,23 @@ def write_image(
     provenance: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
-    imagej: bool = False,
+    format: FileFormat = "auto",  # noqa: A002
 ) -> None:
-    """Write any image in its own type, with its header; `provenance` as `Result.record`.
+    """Write any image in its own type, with its header; `provenance` as `Result.metadata`.
 
     Raises
     ------
     WriteError
         As for `write`; also if `path` is the file that the image was read from.
     """
-    check_writable(path, overwrite=overwrite, imagej=imagej)
+    check_writable(path, overwrite=overwrite, format=format)
     target, source = Path(path), Path(image.header.path)
     if image.header.path and target.exists() and source.exists() and target.samefile(source):
-        raise WriteError(f"{path} is the file the image came from; choose another name")
+        raise WriteError(f"{path} is the file the image was read from: choose another name")
+    imagej = "napari_dip.io.tiff.writer:write_imagej"
+    write_file = resolve_name(imagej if format == "imagej" else _format_of(path).write)
     try:
-        _write(target, image, provenance or {}, imagej)
+        write_file(target, image, provenance or {})
     except (MemoryError, WriteError):
         raise
     except OSError as error:
@@ -219,86 +268,85 @@ def write_image(
 
 
 def check_writable(
-    path: str | os.PathLike[str], *, overwrite: bool = False, imagej: bool = False
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    format: FileFormat = "auto",  # noqa: A002
 ) -> None:
-    """Find out before the work whether `write` has a chance.
+    """Check before the work whether `write` can succeed.
 
     Raises
     ------
     WriteError
         As `write` would.
     """
-    try:
-        is_fits = _is_fits(path)
-    except ReadError as error:
-        raise WriteError(str(error)) from error
-    if is_fits and imagej:
-        raise WriteError(f"{path}: ImageJ's own files are TIFF; write .tif")
+    if format not in get_args(FileFormat):
+        raise WriteError(f"there is no format '{format}': choose {', '.join(get_args(FileFormat))}")
+    name = Path(path).name.lower()
+    writable = next((f for f in FORMATS if f.write and name.endswith(f.suffixes)), None)
+    if writable is None:
+        known = " ".join(s for f in FORMATS if f.write for s in _writable_suffixes(f))
+        raise WriteError(f"{path}: the suffix decides the format, and must be one of {known}")
+    if name.endswith(writable.read_only_suffixes):
+        raise WriteError(
+            f"{path}: files of this kind are only read; write {_writable_suffixes(writable)[0]}"
+        )
+    if format == "imagej" and writable.name != "TIFF":
+        raise WriteError(f"{path}: ImageJ files are TIFF; write .tif")
     check_output_path(Path(path), overwrite=overwrite)
 
 
-# A format's module, and the library behind it, is imported when a file of that format is met: the
-# dock opens without them.
+def _writable_suffixes(kind: Format) -> list[str]:
+    return [s for s in kind.suffixes if not s.endswith(kind.read_only_suffixes or (" ",))]
 
 
-def _images(path: Path) -> Iterator[ImageData]:
-    if path.suffix.lower() in KSPACE_SUFFIXES:
-        from napari_dip.io.mri.arrays import kspace_images
+def _format_of(path: str | os.PathLike[str]) -> Format:
+    """The format that the suffix of `path` names.
 
-        return kspace_images(path)
-    if path.suffix.lower() in ASDF_SUFFIXES:
-        from napari_dip.io.asdf_reader import asdf_images
-
-        return asdf_images(path)
-    if _is_fits(path):
-        from napari_dip.io.fits.reader import fits_images
-
-        return fits_images(path)
-    from napari_dip.io.tiff.reader import tiff_images
-
-    return tiff_images(path)
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    if path.suffix.lower() in _READ_ONLY_SUFFIXES:
-        return {}
-    if _is_fits(path):
-        from napari_dip.io.fits.reader import fits_provenance
-
-        return fits_provenance(path)
-    from napari_dip.io.tiff.reader import tiff_provenance
-
-    return tiff_provenance(path)
-
-
-def _write(path: Path, picture: ImageData, provenance: Mapping[str, Any], imagej: bool) -> None:  # noqa: FBT001
-    if _is_fits(path):
-        from napari_dip.io.fits.writer import write_fits
-
-        return write_fits(path, picture, provenance)
-    from napari_dip.io.tiff.writer import write_imagej, write_tiff
-
-    return (write_imagej if imagej else write_tiff)(path, picture, provenance)
-
-
-def _is_fits(path: str | os.PathLike[str]) -> bool:
-    """Whether the suffix says FITS, and not TIFF; it has to say one of them."""
+    Raises
+    ------
+    ReadError
+        If it names none.
+    """
     name = Path(path).name.lower()
-    if not name.endswith(SUFFIXES):
-        known = " ".join((*SUFFIXES, *_READ_ONLY_SUFFIXES))
-        raise ReadError(f"{path}: the format is told by the suffix, one of {known}")
-    return name.endswith(FITS_SUFFIXES)
+    for kind in FORMATS:
+        if name.endswith(kind.suffixes):
+            return kind
+    known = " ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
+    raise ReadError(f"{path}: the suffix decides the format, and must be one of {known}")
 
 
-def _call_reader(path: str | os.PathLike[str], use: Callable[[Path], T]) -> T:
-    """What `use` makes of the file at `path`; whatever goes wrong is told in a sentence."""
+def _function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]:
+    """A function of the format of `path`, found when it is called: errors are those of reading."""
+
+    def call(*arguments: Any) -> Any:
+        return resolve_name(getattr(_format_of(path), name))(*arguments)
+
+    return call
+
+
+def _read_named(path: Path, name: str) -> ImageData:
+    if _format_of(path).read_named:
+        read_one = _function(path, "read_named")
+        found: ImageData = _call_reader(path, lambda p: read_one(p, name))
+        return found
+    images = read_images(path)
+    for image in images:
+        if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
+            return image
+    have = ", ".join(image.header.name or str(image.header.hdu) for image in images)
+    raise ReadError(f"{path} has no image '{name}'; it has {have}")
+
+
+def _call_reader(path: str | os.PathLike[str], reader: Callable[[Path], T]) -> T:
+    """What `reader` makes of the file at `path`; whatever goes wrong becomes one sentence."""
     file = Path(path)
     if not file.exists():
         raise ReadError(f"there is no file {path}")
     if not file.is_file():
         raise ReadError(f"{path} is a folder or a device, not a file")
     try:
-        return use(file)
+        return reader(file)
     except (ReadError, MemoryError):
         raise
     except Exception as error:  # the libraries raise nearly everything on broken files

@@ -1,4 +1,4 @@
-"""One image of a file, before anybody decides what to do with it."""
+"""One image of a file."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from napari_dip.io.data_quality import DataQuality
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Pixels as the file has them, scaled to data units, in the machine's byte order.
+    """Pixels as the file has them, in data units and native byte order.
 
     Attributes
     ----------
     array : any real dtype
-        The pixels; those of a large file are read when they are asked for (dask).
+        The pixels; those of a large file are read lazily (dask).
     axes : str
-        A letter of T, C, Z, Y, X for each axis.
-    flagged : bool array of the same shape, or None
-        Pixels that the file itself calls bad: quality flags, missing planes, weight 0.
+        One letter of T, C, Z, Y, X for each axis.
+    bad_mask : bool array of the same shape, or None
+        Pixels that the file marks as bad: quality flags, missing planes, weight 0.
     sigma : float array of the same shape, or None
         Standard deviation of the noise, from an error, variance or weight plane.
     residual, residual_axes : float array or None, str
-        What a restoration left of the data, in standard deviations of their noise, on their grid.
+        Normalized residual of a restoration, on the grid of the data.
     rgb : bool
-        Whether the last axis are the colours of a photograph.
+        Whether the last axis holds the colors of a photograph.
     header : Header
         What the file says.
-    quality : Quality or None
-        Every quality flag of the file; those of them that are bad are in `flagged` already.
-    pyramid : tuple of arrays
-        The same image with ever fewer rows and columns, as the file has it for the screen.
-    colours : (N, 3) float array or None
-        How the file wants its values shown: red, green and blue from 0 to 1 for each value from 0 on;
-        of two, the first is the lowest value's. None where larger is lighter.
+    quality : DataQuality or None
+        All quality flags of the file; the bad ones are in `bad_mask` already.
+    levels : tuple of arrays
+        Lower resolutions of the same image, for display.
+    colormap : (N, 3) float array or None
+        Red, green and blue from 0 to 1 for each value from 0 on; of two, the first is that of the lowest
+        value. None where larger is brighter.
     """
 
     array: Any
@@ -60,10 +60,9 @@ class ImageData:
 
     @property
     def mask(self) -> BoolArray | None:
-        """What is missing: flagged or not finite; None where nothing is.
+        """Missing pixels: bad or not finite; None if there are none.
 
-        Of an image that is read when it is asked for only what is flagged: what is not finite shows when
-        it is restored.
+        Of a lazy image only bad ones: values that are not finite show up when it is restored.
         """
         missing = ~np.isfinite(self.array) if isinstance(self.array, np.ndarray) else self.bad_mask
         if missing is None:
@@ -73,61 +72,79 @@ class ImageData:
         return missing if missing.any() else None
 
     def with_bad_flags(self, flags: Collection[int]) -> ImageData:
-        """The same image with other quality flags as holes; what is missing for other reasons stays so.
+        """Return the image with other quality flags treated as missing.
 
         Raises
         ------
         ReadError
-            If it has no quality plane, or a number is no flag.
+            If it has no quality plane, or a number is not one of its flags.
         """
         if self.quality is None:
-            raise ReadError(f"{self.header.path or 'the image'} has no quality plane to choose flags of")
-        chosen = self.quality.with_bad_flags(flags)
-        others = None if self.bad_mask is None else self.bad_mask & ~self.quality.mask()
-        holes = chosen.mask() if others is None else chosen.mask() | others
-        return replace(self, bad_mask=holes if holes.any() else None, quality=chosen)
+            raise ReadError(f"{self.header.path or 'the image'} has no quality plane")
+        quality = self.quality.with_bad_flags(flags)
+        mask = quality.mask()
+        if self.bad_mask is not None:
+            mask = mask | (self.bad_mask & ~self.quality.mask())
+        return replace(self, bad_mask=mask if mask.any() else None, quality=quality)
+
+    def with_axes(self, axes: str) -> ImageData:
+        """Return the image with other names of its axes.
+
+        Raises
+        ------
+        ReadError
+            If they cannot be its axes.
+        """
+        letters = axes.upper()
+        is_valid = len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters) <= set("TCZYX")
+        if not is_valid or len(letters) != len(self.array.shape):
+            raise ReadError(
+                f"{self.header.path or 'the image'} of shape {tuple(self.array.shape)} cannot have the "
+                f"axes '{axes}': give one letter of T, C, Z, Y, X for each"
+            )
+        return replace(self, axes=letters)
 
     def to_integer(self, kind: DTypeLike) -> tuple[ImageData, float]:
-        """The same image in whole numbers of type `kind`, and what part of its pixels had to be clipped.
+        """Return the image as integers of type `kind`, and the fraction of its pixels that are clipped.
 
-        Nothing is scaled: what lies beyond the type's ends becomes those. Pixels without a value become
-        0 and are flagged.
+        Nothing is scaled: values beyond the ends of the type become those. NaN becomes 0 and is marked
+        as bad.
 
         Raises
         ------
         WriteError
-            If `kind` is no type of whole numbers.
+            If `kind` is not an integer type.
         """
         kind = np.dtype(kind)
         if kind.kind not in "iu":
-            raise WriteError(f"{kind} is no type of whole numbers, such as uint8, uint16 or int16")
+            raise WriteError(f"{kind} is not an integer type, such as uint8, uint16 or int16")
         ends, missing = np.iinfo(kind), np.isnan(self.array)
         whole = np.rint(np.where(missing, 0, self.array.astype(float)))
         clipped = float(np.mean((whole < ends.min) | (whole > ends.max)))
-        flagged = missing if self.bad_mask is None else self.bad_mask | missing
+        bad_mask = missing if self.bad_mask is None else self.bad_mask | missing
         array = np.clip(whole, ends.min, ends.max).astype(kind)
-        return replace(self, array=array, bad_mask=flagged), clipped
+        return replace(self, array=array, bad_mask=bad_mask), clipped
 
     def crop(self, rows: slice, columns: slice) -> ImageData:
-        """Some rows and columns of it, where they are on the sky."""
+        """Return some rows and columns, with their coordinates."""
         from napari_dip.io.fits.wcs import crop_header
 
         size = dict(zip(self.axes, self.array.shape, strict=True))
         rows, columns = slice(*rows.indices(size["Y"])), slice(*columns.indices(size["X"]))
-        here = tuple({"Y": rows, "X": columns}.get(letter, slice(None)) for letter in self.axes)
+        inside = tuple({"Y": rows, "X": columns}.get(letter, slice(None)) for letter in self.axes)
         return replace(
             self,
-            array=self.array[here],
-            bad_mask=None if self.bad_mask is None else self.bad_mask[here],
-            sigma=None if self.sigma is None else self.sigma[here],
-            quality=self.quality and replace(self.quality, values=self.quality.values[here]),
+            array=self.array[inside],
+            bad_mask=None if self.bad_mask is None else self.bad_mask[inside],
+            sigma=None if self.sigma is None else self.sigma[inside],
+            quality=self.quality and replace(self.quality, values=self.quality.values[inside]),
             residual=None,
             levels=(),
             header=crop_header(self.header, rows.start, columns.start),
         )
 
     def planes_last(self) -> ImageData:
-        """The same image with Y and X last, as files and layers have them."""
+        """Return the image with Y and X last, as files and layers have them."""
         order, axes = _planes_last(self.axes)
         residual_order, residual_axes = _planes_last(self.residual_axes)
         return replace(
@@ -144,7 +161,7 @@ class ImageData:
 
     @classmethod
     def from_result(cls, result: Result) -> ImageData:
-        """What is to be written of a result."""
+        """Return what is written of a result."""
         return cls(
             result.image,
             result.axes,
@@ -157,7 +174,7 @@ class ImageData:
 
     @classmethod
     def stack(cls, images: Sequence[ImageData]) -> ImageData:
-        """Frames of one scene along T, with the first one's header.
+        """Return images as frames along T, with the header of the first.
 
         Raises
         ------
@@ -168,47 +185,44 @@ class ImageData:
         for other in images[1:]:
             if (other.axes, other.array.shape) != (first.axes, first.array.shape) or "T" in first.axes:
                 raise ReadError(
-                    f"{other.header.path} ({other.axes} {other.array.shape}) cannot be stacked on"
-                    f" {first.header.path} ({first.axes} {first.array.shape}): frames without a T axis,"
-                    " and of one shape, are needed"
+                    f"{other.header.path} ({other.axes} {other.array.shape}) cannot be stacked with"
+                    f" {first.header.path} ({first.axes} {first.array.shape}): images of one shape, "
+                    "without a T axis, are needed"
                 )
 
-        def every(name: str, absent: float) -> NDArray[Any] | None:
-            planes = [getattr(image, name) for image in images]
-            if all(plane is None for plane in planes):
-                return None
-            return np.stack([np.full(first.array.shape, absent) if p is None else p for p in planes])
-
-        flagged, sigma = every("flagged", 0), every("sigma", np.nan)
-        if sigma is not None and any(image.sigma is None for image in images):
-            sigma = None  # known for some frames only: it is estimated for all
+        masks = [image.bad_mask for image in images]
+        sigmas = [image.sigma for image in images if image.sigma is not None]
+        no_mask = np.zeros(first.array.shape, bool)
         return replace(
             first,
             array=np.stack([image.array for image in images]),
             axes=f"T{first.axes}",
-            bad_mask=None if flagged is None else flagged.astype(bool),
-            sigma=sigma,
+            bad_mask=None
+            if all(mask is None for mask in masks)
+            else np.stack([no_mask if mask is None else mask for mask in masks]),
+            # Where it is known for some frames only, it is estimated for all.
+            sigma=np.stack(sigmas) if len(sigmas) == len(images) else None,
             residual=None,
             quality=None,
             levels=(),
         )
 
     def to_observation(self) -> Observation:
-        """The observation of these pixels."""
+        """Return the image as an observation."""
         return Observation.from_array(
             self.array, axes=self.axes, mask=self.bad_mask, sigma=self.sigma, header=self.header
         )
 
 
-def valid_sigma(sigma: NDArray[np.float32], flagged: BoolArray) -> NDArray[np.float32] | None:
-    """An error plane, with pixels marked in `flagged` that have none; None where nobody filled it in."""
+def valid_sigma(sigma: NDArray[np.float32], bad_mask: BoolArray) -> NDArray[np.float32] | None:
+    """Return an error plane, and mark pixels without a valid error in `bad_mask`; None if all are."""
     if not np.any(sigma > 0):
         return None
-    flagged |= ~(np.isfinite(sigma) & (sigma > 0))
+    bad_mask |= ~(np.isfinite(sigma) & (sigma > 0))
     return sigma
 
 
 def _planes_last(axes: str) -> tuple[list[int], str]:
-    """The order of axes that has Y and X last, and their letters in that order."""
+    """The order of axes with Y and X last, and their letters in that order."""
     letters = "".join(letter for letter in axes if letter not in "YX") + ("YX" if axes else "")
     return [axes.index(letter) for letter in letters], letters

@@ -1,4 +1,4 @@
-"""The detector as a FITS header tells it: gain, read noise, bias, saturation."""
+"""The detector as a FITS header describes it: gain, read noise, bias, saturation."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.core.observation import Observation
+from napari_dip.core.axes import FloatArray
+from napari_dip.core.header import Header
 
-# First the keywords with one meaning only.
+# Keywords with one meaning come first.
 _GAINS = ("EGAIN", "EPERADU", "CCDGAIN", "ATODGAIN", "GAIN", "GAIN1", "GAINA", "ATODGNA")
 _CONVERSION = "ESO DET OUT1 CONAD"  # ESO's own GAIN is its inverse
 _READ_NOISES = ("RDNOISE", "READNOIS", "READNSE", "ENOISE", "RON", "ESO DET OUT1 RON", "READNSEA")
 _OVERSCANS = ("BIASSEC", "OVERSCAN")
-_MAX_GAIN = 100.0  # electron / adu; cameras whose GAIN is a dial write larger numbers
+_MAX_GAIN = 100.0  # electron / adu; cameras whose GAIN is the position of a dial write larger numbers
 
 
 @dataclass(frozen=True)
 class Detector:
-    """What turns electrons into data units; None for what nobody said.
+    """What turns electrons into data units; None for what is unknown.
 
     Attributes
     ----------
     gain : float or None
-        Electrons in one data unit.
+        Electrons per data unit.
     read_noise : float or None
-        Standard deviation of the reading of one pixel. [electron]
+        Standard deviation of the read noise. [electron]
     offset : float or None
-        Value of a pixel without any light: bias and pedestal. [data units]
+        Value of a pixel without signal: bias and pedestal. [data units]
     saturation : float or None
-        Value above which the detector says nothing. [data units]
+        Value at which the detector saturates. [data units]
     """
 
     gain: float | None = None
@@ -41,24 +42,26 @@ class Detector:
     saturation: float | None = None
 
     @classmethod
-    def from_header(cls, frame: Observation) -> Detector:
-        """What the header of `frame` says, less what cannot be true.
+    def from_header(cls, header: Header, y: FloatArray) -> Detector:
+        """Return what the header of the data `y` (..., Y, X) says, except what cannot be true.
 
-        Data in electrons have a gain of 1; data per second are multiplied by the exposure time,
-        and the mean of N frames by N. The offset is the median of the overscan, where the header
-        says that there is one and the frame is uncut. Many amateur cameras write the position of a
-        dial under GAIN: EGAIN comes first, and numbers beyond 100 are refused.
+        Notes
+        -----
+        Data in electrons have a gain of 1. The gain of data per second is multiplied by the exposure
+        time, that of the mean of N frames by N. The offset is the median of the overscan, if the header
+        gives its place and the image is not cropped. Many amateur cameras write the position of a dial
+        to GAIN: EGAIN takes precedence, and numbers above 100 are ignored.
         """
-        if not frame.header.fits_header:
+        if not header.fits_header:
             return cls()
-        cards = _Cards(frame)
+        cards = _Cards(header, y)
         gain = cards.first(_GAINS, most=_MAX_GAIN)
         gain = gain if gain is not None else cards.first((_CONVERSION,), most=_MAX_GAIN)
-        unit = frame.header.unit.lower().replace(" ", "")
+        unit = header.unit.lower().replace(" ", "")
         if unit.startswith("e") and unit.split("/")[0] in ("electron", "electrons", "e", "e-"):
             gain = 1.0
         elif unit.startswith(("mjy", "jy", "erg", "10**", "uniterg", "w/m")):
-            gain = None  # calibrated: the gain is that of other units
+            gain = None  # calibrated: the gain belongs to other units
         read_noise = cards.first(_READ_NOISES)
         averaged = cards.first(("NCOMBINE", "NCOMB")) or 1.0
         if gain is not None and unit.endswith(("/s", "/sec", "s-1")):
@@ -73,13 +76,13 @@ class Detector:
 
 
 class _Cards:
-    """The header's cards that can be read, the extension's before the primary's."""
+    """The readable cards of the header, those of the extension before those of the primary HDU."""
 
-    def __init__(self, frame: Observation) -> None:
+    def __init__(self, header: Header, y: FloatArray) -> None:
         from astropy.io import fits
 
-        self._frame = frame
-        texts = (frame.header.fits_header, frame.header.primary_header)
+        self._y = y
+        texts = (header.fits_header, header.primary_header)
         self._headers = [fits.Header.fromstring(text, sep="\n") for text in texts if text]
 
     def _values(self, keywords: Iterable[str]) -> Iterable[Any]:
@@ -89,26 +92,26 @@ class _Cards:
             for header in self._headers:
                 try:
                     yield header[keyword]
-                except (KeyError, ValueError, VerifyError):  # absent, or nothing that FITS allows
+                except (KeyError, ValueError, VerifyError):  # absent, or not allowed by FITS
                     continue
 
     def first(self, keywords: Iterable[str], *, most: float = np.inf) -> float | None:
-        """The first of `keywords` that holds a number above 0 and below `most`."""
+        """Return the first value of `keywords` that is a number above 0 and below `most`."""
         for value in self._values(keywords):
             if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < most:
                 return float(value)
         return None
 
     def overscan(self) -> float | None:
-        """The median of the overscan, if the frame has all the pixels that its header speaks of."""
-        height, width = self._frame.y.shape[-2:]
+        """Return the median of the overscan, if the image has all the pixels that its header counts."""
+        height, width = self._y.shape[-2:]
         if (self.first(("NAXIS1",)), self.first(("NAXIS2",))) != (width, height):
             return None
         for value in self._values(_OVERSCANS):
-            found = re.fullmatch(r"\[(\d+):(\d+),(\d+):(\d+)\]", str(value).replace(" ", ""))
-            if found:
-                left, right, bottom, top = (int(number) for number in found.groups())
-                strip = self._frame.y[..., bottom - 1 : top, left - 1 : right]
+            section = re.fullmatch(r"\[(\d+):(\d+),(\d+):(\d+)\]", str(value).replace(" ", ""))
+            if section:
+                left, right, bottom, top = (int(number) for number in section.groups())
+                strip = self._y[..., bottom - 1 : top, left - 1 : right]
                 if np.isfinite(strip).any():
                     return float(np.nanmedian(strip))
         return None

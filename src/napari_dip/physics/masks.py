@@ -1,26 +1,26 @@
-"""Which pixels are missing, found by what they look like: for holes that nobody wants to paint."""
+"""Masks of missing pixels, derived from the image: saturation, cosmic rays, dilation."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation
 
 from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ObservationError
+from napari_dip.core.fit_data import iter_planes
 from napari_dip.core.observation import Observation
 from napari_dip.physics.detector import Detector
 from napari_dip.physics.noise.gaussian import Gaussian
 
-MIN_SHARED_PIXELS = 10  # pixels that have one greatest value where the detector was full
+MIN_SHARED_PIXELS = 10  # that have the maximum, where the detector is saturated
 
 
 def saturation_mask(observation: Observation) -> BoolArray:
-    """Pixels at or above the header's saturation, or at the greatest value if many pixels share it.
+    """Mask pixels at or above the saturation of the header, or at the maximum if many pixels share it.
 
     Parameters
     ----------
     observation : Observation
-        What was measured, (T, C, Z, Y, X).
+        The image, (T, C, Z, Y, X).
 
     Returns
     -------
@@ -29,29 +29,29 @@ def saturation_mask(observation: Observation) -> BoolArray:
     Raises
     ------
     ObservationError
-        If nothing says where the detector was full.
+        If neither the header nor the image shows where the detector saturates.
     """
     y = observation.y
-    limit = Detector.from_header(observation).saturation
-    greatest = float(np.nanmax(y))
+    limit = Detector.from_header(observation.header, y).saturation
+    maximum = float(np.nanmax(y))
     if limit is None:
-        if np.count_nonzero(y == greatest) < MIN_SHARED_PIXELS:
+        if np.count_nonzero(y == maximum) < MIN_SHARED_PIXELS:
             raise ObservationError(
-                "nothing says where the image is saturated: its header has no SATURATE, and its greatest"
-                f" value, {greatest:.6g}, is that of fewer than {MIN_SHARED_PIXELS} pixels; take 'Above a value'"
+                "the saturation of the image is unknown: its header has no SATURATE, and fewer than"
+                f" {MIN_SHARED_PIXELS} pixels have its maximum, {maximum:.6g}; use 'Above a value'"
             )
-        limit = greatest
-    found: BoolArray = y >= limit
-    return found
+        limit = maximum
+    mask: BoolArray = y >= limit
+    return mask
 
 
 def cosmic_ray_mask(observation: Observation) -> BoolArray:
-    """Hot pixels and the tracks of cosmic rays, with their rims.
+    """Mask hot pixels and the tracks of cosmic rays, with the pixels beside them.
 
     Parameters
     ----------
     observation : Observation
-        What was measured, (T, C, Z, Y, X).
+        The image, (T, C, Z, Y, X).
 
     Returns
     -------
@@ -60,37 +60,36 @@ def cosmic_ray_mask(observation: Observation) -> BoolArray:
     Raises
     ------
     ObservationError
-        If the image is too sharp for it.
+        If the image is undersampled, so that stars are as sharp as cosmic rays.
 
     References
     ----------
     .. [1] van Dokkum, "Cosmic-ray rejection by Laplacian edge detection", PASP 113 (2001) 1420,
            doi:10.1086/323894
     """
-    found = np.zeros(observation.y.shape, bool)
-    for (times, depths), frame in observation.iter_planes():
-        rejected = Gaussian(reject_outliers=True).likelihood(frame).outliers
-        if rejected is None:
+    mask = np.zeros(observation.y.shape, bool)
+    for (times, depths), plane in iter_planes(observation):
+        outliers = Gaussian(reject_outliers=True).likelihood(plane).outliers
+        if outliers is None:
             raise ObservationError(
                 "too much of the image is sharper than optics allow: it is undersampled, and cosmic rays"
-                " cannot be told from it"
+                " cannot be distinguished from stars"
             )
-        found[times, :, depths] = rejected[:, :, None]
-    return found
+        mask[times, :, depths] = outliers[:, :, None]
+    return mask
 
 
-def dilate_mask(holes: BoolArray, pixels: int = 1) -> BoolArray:
-    """The holes and what is within so many pixels of them, in the plane of the last two axes.
+def dilate_mask(mask: BoolArray, radius: int = 1) -> BoolArray:
+    """Dilate a mask in the plane of its last two axes.
 
     Parameters
     ----------
-    holes : (..., Y, X) bool
+    mask : (..., Y, X) bool
         True where data are missing.
-    pixels : int
-        How far. [pixel]
+    radius : int
+        Of the disk. [pixel]
     """
-    from skimage.morphology import disk  # slow to import
+    from skimage.morphology import isotropic_dilation  # slow to import
 
-    round_ = disk(pixels).astype(bool)
-    wider: BoolArray = binary_dilation(holes, round_.reshape((1,) * (holes.ndim - 2) + round_.shape))
-    return wider
+    planes = mask.reshape(-1, *mask.shape[-2:])
+    return np.array([isotropic_dilation(plane, radius) for plane in planes]).reshape(mask.shape)

@@ -1,31 +1,47 @@
-"""The prior: x = low + span * f_theta(z), an untrained network in data units, curved for stars."""
+"""The prior: the images x that an untrained network f_theta(z) can make, at the scale of the data."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
+from napari_dip.physics.data_consistency import wiener_estimate
 from napari_dip.physics.filters import normalized_convolution
 from napari_dip.physics.problem import Problem
 from napari_dip.prior.initialization import Weights, initialize, same_shapes
-from napari_dip.prior.inputs import InputContext, InputSettings
+from napari_dip.prior.inputs import InputContext, InputSettings, NetworkInput
 from napari_dip.prior.networks import NetworkSettings
-from napari_dip.prior.output_scale import Output, choose_stretch, location_and_scale, noise_growth
-from napari_dip.prior.self_supervision import SelfSupervision, Split
+from napari_dip.prior.output_scale import Output, OutputScale
+from napari_dip.prior.self_supervision import SelfSupervision, Split, Splitter
+
+Slices = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """The settings that a prior is built from."""
+
+    network: NetworkSettings
+    network_input: InputSettings
+    output: Output
+    self_supervision: SelfSupervision
 
 
 class Prior:
-    """Images that the network can make, at the scale of the data.
+    """Images that the network can make.
 
-    On the linear scale x = low + span * f, with the mean and the standard deviation of each
-    channel's observed data; on the sinh scale x = background + s * sinh(low + span * f), with s ten
-    times the noise and the mean and standard deviation of asinh((y - background) / s). Either way
-    the network's own output is of order one whatever the unit, and only the prior is curved: the
-    likelihood stays in data units. The scene's values are taken to be the data's, divided by the
-    gain of A. The network begins with random weights, or with those of another prior's network, `start`,
-    where they fit. Sizes that the network cannot divide are padded: the code is made larger and the
-    image cut out of the network's output.
+    The network's own output is of order one, whatever the unit of the data, and only the prior is
+    stretched: the likelihood is in data units. Sizes that the network cannot divide are padded: its
+    input is larger, and the image is cut out of its output.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        f_theta.
+    scale : OutputScale
+        The map from its output to data units.
 
     References
     ----------
@@ -35,128 +51,155 @@ class Prior:
     def __init__(
         self,
         problem: Problem,
-        frame: Observation,
-        network: NetworkSettings,
-        code: InputSettings,
-        output: Output,
-        recorruption: SelfSupervision,
+        network: torch.nn.Module,
+        scale: OutputScale,
+        inputs: _Inputs,
+        window: Slices,
+    ) -> None:
+        self.network, self.scale = network, scale
+        self._problem, self._inputs, self._window = problem, inputs, window
+
+    @classmethod
+    def build(
+        cls,
+        problem: Problem,
+        data: FitData,
+        settings: PriorSettings,
         *,
         precision: torch.dtype,
         generator: torch.Generator,
         start: Weights | None = None,
-    ) -> None:
-        device = problem.y.device
-        channels, height, width = problem.operator.scene_shape
-        values, observed = problem.scaled_data()
-        noise = problem.scene_noise_std
-        self._stretch = choose_stretch(values, observed, noise, output, noise_growth(problem))
-        flat = self._stretch.forward(values[:, None])[:, 0] if self._stretch else values
-        self.offset, self.scale = location_and_scale(flat, observed)
-        padded = _round_up(height, network.size_multiple), _round_up(width, network.size_multiple)
+    ) -> Prior:
+        """Return a prior for `problem`, with random weights.
+
+        Parameters
+        ----------
+        problem : Problem
+            What its images have to explain.
+        data : FitData
+            The data of the problem, for their auxiliary data.
+        settings : PriorSettings
+            Network, network input, output and self-supervision.
+        precision : torch.dtype
+            Number format inside the network: float32 or bfloat16.
+        generator : torch.Generator
+            Source of all random numbers, on the CPU.
+        start : Weights, optional
+            Weights of another prior's network to start from, if they fit.
+        """
+        network, device = settings.network, problem.y.device
+        scale = OutputScale.from_data(problem, settings.output)
+        _, height, width = problem.operator.scene_shape
+        padded = tuple(_round_up(side, network.size_multiple) for side in (height, width))
         top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
-        self._window = (slice(top, top + height), slice(left, left + width))
-        self._smoothing = _gaussian_kernel(output.min_fwhm).to(device) if output.min_fwhm else None
-        canvas = InputContext(
-            shape=(padded[0] // network.input_downsampling, padded[1] // network.input_downsampling),
-            window=_compose_slices(self._window, problem.operator.valid_region),
-            downsampling=network.input_downsampling,
+        window = (slice(top, top + height), slice(left, left + width))
+        downsampling = network.input_downsampling
+        context = InputContext(
+            shape=(padded[0] // downsampling, padded[1] // downsampling),
+            window=_compose_slices(window, problem.operator.valid_region),
+            downsampling=downsampling,
             depths=problem.scene_layout.depths if network.is_3d else 1,
-            data=frame,
-            noise_level=self._noise_level(noise),
+            data=data,
+            noise_level=scale.noise_level(problem.scene_noise_std),
         )
-        self._problem, self._complete = problem, bool(problem.observed.all())
-        self._input = code.build(canvas, generator).to(device)
-        self._splitter = recorruption.splitter(problem, network.input_downsampling, generator)
-        self._half_coverage = 0.5 * problem.operator.coverage(torch.ones_like(problem.observed)).median()
-        self._margins = (left, padded[1] - width - left, top, padded[0] - height - top)
-        _, inputs, *sides = self._input.shape
-        self._depths = canvas.depths
-        inputs += channels + canvas.depths if self._splitter else 0
-        self._inputs = torch.empty(
-            (1, inputs, *sides), dtype=precision, device=device, memory_format=torch.channels_last
-        )
+        fixed = settings.network_input.build(context, generator).to(device)
+        splitter = settings.self_supervision.splitter(problem, downsampling, generator)
+        margins = (left, padded[1] - width - left, top, padded[0] - height - top)
+        inputs = _Inputs(problem, scale, fixed, splitter, context.depths, margins, precision)
         with torch.device("meta"):
-            module = network.build(inputs, problem.scene_layout)
+            module = network.build(inputs.channels, problem.scene_layout)
         module = module.to_empty(device="cpu")
         initialize(module, generator)
         if start is not None and same_shapes(start, module.state_dict()):
             module.load_state_dict(start)
-        self.network = module.to(device).to(memory_format=network.memory_format)  # type: ignore[call-overload]
-
-    def _noise_level(self, noise: torch.Tensor) -> float:
-        """The noise's standard deviation at the background, in the network's output."""
-        scale = self._stretch.softening if self._stretch else 1.0
-        return float((noise / scale / self.scale).median())
+        module = module.to(device).to(memory_format=network.memory_format)  # type: ignore[call-overload]
+        return cls(problem, module, scale, inputs, window)
 
     def weights(self) -> Weights:
-        """A copy of what the network has learnt."""
+        """Return a copy of the weights."""
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def __call__(self, x: torch.Tensor | None = None) -> tuple[torch.Tensor, Problem]:
-        """The image for the next step's code, and the problem that it has to solve.
+        """Return the image for the next input, and the problem that it has to solve.
 
-        `x` is the scene as far as it is known, (C, H, W): it says how strong the noise is.
+        Parameters
+        ----------
+        x : (C, H, W) tensor, optional
+            The scene as far as it is known, which determines the strength of the noise.
 
         Returns
         -------
         image : (C, H, W) float32
             In data units.
-        asked : Problem
-            The problem itself, or what is left of it where the code holds a part of the data.
+        target : Problem
+            The problem itself, or that of the part of the data that the input does not show.
         """
-        z, asked, own = self._inputs, self._problem, self._input.shape[1]
-        self._input.write_next(z[:, :own])
-        if self._splitter:
-            halves = self._splitter(x)
-            asked = halves.target
-            z[:, own:] = self._observed_channels(halves)
+        z, target = self._inputs.next(x)
         with torch.autocast(z.device.type, dtype=z.dtype, enabled=z.dtype != torch.float32):
-            image: torch.Tensor = self.network(z)[0]
-        return self._to_data_units(image), asked
+            output: torch.Tensor = self.network(z)[0]
+        image = self.scale.to_data_units(output)
+        return image[:, self._window[0], self._window[1]], target
 
-    def _observed_channels(self, halves: Split) -> torch.Tensor:
-        """What the network is given of the data: (1, C + 1, Y, X), the last where they are known.
 
-        Of a volume that is as many as there are depths.
+class _Inputs:
+    """What the network is given at each step: its fixed input, and a part of the data."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        scale: OutputScale,
+        fixed: NetworkInput,
+        splitter: Splitter | None,
+        depths: int,
+        margins: tuple[int, int, int, int],
+        precision: torch.dtype,
+    ) -> None:
+        self._problem, self._scale, self._fixed, self._splitter = problem, scale, fixed, splitter
+        self._depths, self._margins = depths, margins
+        self._complete = bool(problem.observed.all())
+        full_coverage = problem.operator.coverage(torch.ones_like(problem.observed))
+        self._half_coverage = 0.5 * full_coverage.median()
+        _, channels, *sides = fixed.shape
+        self._fixed_channels = channels
+        self.channels = channels + (problem.operator.scene_shape[0] + depths if splitter else 0)
+        self._z = torch.empty(
+            (1, self.channels, *sides),
+            dtype=precision,
+            device=problem.y.device,
+            memory_format=torch.channels_last,
+        )
+
+    def next(self, x: torch.Tensor | None) -> tuple[torch.Tensor, Problem]:
+        """Return the input of the next step, and the problem that its image has to solve."""
+        z, target = self._z, self._problem
+        self._fixed.write_next(z[:, : self._fixed_channels])
+        if self._splitter:
+            split = self._splitter(x)
+            target = split.target
+            z[:, self._fixed_channels :] = self._observed_channels(split)
+        return z, target
+
+    def _observed_channels(self, split: Split) -> torch.Tensor:
+        """The data as input, (1, C + 1, Y, X); the last channel tells where they are known.
+
+        A network that convolves along Z has one such channel for each depth.
         """
-        given, operator = halves.input, self._problem.operator
-        shown = given.observed.float()
+        data, operator = split.input, self._problem.operator
         if operator.is_identity:
-            known, picture = given.observed[0], self._to_network_units(given.y[0])
-            if not (self._complete and given.observed is self._problem.observed):
-                picture = normalized_convolution(shown[0] * picture, shown[0], known)
+            known, image = data.observed[0], self._scale.to_network_units(data.y[0])
+            if not (self._complete and data.observed is self._problem.observed):
+                weights = data.observed.float()[0]
+                image = normalized_convolution(weights * image, weights, known)
         else:
-            known = operator.coverage(given.observed) > self._half_coverage
-            picture = self._to_network_units(given.wiener_estimate())
+            known = operator.coverage(data.observed) > self._half_coverage
+            image = self._scale.to_network_units(wiener_estimate(data))
         known = known.float().reshape(-1, self._depths, *known.shape[1:]).mean(dim=0)
-        picture = torch.cat((picture, known))
-        return torch.nn.functional.pad(picture[None], self._margins, mode="replicate")
-
-    def _to_network_units(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` (C, Y, X) from data units to the network's."""
-        return ((self._stretch.forward(x) if self._stretch else x) - self.offset) / self.scale
-
-    def _to_data_units(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.offset + self.scale * image
-        x = self._stretch.inverse(x) if self._stretch else x
-        if self._smoothing is not None:
-            reach = len(self._smoothing) // 2
-            x = torch.nn.functional.pad(x[:, None], 4 * (reach,), mode="replicate")
-            x = torch.nn.functional.conv2d(x, self._smoothing[None, None, :, None])
-            x = torch.nn.functional.conv2d(x, self._smoothing[None, None, None, :])[:, 0]
-        return x[:, self._window[0], self._window[1]]
+        channels = torch.cat((image, known))
+        return torch.nn.functional.pad(channels[None], self._margins, mode="replicate")
 
 
-def _gaussian_kernel(fwhm: float) -> torch.Tensor:
-    """A Gaussian along one axis, of sum 1."""
-    deviation = fwhm / math.sqrt(8 * math.log(2))
-    half = math.ceil(3.5 * deviation)
-    line = torch.exp(-0.5 * (torch.arange(-half, half + 1) / deviation) ** 2)
-    return line / line.sum()
-
-
-def _compose_slices(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> tuple[slice, slice]:
-    """`inner`, which counts from the start of `outer`, as `outer` counts."""
+def _compose_slices(outer: Slices, inner: Slices) -> Slices:
+    """`inner`, which counts from the start of `outer`, in the coordinates of `outer`."""
     rows, columns = (
         slice(*(o.start + edge for edge in i.indices(o.stop - o.start)[:2]))
         for o, i in zip(outer, inner, strict=True)
@@ -164,5 +207,5 @@ def _compose_slices(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> t
     return rows, columns
 
 
-def _round_up(side: int, divisor: int) -> int:
-    return max(math.ceil(side / divisor), 2) * divisor
+def _round_up(side: int, multiple: int) -> int:
+    return max(math.ceil(side / multiple), 2) * multiple

@@ -1,4 +1,4 @@
-"""The network's first weights."""
+"""The first weights of the network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Weights: TypeAlias = "Mapping[str, torch.Tensor]"
 
 
 def same_shapes(weights: Weights, others: Weights) -> bool:
-    """Whether both belong to networks of one shape."""
-    shapes, wanted = ({name: w.shape for name, w in given.items()} for given in (weights, others))
-    return shapes == wanted
+    """Whether both belong to networks of the same architecture."""
+    first, second = ({name: w.shape for name, w in group.items()} for group in (weights, others))
+    return first == second
 
 
 def initialize(module: torch.nn.Module, generator: torch.Generator) -> None:
-    """Torch's own default initialisation, drawn from `generator` and not from the global state."""
+    """Initialize as torch does by default, from `generator` instead of the global state."""
     for layer in module.modules():
         match layer:
             case torch.nn.Conv2d() | torch.nn.Conv3d():

@@ -1,7 +1,8 @@
-"""How the network's numbers become data units."""
+"""How the output of the network becomes data units."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,53 +12,54 @@ from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
 
-LARGE_RANGE_SIGMAS = 1000  # noise sigmas between background and brightest pixel
-
-
-LARGE_NOISE_GROWTH = 3  # times the noise of the background, in the brightest pixel
-
-
-ASINH_SOFTENING_SIGMAS = 10  # noise sigmas; at 10 a stretch biases nothing that matters
+LARGE_RANGE_SIGMAS = 1000  # noise sigmas between the background and the brightest pixel
+LARGE_NOISE_GROWTH = 3  # noise of the brightest pixel over that of the background
+ASINH_SOFTENING_SIGMAS = 10  # noise sigmas; at 10 the stretch causes no bias that matters
+MAX_ASINH = 25  # beyond (sinh: 3.6e10) the network is astray; a finite gradient brings it back
 
 
 class Output(Settings):
-    """How the network's numbers become data units."""
+    """How the output of the network becomes data units."""
 
     stretch: Literal["auto", "linear", "asinh"] = "auto"
-    """Linear, or sinh for frames whose stars outshine the sky by far; automatic: sinh where the
-    brightest pixel is a thousand times the noise above the background, or its own photons have
-    more than three times the background's noise."""
+    """Linear, or asinh for images whose stars outshine the sky by far; automatic: asinh where the
+    brightest pixel is a thousand times the noise above the background, or has more than three times the
+    noise of the background."""
     min_fwhm: Annotated[float, Field(ge=0, le=50)] = 0.0
-    """Full width at half maximum of the smallest thing that the result may show; the network's picture
-    is smoothed to it. 0 for no limit. [pixel of the result]"""
+    """Full width at half maximum of the smallest detail that the result may show, to which the output is
+    smoothed; 0 for no limit. [pixel of the result]"""
 
 
 @dataclass(frozen=True)
 class AsinhStretch:
-    """asinh((y - background) / softening) and back."""
+    """The map from data units to asinh((y - background) / softening), and its inverse."""
 
     background: torch.Tensor
     softening: torch.Tensor
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
+        """Return data `y` on the stretched scale."""
         return torch.asinh((y - self.background) / self.softening)
 
     def inverse(self, x: torch.Tensor) -> torch.Tensor:
-        # Beyond 25 the network is astray (sinh: 3.6e10); a finite gradient brings it back.
-        return self.background + self.softening * torch.sinh(x.clamp(-25, 25))
+        """Return values of the stretched scale in data units."""
+        return self.background + self.softening * torch.sinh(x.clamp(-MAX_ASINH, MAX_ASINH))
 
 
 def noise_growth(problem: Problem) -> float:
-    """How much more noise there is in the brightest datum than usual."""
-    known = problem.observed
-    noise = problem.likelihood.random_std(problem.y).expand_as(problem.y)[known]
-    return float(noise[problem.y[known].argmax()] / noise.median())
+    """Return the noise of the brightest datum over the median noise."""
+    observed = problem.observed
+    noise = problem.likelihood.random_std(problem.y).expand_as(problem.y)[observed]
+    return float(noise[problem.y[observed].argmax()] / noise.median())
 
 
 def choose_stretch(
     values: torch.Tensor, observed: torch.Tensor, noise: torch.Tensor, output: Output, growth: float
 ) -> AsinhStretch | None:
-    """The sinh scale where it was asked for, or where the data (C, N), or their noise, need it."""
+    """Return the asinh stretch where `output` or the data (C, N) demand it; None for a linear scale.
+
+    `noise` is the standard deviation of each channel, (C, 1, 1), and `growth` that of `noise_growth`.
+    """
     values, observed = values.cpu(), observed.cpu()
     shared = values[observed].median()
     background, brightest = [], 0.0
@@ -65,29 +67,82 @@ def choose_stretch(
         background.append(channel[known].median() if known.any() else shared)
         if known.any():
             brightest = max(brightest, float((channel[known] - background[-1]).abs().max()) / sigma)
-    large = brightest >= LARGE_RANGE_SIGMAS or growth > LARGE_NOISE_GROWTH
-    if output.stretch == "linear" or (output.stretch == "auto" and not large):
+    is_large = brightest >= LARGE_RANGE_SIGMAS or growth > LARGE_NOISE_GROWTH
+    if output.stretch == "linear" or (output.stretch == "auto" and not is_large):
         return None
-    return AsinhStretch(
-        torch.stack(background)[:, None, None].to(noise.device), ASINH_SOFTENING_SIGMAS * noise
-    )
+    level = torch.stack(background)[:, None, None].to(noise.device)
+    return AsinhStretch(level, ASINH_SOFTENING_SIGMAS * noise)
 
 
 def location_and_scale(y: torch.Tensor, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation over the observed values of each channel (C, N); (C, 1, 1) each.
+    """Return mean and standard deviation of the observed values of each channel (C, N); (C, 1, 1) each.
 
-    A channel with one value, or none, borrows from all channels together.
+    A channel with one value, or none, has those of all channels together.
     """
     device = y.device
-    y, observed = y.cpu().double(), observed.cpu()  # Apple's GPUs know no double precision
+    y, observed = y.cpu().double(), observed.cpu()  # MPS has no double precision
     shared = y[observed]
-    low, span = [], []
+    offset, scale = [], []
     for channel, known in zip(y, observed, strict=True):
         own = channel[known]
         own = own if own.numel() > 1 and own.std() > 0 else shared
-        low.append(own.mean())
-        span.append(own.std())
+        offset.append(own.mean())
+        scale.append(own.std())
     return (
-        torch.stack(low).float()[:, None, None].to(device),
-        torch.stack(span).float()[:, None, None].to(device),
+        torch.stack(offset).float()[:, None, None].to(device),
+        torch.stack(scale).float()[:, None, None].to(device),
     )
+
+
+@dataclass(frozen=True)
+class OutputScale:
+    """The map between the output of the network, which is of order one, and data units.
+
+    On the linear scale x = offset + scale * f, with the mean and the standard deviation of the data of
+    each channel; on the asinh scale x = background + s * sinh(offset + scale * f), with s ten times the
+    noise, and the mean and standard deviation of asinh((y - background) / s).
+    """
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+    stretch: AsinhStretch | None
+    kernel: torch.Tensor | None
+    """A Gaussian along one axis, to which the output is smoothed."""
+
+    @classmethod
+    def from_data(cls, problem: Problem, output: Output) -> OutputScale:
+        """Return the scale of the data of `problem`."""
+        values, observed = problem.scaled_data()
+        stretch = choose_stretch(
+            values, observed, problem.scene_noise_std, output, noise_growth(problem)
+        )
+        stretched = stretch.forward(values[:, None])[:, 0] if stretch else values
+        kernel = _gaussian_kernel(output.min_fwhm).to(problem.y.device) if output.min_fwhm else None
+        return cls(*location_and_scale(stretched, observed), stretch, kernel)
+
+    def to_network_units(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a scene (C, Y, X) in data units as the network would output it."""
+        return ((self.stretch.forward(x) if self.stretch else x) - self.offset) / self.scale
+
+    def to_data_units(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the output of the network (C, Y, X) in data units."""
+        x = self.offset + self.scale * image
+        x = self.stretch.inverse(x) if self.stretch else x
+        if self.kernel is None:
+            return x
+        reach = len(self.kernel) // 2
+        x = torch.nn.functional.pad(x[:, None], 4 * (reach,), mode="replicate")
+        x = torch.nn.functional.conv2d(x, self.kernel[None, None, :, None])
+        return torch.nn.functional.conv2d(x, self.kernel[None, None, None, :])[:, 0]
+
+    def noise_level(self, noise: torch.Tensor) -> float:
+        """Return the standard deviation of the noise at the background, in the units of the network."""
+        softening = self.stretch.softening if self.stretch else 1.0
+        return float((noise / softening / self.scale).median())
+
+
+def _gaussian_kernel(fwhm: float) -> torch.Tensor:
+    sigma = fwhm / math.sqrt(8 * math.log(2))
+    half = math.ceil(3.5 * sigma)
+    line = torch.exp(-0.5 * (torch.arange(-half, half + 1) / sigma) ** 2)
+    return line / line.sum()

@@ -1,4 +1,4 @@
-"""The observation inside the code: the network sees one half of the data and has to answer the other."""
+"""Self-supervision: the network sees one part of the data and has to predict the other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_dip.core.errors import SettingsError
+from napari_dip.core.noise_properties import NoiseKind
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.noise import NoiseKind
 from napari_dip.physics.problem import Problem
+from napari_dip.physics.splitting import spawn_generator, split_noise
 
 Method = Literal["recorrupted", "masked", "none"]
 
+MIN_OBSERVED_FRACTION = 0.25  # of all pixels: with fewer, none can be spared
 _METHOD_FOR: dict[NoiseKind, Method] = {
     "white": "recorrupted",
     "correlated": "recorrupted",
@@ -23,53 +25,57 @@ _METHOD_FOR: dict[NoiseKind, Method] = {
     "clipped": "masked",
     "structured": "none",
 }
-MIN_OBSERVED_FRACTION = 0.25  # part of all pixels: of fewer, none can be spared
 
 
 class SelfSupervision(Settings):
-    """What the network is given of the observation itself, beside its code.
+    """What the network is given of the observation itself, besides its fixed input.
 
-    At every step the data are split in two, anew, so that nothing of the noise in the one half is in
-    the other; the network is given the first and fitted to the second. It cannot learn the noise by
-    copying it, and it need not make up what the observation shows.
+    At each step the data are split in two, at random, so that the noise of one part is independent of
+    that of the other. The network is given the first part and fitted to the second: it cannot learn the
+    noise by copying it, and need not invent what the observation shows.
 
     References
     ----------
     .. [1] Pang, Zheng, Quan, Ji, "Recorrupted-to-Recorrupted: unsupervised deep learning for image
-           denoising", CVPR 2021 (noise).
+           denoising", CVPR 2021 (recorrupted).
     .. [2] Quan, Chen, Pang, Ji, "Self2Self with dropout: learning self-supervised denoising from
-           single image", CVPR 2020 (pixels).
+           single image", CVPR 2020 (masked).
     """
 
     method: Literal["auto", "recorrupted", "masked", "none"] = "auto"
-    """How the data are split: by more of their own noise, which has to be known; by pixels, where
-    it is not or there is hardly any (but not where three of four are missing); or not at all, the
-    plain prior. Automatic: by noise where it is Gaussian, or as its model says, and the same
-    everywhere; by pixels where it has longer tails, or is cut off at the limits of censored data;
-    not at all where neighbouring pixels share it and it differs from place to place."""
+    """How the data are split: recorrupted by more of their own noise, whose statistics must be known; by
+    masked pixels, where they are not or there is hardly any noise (but not where three of four pixels
+    are missing); or not at all (the plain prior). Automatic: recorrupted where the noise is uniform and
+    Gaussian, or as its model says; masked where it is heavy-tailed or clipped at the limits of censored
+    data; none where it is correlated and differs from place to place."""
     alpha: Annotated[float, Field(ge=0.1, le=3)] = 0.5
-    """Split by noise: how much more of it the network's half gets, in proportion to the data's own."""
+    """Recorrupted: strength of the noise that is added to the input, relative to that of the data."""
     split_ratio: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
-    """Split by pixels: the part of them that the network is given."""
+    """Masked: fraction of the pixels that the network is given."""
 
     def select_method(self, problem: Problem, input_downsampling: int) -> Method:
-        """How the data of `problem` are split.
+        """Return how the data of `problem` are split.
 
-        `shrink` is how many pixels of the image one of the code becomes.
+        Parameters
+        ----------
+        problem : Problem
+            The problem to split.
+        input_downsampling : int
+            Pixels of the image per pixel of the network input.
 
         Raises
         ------
         SettingsError
-            If the code is smaller than the image: it has no place for the observation.
+            If the network input is smaller than the image, so that the observation does not fit into it.
         """
         if self.method == "auto":
             if input_downsampling > 1:
                 return "none"
-            return _METHOD_FOR[problem.likelihood.kind]
+            return _METHOD_FOR[problem.likelihood.properties.kind]
         if self.method != "none" and input_downsampling > 1:
             raise SettingsError(
-                f"self_supervision.method '{self.method}' needs a network whose code is as large as the image:"
-                " choose another network.kind, or self_supervision.method none"
+                f"self_supervision.method '{self.method}' needs a network whose input is as large as the"
+                " image: choose another network.kind, or self_supervision.method none"
             )
         if self.method == "masked" and float(problem.observed.float().mean()) < MIN_OBSERVED_FRACTION:
             return "none"
@@ -78,24 +84,24 @@ class SelfSupervision(Settings):
     def splitter(
         self, problem: Problem, input_downsampling: int, generator: torch.Generator
     ) -> Splitter | None:
-        """What splits the data of `problem` at every step; None for the plain prior."""
+        """Return what splits the data of `problem` at each step; None for the plain prior."""
         match self.select_method(problem, input_downsampling):
             case "recorrupted":
                 return _Recorrupt(problem, self.alpha, generator)
             case "masked":
-                return _MaskPixels(problem, self.split_ratio, problem.generator(generator))
+                return _MaskPixels(problem, self.split_ratio, spawn_generator(problem, generator))
         return None
 
 
 @dataclass(frozen=True)
 class Split:
-    """The data of one step, split.
+    """The data of one step.
 
     Attributes
     ----------
-    given : Problem
+    input : Problem
         The data that the network sees.
-    asked : Problem
+    target : Problem
         The data that its image has to explain.
     """
 
@@ -108,32 +114,33 @@ class Splitter(ABC):
 
     @abstractmethod
     def __call__(self, x: torch.Tensor | None) -> Split:
-        """The halves for the next step; `x` is the scene as far as it is known, (C, H, W)."""
+        """Return the split of the next step; `x` is the scene as far as it is known, (C, H, W)."""
 
 
 class _Recorrupt(Splitter):
-    """Given the data with more noise, asked the data less as much as makes the two independent.
+    """The input has more noise, and the target as much less as makes their noise independent.
 
-    What is missing is hidden once more elsewhere, at random, and asked there: so the network
-    learns to fill holes of this very shape.
+    What is missing is masked once more elsewhere, at random, and predicted there: so the network learns
+    to inpaint regions of just this shape.
     """
 
     def __init__(self, problem: Problem, alpha: float, generator: torch.Generator) -> None:
         self._problem, self._alpha, self._shifts = problem, alpha, generator
-        self._generator = problem.generator(generator)
+        self._generator = spawn_generator(problem, generator)
         self._complete = bool(problem.observed.all())
 
     def __call__(self, x: torch.Tensor | None) -> Split:
-        given, asked = self._problem.split(x, self._alpha, self._generator)
+        noisier, target = split_noise(self._problem, x, self._alpha, self._generator)
         if not self._complete:
-            shifts = tuple(int(torch.randint(n, (), generator=self._shifts)) for n in given.y.shape[-2:])
-            elsewhere = given.observed.roll(shifts, (-2, -1))
-            given = replace(given, observed=given.observed & elsewhere)
-        return Split(given, asked)
+            sides = noisier.y.shape[-2:]
+            shifts = tuple(int(torch.randint(n, (), generator=self._shifts)) for n in sides)
+            elsewhere = noisier.observed.roll(shifts, (-2, -1))
+            noisier = replace(noisier, observed=noisier.observed & elsewhere)
+        return Split(noisier, target)
 
 
 class _MaskPixels(Splitter):
-    """Given some of the pixels, asked the others."""
+    """The input has some of the pixels, and the target the others."""
 
     def __init__(self, problem: Problem, split_ratio: float, generator: torch.Generator) -> None:
         self._problem, self._split_ratio, self._generator = problem, split_ratio, generator
@@ -141,8 +148,8 @@ class _MaskPixels(Splitter):
     def __call__(self, x: torch.Tensor | None) -> Split:
         problem, y = self._problem, self._problem.y
         draw = torch.rand((len(y), 1, *y.shape[2:]), generator=self._generator, device=y.device)
-        kept = draw < self._split_ratio
+        chosen = draw < self._split_ratio
         return Split(
-            input=replace(problem, observed=problem.observed & kept),
-            target=replace(problem, observed=problem.observed & ~kept),
+            input=replace(problem, observed=problem.observed & chosen),
+            target=replace(problem, observed=problem.observed & ~chosen),
         )

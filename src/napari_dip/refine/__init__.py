@@ -1,1 +1,1 @@
-"""The second look at the data, after the fit: what the prior has not learnt, or has too much of."""
+"""What is done with a fitted image: patches, spectral shrinkage, ADMM, ensemble, source flux."""

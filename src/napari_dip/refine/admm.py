@@ -1,4 +1,4 @@
-"""Data consistency after the fit: the scene and the network's picture of it are brought together."""
+"""ADMM after the fit: the scene and the network's image of it are brought together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pydantic import Field
 
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
+from napari_dip.physics.data_consistency import prox
 from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior
 
-AVERAGING = 0.9
+EMA_DECAY = 0.9
 
 
 class AdmmSettings(Settings):
-    """Alternating directions (ADMM): what the network could not show and the data do is put back.
+    """Alternating direction method of multipliers: recover what the data show and the network cannot.
 
-    Each round finds the scene that explains the data and lies near the network's picture, and then
+    Each iteration finds the scene that explains the data and lies near the network's image, and then
     trains the network on that scene.
 
     References
@@ -30,41 +31,52 @@ class AdmmSettings(Settings):
     """
 
     max_iter: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Rounds after the fit; 0 for none. [round]"""
+    """Number of iterations after the fit; 0 for none. [iteration]"""
     inner_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
-    """Steps in each round for which the network is trained on the scene. [step]"""
+    """Steps of each iteration in which the network is trained on the scene. [step]"""
     rho: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """Price of a difference of one noise sigma between scene and network; at 1 a datum counts as much as
-    the network. [1 / noise variance]"""
+    """Penalty on the squared difference between scene and network; at 1 a datum counts as much as the
+    network. [1 / noise variance]"""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
-    """Step size of the Adam optimiser in these rounds."""
+    """Step size of the Adam optimizer in these steps."""
 
-    def brought(
-        self, x: torch.Tensor, prior: Prior, problem: Problem, enough: Callable[[], bool]
+
+class Admm:
+    """Minimizes E(X) + rho / 2 |X - f(z)|^2 over the scene X and the network f in turn.
+
+    The squares are in units of the noise.
+    """
+
+    def __init__(self, settings: AdmmSettings, problem: Problem, prior: Prior) -> None:
+        self._settings, self._problem, self._prior = settings, problem, prior
+
+    def run(
+        self, x: torch.Tensor, should_stop: Callable[[], bool]
     ) -> Generator[None, None, torch.Tensor]:
-        """The scene (C, H, W) after all rounds, or `enough` of them, of `x` after the fit; step by step.
+        """Return the scene (C, H, W) after all iterations from `x`, or as many as `should_stop` allows.
 
-        Minimises E(X) + penalty / 2 |X - f(z)|^2 over X and f in turn, the squares in units of the
-        noise.
+        A generator that yields after each inner step.
         """
-        if not self.max_iter:
+        settings = self._settings
+        if not settings.max_iter:
             return x
-        optimiser = torch.optim.Adam(prior.network.parameters(), lr=self.learning_rate)
-        shown, dual = x, torch.zeros_like(x)
-        for _ in range(self.max_iter):
-            if enough():
+        network = self._prior.network
+        optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        image, dual = x, torch.zeros_like(x)
+        for _ in range(settings.max_iter):
+            if should_stop():
                 break
             with torch.no_grad():
-                x = problem.prox(shown - dual, self.rho)
-            running = torch.zeros_like(x)
-            for _ in range(self.inner_steps):
-                made, _ = prior(x)
-                loss = ((made - x - dual) / problem.scene_noise_std).square().mean()
-                optimiser.zero_grad(set_to_none=True)
+                x = prox(self._problem, image - dual, settings.rho)
+            average = torch.zeros_like(x)
+            for _ in range(settings.inner_steps):
+                made, _ = self._prior(x)
+                loss = ((made - x - dual) / self._problem.scene_noise_std).square().mean()
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                running.lerp_(made.detach(), 1 - AVERAGING)
+                optimizer.step()
+                average.lerp_(made.detach(), 1 - EMA_DECAY)
                 yield
-            shown = running / (1 - AVERAGING**self.inner_steps)
-            dual = dual + x - shown
+            image = average / (1 - EMA_DECAY**settings.inner_steps)
+            dual = dual + x - image
         return x

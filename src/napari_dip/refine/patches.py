@@ -1,51 +1,63 @@
-"""Nonlocal Bayes: alike patches are estimated together, with the prior's picture as the pilot."""
+"""Nonlocal Bayes: similar patches are estimated together, with the fitted image as the pilot."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import autocorrelation
 
-SEARCH_RADIUS_PX = 10  # pixels around a patch in which others like it are looked for
-SEARCH_STRIDE_PX = 2  # pixels between two such patches
-GROUPS_PER_BATCH = 512  # groups of patches at a time
-WHITE_NOISE_SHARE = 0.02  # part of smooth noise that is taken to be white
-PATCHES_PER_BATCH = 2**15  # patches whose distances are held at a time
+SEARCH_RADIUS_PX = 10  # around a patch, within which similar ones are searched for
+SEARCH_STRIDE_PX = 2  # between two patches that are searched for
+GROUPS_PER_BATCH = 512
+PATCHES_PER_BATCH = 2**15  # whose distances are in memory at the same time
+WHITE_NOISE_SHARE = 0.02  # of smooth noise that is taken to be white
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """The side of a patch [pixel], and the number of patches in a group."""
+
+    patch_size: int
+    group_size: int
 
 
 def nonlocal_bayes(
     pilot: torch.Tensor,
     data: torch.Tensor,
-    deviation: torch.Tensor,
-    width: float = 0.0,
-    *,
-    side: int,
-    alike: int,
+    std: torch.Tensor,
+    correlation_sigma: float,
+    settings: PatchSettings,
 ) -> Generator[None, None, torch.Tensor]:
-    """Estimate patches of the scene that the `pilot` shows alike together, from the data.
+    """Estimate patches of the scene that are similar in the `pilot` together, from the data.
 
-    Each group gets the linear estimate with the least error, with the covariance of the pilot's
-    patches, the noise as it is there, and the pilot's mean moved to that of the data where these
-    differ by more than noise. Yields between two steps of the work.
+    A generator that yields between two batches of groups.
 
     Parameters
     ----------
     pilot : (C, H, W) tensor
-        The scene as far as it is known, with little noise.
+        An estimate of the scene with little noise.
     data : (C, H, W) tensor
         The scene under noise.
-    deviation : (C, H, W) tensor
+    std : (C, H, W) tensor
         Standard deviation of the noise, finite and above 0.
-    width : float
-        That of a Gaussian with which white noise would be smoothed to be as this one; 0 for white
-        noise. [pixel]
-    side : int
-        Of a patch. [pixel]
-    alike : int
-        Patches in a group.
+    correlation_sigma : float
+        Standard deviation of the Gaussian that smoothed the noise; 0 for white noise. [pixel]
+    settings : PatchSettings
+        Size of the patches and of the groups.
+
+    Returns
+    -------
+    (C, H, W) tensor
+
+    Notes
+    -----
+    Each group gets the linear minimum mean square error estimate, with the covariance of the pilot's
+    patches, the noise of the data, and the mean of the pilot, shifted to that of the data where they
+    differ by more than noise.
 
     References
     ----------
@@ -53,51 +65,69 @@ def nonlocal_bayes(
            Sci. 6 (2013) 1665, doi:10.1137/120874989, eq. (12); there the pilot is a first estimate of
            the same kind.
     """
-    if pilot.device.type == "mps":  # Apple's GPUs know no double precision
-        there = pilot.device
-        pilot, data, deviation = pilot.cpu(), data.cpu(), deviation.cpu()
-        found = yield from nonlocal_bayes(pilot, data, deviation, width, side=side, alike=alike)
-        return found.to(there)
-    channels, rows, columns = pilot.shape
-    grid = _PatchGrid(rows - side + 1, columns - side + 1)
-    usual = deviation.median()  # data of 1e-20 squared would vanish in float32
-    picture, data, deviation = ((image / usual).flatten() for image in (pilot, data, deviation))
-    inside = torch.arange(side, device=pilot.device)
-    planes = torch.arange(channels, device=pilot.device)[:, None, None] * rows * columns
-    offsets = (planes + inside[:, None] * columns + inside).flatten()
-    grain = torch.kron(torch.eye(channels), _noise_covariance(side, width)).to(pilot.device)
-    light, weight = torch.zeros((2, picture.numel()), device=pilot.device)
-    for corners in grid.groups(picture.reshape(pilot.shape), side, alike):
-        where = (corners[..., 0] * columns + corners[..., 1])[..., None] + offsets  # (B, K, d)
-        noise = deviation[where].square().mean(dim=1, keepdim=True).sqrt()
-        shown, seen = ((image[where] / noise).double() for image in (picture, data))
-        mean = shown.mean(dim=1, keepdim=True)
-        centred = shown - mean
-        covariance = centred.mT @ centred / (alike - 1)
-        mean = mean + _james_stein(seen.mean(dim=1, keepdim=True) - mean, grain, alike)
-        estimate = mean + (seen - mean) @ torch.linalg.solve(covariance + grain, covariance)
-        light.index_add_(0, where.flatten(), (estimate * noise).float().flatten())
-        weight.index_add_(0, where.flatten(), torch.ones_like(light[:1]).expand(where.numel()))
+    if pilot.device.type == "mps":  # which has no double precision
+        on_cpu = (pilot.cpu(), data.cpu(), std.cpu())
+        image = yield from nonlocal_bayes(*on_cpu, correlation_sigma, settings)
+        return image.to(pilot.device)
+    channels, height, width = pilot.shape
+    size = settings.patch_size
+    unit = std.median()  # data of 1e-20 squared would vanish in float32
+    flat_pilot, flat_data, flat_std = ((image / unit).flatten() for image in (pilot, data, std))
+    offsets = _patch_offsets(pilot, size)
+    covariance = torch.kron(torch.eye(channels), _noise_covariance(size, correlation_sigma))
+    covariance = covariance.to(pilot.device)
+    numerator, weight = torch.zeros((2, flat_pilot.numel()), device=pilot.device)
+    grid = _PatchGrid(height - size + 1, width - size + 1)
+    for corners in grid.groups(flat_pilot.reshape(pilot.shape), settings):
+        pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        noise = flat_std[pixels].square().mean(dim=1, keepdim=True).sqrt()
+        pilots, noisy = ((image[pixels] / noise).double() for image in (flat_pilot, flat_data))
+        estimate = _estimate_groups(pilots, noisy, covariance)
+        numerator.index_add_(0, pixels.flatten(), (estimate * noise).float().flatten())
+        weight.index_add_(0, pixels.flatten(), torch.ones_like(numerator[:1]).expand(pixels.numel()))
         yield
-    refined: torch.Tensor = usual * (light / weight).reshape(pilot.shape)
+    refined: torch.Tensor = unit * (numerator / weight).reshape(pilot.shape)
     return refined
 
 
-def _noise_covariance(side: int, width: float) -> torch.Tensor:
-    """Of the pixels of a patch, (side^2, side^2): white noise smoothed by a Gaussian, of variance 1."""
-    if not width:
-        return torch.eye(side**2, dtype=torch.double)
-    inside = np.arange(side)
-    along = torch.from_numpy(autocorrelation(side, width)[abs(inside[:, None] - inside)])
-    # The matrix of a wide Gaussian has no inverse to speak of.
+def _patch_offsets(image: torch.Tensor, size: int) -> torch.Tensor:
+    """The places of the pixels of a patch in a flattened image (C, H, W), relative to its corner."""
+    channels, height, width = image.shape
+    inside = torch.arange(size, device=image.device)
+    planes = torch.arange(channels, device=image.device)[:, None, None] * height * width
+    return (planes + inside[:, None] * width + inside).flatten()
+
+
+def _estimate_groups(
+    pilot: torch.Tensor, data: torch.Tensor, noise_covariance: torch.Tensor
+) -> torch.Tensor:
+    """The estimate of groups of patches (B, K, d), in units of the noise."""
+    size = pilot.shape[1]
+    mean = pilot.mean(dim=1, keepdim=True)
+    centered = pilot - mean
+    covariance = centered.mT @ centered / (size - 1)
+    mean = mean + _james_stein(data.mean(dim=1, keepdim=True) - mean, noise_covariance, size)
+    estimate: torch.Tensor = mean + (data - mean) @ torch.linalg.solve(
+        covariance + noise_covariance, covariance
+    )
+    return estimate
+
+
+def _noise_covariance(size: int, correlation_sigma: float) -> torch.Tensor:
+    """The covariance of the noise of a patch, (size^2, size^2), of variance 1."""
+    if not correlation_sigma:
+        return torch.eye(size**2, dtype=torch.double)
+    inside = np.arange(size)
+    along = torch.from_numpy(autocorrelation(size, correlation_sigma)[abs(inside[:, None] - inside)])
     smooth: torch.Tensor = torch.kron(along, along)
-    return (1 - WHITE_NOISE_SHARE) * smooth + WHITE_NOISE_SHARE * torch.eye(side**2, dtype=torch.double)
+    # The covariance of a wide Gaussian is nearly singular.
+    return (1 - WHITE_NOISE_SHARE) * smooth + WHITE_NOISE_SHARE * torch.eye(size**2, dtype=torch.double)
 
 
 def _james_stein(difference: torch.Tensor, covariance: torch.Tensor, number: int) -> torch.Tensor:
-    """What of the `difference` (..., d) of two means is more than the noise of `number` data in each.
+    """The `difference` (..., d) of two means, shrunk by what the noise of `number` data explains.
 
-    The `covariance` (d, d) is that of one datum's noise.
+    The `covariance` (d, d) is that of the noise of one datum.
 
     References
     ----------
@@ -105,48 +135,49 @@ def _james_stein(difference: torch.Tensor, covariance: torch.Tensor, number: int
            eq. (6); its positive part.
     """
     expected = (difference.shape[-1] - 2) / number
-    found = (difference @ torch.linalg.inv(covariance) * difference).sum(dim=-1, keepdim=True)
-    beyond: torch.Tensor = (1 - expected / found.clamp(min=1e-12)).clamp(min=0) * difference
-    return beyond
+    measured = (difference @ torch.linalg.inv(covariance) * difference).sum(dim=-1, keepdim=True)
+    shrunk: torch.Tensor = (1 - expected / measured.clamp(min=1e-12)).clamp(min=0) * difference
+    return shrunk
 
 
 class _PatchGrid:
-    """The places of all patches of a picture, and a coarser grid of those that find their like."""
+    """The corners of all patches of an image, and a coarser grid of those whose group is formed."""
 
     def __init__(self, height: int, width: int) -> None:
         self._shape = height, width
         self._reach = tuple(min(SEARCH_RADIUS_PX, size - 1) for size in self._shape)
 
-    def groups(self, pilot: torch.Tensor, side: int, alike: int) -> Iterator[torch.Tensor]:
-        """Rows and columns of the corners of alike patches, (B, alike, 2), some groups at a time."""
+    def groups(self, pilot: torch.Tensor, settings: PatchSettings) -> Iterator[torch.Tensor]:
+        """Yield rows and columns of the corners of similar patches, (B, group_size, 2), in batches."""
         rows, columns = (
             torch.unique(torch.tensor([*range(0, size, SEARCH_STRIDE_PX), size - 1]))
             for size in self._shape
         )
         shifts = torch.cartesian_prod(*(torch.arange(-r, r + 1) for r in self._reach)).to(pilot.device)
-        for some in torch.split(rows, max(PATCHES_PER_BATCH // len(columns), 1)):
-            places = torch.cartesian_prod(some, columns).to(pilot.device)
-            nearest = self._distances(pilot, side, places, shifts).topk(alike, largest=False).indices
-            yield from torch.split(places[:, None] + shifts[nearest], GROUPS_PER_BATCH)
+        for batch in torch.split(rows, max(PATCHES_PER_BATCH // len(columns), 1)):
+            corners = torch.cartesian_prod(batch, columns).to(pilot.device)
+            distances = self._distances(pilot, settings.patch_size, corners, shifts)
+            nearest = distances.topk(settings.group_size, largest=False).indices
+            yield from torch.split(corners[:, None] + shifts[nearest], GROUPS_PER_BATCH)
 
     def _distances(
-        self, pilot: torch.Tensor, side: int, places: torch.Tensor, shifts: torch.Tensor
+        self, pilot: torch.Tensor, size: int, corners: torch.Tensor, shifts: torch.Tensor
     ) -> torch.Tensor:
-        """Mean squares of the differences of the patches at `places` and those shifted; (N, shifts)."""
-        first, last = int(places[0, 0]), int(places[-1, 0])
+        """Mean squared differences of the patches at `corners` and those shifted; (N, shifts)."""
+        first, last = int(corners[0, 0]), int(corners[-1, 0])
         top, left = self._reach
         wide = torch.nn.functional.pad(pilot[None], (left, left, top, top), mode="replicate")[0]
-        here = pilot[:, first : last + side]
-        found = torch.empty((len(places), len(shifts)), device=pilot.device)
+        strip = pilot[:, first : last + size]
+        distances = torch.empty((len(corners), len(shifts)), device=pilot.device)
         limits = torch.tensor(self._shape, device=pilot.device)
         for number, (down, right) in enumerate(shifts.tolist()):
-            rows = slice(first + top + down, last + side + top + down)
-            there = wide[:, rows, left + right : left + right + pilot.shape[2]]
-            squares = ((there - here) ** 2).sum(dim=0)
-            means = torch.nn.functional.avg_pool2d(squares[None, None], side, 1)[0, 0]
-            target = places + shifts[number]
+            rows = slice(first + top + down, last + size + top + down)
+            shifted = wide[:, rows, left + right : left + right + pilot.shape[2]]
+            squares = ((shifted - strip) ** 2).sum(dim=0)
+            means = torch.nn.functional.avg_pool2d(squares[None, None], size, 1)[0, 0]
+            target = corners + shifts[number]
             outside = ((target < 0) | (target >= limits)).any(dim=1)
-            at_places = means[places[:, 0] - first, places[:, 1]]
-            found[:, number] = torch.where(outside, torch.inf, at_places)
-        found[:, (shifts == 0).all(dim=1)] = -1  # itself, even where all are the same
-        return found
+            at_corners = means[corners[:, 0] - first, corners[:, 1]]
+            distances[:, number] = torch.where(outside, torch.inf, at_corners)
+        distances[:, (shifts == 0).all(dim=1)] = -1  # the patch itself, even in a constant image
+        return distances

@@ -1,4 +1,4 @@
-"""What neighbouring residuals have in common: light that the fit has not put in its place yet."""
+"""Residual correction: flux that the fit missed is found in the smoothed residual, and added back."""
 
 from __future__ import annotations
 
@@ -7,62 +7,79 @@ from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.compact_sources import source_weights
 
-RESIDUAL_SIGMA_PX, LOCAL_SIGMA_PX = 2.0, 6.0  # standard deviations of the Gaussians. [pixel]
+RESIDUAL_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
+LOCAL_SIGMA_PX = 6.0  # of the Gaussian over which its power is averaged
+
+
+def noisy_scene(problem: Problem, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the data as a noisy scene, with `x` where nothing is observed, and their noise; (C, H, W).
+
+    It is for operators that are the identity.
+    """
+    std = problem.likelihood.std(problem.predicted(x))[0].expand_as(x)
+    median = std[std.isfinite()].median()
+    noise = torch.where(std.isfinite(), std, median)
+    return torch.where(problem.uncensored[0], problem.y[0], x), noise
 
 
 def add_residual(x: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """The scene `x` (C, H, W), and of its smoothed residual what is beyond the noise thereabouts.
+    """Return `x` plus that part of its smoothed residual which exceeds the noise locally.
 
-    A fit to many planes learns late what is in one of them only, a cell that has moved. Its residual
-    then has a sign over some pixels, where noise has none. The smoothed residual r gets the factor
-    1 - v / <r^2>, never below 0, with v the variance that noise gives it and the mean taken around each
-    pixel: Wiener's filter, with the power as found.
+    A joint fit of many planes learns late what is in one of them only, such as a cell that moved. Its
+    residual then has the same sign over several pixels, where noise has not.
 
     Parameters
     ----------
     x : (C, H, W) tensor
-        The scene, which the data show as it is.
+        The scene; the operator is the identity.
     problem : Problem
         The data; where nothing is observed there is no residual.
+
+    Notes
+    -----
+    The smoothed residual r is multiplied by max(0, 1 - v / <r^2>), where v is the variance that noise
+    gives it, and the mean is taken around each pixel: a Wiener filter with the local power.
 
     References
     ----------
     .. [1] Lee, "Digital image enhancement and noise filtering by use of local statistics", IEEE Trans.
            Pattern Anal. Mach. Intell. 2 (1980) 165.
     """
-    seen, noise = problem.noisy_scene(x)
-    left = _blur_zero_padded(seen - x)
+    data, noise = noisy_scene(problem, x)
+    residual = _blur_zero_padded(data - x)
     variance = _blur_zero_padded(torch.where(problem.uncensored[0], noise**2, 0.0), squared=True)
-    around, expected = gaussian_blur(left**2, LOCAL_SIGMA_PX), gaussian_blur(variance, LOCAL_SIGMA_PX)
-    share = 1 - expected / around.clamp(min=1e-30)
-    return x + share.clamp(min=0) * left
+    power, expected = gaussian_blur(residual**2, LOCAL_SIGMA_PX), gaussian_blur(variance, LOCAL_SIGMA_PX)
+    share = 1 - expected / power.clamp(min=1e-30)
+    return x + share.clamp(min=0) * residual
 
 
 def add_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
-    """The scene `x` (C, H, W), with its smoothed residual about small bright sources; None without any.
+    """Return `x` plus its smoothed residual near small bright sources; None if there are none.
 
-    A fit draws what is faint towards its surroundings, and a star's flux with it: by several per cent
-    where its peak is a few sigmas high. The residual has that flux still, under noise. So it is smoothed
-    and returned, to stars and the like only: what is narrow and higher than the noise of a
-    pixel, in an image that is empty for the most part. Fluxes there are as free of bias as the
-    data's, and have some of their noise.
+    A fit draws what is faint toward its surroundings, and a star's flux with it: by several per cent
+    where its peak is a few sigmas high. The residual still has that flux, under noise. It is smoothed
+    and added back to stars and the like only: what is narrow and higher than the noise of a pixel, in an
+    image that is mostly empty. There fluxes are as unbiased as those of the data, and have some of their
+    noise.
 
     Parameters
     ----------
     x : (C, H, W) tensor
-        The scene, which the data show as it is.
+        The scene; the operator is the identity.
     problem : Problem
         The data.
     """
-    seen, noise = problem.noisy_scene(x)
-    near = source_weights(x, noise, problem.observed[0])
-    if near is None:
+    data, noise = noisy_scene(problem, x)
+    weights = source_weights(x, noise, problem.observed[0])
+    if weights is None:
         return None
-    return x + near * _blur_zero_padded(torch.where(problem.uncensored[0], seen - x, 0.0))
+    return x + weights * _blur_zero_padded(torch.where(problem.uncensored[0], data - x, 0.0))
 
 
 def _blur_zero_padded(planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-    """Blurred planes (C, H, W), with nothing beyond their edges: a border has no noise of its own."""
+    """Blurred planes (C, H, W), with zeros beyond the edges: a border has no more noise than the
+    rest.
+    """
     margin = round(3 * RESIDUAL_SIGMA_PX)
     wide = torch.nn.functional.pad(planes, 4 * (margin,))
     return gaussian_blur(wide, RESIDUAL_SIGMA_PX, squared=squared)[..., margin:-margin, margin:-margin]

@@ -1,4 +1,4 @@
-"""Spectral shrinkage: the frequencies of a picture that are noise are taken out."""
+"""Spectral shrinkage: frequencies of an image that are noise are damped."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from scipy.fft import dctn, idctn
 from scipy.optimize import isotonic_regression
 
 from napari_dip.core.torch_import import torch
+from napari_dip.physics.data_consistency import wiener_estimate
 from napari_dip.physics.problem import Problem
 
-MIN_FREQUENCY = 0.01  # cycles per pixel: what is slower stays as it is
-NUM_RINGS = 40  # of frequencies, each by the same factor wider than the one before
+MIN_FREQUENCY = 0.01  # cycles per pixel: lower ones stay as they are
+NUM_RINGS = 40  # of frequencies, in geometric progression
 
 
 def shrink_spectrum(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> torch.Tensor:
-    """The scene `x` (C, H, W) with its frequencies multiplied by 1 down to 0, falling.
-
-    In each ring of frequencies the gain g has the least expected error of the predicted data,
-    E |g A x - A truth|^2: that is g = (<A x, y> - cov(A x, noise)) / <A x, A x>, with the covariance
-    measured by the probe. Higher frequencies are never trusted more than lower ones.
+    """Return `x` with its frequencies multiplied by gains that fall from 1 to 0.
 
     Parameters
     ----------
@@ -28,7 +25,13 @@ def shrink_spectrum(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> t
     problem : Problem
         All of the data.
     probe : (T, C, Y, X) tensor
-        Numbers whose covariance with x is that of the data's noise.
+        Numbers whose covariance with x is that of the noise of the data.
+
+    Notes
+    -----
+    In each ring of frequencies the gain g minimizes the expected error of the predicted data,
+    E |g A x - A truth|^2: g = (<A x, y> - cov(A x, noise)) / <A x, A x>, where the covariance is
+    measured with the probe. Gains do not increase with frequency (isotonic regression).
 
     References
     ----------
@@ -39,29 +42,30 @@ def shrink_spectrum(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> t
     """
     predicted = problem.predicted(x)
     noise = problem.noise_std(x)
-    # What can be said of A x without the probe: about it the covariance is less uncertain.
-    linear = problem.predicted(problem.wiener_estimate())
+    # An estimate of A x that does not depend on the probe: about it the covariance is less uncertain.
+    linear = problem.predicted(wiener_estimate(problem))
 
-    def waves(data: torch.Tensor) -> NDArray[np.float64]:
-        seen = torch.where(problem.observed, data / noise, 0.0).cpu().double().numpy()
-        return np.asarray(dctn(seen, axes=(-2, -1), norm="ortho"))
+    def spectrum(data: torch.Tensor) -> NDArray[np.float64]:
+        normalized = torch.where(problem.observed, data / noise, 0.0).cpu().double().numpy()
+        return np.asarray(dctn(normalized, axes=(-2, -1), norm="ortho"))
 
     level = (predicted * problem.observed).sum() / problem.observed.sum()
-    own = waves(predicted - level)
-    wanted = own * (own + waves(problem.y - predicted)) - waves(probe) * waves(predicted - linear)
+    own = spectrum(predicted - level)
+    product = own * (own + spectrum(problem.y - predicted))
+    product -= spectrum(probe) * spectrum(predicted - linear)
     radii = _frequencies(own.shape[-2:], (1.0, 1.0))
     edges = np.geomspace(MIN_FREQUENCY, radii.max(), NUM_RINGS)
     ring = np.broadcast_to(np.digitize(radii, edges), own.shape).ravel()
     power = np.bincount(ring, (own**2).ravel(), NUM_RINGS + 1)[1:NUM_RINGS]
-    shown = np.bincount(ring, wanted.ravel(), NUM_RINGS + 1)[1:NUM_RINGS]
+    covariance = np.bincount(ring, product.ravel(), NUM_RINGS + 1)[1:NUM_RINGS]
     known = power > 0
     gains = isotonic_regression(
-        shown[known] / power[known], weights=power[known], increasing=False
+        covariance[known] / power[known], weights=power[known], increasing=False
     ).x.clip(0, 1)
-    middles = np.sqrt(edges[1:] * edges[:-1])[known]
+    centers = np.sqrt(edges[1:] * edges[:-1])[known]
     scene = x.cpu().double().numpy()
     mean = scene.mean(axis=(-2, -1), keepdims=True)
-    gain = np.interp(_frequencies(scene.shape[-2:], problem.operator.scale_factor), middles, gains)
+    gain = np.interp(_frequencies(scene.shape[-2:], problem.operator.scale_factor), centers, gains)
     gain[0, 0] = 1
     shrunk = mean + idctn(
         gain * dctn(scene - mean, axes=(-2, -1), norm="ortho"), axes=(-2, -1), norm="ortho"
@@ -69,7 +73,9 @@ def shrink_spectrum(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> t
     return torch.from_numpy(shrunk.astype(np.float32)).to(x.device)
 
 
-def _frequencies(shape: tuple[int, int], zoom: tuple[float, float]) -> NDArray[np.float64]:
-    """The frequency of each wave of a cosine transform, (Y, X), in cycles per pixel of the data."""
-    rows, columns = (z * np.arange(n) / (2 * n) for n, z in zip(shape, zoom, strict=True))
+def _frequencies(shape: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.float64]:
+    """The frequency of each coefficient of a cosine transform, (Y, X), in cycles per pixel of the
+    data.
+    """
+    rows, columns = (s * np.arange(n) / (2 * n) for n, s in zip(shape, scale, strict=True))
     return np.hypot(rows[:, None], columns)

@@ -1,4 +1,4 @@
-"""Drift: the frames of a series laid over each other, before they are restored together."""
+"""Alignment of the frames of a series, before they are restored jointly."""
 
 from __future__ import annotations
 
@@ -15,21 +15,18 @@ from napari_dip.core.errors import SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.physics.registration import estimate_shift
 
-NOISE_SIGMA_PX, BACKGROUND_SIGMA_PX = (
-    2,
-    20,
-)  # standard deviations of what is noise, and of what is background. [pixel]
+NOISE_SIGMA_PX, BACKGROUND_SIGMA_PX = 2, 20  # of the Gaussians of a band pass
 
 
 @dataclass(frozen=True)
 class FrameAlignment:
-    """Where each frame of a series lies on a canvas that all of them fit on.
+    """Where each frame of a series lies on a grid that contains all of them.
 
     Attributes
     ----------
-    corners : sequence of (row, column)
-        Of each frame's first pixel.
-    side : (height, width)
+    offsets : sequence of (row, column)
+        Of the first pixel of each frame.
+    frame_shape : (height, width)
         Of a frame.
     """
 
@@ -38,80 +35,82 @@ class FrameAlignment:
 
     @classmethod
     def from_frames(cls, observation: Observation) -> Self:
-        """As the pictures tell, to whole pixels: noise is not mixed, and less than half a pixel is left.
+        """Measure the shifts of the frames, to whole pixels, so that noise is not mixed.
 
-        Every frame is compared with the one in the middle, and then with the mean of all.
+        Each frame is compared with the middle one, and then with the mean of all.
         """
-        pictures = [_band_pass(frame) for frame in observation.y]
-        steps = np.zeros((len(pictures), 2))
-        target = pictures[len(pictures) // 2]
+        images = [_band_pass(frame) for frame in observation.y]
+        shifts = np.zeros((len(images), 2))
+        target = images[len(images) // 2]
         for _ in range(2):
-            steps = np.array([estimate_shift(target, one, upsample_factor=2) for one in pictures])
-            whole = np.round(steps).astype(int)
-            target = np.mean([_roll(p, s) for p, s in zip(pictures, whole, strict=True)], axis=0)
-        corners = np.round(steps).astype(int)
-        corners -= corners.min(axis=0)
-        return cls([(int(y), int(x)) for y, x in corners], observation.y.shape[-2:])
+            shifts = np.array([estimate_shift(target, image, upsample_factor=2) for image in images])
+            rounded = np.round(shifts).astype(int)
+            target = np.mean([_roll(i, s) for i, s in zip(images, rounded, strict=True)], axis=0)
+        offsets = np.round(shifts).astype(int)
+        offsets -= offsets.min(axis=0)
+        return cls([(int(y), int(x)) for y, x in offsets], observation.y.shape[-2:])
 
     @property
     def max_shift(self) -> tuple[int, int]:
-        """How far the frames are apart at the most, in rows and columns. [pixel]"""
+        """Largest shift between two frames, in rows and columns. [pixel]"""
         rows, columns = zip(*self.offsets, strict=True)
         return max(rows), max(columns)
 
     @property
     def note(self) -> str:
-        """What was found, for the verdict."""
-        return f"frames up to {max(self.max_shift)} pixels apart were laid over each other"
+        """What was measured, for the summary."""
+        return f"frames aligned, with shifts of up to {max(self.max_shift)} pixels"
 
     def align(self, observation: Observation) -> Observation:
-        """The series on the canvas, where nothing is observed beside a frame.
+        """Return the series on the common grid; nothing is observed outside a frame.
 
         Raises
         ------
         SettingsError
-            If it has companions of another size, which cannot be moved along.
+            If it has auxiliary data of another size, which cannot be shifted.
         """
-        extras = {}
-        for name, extra in observation.auxiliary.items():
-            if name not in NOT_ON_IMAGE_GRID and extra.shape[-2:] != self.frame_shape:
+        auxiliary = {}
+        for name, array in observation.auxiliary.items():
+            if name not in NOT_ON_IMAGE_GRID and array.shape[-2:] != self.frame_shape:
                 raise SettingsError(
-                    f"stack.align moves what has the frames' size, and the {name} has another: switch"
-                    " it off, or give one of that size"
+                    f"stack.align shifts what has the size of the frames, and the {name} has another:"
+                    " switch it off, or give one of that size",
+                    setting="stack.align",
                 )
-            extras[name] = extra if name in NOT_ON_IMAGE_GRID else self._place_on_union(extra, np.nan)
+            on_grid = name in NOT_ON_IMAGE_GRID
+            auxiliary[name] = array if on_grid else self._place_on_grid(array, np.nan)
         y, observed = (
-            self._place_on_union(observation.y, np.nan),
-            self._place_on_union(observation.observed, value=False),
+            self._place_on_grid(observation.y, np.nan),
+            self._place_on_grid(observation.observed, value=False),
         )
-        return replace(observation, y=y, observed=observed, auxiliary=extras)
+        return replace(observation, y=y, observed=observed, auxiliary=auxiliary)
 
-    def crop_back(self, series: NDArray[Any], zoom: tuple[float, float]) -> NDArray[Any]:
-        """The frames of a series (T, C, Z, Y, X) on the canvas, `zoom` times finer."""
-        down, across = (round(z) for z in zoom)
+    def crop_back(self, series: NDArray[Any], scale_factor: tuple[float, float]) -> NDArray[Any]:
+        """Return the frames of a series (T, C, Z, Y, X) on the common grid, `scale_factor` times
+        finer.
+        """
+        down, across = (round(factor) for factor in scale_factor)
         height, width = down * self.frame_shape[0], across * self.frame_shape[1]
         frames = arrays.empty((*series.shape[:-2], height, width), series.dtype)
-        for frame, canvas, (row, column) in zip(frames, series, self.offsets, strict=True):
+        for frame, placed, (row, column) in zip(frames, series, self.offsets, strict=True):
             top, left = down * row, across * column
-            frame[...] = canvas[..., top : top + height, left : left + width]
+            frame[...] = placed[..., top : top + height, left : left + width]
         return frames
 
-    def _place_on_union(self, series: NDArray[Any], value: float) -> NDArray[Any]:
-        """A series (T or 1, C, Z, Y, X) on the canvas, with `value` beside its frames."""
-        size = (self.frame_shape[0] + self.max_shift[0], self.frame_shape[1] + self.max_shift[1])
-        canvas = arrays.full((len(self.offsets), *series.shape[1:3], *size), value, series.dtype)
+    def _place_on_grid(self, series: NDArray[Any], value: float) -> NDArray[Any]:
+        """A series (T or 1, C, Z, Y, X) on the common grid, with `value` outside its frames."""
+        height, width = self.frame_shape
+        size = (height + self.max_shift[0], width + self.max_shift[1])
+        placed = arrays.full((len(self.offsets), *series.shape[1:3], *size), value, series.dtype)
         for number, (row, column) in enumerate(self.offsets):
-            rows, columns = (
-                slice(row, row + self.frame_shape[0]),
-                slice(column, column + self.frame_shape[1]),
-            )
-            canvas[number, ..., rows, columns] = series[number if len(series) > 1 else 0]
-        canvas.setflags(write=False)
-        return canvas
+            inside = (..., slice(row, row + height), slice(column, column + width))
+            placed[number][inside] = series[number if len(series) > 1 else 0]
+        placed.setflags(write=False)
+        return placed
 
 
 def _band_pass(frame: FloatArray) -> NDArray[np.float64]:
-    """What a frame (C, Z, Y, X) shows, between noise and background, in its noise; (Y, X)."""
+    """A frame (C, Z, Y, X) without noise and background, summed over its planes; (Y, X)."""
     from scipy.ndimage import gaussian_filter
 
     total = np.zeros(frame.shape[-2:])
@@ -123,5 +122,5 @@ def _band_pass(frame: FloatArray) -> NDArray[np.float64]:
     return total
 
 
-def _roll(picture: NDArray[np.float64], step: NDArray[np.int_]) -> NDArray[np.float64]:
-    return np.roll(picture, tuple(step), axis=(0, 1))
+def _roll(image: NDArray[np.float64], shift: NDArray[np.int_]) -> NDArray[np.float64]:
+    return np.roll(image, tuple(shift), axis=(0, 1))

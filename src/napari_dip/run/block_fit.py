@@ -1,157 +1,197 @@
-"""The scene of one frame, or of a part of it: its problem, the fits to it, and what came of them."""
+"""The fits to one block, or to a tile of it: the problem, the ensemble, the refinement."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.axes import BoolArray, FloatArray
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import PROGRESS_INTERVAL_S, Fit, FitProgress, FitResult
 from napari_dip.fitting.stopping import StoppingMonitor
+from napari_dip.physics.data_consistency import project_onto_data
 from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.problem import Problem
-from napari_dip.prior.generator import Prior
+from napari_dip.prior.generator import Prior, PriorSettings
 from napari_dip.prior.initialization import Weights
+from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
 from napari_dip.refine.settings import Method
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
 
 
+@dataclass(frozen=True)
+class BlockReport:
+    """What the provenance records of one block, or of a tile of it.
+
+    Attributes
+    ----------
+    sigma : tuple of float or None
+        Median noise of each plane; None where nothing is observed.
+    noise_source : str
+        Where these numbers come from.
+    residual : float
+        R.m.s. residual over the noise.
+    self_supervision, refinement : str
+        The methods that were used.
+    source_flux_corrected : bool
+        Whether flux was added back to small sources.
+    operator_note : str
+        The note of the operator.
+    data_psnr_db : float
+        How well the result predicts the data.
+    calibration : float or None
+        Ratio of the uncertainty to the spread of the fits.
+    unreproduced_sources : tuple of (row, column)
+        Small sources, in pixels of the visible part, that most fits lack.
+    """
+
+    sigma: tuple[float | None, ...]
+    noise_source: str
+    residual: float
+    self_supervision: str
+    refinement: str
+    source_flux_corrected: bool
+    operator_note: str
+    data_psnr_db: float
+    calibration: float | None
+    unreproduced_sources: tuple[tuple[int, int], ...]
+
+
 class BlockFit:
-    """One frame, or several of one scene: its problem, and the fits to it."""
+    """The data of one block, or of a tile of it: their problem, and the fits to it."""
 
     def __init__(
-        self, recipe: Recipe, frame: Observation, device: torch.device, like: Likelihood | None = None
+        self, recipe: Recipe, data: FitData, device: torch.device, reference: Likelihood | None = None
     ) -> None:
-        self._recipe, self._frame, self._device = recipe, frame, device
-        self.problem = Problem.from_data(
-            frame, recipe.operator, recipe.noise, recipe.regularization, device=device, reference=like
-        )
+        self._recipe, self._data, self._device = recipe, data, device
+        physics = (recipe.operator, recipe.noise, recipe.regularization)
+        self.problem = Problem.from_data(data, *physics, device=device, reference=reference)
         self.ensemble = EnsembleStatistics(self.problem)
         self.histories: list[History] = []
         self._method: Method = "none"
-        self._source_flux_added = False
+        self._source_flux_corrected = False
 
     def run(
-        self, starts: WarmStart, snapshot_every: int | None
+        self, warm_start: WarmStart, snapshot_every: int | None
     ) -> Generator[FitProgress, Request | None, bool]:
-        """One fit after another, each with random numbers of its own; whether that shall be all."""
-        for member, seed in enumerate(starts.seeds()):
-            weights = starts.weights.get(member)
-            fit = starts.start_fit(member, lambda: self._new_fit(seed, weights))  # noqa: B023 - called at once
-            found = yield from fit.run(snapshot_every=snapshot_every)
-            starts.store_weights(member, fit.prior)
-            x, finish = yield from self._refine(found, fit.prior, fit.monitor)
+        """Run one fit after another, each with its own random numbers; return whether to stop the
+        run.
+        """
+        for member, seed in enumerate(warm_start.seeds()):
+            weights = warm_start.weights.get(member)
+            fit = warm_start.start_fit(member, lambda: self._new_fit(seed, weights))  # noqa: B023
+            fitted = yield from fit.run(snapshot_every=snapshot_every)
+            warm_start.store_weights(member, fit.prior)
+            x, stop = yield from self._refine(fitted, fit.prior, fit.monitor)
             self.ensemble.add(x, fit.monitor)
-            self.histories.append(
-                History(found.loss, found.score, found.selected_step, found.stop_reason)
-            )
-            if finish:
+            course = fitted.loss, fitted.score, fitted.selected_step, fitted.stop_reason
+            self.histories.append(History(*course))
+            if stop:
                 return True
         return False
 
     def _new_fit(self, seed: int, weights: Weights | None) -> Fit:
         recipe, generator = self._recipe, torch.Generator().manual_seed(seed)
-        watch = recipe.stopping.monitor(self.problem, generator)
-        prior = Prior(
-            watch.fit_problem,
-            self._frame,
-            recipe.network,
-            recipe.network_input,
-            recipe.output,
-            recipe.self_supervision,
+        monitor = recipe.stopping.monitor(self.problem, generator)
+        prior = Prior.build(
+            monitor.fit_problem,
+            self._data,
+            PriorSettings(recipe.network, recipe.network_input, recipe.output, recipe.self_supervision),
             precision=recipe.compute.resolve_precision(self._device),
             generator=generator,
             start=weights,
         )
-        return Fit(prior, watch, recipe.solver)
+        return Fit(prior, monitor, recipe.solver)
 
     def _refine(
-        self, found: FitResult, prior: Prior, watch: StoppingMonitor
+        self, fitted: FitResult, prior: Prior, monitor: StoppingMonitor
     ) -> Generator[FitProgress, Request | None, tuple[torch.Tensor, bool]]:
-        """The scene that was found, refined where the recipe says so, and whether that shall be all."""
-        work = self._refinement_steps(found.x, prior, watch, lambda: finish)
-        step, loss, statistic = len(found.loss), float(found.loss[-1]), float(found.score[-1])
-        wish, finish, last_tick = found.request, found.request.stop, time.monotonic()
+        """Refine a fitted image as the recipe says; return it, and whether to stop the run."""
+        work = self._refinement_steps(fitted.x, prior, monitor, lambda: stop)
+        step = len(fitted.loss), float(fitted.loss[-1]), float(fitted.score[-1])
+        request, stop, last_report = fitted.request, fitted.request.stop, time.monotonic()
         while True:
             try:
                 next(work)
             except StopIteration as end:
-                return end.value, finish
-            if wish.preview or time.monotonic() - last_tick >= PROGRESS_INTERVAL_S:
-                last_tick = time.monotonic()
-                image = found.x if wish.preview else None
-                wish = (yield FitProgress(step, loss, statistic, image)) or Request()
-                finish = finish or wish.stop
+                return end.value, stop
+            if request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
+                last_report = time.monotonic()
+                image = fitted.x if request.preview else None
+                request = (yield FitProgress(*step, image)) or Request()
+                stop = stop or request.stop
 
     def _refinement_steps(
-        self, x: torch.Tensor, prior: Prior, watch: StoppingMonitor, enough: Callable[[], bool]
+        self,
+        x: torch.Tensor,
+        prior: Prior,
+        monitor: StoppingMonitor,
+        should_stop: Callable[[], bool],
     ) -> Generator[None, None, torch.Tensor]:
-        refinement, kept = self._recipe.refinement, self._recipe.hard_data_consistency
-        self._method = refinement.select_method(self.problem, watch, hard_data_consistency=kept)
-        alone = self._recipe.ensemble.size == 1
-        x = yield from self._recipe.admm.brought(x, prior, self.problem, enough)
-        x = yield from refinement.refine(x, self.problem, watch, hard_data_consistency=kept, alone=alone)
-        lit = refinement.correct_source_flux(
-            x, self.problem, watch, hard_data_consistency=kept, alone=alone
-        )
-        self._source_flux_added |= lit is not None
-        return x if lit is None else lit
+        recipe, problem = self._recipe, self.problem
+        refinement, hard = recipe.refinement, recipe.hard_data_consistency
+        self._method = refinement.select_method(problem, monitor, hard_data_consistency=hard)
+        options = {"hard_data_consistency": hard, "is_single_fit": recipe.ensemble.size == 1}
+        x = yield from Admm(recipe.admm, problem, prior).run(x, should_stop)
+        x = yield from refinement.refine(x, problem, monitor, **options)
+        corrected = refinement.correct_source_flux(x, problem, monitor, **options)
+        self._source_flux_corrected |= corrected is not None
+        return x if corrected is None else corrected
 
     def preview(self, x: torch.Tensor) -> torch.Tensor:
-        """The mean with the fit that is under way, which stands at `x`."""
+        """Return the mean with the current fit, which stands at `x`."""
         return self.finalize(self.ensemble.mean_with(x))
 
     def finalize(self, x: torch.Tensor) -> torch.Tensor:
-        """`x`, or where the recipe says so the nearest scene that explains the observed data exactly."""
-        return self.problem.project_onto_data(x) if self._recipe.hard_data_consistency else x
+        """Return `x`, projected onto the data if the recipe demands hard data consistency."""
+        return project_onto_data(self.problem, x) if self._recipe.hard_data_consistency else x
 
     def result(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The restored scene, and one standard deviation of its error, (C, H, W) each."""
-        deviation, self._calibration = self.ensemble.uncertainty()
+        """Return the restored scene, and the standard deviation of its error, (C, H, W) each."""
+        std, self._calibration = self.ensemble.uncertainty()
         if self._recipe.hard_data_consistency and self.problem.operator.is_identity:
             noise = self.problem.noise_std(self.ensemble.mean)[0]
-            deviation = torch.where(self.problem.observed[0], noise, deviation)
-        return self.finalize(self.ensemble.mean), deviation
+            std = torch.where(self.problem.observed[0], noise, std)
+        return self.finalize(self.ensemble.mean), std
 
     def visible(self, x: torch.Tensor | BoolArray) -> NDArray[Any]:
-        """The part of `x` (C, H, W) where the result lies."""
+        """Return the part of a scene (C, H, W) that the result shows."""
         inside = x[:, *self.problem.operator.valid_region]
         return inside if isinstance(inside, np.ndarray) else np.asarray(inside.cpu())
 
-    def describe(self, x: torch.Tensor) -> dict[str, Any]:
-        """What the provenance says of this scene, once the `result` is `x`."""
+    def report(self, x: torch.Tensor) -> BlockReport:
+        """Return what the provenance records, once the `result` is `x`."""
         problem, recipe = self.problem, self._recipe
-        return {
-            "sigma": [_median_sigma(plane) for t in problem.likelihood.sigma for plane in t],
-            "origin": problem.likelihood.source,
-            "residual": round(float(problem.rms_normalized_residual(x)), 3),
-            "split": recipe.self_supervision.select_method(problem, recipe.network.input_downsampling),
-            "refinement": self._method,
-            "sources": self._source_flux_added,
-            "remark": problem.operator.note,
-            "consistency": round(problem.data_psnr(x), 2),
-            "calibration": self._calibration,
-            "doubtful": self._unreproduced(),
-        }
+        properties, downsampling = problem.likelihood.properties, recipe.network.input_downsampling
+        return BlockReport(
+            sigma=tuple(_median_sigma(plane) for planes in properties.sigma for plane in planes),
+            noise_source=properties.source,
+            residual=round(float(problem.rms_normalized_residual(x)), 3),
+            self_supervision=recipe.self_supervision.select_method(problem, downsampling),
+            refinement=self._method,
+            source_flux_corrected=self._source_flux_corrected,
+            operator_note=problem.operator.note,
+            data_psnr_db=round(problem.data_psnr(x), 2),
+            calibration=self._calibration,
+            unreproduced_sources=tuple(self._unreproduced_sources()),
+        )
 
-    def _unreproduced(self) -> list[tuple[int, int]]:
-        """Rows and columns, of what is shown, of small sources that most fits do not have."""
+    def _unreproduced_sources(self) -> list[tuple[int, int]]:
         rows, columns = self.problem.operator.valid_region
         places = self.ensemble.unreproduced_sources()
         return [(y - (rows.start or 0), x - (columns.start or 0)) for y, x in places]
 
 
 def _median_sigma(sigma: FloatArray) -> float | None:
-    """The median noise of a plane, None where nothing of it is observed."""
     known = sigma[np.isfinite(sigma)]
     return float(np.median(known)) if known.size else None

@@ -1,4 +1,4 @@
-"""How much memory a fit takes."""
+"""How much memory a fit needs."""
 
 from __future__ import annotations
 
@@ -6,40 +6,37 @@ from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.torch_import import torch
 from napari_dip.run.recipe import Recipe
 
-ACTIVATION_FACTOR = 2.0  # how often what the network keeps for its gradient is in memory at the worst
+ACTIVATION_FACTOR = 2.0  # peak memory over that of the activations that are kept for the gradient
+OVERHEAD_BYTES_PER_PIXEL = 600  # network input, data, averages
 
 
-OVERHEAD_BYTES_PER_PIXEL = 600  # bytes besides: code, data, averages
+def bytes_per_pixel(recipe: Recipe, layout: ChannelLayout, device: torch.device) -> float:
+    """Return the approximate memory of a fit per pixel of the scene. [byte]
 
-
-def bytes_per_pixel(recipe: Recipe, planes: ChannelLayout, device: torch.device) -> float:
-    """Memory that a fit takes for each pixel of the scene, about: what the network keeps, and the rest.
-
-    The first is counted in a step of a small network of the same layers.
+    The activations are counted in a forward pass of a small image.
     """
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # itself, it would hold the step that made it, which holds it: for ever
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # the tensor itself would keep the graph alive, which keeps it: a leak
 
     precision = recipe.compute.resolve_precision(device)
-    depths = planes.depths if recipe.network.is_3d else 1
-    inputs = 33 * depths + planes.num_planes
+    network = recipe.network
+    depths = layout.depths if network.is_3d else 1
+    in_channels = 33 * depths + layout.num_planes
     with torch.device("meta"):
-        network = recipe.network.build(inputs, planes)
-    network = network.to_empty(device="cpu").to(memory_format=recipe.network.memory_format)  # type: ignore[call-overload]
-    side = 2 * recipe.network.size_multiple
-    z = torch.zeros(
-        1, inputs, side // recipe.network.input_downsampling, side // recipe.network.input_downsampling
-    )
-    half = precision != torch.float32
+        module = network.build(in_channels, layout)
+    module = module.to_empty(device="cpu").to(memory_format=network.memory_format)  # type: ignore[call-overload]
+    side = 2 * network.size_multiple
+    input_side = side // network.input_downsampling
+    z = torch.zeros(1, in_channels, input_side, input_side)
     with (
         torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
-        torch.autocast("cpu", dtype=precision, enabled=half),
+        torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32),
     ):
-        network(z.to(precision).to(memory_format=torch.channels_last))
-    for parameter in network.parameters():
-        kept.pop(parameter.untyped_storage().data_ptr(), None)
-    return ACTIVATION_FACTOR * sum(kept.values()) / side**2 + OVERHEAD_BYTES_PER_PIXEL
+        module(z.to(precision).to(memory_format=torch.channels_last))
+    for parameter in module.parameters():
+        sizes.pop(parameter.untyped_storage().data_ptr(), None)
+    return ACTIVATION_FACTOR * sum(sizes.values()) / side**2 + OVERHEAD_BYTES_PER_PIXEL

@@ -1,4 +1,4 @@
-"""The recipe: every decision a person makes about a restoration, in one frozen value."""
+"""The recipe: every decision about a restoration, in one frozen value."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from napari_dip.refine.ensemble import Ensemble
 from napari_dip.refine.settings import Refinement
 from napari_dip.run.stack import Stack
 
-_MAX_FILE_BYTES = 2**20  # bytes of a recipe's file
+_MAX_FILE_BYTES = 2**20
 
 Quality = Literal["fast", "balanced", "best"]
 
-# What each level changes of a preset. Chosen by measurement: docs/performance.md.
+# What each quality changes in a preset. Chosen by measurement: docs/benchmarks/performance.md.
 _QUALITY_SETTINGS: Mapping[Quality, Mapping[str, Any]] = {
     "fast": {
         "network.channels": 16,
@@ -57,121 +57,143 @@ class Recipe(Settings):
 
     Examples
     --------
-    >>> recipe = Recipe.preset("denoise").override({"noise.sigma": 12.0})
-    >>> recipe.noise.sigma
-    12.0
+    >>> from napari_dip import Recipe
+    >>> recipe = Recipe.preset("denoise").with_settings({"noise.sigma": 12.0})
+    >>> recipe.noise
+    Gaussian(sigma=12.0)
+    >>> recipe.replace(noise={"sigma": 8.0}, seed=1).noise.sigma
+    8.0
     """
 
     basic_fields: ClassVar[tuple[str, ...]] = ("noise",)
     title: Annotated[str, Field(max_length=200)] = "Denoise"
-    """Name of the task, as menus show it."""
+    """Name of the task in menus."""
     description: Annotated[str, Field(max_length=1000)] = ""
-    """What the recipe is for, in one sentence."""
+    """Purpose of the recipe, in one sentence."""
     operator: AnyOperator = Identity()
     """How the scene becomes data."""
     noise: AnyNoise = Gaussian()
-    """What is known about the noise."""
+    """Model of the noise."""
     hard_data_consistency: bool = False
-    """Return an image that agrees exactly with every observed pixel, and fill in the rest only; off:
-    denoise them as well."""
+    """Hard data consistency: the result predicts each observed pixel exactly, and only the rest is
+    restored; off: observed pixels are denoised, too."""
     regularization: Regularization = Regularization()
-    """What else is known of the scene."""
+    """Penalties on the scene besides the prior."""
     network: AnyNetwork = Hourglass()
-    """The untrained network whose shape is the prior."""
+    """The untrained network, whose architecture is the prior."""
     stack: Stack = Stack()
-    """Which planes of a stack are restored together."""
+    """Which planes of a stack are restored jointly."""
     network_input: AnyInput = UniformNoise()
-    """What the network is given."""
+    """The fixed input of the network."""
     self_supervision: SelfSupervision = SelfSupervision()
-    """What the network is given of the observation itself, beside its code."""
+    """What the network is given of the observation itself."""
     output: Output = Output()
-    """How the network's numbers become data units."""
+    """How the output of the network becomes data units."""
     solver: Solver = Solver()
-    """Optimiser and running average."""
+    """Optimizer and moving average."""
     stopping: AnyStopping = Automatic()
     """When to stop."""
     admm: AdmmSettings = AdmmSettings()
-    """Rounds that bring the data back in, between the fit and the second look."""
+    """ADMM iterations between the fit and the refinement."""
     refinement: Refinement = Refinement()
-    """The second look at the data, after the fit."""
+    """Processing after the fit."""
     ensemble: Ensemble = Ensemble()
-    """How many fits are averaged."""
+    """Number of fits that are averaged."""
     compute: Compute = Compute()
-    """Device and precision."""
+    """Device, precision and memory."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of every random number: the same seed repeats the run."""
+    """Seed of all random numbers: the same seed repeats the run."""
 
     @property
     def auxiliary(self) -> tuple[str, ...]:
-        """Names of the companions that the operator and the code take from the observation."""
+        """Names of the auxiliary data that the operator and the network input take from the
+        observation.
+        """
         return tuple(dict.fromkeys((*self.operator.auxiliary, *self.network_input.auxiliary)))
 
     @classmethod
-    def preset(cls, name: str) -> Self:
-        """The recipe called `name`.
+    def preset(cls, name: str, **groups: Any) -> Self:
+        """Return the preset `name`, with some groups of settings replaced.
+
+        Parameters
+        ----------
+        name : str
+            One of `list_presets`.
+        **groups
+            As for `replace`.
 
         Raises
         ------
         SettingsError
-            If there is none of that name.
+            If there is no such preset, or a setting is unknown or out of bounds.
+
+        Examples
+        --------
+        >>> from napari_dip import Poisson, Recipe
+        >>> Recipe.preset("deconvolve", noise=Poisson(gain=1.9)).noise
+        Poisson(gain=1.9)
         """
         if name not in list_presets():
             near = difflib.get_close_matches(name, list_presets(), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(list_presets())}"
+            hint = f"did you mean '{near[0]}'?" if near else f"presets are {', '.join(list_presets())}"
             raise SettingsError(f"there is no preset '{name}'; {hint}")
-        return cls.from_json((_PRESETS / f"{name}.json").read_text("utf-8"), source=name)
+        recipe = cls.from_json((_PRESETS / f"{name}.json").read_text("utf-8"), source=name)
+        return recipe.replace(**groups) if groups else recipe
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """A recipe from a file of JSON.
+        """Return the recipe of a JSON file.
 
         Raises
         ------
         SettingsError
-            If it is no recipe.
+            If it is not a recipe.
         """
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise SettingsError(f"{path} is no recipe: it has {path.stat().st_size:,} bytes")
+            raise SettingsError(f"{path} is not a recipe: it has {path.stat().st_size:,} bytes")
         return cls.from_json(path.read_text("utf-8-sig", errors="replace"), source=str(path))
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "recipe") -> Self:
-        """A recipe from its JSON; settings left out have their defaults.
+        """Return the recipe of a JSON text; settings that it lacks have their defaults.
 
         Raises
         ------
         SettingsError
-            If the text is no JSON object, or a setting is unknown or out of bounds.
+            If the text is not a JSON object, or a setting is unknown or out of bounds.
         """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise SettingsError(f"{source} is no recipe: line {error.lineno} is not JSON") from error
-        except (RecursionError, ValueError) as error:  # the second of numbers of thousands of digits
+            raise SettingsError(f"{source} is not a recipe: line {error.lineno} is not JSON") from error
+        except (RecursionError, ValueError) as error:  # ValueError: a number with thousands of digits
             raise SettingsError(
-                f"{source} is no recipe: it is nested, or counts, without end"
+                f"{source} is not a recipe: its nesting, or a number, has no end"
             ) from error
         if not isinstance(values, dict):
-            raise SettingsError(f"{source} is no recipe: a JSON object of settings is needed")
+            raise SettingsError(f"{source} is not a recipe: it has to be a JSON object of settings")
         return cls.parse(values, source=source)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Every setting as JSON, defaults too: what a file or a colleague needs to repeat the run."""
+        """Return all settings as JSON, defaults included: all that is needed to repeat the run."""
         return self.model_dump_json(indent=indent)
 
     def with_quality(self, quality: Quality) -> Self:
-        """The same task at another speed: ``"fast"``, ``"balanced"`` (as it is) or ``"best"``.
+        """Return the same task with another trade-off between quality and time.
 
-        Fast is a narrower network that stops sooner, fitted once; best is the mean of four fits.
-        Settings that the recipe's network or stop does not have are left out.
+        Parameters
+        ----------
+        quality : {"fast", "balanced", "best"}
+            Fast: one fit of a narrower network that stops sooner. Balanced: the recipe as it is. Best:
+            the mean of four fits. Settings that the recipe's network or stopping rule lacks are ignored.
 
         Raises
         ------
         SettingsError
-            If there is no such level.
+            If there is no such quality.
         """
         if quality not in _QUALITY_SETTINGS:
-            raise SettingsError(f"there is no level '{quality}'; there are {', '.join(QUALITIES)}")
+            raise SettingsError(f"there is no quality '{quality}': choose {', '.join(QUALITIES)}")
         groups = self.model_dump()
         known = {
             name: value
@@ -180,10 +202,41 @@ class Recipe(Settings):
         }
         return self.with_settings(known)
 
-    def with_settings(self, changes: Mapping[str, Any]) -> Self:
-        """A copy with some settings changed, named by dots: ``{"noise.sigma": 12.0}``.
+    def replace(self, **groups: Any) -> Self:
+        """Return a copy with some groups of settings, or single settings, replaced.
 
-        Changing a `kind` starts that family member from its own defaults.
+        Parameters
+        ----------
+        **groups
+            A settings object, which replaces the group; a mapping, which is merged into it (another
+            `kind` starts with its own defaults); or the value of a single setting.
+
+        Raises
+        ------
+        SettingsError
+            If a setting is unknown or out of bounds.
+
+        Examples
+        --------
+        >>> from napari_dip import DataFission, Recipe
+        >>> recipe = Recipe.preset("denoise").replace(stopping=DataFission(tau=0.3))
+        >>> recipe.replace(stopping={"patience": 80}).stopping
+        DataFission(patience=80, tau=0.3)
+        """
+        values = self.model_dump()
+        for name, group in groups.items():
+            if isinstance(group, Settings):
+                values[name] = group.model_dump()
+            elif isinstance(group, Mapping) and isinstance(values.get(name), dict):
+                values[name] = _merge(values[name], group)
+            else:
+                values[name] = group
+        return self.parse(values, source="recipe")
+
+    def with_settings(self, changes: Mapping[str, Any]) -> Self:
+        """Return a copy with some settings changed, by dotted names: ``{"noise.sigma": 12.0}``.
+
+        A changed `kind` starts with its own defaults.
 
         Raises
         ------
@@ -197,26 +250,36 @@ class Recipe(Settings):
             for part in path:
                 group = group.setdefault(part, {})
                 if not isinstance(group, dict):
-                    raise SettingsError(f"'{name}': '{part}' is a single value, it holds no settings")
+                    raise SettingsError(f"'{name}': '{part}' is a single value and has no settings")
             if last == "kind" and group.get("kind") != value:
                 group.clear()
             group[last] = value
         return self.parse(values, source="recipe")
 
 
+def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`; another kind starts without them."""
+    other_kind = "kind" in changes and changes["kind"] != values.get("kind")
+    merged: dict[str, Any] = {} if other_kind else dict(values)
+    for name, change in changes.items():
+        nested = isinstance(change, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merge(merged[name], change) if nested else change
+    return merged
+
+
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 
 
 def all_auxiliary() -> tuple[str, ...]:
-    """Names of the companions that any operator or code can take."""
-    families = (Recipe.model_fields[name].annotation for name in ("operator", "code"))
+    """Return the names of the auxiliary data that any operator or network input takes."""
+    families = (Recipe.model_fields[name].annotation for name in ("operator", "network_input"))
     kinds = [kind for family in families for kind in union_members(family)]
-    return tuple(sorted({name for kind in kinds for name in getattr(kind, "extras", ())}))
+    return tuple(sorted({name for kind in kinds for name in getattr(kind, "auxiliary", ())}))
 
 
 _PRESETS = Path(str(resources.files("napari_dip.run"))) / "presets"
 
 
 def list_presets() -> tuple[str, ...]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return tuple(sorted(path.stem for path in _PRESETS.glob("*.json")))

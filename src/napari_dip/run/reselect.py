@@ -1,4 +1,4 @@
-"""Another step of a run for its result, where a person knows better than the stop."""
+"""The image of another step as the result of a run."""
 
 from __future__ import annotations
 
@@ -16,56 +16,59 @@ from napari_dip.run.recipe import Recipe
 
 
 def reselect_step(result: Result, observation: Observation, image: FloatArray, step: int) -> Result:
-    """`result` with the `image` of another step of its only fit, and with that image's residual.
+    """Return `result` with the `image` of another step of its only fit, and its residual.
 
     Parameters
     ----------
     result : Result
-        Of one frame, restored as a whole by one fit.
+        Of one block, restored as a whole by one fit.
     observation : Observation
         What was measured.
     image : float32 array of the shape of ``result.image``
-        The running average at `step`, in data units.
+        The moving average at `step`, in data units.
     step : int
         Which step that is.
 
     Returns
     -------
     Result
-        With no second look at the data and no uncertainty. Its residual is NaN where it hangs on what
-        lies beyond the image.
+        Without refinement and uncertainty. Its residual is NaN where it depends on the scene outside the
+        image.
     """
-    recipe = Recipe.parse(result.provenance["recipe"], source="provenance")
-    _, frame = next(iter(recipe.stack.iter_blocks(observation, joint=recipe.operator.combines_time)))
-    problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
-    x, beyond = _scene_showing(image, result.axes, problem)
+    recipe = Recipe.parse(result.provenance.recipe, source="provenance")
+    combines_time = recipe.operator.combines_time
+    _, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
+    physics = (recipe.operator, recipe.noise)
+    problem = Problem.from_data(data, *physics, device=torch.device("cpu"))
+    x, outside = _scene_showing(image, result.axes, problem)
     residual = problem.residual(x)
-    residual[problem.operator(beyond).abs() > 1e-6] = torch.nan
-    noise = problem.noise_std(x)
-    known = torch.isfinite(residual)
-    inner = replace(problem, observed=problem.observed & known)
+    residual[problem.operator(outside).abs() > 1e-6] = torch.nan
+    known = replace(problem, observed=problem.observed & torch.isfinite(residual))
     shape = observation.y.shape
-    planes = [observation.to_input_axes(plane.numpy().reshape(shape)) for plane in (residual, noise)]
-    history = replace(
-        result.history[0], selected_step=step, stop_reason=f"step {step} was picked by hand"
+    residual_planes, noise_planes = (
+        observation.to_input_axes(plane.numpy().reshape(shape))
+        for plane in (residual, problem.noise_std(x))
     )
-    provenance = {
-        **result.provenance,
-        "noise": {
-            **result.provenance["noise"],
-            "residual": [round(float(inner.rms_normalized_residual(x)), 3)],
-        },
-        "chosen": [step],
-        "reason": history.stop_reason,
-        "refinement": "none",
-        "sources": False,
-        "flux_change": flux_change(observation, residual.numpy().reshape(shape)),
-    }
+    history = replace(
+        result.history[0], selected_step=step, stop_reason=f"step {step} was selected by hand"
+    )
+    provenance = replace(
+        result.provenance,
+        noise=replace(
+            result.provenance.noise,
+            residual=(round(float(known.rms_normalized_residual(x)), 3),),
+        ),
+        selected_step=(step,),
+        stop_reason=history.stop_reason,
+        refinement="none",
+        source_flux_corrected=False,
+        flux_change=flux_change(observation, residual.numpy().reshape(shape)),
+    )
     return replace(
         result,
         image=image,
-        residual=planes[0],
-        noise_std=planes[1],
+        residual=residual_planes,
+        noise_std=noise_planes,
         uncertainty=None,
         history=(history,),
         provenance=provenance,
@@ -73,17 +76,17 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
 
 
 def _scene_showing(image: FloatArray, axes: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """The scene (C, Y, X) that shows `image`, its edge repeated beyond it; and 1 where that is."""
+    """The scene (C, Y, X) that shows `image`, with its edge repeated outside; and 1 outside."""
     planes = np.moveaxis(image, axes.index("C"), 0) if "C" in axes else image
-    seen = torch.from_numpy(np.ascontiguousarray(planes)).reshape(-1, *planes.shape[-2:])
-    window = problem.operator.valid_region
-    places = [
-        (torch.arange(size) - (here.start or 0)).clamp(0, shown - 1)
-        for size, here, shown in zip(
-            problem.operator.scene_shape[1:], window, seen.shape[1:], strict=True
+    inside = torch.from_numpy(np.ascontiguousarray(planes)).reshape(-1, *planes.shape[-2:])
+    region = problem.operator.valid_region
+    rows, columns = (
+        (torch.arange(size) - (along.start or 0)).clamp(0, length - 1)
+        for size, along, length in zip(
+            problem.operator.scene_shape[1:], region, inside.shape[1:], strict=True
         )
-    ]
-    x = seen[:, places[0]][:, :, places[1]]
-    beyond = torch.ones_like(x)
-    beyond[:, *window] = 0
-    return x, beyond
+    )
+    x = inside[:, rows][:, :, columns]
+    outside = torch.ones_like(x)
+    outside[:, *region] = 0
+    return x, outside

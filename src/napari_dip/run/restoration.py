@@ -1,14 +1,12 @@
-"""The one entry point: a recipe and an observation in, a run to read from, a result at its end."""
+"""One restoration: a recipe and an observation in, a run to iterate, a result at its end."""
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,195 +16,286 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress, Request
 from napari_dip.core.result import History, Result, full_nan
 from napari_dip.core.torch_import import torch
-from napari_dip.run.provenance import flux_change
+from napari_dip.fitting.solver import FitProgress
+from napari_dip.run.alignment import FrameAlignment
+from napari_dip.run.block_fit import BlockReport
+from napari_dip.run.provenance import RunRecord, collect
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.stack import BlockSlices
 from napari_dip.run.tile_planner import TilePlanner
 from napari_dip.run.tiled_fit import NOT_REACHED, TiledFit, next_progress
 from napari_dip.run.warm_start import WarmStart
 
-RestorationRun = Generator[Progress, Request | None, Result]
 
-MAX_UNREPRODUCED = 1000  # places that a file remembers
+class RestorationRun:
+    """A restoration that the caller drives by iterating over it.
+
+    Each iteration lets the run work until it has something to report, several times a second. Stop
+    iterating to pause; leave the ``with`` block, or call `close`, to cancel. `stop` and
+    `request_preview` may be called from any thread.
+    """
+
+    def __init__(self, steps: Generator[Progress, Request | None, Result]) -> None:
+        self._steps = steps
+        self._started = False
+        self._stop = self._preview = False
+        self._result: Result | None = None
+
+    def __iter__(self) -> Iterator[Progress]:
+        return self
+
+    def __next__(self) -> Progress:
+        request = Request(preview=self._preview, stop=self._stop) if self._started else None
+        self._started, self._preview = True, False
+        try:
+            return self._steps.send(request)
+        except StopIteration as end:
+            self._result = end.value if end.value is not None else self._result
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """Ask the run to stop at its next report, and to keep the best image so far."""
+        self._stop = True
+
+    def request_preview(self) -> None:
+        """Ask for an image: `Progress.image` of one of the next reports."""
+        self._preview = True
+
+    def close(self) -> None:
+        """Cancel the run, if it is not finished, and free its memory."""
+        self._steps.close()
+
+    @property
+    def result(self) -> Result:
+        """The result; a run that is not finished is run to its end.
+
+        Raises
+        ------
+        RuntimeError
+            If the run was cancelled.
+        """
+        if self._result is None:
+            for _ in self:
+                pass
+        if self._result is None:
+            raise RuntimeError("the run was cancelled and has no result")
+        return self._result
 
 
-def restore(
-    recipe: Recipe,
+def iter_restoration(
     observation: Observation,
+    recipe: Recipe,
     *,
     snapshot_every: int | None = None,
     warm_start: WarmStart | None = None,
+    note: str = "",
 ) -> RestorationRun:
-    """Restore `observation` by `recipe`, as a generator that the reader drives.
+    """Restore `observation` by `recipe`, step by step.
 
-    Channels are restored jointly, frames (T and Z) one after another or together, as the recipe says;
-    an operator that combines exposures takes all T at once. With several members in the ensemble each
-    frame is fitted as often, and the mean is the result. A frame that is too large, or needs more
-    memory than there is, is restored in crops that fade into each other; where the memory turns out to
-    be full they become smaller, and at last the CPU goes on.
+    Channels are restored jointly, planes (T and Z) separately or jointly, as the recipe says; an
+    operator that combines exposures takes all T at once. With an ensemble each block is fitted several
+    times, and the mean is the result. An image that is large, or needs more memory than there is, is
+    restored in tiles that are blended; if the memory turns out to be full, they become smaller, and at
+    last the CPU continues.
 
     Parameters
     ----------
-    recipe : Recipe
-        What to do.
     observation : Observation
         What was measured.
+    recipe : Recipe
+        What to do.
     snapshot_every : int, optional
-        Steps between iterates that surely carry an image; it changes nothing in the result.
-    starts : Starts, optional
-        What the fits begin with; it keeps them, so that another run may go on where this one stopped.
-
-    Yields
-    ------
-    Iterate
-        Several times a second. Send a `Wish` for an image or for an early end; stop asking to
-        pause; `close()` to cancel. Of frames that do not fit the memory there is no image.
+        Number of steps between reports that always carry an image; it does not change the result.
+    warm_start : WarmStart, optional
+        What the fits start with. It keeps them, so that another run can continue where this one stops.
+    note : str
+        What else the summary should say.
 
     Returns
     -------
-    Result
-        The restoration (as the value of `StopIteration`; `drain` gives it).
+    RestorationRun
+        Nothing is computed before it is iterated. Results too large for memory have no previews.
 
     Raises
     ------
     ObservationError
-        If the operator lacks something in the observation.
+        On iteration, if the observation lacks something that the operator needs.
     SettingsError
-        If planes are to be restored together that the recipe combines, or lays over each other.
+        On iteration, if planes are to be restored jointly that the recipe combines or aligns.
     DeviceError
-        If the device is absent or its memory is full.
+        On iteration, if the device is missing, or its memory is full.
     """
-    started = time.monotonic()
-    drift = recipe.stack.estimate_alignment(observation)
-    steady = drift.align(observation) if drift else observation
-    blocks = list(recipe.stack.iter_blocks(steady, joint=recipe.operator.combines_time))
-    axes = recipe.operator.result_axes(observation.axes)
-    residual, noise = full_nan(steady.y.shape), full_nan(steady.y.shape)
-    image = uncertainty = full_nan(())  # their size is known with the first operator
-    filled = np.zeros((), bool)
-    histories: list[History] = []
-    scenes: list[Mapping[str, Any]] = []
-    rare: list[tuple[int, ...]] = []
-    means, warm_start = TilePlanner(recipe.compute.resolve_device()), warm_start or WarmStart(recipe)
-    zoom = (1.0, 1.0)
-    finished = False
-
-    def as_input(planes: NDArray[Any], axes: str, zoom: tuple[float, float] = (1, 1)) -> NDArray[Any]:
-        return observation.to_input_axes(drift.crop_back(planes, zoom) if drift else planes, axes)
-
-    if recipe.compute.num_threads is not None:
-        torch.set_num_threads(recipe.compute.num_threads)
-
-    for number, ((times, depths), frame) in enumerate(blocks):
-        if finished:
-            histories.append(NOT_REACHED)
-            continue
-        here = times, slice(None), depths
-        parts = TiledFit(recipe, frame, means, warm_start)
-        fits = parts.run(snapshot_every)
-        tick = next_progress(fits, None)
-        if number == 0:
-            planes = parts.scene_layout
-            times_left = len(observation.y) if axes == observation.axes else 1
-            sides = parts.image.planes.shape[1:]
-            shape = (times_left, planes.channels, observation.y.shape[2], *sides)
-            image, filled, zoom = full_nan(shape), arrays.full(shape, 0, np.bool_), parts.scale_factor
-            uncertainty = full_nan(shape) if recipe.ensemble.size > 1 else image
-        while tick is not None:
-            preview = None
-            if tick.image is not None and arrays.fits_in_memory(image.shape):
-                image[here] = parts.to_canonical(parts.preview(tick.image))
-                preview = as_input(image, axes, zoom)
-            wish = yield Progress(
-                step=tick.step,
-                steps=recipe.solver.max_steps,
-                block=number,
-                blocks=len(blocks),
-                tile=parts.number,
-                tiles=len(parts.tiles),
-                member=parts.block_fit.ensemble.num_fits,
-                members=recipe.ensemble.size,
-                loss=tick.loss,
-                validation_loss=tick.score,
-                seconds=time.monotonic() - started,
-                note=means.note,
-                image=preview,
-            )
-            finished = finished or bool(wish and wish.stop)
-            tick = next_progress(fits, wish)
-        if recipe.ensemble.size > 1:
-            uncertainty[here] = parts.to_canonical(parts.uncertainty.planes)
-        image[here] = parts.to_canonical(parts.image.planes)
-        filled[here] = parts.to_canonical(parts.inpainted)
-        residual[here] = parts.residual.planes.reshape(residual[here].shape)
-        noise[here] = parts.noise_std.planes.reshape(noise[here].shape)
-        histories += parts.histories
-        scenes += parts.descriptions
-        rare += [(times.start, depths.start, *place) for place in parts.unreproduced_sources()]
-
-    from napari_dip.io.fits.wcs import rescale_header  # and astropy, which the dock opens without
-
-    header = rescale_header(observation.header, zoom)
-    if recipe.operator.has_complex_scene:
-        header = replace(header, channels=("real", "imaginary"))
-    return Result(
-        image=as_input(image, axes, zoom),
-        inpainted=as_input(filled, axes, zoom),
-        residual=as_input(residual, observation.axes),
-        noise_std=as_input(noise, observation.axes),
-        uncertainty=as_input(uncertainty, axes, zoom) if recipe.ensemble.size > 1 else None,
-        axes=axes,
-        residual_axes=observation.axes,
-        history=tuple(histories),
-        provenance={
-            "recipe": recipe.model_dump(mode="json"),
-            "input": {"path": observation.header.path, "sha256": observation.digest()},
-            "noise": {
-                "sigma": [s["sigma"] for s in scenes],
-                "origin": scenes[-1]["origin"],
-                "residual": [s["residual"] for s in scenes],
-            },
-            "flux_change": None
-            if recipe.operator.has_complex_scene
-            else flux_change(observation, residual),
-            "split": scenes[-1]["split"],
-            "refinement": scenes[-1]["refinement"],
-            "sources": any(s["sources"] for s in scenes),
-            "operator": {
-                "remark": "; ".join(dict.fromkeys(s["remark"] for s in scenes)),
-                "zoom": zoom,
-                "consistency_db": [s["consistency"] for s in scenes],
-            },
-            "ensemble": {
-                "members": recipe.ensemble.size,
-                "calibration": [s["calibration"] for s in scenes],
-                "doubtful": rare[:MAX_UNREPRODUCED],
-            },
-            "chosen": [history.selected_step for history in histories],
-            "steps": sum(len(history.loss) for history in histories),
-            "reason": histories[-1].stop_reason,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - started, 3),
-            "device": means.device.type,
-            "remark": "; ".join(filter(None, (drift.note if drift else "", means.note))),
-            "precision": str(recipe.compute.resolve_precision(means.device)).removeprefix("torch."),
-            "threads": torch.get_num_threads(),
-            "versions": {
-                "napari-dip": version("napari-dip"),
-                "torch": str(torch.__version__),
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-        },
-        header=header,
-        scale_factor=zoom,
-    )
+    restoration = _Restoration(observation, recipe, snapshot_every, warm_start, note)
+    return RestorationRun(restoration.steps())
 
 
-def drain(run: RestorationRun) -> Result:
-    """The result of a run that nobody watches."""
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+class _Restoration:
+    """The state of a run, block after block."""
+
+    def __init__(
+        self,
+        observation: Observation,
+        recipe: Recipe,
+        snapshot_every: int | None,
+        warm_start: WarmStart | None,
+        note: str,
+    ) -> None:
+        self._observation, self._recipe, self._note = observation, recipe, note
+        self._snapshot_every, self._warm_start = snapshot_every, warm_start
+
+    def steps(self) -> Generator[Progress, Request | None, Result]:
+        """Run, and report on the way."""
+        recipe, observation = self._recipe, self._observation
+        self._start_time = time.monotonic()
+        alignment = recipe.stack.estimate_alignment(observation)
+        aligned = alignment.align(observation) if alignment else observation
+        combines_time = recipe.operator.combines_time
+        blocks = list(recipe.stack.iter_blocks(aligned, combines_time=combines_time))
+        self._planner = TilePlanner(recipe.compute.resolve_device())
+        warm_start = self._warm_start or WarmStart(recipe)
+        self._canvases = _ResultCanvases(aligned, observation, recipe, alignment)
+        self._reports: list[BlockReport] = []
+        histories: list[History] = []
+        unreproduced: list[tuple[int, ...]] = []
+        if recipe.compute.num_threads is not None:
+            torch.set_num_threads(recipe.compute.num_threads)
+        stopped = False
+        for number, (slices, data) in enumerate(blocks):
+            if stopped:
+                histories.append(NOT_REACHED)
+                continue
+            block = TiledFit(recipe, data, self._planner, warm_start)
+            fits = block.run(self._snapshot_every)
+            progress = next_progress(fits, None)
+            while progress is not None:
+                place = number, len(blocks)
+                request = yield self._report(progress, block, slices, place)
+                stopped = stopped or bool(request and request.stop)
+                progress = next_progress(fits, request)
+            self._canvases.put(slices, block)
+            histories += block.histories
+            self._reports += [report for _, report in block.reports]
+            start = slices[0].start, slices[1].start
+            unreproduced += [(*start, *place) for place in block.unreproduced_sources()]
+        notes = self._note, alignment.note if alignment else "", self._planner.note
+        record = RunRecord(
+            reports=self._reports,
+            histories=histories,
+            unreproduced_sources=unreproduced,
+            scale_factor=self._canvases.scale_factor,
+            notes="; ".join(filter(None, notes)),
+            seconds=time.monotonic() - self._start_time,
+            device=self._planner.device,
+        )
+        return self._canvases.finish(record)
+
+    def _report(
+        self, progress: FitProgress, block: TiledFit, slices: BlockSlices, place: tuple[int, int]
+    ) -> Progress:
+        preview = None
+        if progress.image is not None:
+            preview = self._canvases.preview(slices, block, progress.image)
+        return Progress(
+            step=progress.step,
+            steps=self._recipe.solver.max_steps,
+            block=place[0],
+            blocks=place[1],
+            tile=block.number,
+            tiles=len(block.tiles),
+            member=block.block_fit.ensemble.num_fits,
+            members=self._recipe.ensemble.size,
+            loss=progress.loss,
+            validation_loss=progress.score,
+            seconds=time.monotonic() - self._start_time,
+            note=self._planner.note,
+            image=preview,
+        )
+
+
+class _ResultCanvases:
+    """The arrays of the result, (T, C, Z, Y, X), into which blocks are put."""
+
+    def __init__(
+        self,
+        aligned: Observation,
+        observation: Observation,
+        recipe: Recipe,
+        alignment: FrameAlignment | None,
+    ) -> None:
+        self._observation, self._recipe, self._alignment = observation, recipe, alignment
+        self._axes = recipe.operator.result_axes(observation.axes)
+        self._residual, self._noise = full_nan(aligned.y.shape), full_nan(aligned.y.shape)
+        self._is_allocated = False
+        self.scale_factor = (1.0, 1.0)
+
+    def _allocate(self, block: TiledFit) -> None:
+        """Make the arrays on the grid of the result, which is known with the first block."""
+        if self._is_allocated:
+            return
+        canvases, y = block.canvases, self._observation.y
+        times = len(y) if self._axes == self._observation.axes else 1
+        sides = canvases.image.planes.shape[1:]
+        shape = (times, canvases.scene_layout.channels, y.shape[2], *sides)
+        self._image, self._inpainted = full_nan(shape), arrays.full(shape, 0, np.bool_)
+        self._uncertainty = full_nan(shape) if self._recipe.ensemble.size > 1 else None
+        self.scale_factor, self._is_allocated = canvases.scale_factor, True
+
+    def preview(self, slices: BlockSlices, block: TiledFit, x: torch.Tensor) -> NDArray[Any] | None:
+        """Return the result so far, with the scene `x` of the current fit; None if it is too large."""
+        self._allocate(block)
+        if not arrays.fits_in_memory(self._image.shape):
+            return None
+        self._image[slices[0], :, slices[1]] = block.to_canonical(block.preview(x))
+        return self._to_input_axes(self._image)
+
+    def put(self, slices: BlockSlices, block: TiledFit) -> None:
+        """Copy what came out of a block to its place."""
+        self._allocate(block)
+        canvases, place = block.canvases, (slices[0], slice(None), slices[1])
+        if self._uncertainty is not None:
+            self._uncertainty[place] = block.to_canonical(canvases.uncertainty.planes)
+        self._image[place] = block.to_canonical(canvases.image.planes)
+        self._inpainted[place] = block.to_canonical(canvases.inpainted)
+        shape = self._residual[place].shape
+        self._residual[place] = canvases.residual.planes.reshape(shape)
+        self._noise[place] = canvases.noise_std.planes.reshape(shape)
+
+    def finish(self, record: RunRecord) -> Result:
+        """Return the result, with the axes of the input."""
+        from napari_dip.io.fits.wcs import rescale_header  # and astropy, which is slow to import
+
+        observation = self._observation
+        header = rescale_header(observation.header, self.scale_factor)
+        if self._recipe.operator.has_complex_scene:
+            header = replace(header, channels=("real", "imaginary"))
+        uncertainty = self._uncertainty
+        return Result(
+            image=self._to_input_axes(self._image),
+            inpainted=self._to_input_axes(self._inpainted),
+            residual=self._to_input_axes(self._residual, data=True),
+            noise_std=self._to_input_axes(self._noise, data=True),
+            uncertainty=None if uncertainty is None else self._to_input_axes(uncertainty),
+            axes=self._axes,
+            residual_axes=observation.axes,
+            history=tuple(record.histories),
+            provenance=collect(self._recipe, observation, self._residual, record),
+            header=header,
+            scale_factor=self.scale_factor,
+        )
+
+    def _to_input_axes(self, planes: NDArray[Any], *, data: bool = False) -> NDArray[Any]:
+        axes = self._observation.axes if data else self._axes
+        if self._alignment:
+            planes = self._alignment.crop_back(planes, (1.0, 1.0) if data else self.scale_factor)
+        return self._observation.to_input_axes(planes, axes)

@@ -1,4 +1,4 @@
-"""Stacks: which planes of an image are restored together, and which one by one."""
+"""Stacks: which planes of an image are restored jointly, and which separately."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from napari_dip.core.errors import SettingsError
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
 from napari_dip.run.alignment import FrameAlignment
@@ -17,79 +18,83 @@ BlockSlices: TypeAlias = "tuple[slice, slice]"
 
 
 class Stack(Settings):
-    """What is done with axes besides the channels, which are always restored together.
+    """What is done with the axes besides the channels, which are always restored jointly.
 
-    Planes that are restored together are the output of one network, which is given all of them: what
-    they share is learnt once, with the light of all.
+    Planes that are restored jointly are the output of one network, which is given all of them: what they
+    share is learned once, from all of their data.
     """
 
     joint_axes: Literal["none", "T", "Z", "TZ"] = "none"
-    """Axes whose planes are restored together: time (T), depth (Z), both, or none, frame by frame."""
+    """Axes whose planes are restored jointly: time (T), depth (Z), both, or none, plane by plane."""
     window_length: Annotated[int, Field(ge=2, le=1000)] = 32
-    """Most times that are restored together; longer series go in windows of equal length, each with the
-    network of the one before. [frame]"""
+    """Largest number of times that are restored jointly; longer series are restored in windows of equal
+    length, each starting with the network of the one before. [frame]"""
     align: bool = False
-    """Whether times that are restored together are first laid over each other, by whole pixels: for
-    scenes that drift as a whole."""
+    """Whether times that are restored jointly are aligned first, by whole pixels: for scenes that drift
+    as a whole."""
 
     def estimate_alignment(self, observation: Observation) -> FrameAlignment | None:
-        """How the times drift, where that is asked for and matters.
+        """Return how the times are shifted, if they are to be aligned and are shifted at all.
 
         Raises
         ------
         SettingsError
-            If times are not restored together.
+            If times are not restored jointly.
         """
         if not self.align:
             return None
         if "T" not in self.joint_axes:
             raise SettingsError(
-                "stack.align lays times over each other that are restored together: let stack.joint_axes"
-                " name T, or switch it off"
+                "stack.align aligns times that are restored jointly: include T in stack.joint_axes, or"
+                " switch it off",
+                setting="stack.align",
             )
-        drift = FrameAlignment.from_frames(observation)
-        return drift if any(drift.max_shift) else None
+        alignment = FrameAlignment.from_frames(observation)
+        return alignment if any(alignment.max_shift) else None
 
     def iter_blocks(
-        self, observation: Observation, *, joint: bool = False
-    ) -> Iterator[tuple[BlockSlices, Observation]]:
-        """What is restored at a time: the times and depths, and that part of the `observation`.
+        self, observation: Observation, *, combines_time: bool = False
+    ) -> Iterator[tuple[BlockSlices, FitData]]:
+        """Yield the times and depths that one network fits at a time, and their data.
 
-        Each part has the shape (1, C, 1, Y, X), with the planes that are restored together as its
-        channels; (T, C, 1, Y, X) with `joint`, where an operator takes all times by itself.
+        The planes are channels, (1, C, Y, X); with `combines_time`, where an operator combines all
+        times, these stay apart, (T, C, Y, X).
 
         Raises
         ------
         SettingsError
-            If times are to be restored together that the operator combines.
+            If times are to be restored jointly that the operator combines.
         """
         times, depths = observation.y.shape[0], observation.y.shape[2]
-        for place in self.iter_slices(times, depths, joint=joint):
-            part = observation.select_planes(*place)
-            yield place, part if joint else part.flatten_planes()
+        for slices in self.iter_slices(times, depths, combines_time=combines_time):
+            part = observation.select_planes(*slices)
+            yield slices, FitData.from_observation(part, keep_times=combines_time)
 
-    def iter_slices(self, times: int, depths: int, *, joint: bool = False) -> Iterator[BlockSlices]:
-        """The times and depths that are restored at a time, of so many.
+    def iter_slices(
+        self, times: int, depths: int, *, combines_time: bool = False
+    ) -> Iterator[BlockSlices]:
+        """Yield the slices of `times` and `depths` that one network fits at a time.
 
         Raises
         ------
         SettingsError
-            If times are to be restored together that the operator combines.
+            If times are to be restored jointly that the operator combines.
         """
-        if joint and "T" in self.joint_axes:
+        if combines_time and "T" in self.joint_axes:
             raise SettingsError(
-                "stack.joint_axes names T, but the operator takes all times by itself: choose none, or Z"
+                "stack.joint_axes includes T, but the operator combines all times itself: choose none or Z",
+                setting="stack.joint_axes",
             )
-        length = times if joint else min(self.window_length, times) if "T" in self.joint_axes else 1
-        for when in _windows(times, length):
-            for where in _windows(depths, depths if "Z" in self.joint_axes else 1):
-                yield when, where
+        joint_times = min(self.window_length, times) if "T" in self.joint_axes else 1
+        for time_slice in _windows(times, times if combines_time else joint_times):
+            for depth_slice in _windows(depths, depths if "Z" in self.joint_axes else 1):
+                yield time_slice, depth_slice
 
 
-def _windows(number: int, longest: int) -> Iterator[slice]:
-    """Runs of equal length that cover `number` places; where they cannot, the last ones overlap."""
-    runs = math.ceil(number / longest)
-    length = math.ceil(number / runs)
-    for run in range(runs):
-        start = min(run * length, number - length)
-        yield slice(start, start + length)
+def _windows(length: int, max_size: int) -> Iterator[slice]:
+    """Slices of equal size that cover `length`; the last ones overlap if they have to."""
+    number = math.ceil(length / max_size)
+    size = math.ceil(length / number)
+    for window in range(number):
+        start = min(window * size, length - size)
+        yield slice(start, start + size)

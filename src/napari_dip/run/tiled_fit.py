@@ -1,8 +1,8 @@
-"""The fits to one block, whole or tile by tile."""
+"""The restoration of one block, as a whole or tile by tile."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -12,56 +12,94 @@ from napari_dip.core import arrays
 from napari_dip.core.axes import BoolArray, ChannelLayout, FloatArray
 from napari_dip.core.device import raising_out_of_memory
 from napari_dip.core.errors import InsufficientMemoryError
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History, full_nan
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.physics.operators import Operator
-from napari_dip.run.block_fit import BlockFit
+from napari_dip.run.block_fit import BlockFit, BlockReport
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.tile_planner import TilePlanner
-from napari_dip.run.tiling import TileBlender, noise_sample
+from napari_dip.run.tiling import Tile, TileBlender, noise_sample
 from napari_dip.run.warm_start import WarmStart
 
 _EMPTY = np.zeros(0, np.float32)
+NOT_REACHED = History(_EMPTY, _EMPTY, 0, "not restored: the run was stopped before")
 
 
-NOT_REACHED = History(_EMPTY, _EMPTY, 0, "not restored: the run was finished before")
-
-
-class TiledFit:
-    """One frame, or several of one scene, as a whole or in crops; and what came of the fits.
+class _Canvases:
+    """The planes of a block, into which its tiles are blended.
 
     Attributes
     ----------
-    image, uncertainty : Mosaic of (C, Y, X)
-        The restoration, and one standard deviation of its error.
-    residual, noise : Mosaic of (T, C, Y, X)
-    filled : (C, Y, X) bool
-    planes : Planes
+    image, uncertainty : TileBlender of (C, Y, X)
+    residual, noise_std : TileBlender of (T, C, Y, X)
+    inpainted : (C, Y, X) bool
+    scene_layout : ChannelLayout
         What the channels of the image stand for.
     """
 
-    image: TileBlender
-    uncertainty: TileBlender
-    residual: TileBlender
-    noise_std: TileBlender
-    inpainted: BoolArray
-    scene_layout: ChannelLayout
-    scale_factor: tuple[float, float]
+    def __init__(self, data: FitData, operator: Operator) -> None:
+        times, channels, height, width = data.y.shape
+        self.scale_factor = operator.scale_factor
+        self.scene_layout: ChannelLayout = operator.scene_layout or data.channel_layout
+        sides = (round(self.scale_factor[0] * height), round(self.scale_factor[1] * width))
+        shape = (operator.scene_shape[0], *sides)
+        self.image = TileBlender(full_nan(shape), self.scale_factor)
+        self.uncertainty = TileBlender(full_nan(shape), self.scale_factor)
+        self.residual = TileBlender(full_nan((times, channels, height, width)))
+        self.noise_std = TileBlender(full_nan((times, channels, height, width)))
+        self.inpainted = arrays.full(shape, 0, np.bool_)
+
+    def add(self, tile: Tile, x: FloatArray, std: FloatArray, uncovered: BoolArray) -> None:
+        """Blend in the scene of a tile, its uncertainty, and mark the pixels that no datum
+        constrains.
+        """
+        self.image.add(tile, x)
+        self.uncertainty.add(tile, std)
+        self.inpainted[:, *self.image.slices(tile)] |= uncovered
+
+
+class TiledFit:
+    """One block, as a whole or in tiles, and the fits to it.
+
+    Attributes
+    ----------
+    tiles : tuple of Tile
+        In the order in which they are restored.
+    number : int
+        The current one.
+    histories, reports
+        One for each fit; one for each tile that was fitted.
+    block_fit : BlockFit
+        The current one.
+    """
+
+    block_fit: BlockFit
 
     def __init__(
-        self, recipe: Recipe, frame: Observation, planner: TilePlanner, warm_start: WarmStart
+        self, recipe: Recipe, data: FitData, planner: TilePlanner, warm_start: WarmStart
     ) -> None:
-        self._recipe, self._frame, self._planner, self._warm_start = recipe, frame, planner, warm_start
+        self._recipe, self._data, self._planner = recipe, data, planner
+        self._warm_start = warm_start
+        self._canvases: _Canvases | None = None
+        self.tiles: tuple[Tile, ...] = ()
+        self.number = 0
+        self.histories: list[History] = []
+        self.reports: list[tuple[Tile, BlockReport]] = []
+
+    @property
+    def canvases(self) -> _Canvases:
+        """The planes; they exist as soon as the first tile has started."""
+        assert self._canvases is not None
+        return self._canvases
 
     def run(self, snapshot_every: int | None) -> Generator[FitProgress, Request | None, None]:
-        """Every fit to every crop; again in smaller ones where the memory is full."""
+        """Run all fits to all tiles; start again with smaller ones if the memory is full."""
         while True:
-            self.tiles = self._planner.plan(self._recipe, self._frame)
-            self.histories: list[History] = []
-            self.descriptions: list[Mapping[str, Any]] = []
+            self.tiles = self._planner.plan(self._recipe, self._data)
+            self.histories, self.reports, self._canvases = [], [], None
             try:
                 with raising_out_of_memory(self._planner.device):
                     return (yield from self._run_tiles(snapshot_every))
@@ -70,89 +108,73 @@ class TiledFit:
                     raise
 
     def _run_tiles(self, snapshot_every: int | None) -> Generator[FitProgress, Request | None, None]:
-        like = None
+        reference = None
         if len(self.tiles) > 1:
-            like = self._recipe.noise.likelihood(noise_sample(self._frame, self.tiles))
-        for number, crop in enumerate(self.tiles):
-            self.number, self._tile, part = number, crop, crop.cut(self._frame)
+            reference = self._recipe.noise.likelihood(noise_sample(self._data, self.tiles))
+        for number, tile in enumerate(self.tiles):
+            self.number, part = number, tile.cut(self._data)
             if part.is_constant and len(self.tiles) > 1:
-                self._copy_constant_tile(part)
+                self._copy_constant_tile(tile, part)
                 continue
-            self.block_fit = BlockFit(self._recipe, part, self._planner.device, like)
-            problem = self.block_fit.problem
-            self._allocate(problem.operator)
-            marked = self.block_fit.visible(problem.uncovered())
-            finish = yield from self.block_fit.run(self._warm_start, snapshot_every)
-            x, deviation = self.block_fit.result()
-            self._add(self.block_fit.visible(x), self.block_fit.visible(deviation), marked)
-            self.residual.add(crop, problem.residual(x).cpu().numpy())
-            self.noise_std.add(crop, problem.noise_std(x).cpu().numpy())
+            self.block_fit = BlockFit(self._recipe, part, self._planner.device, reference)
+            problem, visible = self.block_fit.problem, self.block_fit.visible
+            canvases = self._allocate(problem.operator)
+            uncovered = visible(problem.uncovered())
+            stop = yield from self.block_fit.run(self._warm_start, snapshot_every)
+            x, std = self.block_fit.result()
+            canvases.add(tile, visible(x), visible(std), uncovered)
+            canvases.residual.add(tile, problem.residual(x).cpu().numpy())
+            canvases.noise_std.add(tile, problem.noise_std(x).cpu().numpy())
             self.histories += self.block_fit.histories
-            self.descriptions.append({**self.block_fit.describe(x), "crop": crop})
-            if finish:
+            self.reports.append((tile, self.block_fit.report(x)))
+            if stop:
                 self.histories += (len(self.tiles) - number - 1) * [NOT_REACHED]
                 return
 
-    def _allocate(self, operator: Operator) -> None:
-        """Empty planes, once the first operator is known."""
-        if self.number > 0:
-            return
-        times, channels, _, height, width = self._frame.y.shape
-        self.scale_factor = operator.scale_factor
-        self.scene_layout = operator.scene_layout or self._frame.channel_layout
-        zoomed = (round(self.scale_factor[0] * height), round(self.scale_factor[1] * width))
-        shape = (operator.scene_shape[0], *zoomed)
-        self.image, self.uncertainty = (
-            TileBlender(full_nan(shape), self.scale_factor),
-            TileBlender(full_nan(shape), self.scale_factor),
-        )
-        self.residual = TileBlender(full_nan((times, channels, height, width)))
-        self.noise_std = TileBlender(full_nan((times, channels, height, width)))
-        self.inpainted = arrays.full(shape, 0, np.bool_)
+    def _allocate(self, operator: Operator) -> _Canvases:
+        """The canvases, which are made when the first operator is known."""
+        if self._canvases is None:
+            self._canvases = _Canvases(self._data, operator)
+        return self._canvases
 
-    def _copy_constant_tile(self, part: Observation) -> None:
-        """A part that shows one value only, or none: there is nothing to fit, nor to make up."""
+    def _copy_constant_tile(self, tile: Tile, part: FitData) -> None:
+        """Copy a tile with one value, or without data: there is nothing to fit or to inpaint."""
         operator = self._recipe.operator.build(part)
-        self._allocate(operator)
-        y, observed = part.y[:, :, 0], part.observed[:, :, 0]
+        canvases = self._allocate(operator)
+        y, observed = part.y, part.observed
         if observed.any():
-            zoom = [round(z) for z in self.scale_factor]
-            seen = observed[0].repeat(zoom[0], axis=1).repeat(zoom[1], axis=2)
-            x = np.full(seen.shape, y[observed][0] / operator.dc_gain, np.float32)
-            self._add(x, np.zeros_like(x), ~seen)
-            self.residual.add(self._tile, np.where(observed, 0, np.nan).astype(np.float32))
-            self.noise_std.add(self._tile, np.full(y.shape, np.nan, np.float32))
-
-    def _add(self, x: FloatArray, deviation: FloatArray, marked: BoolArray) -> None:
-        """What is shown of the crop that is at work."""
-        self.image.add(self._tile, x)
-        self.uncertainty.add(self._tile, deviation)
-        self.inpainted[:, *self.image.slices(self._tile)] |= marked
+            down, across = (round(factor) for factor in canvases.scale_factor)
+            covered = observed[0].repeat(down, axis=1).repeat(across, axis=2)
+            x = np.full(covered.shape, y[observed][0] / operator.dc_gain, np.float32)
+            canvases.add(tile, x, np.zeros_like(x), ~covered)
+            canvases.residual.add(tile, np.where(observed, 0, np.nan).astype(np.float32))
+            canvases.noise_std.add(tile, np.full(y.shape, np.nan, np.float32))
 
     def unreproduced_sources(self) -> list[tuple[int, int]]:
-        """Rows and columns of the image where a small source is not in most of the fits."""
-        found: dict[tuple[int, int], tuple[int, int]] = {}
-        for told in self.descriptions:
-            rows, columns = self.image.slices(told["crop"])
-            for y, x in told["doubtful"]:
+        """Return rows and columns of the image of small sources that most of the fits lack."""
+        places: dict[tuple[int, int], tuple[int, int]] = {}
+        for tile, report in self.reports:
+            rows, columns = self.canvases.image.slices(tile)
+            for y, x in report.unreproduced_sources:
                 place = rows.start + y, columns.start + x
-                found.setdefault((place[0] // 3, place[1] // 3), place)  # crops overlap
-        return list(found.values())
+                places.setdefault((place[0] // 3, place[1] // 3), place)  # tiles overlap
+        return list(places.values())
 
     def to_canonical(self, planes: NDArray[Any]) -> NDArray[Any]:
-        """An array (C, Y, X) of the image as (T, C, Z, Y, X)."""
-        return planes.reshape(*self.scene_layout.shape, *planes.shape[1:])
+        """Return planes (C, Y, X) of the image as (T, C, Z, Y, X)."""
+        return planes.reshape(*self.canvases.scene_layout.shape, *planes.shape[1:])
 
     def preview(self, x: torch.Tensor) -> FloatArray:
-        """The frame as far as it is restored, and `x` in the crop whose fit stands there."""
-        return self.image.with_tile(self._tile, self.block_fit.visible(self.block_fit.preview(x)))
+        """Return the image so far, with `x` in the tile whose fit stands there."""
+        visible = self.block_fit.visible(self.block_fit.preview(x))
+        return self.canvases.image.with_tile(self.tiles[self.number], visible)
 
 
 def next_progress(
-    fits: Generator[FitProgress, Request | None, None], wish: Request | None
+    fits: Generator[FitProgress, Request | None, None], request: Request | None
 ) -> FitProgress | None:
-    """The next tick, None after the last."""
+    """Return the next report, None after the last."""
     try:
-        return fits.send(wish)
+        return fits.send(request)
     except StopIteration:
         return None

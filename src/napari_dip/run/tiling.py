@@ -1,4 +1,4 @@
-"""Crops: a large frame is restored part by part, as memory allows, and the parts are joined."""
+"""Tiles: parts of a large image that are restored one after another and blended."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ import numpy as np
 
 from napari_dip.core import arrays
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
 
-TILE_MULTIPLE_PX = 32  # pixels: sides are multiples, so that networks need no padding
-TILE_MARGIN_PX = 16  # pixels at the border of a crop that do not count, where others show them
-TILE_BLEND_PX = 32  # pixels over which one crop fades into the next
-NOISE_SAMPLE_PX, MAX_NOISE_SAMPLES = (
-    252,
-    16,
-)  # pixels along each side of what tells the noise, in whole blocks; how many
+TILE_MULTIPLE_PX = 32  # sides are multiples of it, so that networks need no padding
+TILE_MARGIN_PX = 16  # at the border of a tile, without weight where other tiles overlap
+TILE_BLEND_PX = 32  # over which one tile fades into the next
+NOISE_SAMPLE_PX = 252  # side of the patches in which the noise is measured
+MAX_NOISE_SAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Some rows and columns of a frame, and how much of the result is theirs.
+    """Some rows and columns of an image, and their weights in the result.
 
     Attributes
     ----------
     rows, columns : slice
-        Of the frame, in pixels of the data.
+        Of the image, in pixels of the data.
     weights : pair of (rows,) and (columns,) float32
-        From 0, at a border within the frame, to 1.
+        From 0, at a border inside the image, to 1.
     """
 
     rows: slice
     columns: slice
     weights: tuple[FloatArray, FloatArray]
 
-    def cut(self, frame: Observation) -> Observation:
-        """This part of `frame`."""
-        return frame.crop(self.rows, self.columns)
+    def cut(self, data: FitData) -> FitData:
+        """Return this part of `data`."""
+        return data.crop(self.rows, self.columns)
 
 
 @dataclass(eq=False)
 class TileBlender:
-    """Planes (..., Y, X), joined of what crops show, in their weighted mean; NaN where none was yet."""
+    """Planes (..., Y, X), the weighted mean of tiles; NaN where there is none yet."""
 
     planes: FloatArray
     scale_factor: tuple[float, float] = (1.0, 1.0)
@@ -52,45 +50,45 @@ class TileBlender:
     def __post_init__(self) -> None:
         self._weights = arrays.full(self.planes.shape[-2:], 0, np.float32)
 
-    def add(self, crop: Tile, values: FloatArray) -> None:
-        """The planes (..., y, x) of one more crop."""
-        place, weights = self.slices(crop), self._weights_of(crop)
-        self._join(self.planes, crop, values)
-        self._weights[place] += weights
+    def add(self, tile: Tile, values: FloatArray) -> None:
+        """Add the planes (..., y, x) of a tile."""
+        slices, weights = self.slices(tile), self._weights_of(tile)
+        self._blend(self.planes, tile, values)
+        self._weights[slices] += weights
 
-    def with_tile(self, crop: Tile, values: FloatArray) -> FloatArray:
-        """The planes were this crop among them; a copy."""
+    def with_tile(self, tile: Tile, values: FloatArray) -> FloatArray:
+        """Return a copy of the planes with one more tile."""
         planes = self.planes.copy()
-        self._join(planes, crop, values)
+        self._blend(planes, tile, values)
         return planes
 
-    def _join(self, planes: FloatArray, crop: Tile, values: FloatArray) -> None:
-        weights, place = self._weights_of(crop), (..., *self.slices(crop))
-        share = weights / np.maximum(weights + self._weights[place], 1e-30)
-        before = np.where(share < 1, planes[place], 0)
-        planes[place] = np.where(share > 0, before + share * (values - before), before)
+    def _blend(self, planes: FloatArray, tile: Tile, values: FloatArray) -> None:
+        weights, slices = self._weights_of(tile), (..., *self.slices(tile))
+        share = weights / np.maximum(weights + self._weights[slices], 1e-30)
+        before = np.where(share < 1, planes[slices], 0)
+        planes[slices] = np.where(share > 0, before + share * (values - before), before)
 
-    def slices(self, crop: Tile) -> tuple[slice, slice]:
-        """The rows and columns of the planes that a crop shows."""
+    def slices(self, tile: Tile) -> tuple[slice, slice]:
+        """Return the rows and columns of the planes that a tile covers."""
         rows, columns = (
-            slice(round(along.start * zoom), round(along.stop * zoom))
-            for along, zoom in zip((crop.rows, crop.columns), self.scale_factor, strict=True)
+            slice(round(along.start * factor), round(along.stop * factor))
+            for along, factor in zip((tile.rows, tile.columns), self.scale_factor, strict=True)
         )
         return rows, columns
 
-    def _weights_of(self, crop: Tile) -> FloatArray:
+    def _weights_of(self, tile: Tile) -> FloatArray:
         """The weights of each pixel of the result, (y, x)."""
         lines = [
-            w[(np.arange(round(z * len(w))) / z).astype(int)]
-            for w, z in zip(crop.weights, self.scale_factor, strict=True)
+            weights[(np.arange(round(factor * len(weights))) / factor).astype(int)]
+            for weights, factor in zip(tile.weights, self.scale_factor, strict=True)
         ]
         return np.outer(*lines)
 
 
 def tile_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ...]:
-    """Crops of equal size that cover a frame, row by row, there and back, each beside the last.
+    """Return tiles of equal size that cover an image, row by row in alternating direction.
 
-    They overlap by twice the `margin`, which does not count, and `BLEND` pixels.
+    They overlap by twice the `margin`, which has no weight, and `TILE_BLEND_PX`.
     """
     rows, columns = _axis_tiles(height, side, margin), _axis_tiles(width, side, margin)
     return tuple(
@@ -120,15 +118,15 @@ def _axis_tiles(length: int, side: int, margin: int) -> list[tuple[slice, FloatA
     return pieces
 
 
-def noise_sample(frame: Observation, crops: tuple[Tile, ...]) -> Observation:
-    """A smaller frame that shows the same noise: middles of its `crops`, one below the other."""
+def noise_sample(data: FitData, tiles: tuple[Tile, ...]) -> FitData:
+    """Return smaller data with the same noise: the centers of some `tiles`, one below the other."""
     patches = []
-    for crop in crops[:: math.ceil(len(crops) / MAX_NOISE_SAMPLES)]:
-        places = []
-        for along, length in zip((crop.rows, crop.columns), frame.y.shape[-2:], strict=True):
+    for tile in tiles[:: math.ceil(len(tiles) / MAX_NOISE_SAMPLES)]:
+        slices = []
+        for along, length in zip((tile.rows, tile.columns), data.y.shape[-2:], strict=True):
             side = min(NOISE_SAMPLE_PX, length)
             start = min(max((along.start + along.stop - side) // 2, 0), length - side)
-            places.append(slice(start, start + side))
-        patches.append(frame.crop(*places))
-    first, *others = [patch for patch in patches if not patch.is_constant] or [frame]
+            slices.append(slice(start, start + side))
+        patches.append(data.crop(*slices))
+    first, *others = [patch for patch in patches if not patch.is_constant] or [data]
     return first.concatenate_rows(others)

@@ -15,7 +15,7 @@ from napari_dip.physics.problem import Problem
 
 
 class FixedSteps(StoppingSettings):
-    """Go on to the last step and take the running average there."""
+    """Continue to the last step, and keep the moving average there."""
 
     kind: Literal["fixed"] = "fixed"
 
@@ -25,9 +25,11 @@ class FixedSteps(StoppingSettings):
 
 @dataclass
 class FixedStepsMonitor(StoppingMonitor):
+    """Never stops by itself."""
+
     fit_problem: Problem
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     restore_best: bool = False
 
-    def stop_reason(self, statistics: NDArray[np.float32]) -> str | None:
+    def stop_reason(self, scores: NDArray[np.float32]) -> str | None:
         return None

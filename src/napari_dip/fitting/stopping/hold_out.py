@@ -1,4 +1,4 @@
-"""Held-out pixels: what was never fitted judges."""
+"""Hold-out: pixels that are not fitted validate the image."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pydantic import Field
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.stopping.base import EarlyStopping, PatienceMonitor, StoppingMonitor
 from napari_dip.physics.problem import Problem
+from napari_dip.physics.splitting import hold_out
 
 
 class HoldOut(EarlyStopping):
-    """Leave a few pixels out of the fit and stop when their error no longer falls.
+    """Hold out some pixels and stop when their error no longer falls.
 
-    Noise that is independent from pixel to pixel cannot be predicted, so the error of pixels that
-    the network never saw is the error of the image plus a constant.
+    Noise that is independent from pixel to pixel cannot be predicted: the error of pixels that the
+    network never saw is the error of the image plus a constant.
 
     References
     ----------
@@ -25,12 +26,13 @@ class HoldOut(EarlyStopping):
 
     kind: Literal["hold-out"] = "hold-out"
     validation_fraction: Annotated[float, Field(gt=0, le=0.2)] = 0.02
-    """Part of the observed pixels that is left out of the fit."""
+    """Fraction of the observed pixels that is held out."""
 
     def _monitor(self, problem: Problem, generator: torch.Generator) -> StoppingMonitor:
-        fitted, judge = problem.hold_out(self.validation_fraction, generator)
+        training, validation = hold_out(problem, self.validation_fraction, generator)
 
         def error(average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-            return judge.robust_loss(average)
+            return validation.robust_loss(average)
 
-        return PatienceMonitor(self, fitted, error, "error of the held-out pixels", judge.observed)
+        name = "error of the held-out pixels"
+        return PatienceMonitor(self, training, error, name, validation.observed)

@@ -1,4 +1,4 @@
-"""The variance of the images along the way: least where the scene is learnt and no noise yet."""
+"""The variance of the iterates: lowest where the scene is learned and the noise is not."""
 
 from __future__ import annotations
 
@@ -11,43 +11,40 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.stopping.base import EarlyStopping, PatienceMonitor, StoppingMonitor
 from napari_dip.physics.problem import Problem
 
-MAX_COMPARED_PIXELS = 2**13  # of the images of a window, that are compared
+MAX_COMPARED_PIXELS = 2**13  # of the images of a window
 
 
 class VarianceStopping(EarlyStopping):
-    """Stop when the images of many steps differ least: the scene is learnt, and no noise yet.
+    """Stop when the images of many steps differ least: the scene is learned, and the noise is not yet.
 
-    It knows nothing of the noise, and needs no pixel of its own: for noise that neighbours share in
-    ways that nobody knows.
+    It assumes nothing about the noise and holds out no pixel: for noise whose correlation is unknown.
 
     References
     ----------
-    .. [1] Wang, Li, Zhuang, Chen, Liang, Sun, "Early stopping for deep image prior", TMLR 2023; both
-           its windowed and its exponential variance.
+    .. [1] Wang, Li, Zhuang, Chen, Liang, Sun, "Early stopping for deep image prior", TMLR 2023
+           (ES-WMV and ES-EMV).
     """
 
     kind: Literal["variance"] = "variance"
     window_length: Annotated[int, Field(ge=10, le=1000)] = 250
-    """Steps that are compared. [step]"""
+    """Number of steps whose images are compared. [step]"""
     method: Literal["wmv", "emv"] = "wmv"
-    """All steps of the window alike, or the more the later."""
+    """Windowed moving variance, in which all steps of the window count the same, or exponential moving
+    variance, in which later steps count more."""
 
     def _monitor(self, problem: Problem, generator: torch.Generator) -> StoppingMonitor:
         values, observed = problem.scaled_data()
-        start = values[observed].var()  # before anything is learnt
+        start, name = values[observed].var(), "variance of the images"
         if self.method == "emv":
-            return PatienceMonitor(
-                self, problem, _ExponentialVariance(self.window_length, start), "variance of the images"
-            )
-        some = torch.randint(
-            math.prod(problem.operator.scene_shape), (MAX_COMPARED_PIXELS,), generator=generator
-        )
-        spread = _WindowedVariance(self.window_length, start, some.to(problem.y.device))
-        return PatienceMonitor(self, problem, spread, "variance of the images")
+            return PatienceMonitor(self, problem, _ExponentialVariance(self.window_length, start), name)
+        scene_size = math.prod(problem.operator.scene_shape)
+        pixels = torch.randint(scene_size, (MAX_COMPARED_PIXELS,), generator=generator)
+        variance = _WindowedVariance(self.window_length, start, pixels.to(problem.y.device))
+        return PatienceMonitor(self, problem, variance, name)
 
 
 class _WindowedVariance:
-    """The variance of the last images, at some of their pixels."""
+    """The variance of the last images, at some of their pixels; `start` before anything is learned."""
 
     def __init__(self, length: int, start: torch.Tensor, pixels: torch.Tensor) -> None:
         self._start, self._pixels = start, pixels
@@ -58,14 +55,14 @@ class _WindowedVariance:
         length = len(self._images)
         self._images[self._number % length] = x.detach().flatten()[self._pixels]
         self._number += 1
-        seen = min(self._number, length)
-        # Until the window is full the rest of it counts as if nothing had been learnt.
-        spread = self._images[:seen].var(dim=0, correction=0).mean()
-        return spread + (1 - seen / length) * self._start
+        filled = min(self._number, length)
+        # Until the window is full, the rest counts as if nothing had been learned.
+        variance = self._images[:filled].var(dim=0, correction=0).mean()
+        return variance + (1 - filled / length) * self._start
 
 
 class _ExponentialVariance:
-    """The variance of all images, the earlier the less."""
+    """The variance of all images, with exponentially decaying weights."""
 
     def __init__(self, length: int, start: torch.Tensor) -> None:
         self._decay, self._variance = 1 - 1 / length, start
@@ -74,7 +71,8 @@ class _ExponentialVariance:
     def __call__(self, average: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         x = x.detach()
         self._mean = x if self._mean is None else self._mean
-        away = x - self._mean
-        self._variance = self._decay * (self._variance + (1 - self._decay) * (away**2).mean())
-        self._mean = self._mean + (1 - self._decay) * away
+        deviation = x - self._mean
+        share = 1 - self._decay
+        self._variance = self._decay * (self._variance + share * (deviation**2).mean())
+        self._mean = self._mean + share * deviation
         return self._variance

@@ -1,8 +1,10 @@
-"""Noise models: settings that become a negative log-likelihood once the data are seen, one file each."""
+"""Noise models: settings that become a negative log-likelihood once the data are known, one file
+each.
+"""
 
-from napari_dip.physics.noise._estimate import NoiseKind, estimate_sigma
+from napari_dip.physics.noise._estimate import estimate_sigma
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise._union import AnyNoise
 from napari_dip.physics.noise.base import NoiseSettings
 
-__all__ = ["AnyNoise", "Likelihood", "NoiseKind", "NoiseSettings", "estimate_sigma"]
+__all__ = ["AnyNoise", "Likelihood", "NoiseSettings", "estimate_sigma"]

@@ -1,4 +1,4 @@
-"""Data at a limit of the detector (Tobit model)."""
+"""Data at a limit of the detector: the Tobit model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_dip.physics.noise._wrapper import LikelihoodWrapper
 
 
 class CensoredLikelihood(LikelihoodWrapper):
-    """At the limits only the side is known: -log of the probability of being beyond.
+    """Data at the limits are bounds: their likelihood is the probability of lying beyond.
 
     References
     ----------
@@ -19,14 +19,14 @@ class CensoredLikelihood(LikelihoodWrapper):
            (1958) 24, doi:10.2307/1907382
     """
 
-    def __init__(self, inner: Likelihood, y: FloatArray, low: float, high: float) -> None:
-        self.sigma, self.source, self.is_photon_count = inner.sigma, inner.source, inner.is_photon_count
-        self._inner = inner
-        under, over = y <= low, y >= high
-        self.censored = under | over
-        limit = np.where(under, low, np.where(over, high, 0)).astype(np.float32)
+    def __init__(self, inner: Likelihood, y: FloatArray) -> None:
+        super().__init__(inner)
+        low, high = inner.properties.limits
+        below, above = y <= low, y >= high
+        self.censored = below | above
+        limit = np.where(below, low, np.where(above, high, 0)).astype(np.float32)
         self._is_censored = torch.from_numpy(self.censored)
-        self._direction = torch.from_numpy(np.where(under, -1, 1).astype(np.float32))
+        self._direction = torch.from_numpy(np.where(below, -1, 1).astype(np.float32))
         self._limit = torch.from_numpy(limit)
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -34,15 +34,15 @@ class CensoredLikelihood(LikelihoodWrapper):
         return torch.where(self._is_censored, -_log_cdf(beyond), self._inner.nll(mean, y))
 
     def split(
-        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+        self, y: torch.Tensor, mean: torch.Tensor, alpha: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        given, asked = self._inner.split(y, mean, strength, generator)
-        # The limit itself has no noise to split.
-        return torch.where(self._is_censored, y, given), torch.where(self._is_censored, y, asked)
+        first, second = self._inner.split(y, mean, alpha, generator)
+        # A limit has no noise that could be split.
+        return torch.where(self._is_censored, y, first), torch.where(self._is_censored, y, second)
 
 
 def _log_cdf(x: torch.Tensor) -> torch.Tensor:
-    """The logarithm of the standard normal distribution function; torch's own is not for every GPU."""
+    """The logarithm of the standard normal distribution function; torch's own lacks some GPUs."""
     below, above = x.clamp(max=0) / 2**0.5, x.clamp(min=0) / 2**0.5
     tail = torch.log(torch.special.erfcx(-below) / 2) - below**2
     return torch.where(x < 0, tail, torch.log1p(-torch.special.erfc(above) / 2))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.axes import FloatArray
+from napari_dip.core.noise_properties import NoiseKind
 from napari_dip.physics.correlated_noise import gaussian_transfer
-
-NoiseKind = Literal["white", "correlated", "structured", "heavy-tailed", "clipped"]
 
 BLOCK_PX = 12  # pixels of a block
 MIN_BLOCKS = 8  # blocks that say something of the noise

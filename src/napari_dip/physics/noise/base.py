@@ -1,17 +1,19 @@
-"""What every noise model is, and what any of them can be told besides: limits and outliers."""
+"""Settings of a noise model, and how they become a likelihood once the data are known."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from napari_dip.core.axes import FloatArray
+from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.errors import SettingsError
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
+from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.detector import Detector
@@ -23,15 +25,14 @@ from napari_dip.physics.noise._estimate import (
     plane_medians,
 )
 from napari_dip.physics.noise._likelihood import Likelihood
-from napari_dip.physics.noise._outliers import detect_cosmic_rays
+from napari_dip.physics.noise._outliers import detect_cosmic_rays, dilate_tracks
 from napari_dip.physics.noise._robust import HuberLikelihood
 
-MAX_NOISE_MISMATCH = 0.15  # part by which the noise may differ from what is said of it
-MAX_CLIPPED_FRACTION = (
-    0.1  # part of all pixels, so near to a limit that noise might have carried them beyond
-)
-MIN_NOISE_RATIO = 0.05  # times the noise that was told: an image without any has at least so much
-NO_LIMITS = (-math.inf, math.inf)
+MAX_NOISE_MISMATCH = 0.15  # relative difference between the measured noise and the specified one
+MIN_NOISE_RATIO = 0.05  # of the measured noise over the specified one: no image is taken to have less
+MAX_CLIPPED_FRACTION = 0.1  # of all pixels, so near to a limit that noise may have clipped them
+MAX_OUTLIER_FRACTION = 0.02  # of all pixels: more are no outliers
+_NO_LIMITS = (-math.inf, math.inf)
 
 
 class NoiseSettings(Settings, ABC):
@@ -39,134 +40,161 @@ class NoiseSettings(Settings, ABC):
 
     kind: str
     relative_error: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Noise in proportion to the signal above the background, a part of it."""
+    """Noise proportional to the signal above the background, as a fraction of it."""
     censored: bool = False
-    """Pixels at the detector's limits say only 'at least' or 'at most' this: saturated, clipped."""
+    """Treat pixels at the detector's limits as bounds: saturated or clipped."""
     lower_limit: float | None = None
-    """Lowest value that can be told, where censored; automatic: the image's least, if it is shared
-    by many pixels. [data units]"""
+    """Smallest value the detector reports, where censored; automatic: the minimum of the image, if many
+    pixels share it. [data units]"""
     saturation: float | None = None
-    """Highest value that can be told, where censored; automatic: the header's SATURATE, else the
-    image's greatest, if it is shared by many pixels. [data units]"""
+    """Largest value the detector reports, where censored; automatic: SATURATE of the header, else the
+    maximum of the image, if many pixels share it. [data units]"""
     reject_outliers: bool = False
-    """Expect hot pixels and cosmic rays that nobody painted: what is sharper than the optics allow
-    counts as missing (L.A.Cosmic), with the rims of tracks; and beyond three sigmas the loss grows
-    in proportion (Huber)."""
+    """Expect hot pixels and cosmic rays: what is sharper than the optics allow counts as missing
+    (L.A.Cosmic), with the pixels beside a track, and the loss grows linearly beyond three sigmas
+    (Huber)."""
 
-    def likelihood(self, frame: Observation, like: Likelihood | None = None) -> Likelihood:
-        """The likelihood of one frame, an observation of shape (T, C, 1, Y, X).
+    def likelihood(self, data: FitData, reference: Likelihood | None = None) -> Likelihood:
+        """Return the likelihood of `data`.
 
-        What would be measured in the frame is taken from `like`, where that is given: the likelihood of
-        the whole of which `frame` is a part.
+        Parameters
+        ----------
+        data : FitData
+            What was measured, (T, C, Y, X).
+        reference : Likelihood, optional
+            That of the whole of which `data` are a part: what would be measured in them is taken from
+            it.
 
         Raises
         ------
         SettingsError
-            If a number is neither given nor to be found.
+            If a number is neither given nor can be measured.
         """
-        told = self._base_likelihood(frame, like)
-        found = told.with_scaled_noise(like.measured_ratio) if like else self._calibrate(told, frame)
-        correction, is_refuted = found.measured_ratio, told.header_rejected
-        y = frame.y[:, :, 0]
-        low, high = like.limits if like else self._limits(frame) if self.censored else NO_LIMITS
-        if self.censored:
-            found = CensoredLikelihood(found, y, low, high)
-            limits = (("floor", low), ("ceiling", high))
-            shown = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
-            found.source += f"; {' and '.join(shown) or 'no limit'} censored"
-        if self.reject_outliers:
-            noise = found.std(torch.from_numpy(np.nan_to_num(y))).numpy()
-            found = HuberLikelihood(found, detect_cosmic_rays(y, noise))
-        found.limits, found.measured_ratio, found.header_rejected = (low, high), correction, is_refuted
-        if like:
-            found.kind, found.correlation_sigma, found.source = (
-                like.kind,
-                like.correlation_sigma,
-                like.source,
-            )
-            return found
-        known = np.where(frame.observed[:, :, 0], found.stabilize_variance(frame.y[:, :, 0]), np.nan)
-        found.kind = classify_plane_noise(known)
-        if found.kind == "heavy-tailed" and found.is_photon_count:
-            found.kind = "white"  # few photons have long tails on any scale
-        if self.censored and _is_clipped(y[frame.observed[:, :, 0]], (low, high), found):
-            found.kind = "clipped"
-        if found.kind == "correlated":
-            found.correlation_sigma = estimate_correlation_sigma(known)
-        found.source += {
-            "white": "",
-            "correlated": f"; neighbouring pixels share it (as if smoothed by {found.correlation_sigma:.1f} pixels)",
-            "structured": "; neighbouring pixels share it, as structure does",
-            "heavy-tailed": "; it has long tails",
-            "clipped": "; it is cut off at the limits",
-        }[found.kind]
-        return found
+        base = self._base_likelihood(data, reference)
+        ratio = reference.properties.measured_ratio if reference else self._measure_ratio(base, data)
+        if reference:
+            base = base.with_scaled_noise(ratio)
+            base = base.with_properties(replace(reference.properties, sigma=base.properties.sigma))
+            return self._wrap(base, data.y, self._detect_outliers(base, data.y))
+        source = base.properties.source
+        if ratio != 1:
+            base = base.with_scaled_noise(ratio)
+            source = f"{source}, but measured and taken to be {ratio:.2g} times that"
+        limits = self._limits(data) if self.censored else _NO_LIMITS
+        outliers = self._detect_outliers(base, data.y)
+        base = base.with_properties(
+            replace(base.properties, source=source, limits=limits, measured_ratio=ratio)
+        )
+        base = base.with_properties(self._classify(base, data, outliers))
+        return self._wrap(base, data.y, outliers)
 
     @abstractmethod
-    def _base_likelihood(self, frame: Observation, like: Likelihood | None) -> Likelihood:
-        """The likelihood without limits, outliers and corrections."""
+    def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
+        """The likelihood as specified, without limits, outliers and correction."""
 
-    def _calibrate(self, told: Likelihood, frame: Observation) -> Likelihood:
-        """What was `told` of the noise, corrected where the image shows another strength of it."""
-        if told.is_photon_count:
-            return told
-        y, inside = frame.y[:, :, 0], frame.observed[:, :, 0].copy()
+    def _measure_ratio(self, base: Likelihood, data: FitData) -> float:
+        """The measured noise over the specified one; 1 where they agree or it cannot be measured."""
+        if base.is_photon_count:
+            return 1.0
+        y, inside = data.y, data.observed.copy()
         for limit in (y[inside].min(), y[inside].max()):
             if _is_shared(y[inside], limit):
                 inside &= y != limit
-        found = (
-            noise_scale(np.where(inside, told.stabilize_variance(y), np.nan)) if inside.any() else None
-        )
-        if found is None or abs(np.log(found)) < np.log(1 + MAX_NOISE_MISMATCH):
-            return told
-        corrected = told.with_scaled_noise(max(found, MIN_NOISE_RATIO))
-        corrected.measured_ratio = max(found, MIN_NOISE_RATIO)
-        corrected.source = f"{told.source}, but measured and taken to be {found:.2g} times that"
-        return corrected
+        if not inside.any():
+            return 1.0
+        scale = noise_scale(np.where(inside, base.stabilize_variance(y), np.nan))
+        if scale is None or abs(np.log(scale)) < np.log(1 + MAX_NOISE_MISMATCH):
+            return 1.0
+        return max(scale, MIN_NOISE_RATIO)
 
-    def _limits(self, frame: Observation) -> tuple[float, float]:
+    def _detect_outliers(self, base: Likelihood, y: FloatArray) -> BoolArray | None:
+        """Pixels that are sharper than the optics allow, (T, C, Y, X), where they are to be rejected."""
+        if not self.reject_outliers:
+            return None
+        return detect_cosmic_rays(y, base.std(torch.from_numpy(np.nan_to_num(y))).numpy())
+
+    def _classify(self, base: Likelihood, data: FitData, outliers: BoolArray | None) -> NoiseProperties:
+        """The properties of `base` with the kind of the noise, and a source that says all of it."""
+        properties = base.properties
+        stabilized = np.where(data.observed, base.stabilize_variance(data.y), np.nan)
+        kind, width = classify_plane_noise(stabilized), 0.0
+        if kind == "heavy-tailed" and base.is_photon_count:
+            kind = "white"  # few photons have heavy tails on any scale
+        if self.censored and _is_clipped(data.y[data.observed], properties):
+            kind = "clipped"
+        if kind == "correlated":
+            width = estimate_correlation_sigma(stabilized)
+        source = properties.source
+        if self.censored:
+            limits = zip(("lower limit", "saturation"), properties.limits, strict=True)
+            finite = [f"{name} {value:.6g}" for name, value in limits if np.isfinite(value)]
+            source += f"; {' and '.join(finite) or 'no limit'} censored"
+        if outliers is not None:
+            source += f"; {_describe_outliers(outliers)}"
+        source += {
+            "white": "",
+            "correlated": f"; correlated between pixels (as if smoothed by {width:.1f} pixels)",
+            "structured": "; correlated between pixels, with structure",
+            "heavy-tailed": "; heavy-tailed",
+            "clipped": "; clipped at the limits",
+        }[kind]
+        return replace(properties, kind=kind, correlation_sigma=width, source=source)
+
+    def _wrap(self, base: Likelihood, y: FloatArray, outliers: BoolArray | None) -> Likelihood:
+        """The likelihood with bounds in place of data at the limits, and without outliers."""
+        likelihood = CensoredLikelihood(base, y) if self.censored else base
+        if outliers is None:
+            return likelihood
+        too_many = outliers.mean() > MAX_OUTLIER_FRACTION
+        return HuberLikelihood(likelihood, None if too_many else dilate_tracks(outliers))
+
+    def _limits(self, data: FitData) -> tuple[float, float]:
         """The limits (low, high); infinite where there is none.
 
         Raises
         ------
         SettingsError
-            If they leave hardly anything between them.
+            If hardly any pixel lies between them.
         """
-        known = frame.y[frame.observed]
+        values = data.y[data.observed]
         low, high = self.lower_limit, self.saturation
         if high is None:
-            saturation = Detector.from_header(frame).saturation
-            shared = float(known.max()) if _is_shared(known, known.max()) else np.inf
+            saturation = Detector.from_header(data.header, data.y).saturation
+            shared = float(values.max()) if _is_shared(values, values.max()) else np.inf
             high = shared if saturation is None else min(saturation, shared)
         if low is None:
-            low = float(known.min()) if _is_shared(known, known.min()) else -np.inf
-        between = np.count_nonzero((known > low) & (known < high))
-        if between < 0.1 * known.size:
+            low = float(values.min()) if _is_shared(values, values.min()) else -np.inf
+        between = np.count_nonzero((values > low) & (values < high))
+        if between < 0.1 * values.size:
             raise SettingsError(
-                f"the limits {low:.6g} and {high:.6g} censor all but {between:,} of {known.size:,}"
+                f"the limits {low:.6g} and {high:.6g} censor all but {between:,} of {values.size:,}"
                 " pixels: give noise.lower_limit and noise.saturation, or switch noise.censored off"
             )
         return low, high
 
-    def _without_limits(self, frame: Observation) -> FloatArray:
-        """The data (T, C, Y, X) but those at the limits: noise that is cut off is no measure of it."""
-        y = frame.y[:, :, 0]
+    def _without_limits(self, data: FitData) -> FloatArray:
+        """The data (T, C, Y, X) without those at the limits, whose noise is cut off."""
         if not self.censored:
-            return y
-        low, high = self._limits(frame)
-        return np.where((y > low) & (y < high), y, np.nan).astype(np.float32)
+            return data.y
+        low, high = self._limits(data)
+        return np.where((data.y > low) & (data.y < high), data.y, np.nan).astype(np.float32)
 
-    def _signal_dependent_std(self, frame: Observation) -> FloatArray:
+    def _signal_dependent_std(self, data: FitData) -> FloatArray:
         """The part of the noise that grows with the signal, (T, C, Y, X)."""
-        y = frame.y[:, :, 0]
-        signal = np.nan_to_num(np.abs(y - plane_medians(y)))
+        signal = np.nan_to_num(np.abs(data.y - plane_medians(data.y)))
         return (self.relative_error * signal).astype(np.float32)
 
 
-def _is_clipped(values: FloatArray, limits: tuple[float, float], noise: Likelihood) -> bool:
-    """Whether noise, and not light alone, decides in many pixels on which side of a limit they are."""
-    sigma = np.nanmedian(noise.sigma)
-    near = [(values != limit) & (np.abs(values - limit) < sigma) for limit in limits]
+def _describe_outliers(outliers: BoolArray) -> str:
+    if outliers.mean() > MAX_OUTLIER_FRACTION:
+        return f"{outliers.mean():.1%} of it is too sharp for optics: undersampled, nothing rejected"
+    return f"{int(dilate_tracks(outliers).sum()):,} outlying pixels rejected"
+
+
+def _is_clipped(values: FloatArray, properties: NoiseProperties) -> bool:
+    """Whether noise decides for many pixels on which side of a limit they are."""
+    sigma = np.nanmedian(properties.sigma)
+    near = [(values != limit) & (np.abs(values - limit) < sigma) for limit in properties.limits]
     return float(np.mean(near[0] | near[1])) > MAX_CLIPPED_FRACTION
 
 

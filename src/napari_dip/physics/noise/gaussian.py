@@ -1,4 +1,4 @@
-"""Gaussian noise, the same everywhere or pixel by pixel."""
+"""Gaussian noise, uniform or pixel by pixel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
+from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise._estimate import estimate_plane_sigmas
 from napari_dip.physics.noise._likelihood import Likelihood
@@ -18,64 +19,66 @@ from napari_dip.physics.noise.base import NoiseSettings
 
 
 class Gaussian(NoiseSettings):
-    """Independent Gaussian noise, of the same strength everywhere or pixel by pixel.
+    """Independent Gaussian noise, of uniform strength or pixel by pixel.
 
-    The variance is sigma^2 + (relative * |y - background|)^2. The second term stands for whatever
-    grows with the signal (flat-field errors, photon noise of bright things): without it, the few
-    brightest stars of a frame would own the loss. Faint pixels do not feel it.
+    The variance is sigma^2 + (relative_error * |y - background|)^2. The second term stands for whatever
+    grows with the signal (flat-field errors, photon noise of bright objects): without it the few
+    brightest stars of an image would dominate the loss. It hardly changes faint pixels.
     """
 
     basic_fields: ClassVar[tuple[str, ...]] = ("sigma",)
     kind: Literal["gaussian"] = "gaussian"
     sigma: Annotated[float, Field(gt=0)] | None = None
-    """Standard deviation of the noise; automatic: the error layer's, else estimated from the
-    image. [data units]"""
+    """Standard deviation of the noise; automatic: that of the noise layer or error plane, else estimated
+    from the image. [data units]"""
 
-    def _base_likelihood(self, frame: Observation, like: Likelihood | None) -> Likelihood:
-        y, observed = frame.y[:, :, 0], frame.observed[:, :, 0]
+    def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
+        shape = (*data.y.shape[:2], 1, 1)
         if self.sigma is not None:
-            sigma, origin = np.full((*y.shape[:2], 1, 1), self.sigma), "given"
-        elif "sigma" in frame.auxiliary:
-            sigma, origin = np.where(observed, frame.auxiliary["sigma"][:, :, 0], np.nan), "error layer"
-        elif like:
-            sigma, origin = like.sigma / like.measured_ratio, like.source
+            sigma, source = np.full(shape, self.sigma), "given"
+        elif "sigma" in data.auxiliary:
+            sigma, source = np.where(data.observed, data.auxiliary["sigma"], np.nan), "error plane"
+        elif reference:
+            known = reference.properties
+            sigma, source = known.sigma / known.measured_ratio, known.source
         else:
-            sigma, origin = estimate_plane_sigmas(self._without_limits(frame)), "estimated"
-        total = np.hypot(np.where(observed, sigma, np.inf), self._signal_dependent_std(frame))
-        return GaussianLikelihood(np.asarray(sigma, np.float32), origin, total.astype(np.float32))
+            sigma, source = estimate_plane_sigmas(self._without_limits(data)), "estimated"
+        std = np.hypot(np.where(data.observed, sigma, np.inf), self._signal_dependent_std(data))
+        properties = NoiseProperties(np.asarray(sigma, np.float32), source)
+        return GaussianLikelihood(properties, std.astype(np.float32))
 
 
 class GaussianLikelihood(Likelihood):
-    """Half the squared residual in units of its standard deviation `total`, (T, C, Y, X)."""
+    """Half the squared residual over the standard deviation `std`, (T, C, Y, X)."""
 
-    def __init__(self, sigma: FloatArray, origin: str, total: FloatArray) -> None:
-        self.sigma, self.source = sigma, origin
-        self._total = torch.from_numpy(total)
-        self._random = torch.from_numpy(np.nan_to_num(sigma))
+    def __init__(self, properties: NoiseProperties, std: FloatArray) -> None:
+        super().__init__(properties)
+        self._std = torch.from_numpy(std)
+        self._random_std = torch.from_numpy(np.nan_to_num(properties.sigma))
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         # Divide before squaring: data of 1e-20 squared would vanish in float32.
-        return 0.5 * ((mean - y) / self._total) ** 2
+        return 0.5 * ((mean - y) / self._std) ** 2
 
     def std(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._total
+        return self._std
 
     def random_std(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._random
+        return self._random_std
 
     def stabilize_variance(self, y: FloatArray) -> FloatArray:
-        # In double precision: float32 would overflow where somebody tells a noise of 1e-30.
-        steady: FloatArray = np.full(y.shape, np.nan)
-        np.divide(y, self.sigma, out=steady, where=self.sigma > 0, dtype=float)
-        return steady
+        # In double precision: float32 would overflow for a given sigma of 1e-30.
+        sigma, normalized = self.properties.sigma, np.full(y.shape, np.nan)
+        np.divide(y, sigma, out=normalized, where=sigma > 0, dtype=float)
+        return normalized
 
     def with_scaled_noise(self, factor: float) -> Self:
         changed = copy.copy(self)
-        changed.sigma, changed._random = factor * self.sigma, factor * self._random
+        changed.properties, changed._random_std = self._scale_sigma(factor), factor * self._random_std
         # Roots before products: data of 1e-20 squared would vanish in float32.
-        change = math.sqrt(abs(factor**2 - 1)) * self._random
+        change = math.sqrt(abs(factor**2 - 1)) * self._random_std
         if factor > 1:
-            changed._total = torch.hypot(self._total, change)
+            changed._std = torch.hypot(self._std, change)
         else:
-            changed._total = torch.sqrt(self._total - change) * torch.sqrt(self._total + change)
+            changed._std = torch.sqrt(self._std - change) * torch.sqrt(self._std + change)
         return changed

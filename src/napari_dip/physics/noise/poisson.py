@@ -1,9 +1,10 @@
-"""Noise of counted photons, with and without the noise of reading them."""
+"""Photon noise, with and without read noise."""
 
 from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -11,7 +12,8 @@ from pydantic import Field
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import SettingsError
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
+from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.detector import Detector
 from napari_dip.physics.noise._estimate import estimate_plane_sigmas, plane_medians
@@ -19,63 +21,70 @@ from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise.base import MAX_NOISE_MISMATCH, NoiseSettings
 from napari_dip.physics.noise.gaussian import GaussianLikelihood
 
-MIN_READ_NOISE_E = (
-    0.3  # electrons of noise at the least: pixels without any photon would be known exactly
-)
+MIN_READ_NOISE_E = 0.3  # electrons: without any, a pixel without photons would be known exactly
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """Gain [electron / data unit], offset [data units] and read noise [electron] of a detector."""
+
+    gain: float
+    offset: float
+    read_noise: float
 
 
 class _PhotonSettings(NoiseSettings):
     """Photons counted by a detector."""
 
     gain: Positive | None = None
-    """Electrons in one data unit; automatic: the header's. [electron / data unit]"""
+    """Electrons per data unit; automatic: from the header. [electron / data unit]"""
     offset: float | None = None
-    """Value of a pixel without light, the bias; automatic: the header's overscan, else 0.
+    """Value of a pixel without signal (bias); automatic: from the overscan in the header, else 0.
     [data units]"""
 
-    def _base_likelihood(self, frame: Observation, like: Likelihood | None) -> Likelihood:
-        sensor = Detector.from_header(frame)
-        y = frame.y[:, :, 0]
-        gain = self.gain or sensor.gain
+    def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
+        detector = Detector.from_header(data.header, data.y)
+        gain = self.gain or detector.gain
         if gain is None:
             raise SettingsError(
-                f"{self.kind} noise needs the gain, and {frame.header.path or 'the image'} does not"
-                " say it: give noise.gain in electrons per data unit (1 for photon counts)",
+                f"{self.kind} noise needs the gain, and {data.header.path or 'the image'} does not"
+                " specify it: give noise.gain in electrons per data unit (1 for photon counts)",
                 setting="noise.gain",
             )
-        offset = self.offset if self.offset is not None else sensor.offset or 0.0
-        read_noise = self._read_noise(sensor)
-        light = np.maximum(plane_medians(y) - offset, 0)
-        expected = np.sqrt(light / gain + (read_noise / gain) ** 2)
-        measured = like.sigma / like.measured_ratio if like else estimate_plane_sigmas(y)
-        said = f"gain {gain:.4g}, read noise {read_noise:.4g} electrons, offset {offset:.5g}"
-        compared = f"expected {np.median(expected):.4g}, measured {np.median(measured):.4g}"
-        unlike = abs(np.median(expected / measured) - 1) > MAX_NOISE_MISMATCH
-        if like.header_rejected if like else self.gain is None and unlike:
-            origin = f"estimated, for the header is not true of this image: {said}; {compared}"
-            total = np.hypot(measured, self._signal_dependent_std(frame)).astype(np.float32)
-            found = GaussianLikelihood(measured.astype(np.float32), origin, total)
-            found.header_rejected = True
-            return found
-        origin = f"{'given' if self.gain else 'header'}: {said}; {compared}"
+        offset = self.offset if self.offset is not None else detector.offset or 0.0
+        calibration = _Calibration(gain, offset, self._read_noise(detector))
+        signal = np.maximum(plane_medians(data.y) - offset, 0)
+        expected = np.sqrt(signal / gain + (calibration.read_noise / gain) ** 2)
+        if reference:
+            measured = reference.properties.sigma / reference.properties.measured_ratio
+        else:
+            measured = estimate_plane_sigmas(data.y)
+        numbers = (
+            f"gain {gain:.4g}, read noise {calibration.read_noise:.4g} electrons, offset {offset:.5g};"
+            f" expected {np.median(expected):.4g}, measured {np.median(measured):.4g}"
+        )
+        mismatch = abs(np.median(expected / measured) - 1) > MAX_NOISE_MISMATCH
+        if reference.properties.header_rejected if reference else self.gain is None and mismatch:
+            source = f"estimated, because the image contradicts its header: {numbers}"
+            std = np.hypot(measured, self._signal_dependent_std(data)).astype(np.float32)
+            sigma = measured.astype(np.float32)
+            return GaussianLikelihood(NoiseProperties(sigma, source, header_rejected=True), std)
+        source = f"{'given' if self.gain else 'header'}: {numbers}"
         sigma = np.maximum(expected, MIN_READ_NOISE_E / gain).astype(np.float32)
         return _PhotonLikelihood(
-            sigma,
-            origin,
-            gain,
-            offset,
-            read_noise,
-            self._signal_dependent_std(frame),
-            counted=self._is_photon_count(frame, gain, offset),
+            NoiseProperties(sigma, source),
+            calibration,
+            self._signal_dependent_std(data),
+            is_photon_count=self._is_photon_count(data, gain, offset),
         )
 
-    def _read_noise(self, sensor: Detector) -> float:
+    def _read_noise(self, detector: Detector) -> float:
         return 0.0
 
-    def _is_photon_count(self, frame: Observation, gain: float, offset: float) -> bool:
-        """Whether the data are counts of single photons."""
+    def _is_photon_count(self, data: FitData, gain: float, offset: float) -> bool:
+        """Whether the data are whole numbers of photons."""
         return False
 
 
@@ -85,30 +94,30 @@ class Poisson(_PhotonSettings):
     basic_fields: ClassVar[tuple[str, ...]] = ("gain",)
     kind: Literal["poisson"] = "poisson"
 
-    def _is_photon_count(self, frame: Observation, gain: float, offset: float) -> bool:
-        photons = (frame.y[frame.observed] - offset) * gain
+    def _is_photon_count(self, data: FitData, gain: float, offset: float) -> bool:
+        photons = (data.y[data.observed] - offset) * gain
         return bool(photons.min() > -0.01 and np.abs(photons - np.rint(photons)).max() < 0.01)
 
 
 class PoissonGaussian(_PhotonSettings):
-    """Photon noise and the noise of reading: CCD and CMOS detectors."""
+    """Photon noise and read noise: CCD and CMOS detectors."""
 
     basic_fields: ClassVar[tuple[str, ...]] = ("gain", "read_noise")
     kind: Literal["poisson-gaussian"] = "poisson-gaussian"
     read_noise: Annotated[float, Field(ge=0)] | None = None
-    """Standard deviation of reading one pixel; automatic: the header's, else 0. [electron]"""
+    """Standard deviation of the read noise; automatic: from the header, else 0. [electron]"""
 
-    def _read_noise(self, sensor: Detector) -> float:
-        given = self.read_noise if self.read_noise is not None else sensor.read_noise
-        return given or 0.0
+    def _read_noise(self, detector: Detector) -> float:
+        specified = self.read_noise if self.read_noise is not None else detector.read_noise
+        return specified or 0.0
 
 
 class _PhotonLikelihood(Likelihood):
     """The Poisson likelihood of k + s^2 given m + s^2, all in electrons.
 
-    With s = 0 it is that of counted photons. With read noise of standard deviation s the score,
-    (k - m) / (m + s^2), still has the mean zero and the right variance at the true m, whatever the
-    distribution: nothing is biased, as it would be with a variance taken from the noisy data.
+    With s = 0 it is the exact one of photon counts. With read noise of standard deviation s the score,
+    (k - m) / (m + s^2), still has mean zero and the right variance at the true m, whatever the
+    distribution: it does not bias the estimate, as a variance taken from noisy data would.
 
     References
     ----------
@@ -118,47 +127,45 @@ class _PhotonLikelihood(Likelihood):
 
     def __init__(
         self,
-        sigma: FloatArray,
-        origin: str,
-        gain: float,
-        offset: float,
-        read_noise: float,
+        properties: NoiseProperties,
+        calibration: _Calibration,
         flat_field: FloatArray,
         *,
-        counted: bool,
+        is_photon_count: bool,
     ) -> None:
-        self.sigma, self.source = sigma, origin
-        self._gain, self._offset, self._read_noise = gain, offset, read_noise
-        self.is_photon_count = counted
-        spread = np.hypot(read_noise, gain * flat_field)
+        super().__init__(properties)
+        self._gain, self._offset = calibration.gain, calibration.offset
+        self._read_noise = calibration.read_noise
+        self.is_photon_count = is_photon_count
+        spread = np.hypot(self._read_noise, self._gain * flat_field)
         self._variance = torch.from_numpy((spread**2).astype(np.float32))
-        # Below this the noise is Gaussian, of this variance: a mean may be negative on its way.
-        self._least = self._variance.clamp(min=MIN_READ_NOISE_E**2)
+        # Below this the noise is Gaussian, of this variance: the mean may be negative during the fit.
+        self._floor = self._variance.clamp(min=MIN_READ_NOISE_E**2)
 
     def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         k = (y - self._offset) * self._gain + self._variance
         m = (mean - self._offset) * self._gain + self._variance
-        least = self._least
-        inside = m.clamp(min=least)
-        top = torch.maximum(k, least)
+        floor = self._floor
+        inside = m.clamp(min=floor)
+        top = torch.maximum(k, floor)
         excess = inside - top
-        deviance = excess - k * torch.log1p(excess / top)  # no difference of two large numbers
-        below, lacking = m - inside, least - k  # below is 0 or negative
+        deviance = excess - k * torch.log1p(excess / top)  # not a difference of two large numbers
+        below, lacking = m - inside, floor - k  # below is 0 or negative
         dark = lacking.clamp(min=0)
         tail = torch.addcmul(below * torch.add(lacking, below, alpha=0.5), dark, dark, value=0.5)
-        return deviance + tail / least
+        return deviance + tail / floor
 
     def std(self, mean: torch.Tensor) -> torch.Tensor:
-        light = (mean - self._offset) * self._gain
-        return torch.sqrt(light.clamp(min=0) + self._least) / self._gain
+        signal = (mean - self._offset) * self._gain
+        return torch.sqrt(signal.clamp(min=0) + self._floor) / self._gain
 
     def random_std(self, mean: torch.Tensor) -> torch.Tensor:
-        light = (mean - self._offset) * self._gain
-        variance = (light.clamp(min=0) + self._read_noise**2).clamp(min=MIN_READ_NOISE_E**2)
+        signal = (mean - self._offset) * self._gain
+        variance = (signal.clamp(min=0) + self._read_noise**2).clamp(min=MIN_READ_NOISE_E**2)
         return torch.sqrt(variance) / self._gain
 
     def stabilize_variance(self, y: FloatArray) -> FloatArray:
-        """The generalised Anscombe transform: 2 sqrt(k + 3/8 + s^2).
+        """Return the generalized Anscombe transform, 2 sqrt(k + 3/8 + s^2).
 
         References
         ----------
@@ -168,26 +175,26 @@ class _PhotonLikelihood(Likelihood):
         return np.asarray(2 * np.sqrt(np.maximum(k + 3 / 8 + self._read_noise**2, 0)), np.float32)
 
     def with_scaled_noise(self, factor: float) -> Self:
-        # The same light in fewer electrons; what is not new in every exposure stays as it is.
+        # The same signal in fewer electrons; what is not new in each exposure stays as it is.
         changed = copy.copy(self)
         share = 1 / factor**2
-        changed.sigma = factor * self.sigma
+        changed.properties = self._scale_sigma(factor)
         changed._gain, changed._read_noise = share * self._gain, math.sqrt(share) * self._read_noise
         flat = self._variance - self._read_noise**2
         changed._variance = share**2 * flat + changed._read_noise**2
-        changed._least = changed._variance.clamp(min=MIN_READ_NOISE_E**2)
+        changed._floor = changed._variance.clamp(min=MIN_READ_NOISE_E**2)
         return changed
 
     def split(
-        self, y: torch.Tensor, mean: torch.Tensor, strength: float, generator: torch.Generator
+        self, y: torch.Tensor, mean: torch.Tensor, alpha: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Single photons are dealt out, each to one half: exact however few there are."""
-        if not self.is_photon_count or y.device.type == "mps":  # Apple's GPUs draw no binomial numbers
-            return super().split(y, mean, strength, generator)
-        share = 1 / (1 + strength**2)
+        """Return two thinned versions of photon counts, which are independent however few there are."""
+        if not self.is_photon_count or y.device.type == "mps":  # which draws no binomial numbers
+            return super().split(y, mean, alpha, generator)
+        share = 1 / (1 + alpha**2)
         photons = ((y - self._offset) * self._gain).round().clamp(min=0)
-        dealt = torch.binomial(photons, torch.full_like(photons, share), generator)
+        thinned = torch.binomial(photons, torch.full_like(photons, share), generator)
         return (
-            dealt / share / self._gain + self._offset,
-            (photons - dealt) / (1 - share) / self._gain + self._offset,
+            thinned / share / self._gain + self._offset,
+            (photons - thinned) / (1 - share) / self._gain + self._offset,
         )

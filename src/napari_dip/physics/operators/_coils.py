@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from napari_dip.core.errors import ObservationError
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators.base import OperatorSettings
 
@@ -24,7 +24,7 @@ class CoilSettings(OperatorSettings, ABC):
         return axes
 
 
-def num_coils(frame: Observation) -> int:
+def num_coils(data: FitData) -> int:
     """How many coils `frame` is of.
 
     Raises
@@ -32,7 +32,7 @@ def num_coils(frame: Observation) -> int:
     ObservationError
         If its channels are not pairs.
     """
-    channels = int(frame.y.shape[1])
+    channels = int(data.y.shape[1])
     if channels % 2:
         raise ObservationError(
             f"k-space has an odd number of channels, {channels}, and each coil needs two: give the real"
@@ -41,7 +41,7 @@ def num_coils(frame: Observation) -> int:
     return channels // 2
 
 
-def coil_maps(frame: Observation, side: tuple[int, ...] | None = None) -> torch.Tensor:
+def coil_maps(data: FitData, side: tuple[int, ...] | None = None) -> torch.Tensor:
     """The coil maps that came with the data, (coils, Y, X) complex64.
 
     Raises
@@ -49,8 +49,8 @@ def coil_maps(frame: Observation, side: tuple[int, ...] | None = None) -> torch.
     ObservationError
         If there is not one for each coil, of this `side`.
     """
-    maps = frame.auxiliary["coils"][0, :, 0]
-    need = (2 * num_coils(frame), *(side or maps.shape[1:]))
+    maps = data.auxiliary["coil_maps"][0]
+    need = (2 * num_coils(data), *(side or maps.shape[1:]))
     if maps.shape != need:
         raise ObservationError(
             f"the coil maps are {maps.shape} (real and imaginary parts, Y, X) and k-space needs"

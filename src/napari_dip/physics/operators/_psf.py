@@ -1,4 +1,4 @@
-"""Point spread functions: given as a picture, or by name and width."""
+"""Point spread functions: given as an image, or by name and width."""
 
 from __future__ import annotations
 
@@ -9,42 +9,45 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_dip.core.errors import ObservationError
-from napari_dip.core.observation import Observation
+from napari_dip.core.fit_data import FitData
 
 Shape = Literal["auto", "none", "gaussian", "moffat", "airy"]
 Fwhm = Annotated[float, Field(gt=0, le=100)]
 Beta = Annotated[float, Field(gt=1, le=20)]
 
 _REACH = {"gaussian": 1.5, "moffat": 5.0, "airy": 5.0}  # half-width in FWHM
+MIN_SPOT_PEAK = 0.01  # of the maximum: fainter spots are no part of a PSF
 
 
 def psf_kernels(
-    frame: Observation, shape: Shape, fwhm: float, beta: float, *, default: Shape
+    data: FitData, shape: Shape, fwhm: float, beta: float, *, default: Shape
 ) -> list[NDArray[np.float64]]:
-    """One PSF for each frame along T, or one for all: odd sides, centred, sum 1.
+    """Return one PSF for each frame along T, or one for all: odd sides, centered, sum 1.
 
-    `shape` ``"auto"`` takes the companion ``"psf"`` where there is one, else `absent`.
+    `shape` ``"auto"`` takes the auxiliary image ``"psf"`` if there is one, else `default`.
 
     Raises
     ------
     ObservationError
-        If the companion cannot be a PSF.
+        If that image cannot be a PSF.
     """
-    sides = frame.y.shape[-2:]
-    if shape == "auto" and "psf" in frame.auxiliary:
-        given = frame.auxiliary["psf"].astype(float)
-        if given.shape[1] * given.shape[2] > 1:
+    sides = data.y.shape[-2:]
+    if shape == "auto" and "psf" in data.auxiliary:
+        images = data.auxiliary["psf"].astype(float)
+        if images.shape[1] > 1:
             raise ObservationError(
-                f"the PSF has {given.shape[1]} channels and {given.shape[2]} planes: give one picture,"
-                " or one for each frame along T"
+                f"the PSF has {images.shape[1]} channels or planes: give one image, or one for each "
+                "frame along T"
             )
-        return [_crop_to_image(_center(psf), sides) for psf in given[:, 0, 0]]
+        return [_crop_to_image(_center(psf), sides) for psf in images[:, 0]]
     shape = default if shape == "auto" else shape
     return [_crop_to_image(psf_model(shape, fwhm, beta), sides)]
 
 
 def psf_model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]:
-    """A PSF of full width at half maximum `fwhm` in pixels, averaged over each pixel's area."""
+    """Return a PSF with a full width at half maximum of `fwhm` pixels, averaged over the area of each
+    pixel.
+    """
     if shape == "none":
         return np.ones((1, 1))
     from astropy.convolution import discretize_model
@@ -65,12 +68,12 @@ def psf_model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]
 
 
 def _center(psf: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`psf` about its centroid, with odd sides and sum 1, freed of background and noise.
+    """`psf` about its center of mass, with odd sides and sum 1, without background and noise.
 
-    The noise is that of the border's second differences: a smooth PSF that reaches its border has
-    none, and is taken as it is.
+    The noise is measured in the second differences of the border: a smooth PSF that reaches the border
+    has none, and is taken as it is. Otherwise spots that stand out of the noise are kept.
     """
-    from scipy.ndimage import label
+    from scipy.ndimage import center_of_mass, label, maximum
     from scipy.ndimage import shift as shifted
 
     psf = np.nan_to_num(psf)
@@ -81,18 +84,19 @@ def _center(psf: NDArray[np.float64]) -> NDArray[np.float64]:
         even = float(np.median(np.abs(ring - level))) <= 3 * noise + 1e-6 * psf.max()
         if even and psf.max() - level > 10 * noise + 1e-6 * psf.max():
             psf = psf - level
-            blobs, _ = label(psf > max(3 * noise, 1e-4 * psf.max()))
-            psf = np.where(blobs == blobs[np.unravel_index(psf.argmax(), psf.shape)], psf, 0)
+            spots, number = label(psf > max(3 * noise, 1e-4 * psf.max()))
+            peaks = np.asarray(maximum(psf, spots, np.arange(number + 1)))
+            peaks[0] = 0  # the background
+            psf = np.where((peaks > max(10 * noise, MIN_SPOT_PEAK * psf.max()))[spots], psf, 0)
     psf = np.clip(psf, 0, None)
     if not psf.sum() > 0:
-        raise ObservationError("the PSF holds no light: give the picture of one star or bead, alone")
+        raise ObservationError("the PSF has no flux: give the image of a single star or bead")
     rows, columns = np.nonzero(psf)
-    weights = psf[rows, columns]
-    centre = np.array([np.average(at, weights=weights) for at in (rows, columns)])
-    whole = np.round(centre).astype(int)
+    center = np.array(center_of_mass(psf))
+    whole = np.round(center).astype(int)
     half = 1 + int(max(np.abs(rows - whole[0]).max(), np.abs(columns - whole[1]).max()))
     padded = np.pad(psf, half)[tuple(slice(at, at + 2 * half + 1) for at in whole)]
-    off = whole - centre
+    off = whole - center
     if np.abs(off).max() > 0.02:  # an even number of pixels, or a star between two of them
         padded = np.clip(shifted(padded, off, order=3), 0, None)
     elif half > 1:
@@ -101,12 +105,12 @@ def _center(psf: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _crop_to_image(psf: NDArray[np.float64], sides: tuple[int, ...]) -> NDArray[np.float64]:
-    """`psf`, cut to the frame: what it says beyond, the data cannot show.
+    """`psf` cropped to the size of the image.
 
     Raises
     ------
     ObservationError
-        If that would leave out a tenth of its light.
+        If that would discard a tenth of its flux.
     """
     half, most = len(psf) // 2, min(sides) // 2 - 1
     if half <= most:
@@ -114,7 +118,7 @@ def _crop_to_image(psf: NDArray[np.float64], sides: tuple[int, ...]) -> NDArray[
     inner = psf[half - most : half + most + 1, half - most : half + most + 1]
     if inner.sum() < 0.9:
         raise ObservationError(
-            f"the PSF is wider than the image, which is {sides[1]} x {sides[0]} pixels: cut it out, or"
-            " give a narrower one"
+            f"the PSF is wider than the image, which is {sides[1]} x {sides[0]} pixels: crop it, or give"
+            " a narrower one"
         )
     return np.asarray(inner / inner.sum())

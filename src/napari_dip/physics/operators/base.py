@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
 from napari_dip.core.axes import ChannelLayout
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
@@ -34,7 +35,7 @@ class OperatorSettings(Settings, ABC):
         return not self.combines_time
 
     @abstractmethod
-    def build(self, frame: Observation) -> Operator:
+    def build(self, data: FitData) -> Operator:
         """The operator for one frame, an observation of shape (T, C, 1, Y, X); T is 1 unless `joint`.
 
         Raises

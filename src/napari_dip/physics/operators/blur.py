@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._psf import Beta, Fwhm, psf_kernels, psf_model
@@ -30,11 +31,11 @@ class Blur(OperatorSettings):
     beta: Beta = 2.5
     """Exponent of a Moffat: the smaller, the wider its wings."""
 
-    def build(self, frame: Observation) -> Operator:
-        _, channels, _, height, width = frame.y.shape
-        (psf,) = psf_kernels(frame, self.psf, self.fwhm, self.beta, default="gaussian")[:1]
+    def build(self, data: FitData) -> Operator:
+        _, channels, height, width = data.y.shape
+        (psf,) = psf_kernels(data, self.psf, self.fwhm, self.beta, default="gaussian")[:1]
         operator = BlurOperator((channels, height, width), psf)
-        if self.psf == "auto" and "psf" in frame.auxiliary:
+        if self.psf == "auto" and "psf" in data.auxiliary:
             operator.note = "PSF as given"
         else:
             assumed = ", for none was given" if self.psf == "auto" else ""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._resampling import ConserveFlux, Kernel, flux_gain, resampling_matrix
@@ -47,14 +48,14 @@ class Downsample(OperatorSettings):
     def supports_tiling(self) -> bool:
         return all(float(factor).is_integer() for factor in self._factors)
 
-    def build(self, frame: Observation) -> Operator:
-        _, channels, _, height, width = frame.y.shape
+    def build(self, data: FitData) -> Operator:
+        _, channels, height, width = data.y.shape
         # Sizes are whole numbers: the factors that come of them are what counts.
         fine = [
             round(side * factor) for side, factor in zip((height, width), self._factors, strict=True)
         ]
         zoom = (fine[0] / height, fine[1] / width)
-        gain, remark = flux_gain(self.conserve_flux, frame.header, zoom)
+        gain, remark = flux_gain(self.conserve_flux, data.header, zoom)
         rows = gain * resampling_matrix(height, fine[0], zoom[0], self.kernel)
         columns = resampling_matrix(width, fine[1], zoom[1], self.kernel)
         operator = SeparableOperator((channels, *fine), rows, columns)

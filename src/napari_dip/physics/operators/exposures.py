@@ -10,6 +10,7 @@ from pydantic import Field
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._psf import Beta, Fwhm, Shape, psf_kernels
@@ -33,7 +34,8 @@ class MultiExposure(OperatorSettings):
     auxiliary: ClassVar[tuple[str, ...]] = ("psf",)
     combines_time: ClassVar[bool] = True
     align: bool = True
-    """Measure the shifts between the frames by phase correlation; off: the frames are aligned already."""
+    """Measure the shifts between the frames by phase correlation; off: the frames are aligned
+    already."""
     shifts: tuple[tuple[float, float], ...] | None = None
     """Shifts (y, x) that bring each frame onto the first, where they are known: as many as there
     are frames, the first (0, 0). [pixel]"""
@@ -57,8 +59,8 @@ class MultiExposure(OperatorSettings):
     beta: Beta = 2.5
     """Exponent of a Moffat: the smaller, the wider its wings."""
 
-    def build(self, frame: Observation) -> Operator:
-        y = frame.y[:, :, 0]
+    def build(self, data: FitData) -> Operator:
+        y = data.y
         if len(y) == 1:
             raise ObservationError(
                 "there is one exposure only, and nothing to combine it with: give several files, or an"
@@ -69,8 +71,8 @@ class MultiExposure(OperatorSettings):
         height, width = y.shape[-2:]
         fine = [round(side * self.scale_factor) for side in (height, width)]
         zoom = (fine[0] / height, fine[1] / width)
-        gain, flux = flux_gain(self.conserve_flux, frame.header, zoom)
-        psfs = psf_kernels(frame, self.psf, self.fwhm, self.beta, default="none")
+        gain, flux = flux_gain(self.conserve_flux, data.header, zoom)
+        psfs = psf_kernels(data, self.psf, self.fwhm, self.beta, default="none")
         reach = max(len(psf) // 2 for psf in psfs)
         sides, windows, matrices = [], [], []
         for side, finer, z, along in zip((height, width), fine, zoom, shifts.T, strict=True):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators.base import Operator, OperatorSettings
@@ -16,8 +17,8 @@ class Identity(OperatorSettings):
 
     kind: Literal["identity"] = "identity"
 
-    def build(self, frame: Observation) -> Operator:
-        _, channels, _, height, width = frame.y.shape
+    def build(self, data: FitData) -> Operator:
+        _, channels, height, width = data.y.shape
         return IdentityOperator((channels, height, width))
 
     def make_example(self, seed: int) -> Observation:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from napari_dip.core.axes import ChannelLayout, FloatArray
 from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._coils import (
@@ -41,7 +42,7 @@ class Radial(CoilSettings):
     """
 
     kind: Literal["radial"] = "radial"
-    auxiliary: ClassVar[tuple[str, ...]] = ("coils", "trajectory")
+    auxiliary: ClassVar[tuple[str, ...]] = ("coil_maps", "trajectory")
     image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
     """Height and width of the image; automatic: as the coil maps, or half the samples of a spoke.
     [pixel]"""
@@ -49,16 +50,16 @@ class Radial(CoilSettings):
     """How far from the middle k-space tells the coils' sensitivities, where no maps are given.
     [cycle / pixel]"""
 
-    def build(self, frame: Observation) -> Operator:
-        num_coils(frame)
-        places = self._trajectory(frame)
-        if "coils" in frame.auxiliary:
-            maps, remark = coil_maps(frame), "coil maps as given"
+    def build(self, data: FitData) -> Operator:
+        num_coils(data)
+        places = self._trajectory(data)
+        if "coil_maps" in data.auxiliary:
+            maps, remark = coil_maps(data), "coil maps as given"
             if self.image_size is not None and maps.shape[-1] != self.image_size:
-                maps = coil_maps(frame, (self.image_size, self.image_size))
+                maps = coil_maps(data, (self.image_size, self.image_size))
         else:
-            maps, remark = self._estimate_maps(frame, places), "coil maps from the middle of k-space"
-        operator = RadialOperator(maps, places, frame.y.shape[3:])
+            maps, remark = self._estimate_maps(data, places), "coil maps from the middle of k-space"
+        operator = RadialOperator(maps, places, data.y.shape[2:])
         operator.note = remark
         return operator
 
@@ -74,7 +75,7 @@ class Radial(CoilSettings):
         data = operator(torch.from_numpy(pictures)).numpy()
         return Observation.from_array(data + rng.normal(0, 0.02, data.shape), axes="TCYX")
 
-    def _trajectory(self, frame: Observation) -> FloatArray:
+    def _trajectory(self, data: FitData) -> FloatArray:
         """Where each sample lies, (T, 2, spokes, samples): rows and columns. [cycle / pixel].
 
         Raises
@@ -82,10 +83,10 @@ class Radial(CoilSettings):
         ObservationError
             If there is not one place for each sample.
         """
-        times, _, _, *shape = frame.y.shape
-        if "trajectory" not in frame.auxiliary:
+        times, _, *shape = data.y.shape
+        if "trajectory" not in data.auxiliary:
             return _golden_angle_spokes(times, *shape)
-        places = frame.auxiliary["trajectory"][:, :, 0]
+        places = data.auxiliary["trajectory"]
         if places.shape[1:] != (need := (2, *shape)) or len(places) not in (1, times):
             raise ObservationError(
                 f"the trajectory is {places.shape} and k-space needs {(times, *need)}: give rows and"
@@ -98,16 +99,16 @@ class Radial(CoilSettings):
             )
         return np.broadcast_to(np.nan_to_num(places), (times, *need)).astype(np.float32)
 
-    def _estimate_maps(self, frame: Observation, places: FloatArray) -> torch.Tensor:
+    def _estimate_maps(self, data: FitData, places: FloatArray) -> torch.Tensor:
         """Coil maps (coils, Y, X), from the middle of k-space over all frames."""
-        side = self.image_size or frame.y.shape[-1] // 2
+        side = self.image_size or data.y.shape[-1] // 2
         alone = torch.ones((1, side, side), dtype=torch.complex64)
-        operator = RadialOperator(alone, places, frame.y.shape[3:])
+        operator = RadialOperator(alone, places, data.y.shape[2:])
         reach = np.hypot(places[:, :1], places[:, 1:]) / self.calibration_radius
         window = (
             np.where(reach < 1, np.cos(np.pi / 2 * reach) ** 2, 0) * reach
         )  # as samples crowd inwards
-        samples = np.where(frame.observed[:, :, 0], frame.y[:, :, 0], 0) * window
+        samples = np.where(data.observed, data.y, 0) * window
         kspace = to_complex(torch.from_numpy(samples.astype(np.float32)))
         images = [operator.adjoint(to_real(kspace[:, [coil]])) for coil in range(kspace.shape[1])]
         return normalize_maps(

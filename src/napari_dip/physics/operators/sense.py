@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.core.axes import ChannelLayout
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.operators._coils import (
@@ -34,19 +35,19 @@ class Sense(CoilSettings):
     """
 
     kind: Literal["sense"] = "sense"
-    auxiliary: ClassVar[tuple[str, ...]] = ("coils",)
+    auxiliary: ClassVar[tuple[str, ...]] = ("coil_maps",)
     calibration_width: Annotated[int, Field(ge=4, le=512)] = 24
     """Lines and columns in the middle of k-space that tell the coils' sensitivities, where no maps are
     given. [line]"""
 
-    def build(self, frame: Observation) -> Operator:
-        num_coils(frame)
-        if "coils" in frame.auxiliary:
-            maps, remark = coil_maps(frame, frame.y.shape[3:]), "coil maps as given"
+    def build(self, data: FitData) -> Operator:
+        num_coils(data)
+        if "coil_maps" in data.auxiliary:
+            maps, remark = coil_maps(data, data.y.shape[2:]), "coil maps as given"
         else:
-            maps = self._estimate_maps(frame)
+            maps = self._estimate_maps(data)
             remark = f"coil maps from the middle {self.calibration_width} lines of k-space"
-        operator = SenseOperator(len(frame.y), maps)
+        operator = SenseOperator(len(data.y), maps)
         operator.note = remark
         return operator
 
@@ -67,9 +68,9 @@ class Sense(CoilSettings):
         kspace = np.where(sampled, data, np.nan)
         return Observation.from_array(kspace, axes="TCYX")
 
-    def _estimate_maps(self, frame: Observation) -> torch.Tensor:
+    def _estimate_maps(self, data: FitData) -> torch.Tensor:
         """Coil maps, (coils, Y, X) complex64, from the middle of the mean k-space over all frames."""
-        middle = to_complex(_mean_over_time(frame)) * self._window(frame.y.shape[-2:])
+        middle = to_complex(_mean_over_time(data)) * self._window(data.y.shape[-2:])
         images = fftshift2(torch.fft.ifft2(ifftshift2(middle), norm="ortho"))
         return normalize_maps(images)
 
@@ -120,9 +121,9 @@ class SenseOperator(Operator):
         return self.adjoint(mean).repeat(self.scene_layout.times, 1, 1)
 
 
-def _mean_over_time(frame: Observation) -> torch.Tensor:
+def _mean_over_time(data: FitData) -> torch.Tensor:
     """The mean of what was sampled at each place of k-space, 0 where nothing was; (C, Y, X)."""
-    y, observed = frame.y[:, :, 0], frame.observed[:, :, 0]
+    y, observed = data.y, data.observed
     total = np.where(observed, y, 0).sum(axis=0, dtype=float)
     return torch.from_numpy((total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""The run in the background: a generator that takes wishes and never lets an exception out."""
+"""A run in the background: a generator that obeys requests and never raises an exception."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from threading import Event
 
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
-from napari_dip.core.progress import Progress, Request
+from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.restoration import restore
+from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
@@ -20,24 +20,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Controls:
-    """What the desk wants of a run; each may be set from any thread."""
+    """What the dock requests of a run; each event may be set from any thread.
+
+    `new_observation` holds other data to fit from now on.
+    """
 
     preview: Event = field(default_factory=Event)
     pause: Event = field(default_factory=Event)
     stop: Event = field(default_factory=Event)
     cancel: Event = field(default_factory=Event)
     new_observation: list[Observation] = field(default_factory=list)
-    """Other data to fit from now on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """How a run ended: with a result, with an error for the person, or cancelled with neither."""
+    """How a run ended: with a result, with an error message, or cancelled with neither.
+
+    Another run can continue from `warm_start`.
+    """
 
     result: Result | None = None
     error: str = ""
     warm_start: WarmStart | None = None
-    """What another run may go on from."""
 
 
 def run_restoration(
@@ -47,28 +51,36 @@ def run_restoration(
     snapshot_every: int | None,
     warm_start: WarmStart,
 ) -> Generator[Progress, None, Outcome]:
-    """Restore under the desk's control.
+    """Restore under the control of the dock.
 
-    Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which is what
-    torch raises, and the desk would wait for ever. The generator always returns by itself: a
-    worker that is told to quit keeps the network and its memory.
+    Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which torch raises, and
+    the dock would wait forever. The generator always returns by itself: a worker that is told to quit
+    keeps the network and its memory.
     """
-    run = restore(recipe, observation, snapshot_every=snapshot_every, warm_start=warm_start)
-    wish: Request | None = None
+
+    def start(data: Observation) -> Generator[Progress, None, Result]:
+        with iter_restoration(
+            data, recipe, snapshot_every=snapshot_every, warm_start=warm_start
+        ) as run:
+            for progress in run:
+                yield progress
+                if controls.stop.is_set():
+                    run.stop()
+                if controls.preview.is_set():
+                    controls.preview.clear()
+                    run.request_preview()
+            return run.result
+
+    steps = start(observation)
     try:
         while not controls.cancel.is_set():
-            iterate = run.send(wish)
-            yield iterate
+            yield next(steps)
             while controls.pause.is_set() and not _should_exit(controls):
                 controls.cancel.wait(0.02)
             if controls.new_observation:
-                run.close()
-                warm_start, wish = warm_start.restart(), None
-                data = controls.new_observation.pop()
-                run = restore(recipe, data, snapshot_every=snapshot_every, warm_start=warm_start)
-                continue
-            wish = Request(preview=controls.preview.is_set(), stop=controls.stop.is_set())
-            controls.preview.clear()
+                steps.close()
+                warm_start = warm_start.restart()
+                steps = start(controls.new_observation.pop())
         return Outcome()
     except StopIteration as end:
         return Outcome(result=end.value, warm_start=warm_start)
@@ -79,7 +91,7 @@ def run_restoration(
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         return Outcome(error=f"the restoration failed ({reason}); the log has the details")
     finally:
-        run.close()
+        steps.close()
 
 
 def _should_exit(controls: Controls) -> bool:
@@ -88,15 +100,15 @@ def _should_exit(controls: Controls) -> bool:
 
 def in_thread(
     job: Generator[Progress, None, Outcome],
-    on_iterate: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None],
     on_outcome: Callable[[Outcome], None],
 ) -> None:
-    """Drive `job` in napari's thread pool; the two callbacks come in the main thread."""
+    """Run `job` in napari's thread pool; the two callbacks are called in the main thread."""
     from napari.qt.threading import create_worker
 
     worker = create_worker(_consume, [job], _start_thread=False)
     # Functions of our own keep the session alive as long as the worker may call it.
-    worker.yielded.connect(lambda iterate: on_iterate(iterate))
+    worker.yielded.connect(lambda progress: on_progress(progress))
     worker.returned.connect(lambda outcome: on_outcome(outcome))
     worker.start()
 
@@ -104,5 +116,5 @@ def in_thread(
 def _consume(
     only: list[Generator[Progress, None, Outcome]],
 ) -> Generator[Progress, None, Outcome]:
-    """Take the job out of `only`: napari keeps a worker's arguments for the whole session."""
+    """Take the job out of `only`: napari keeps the arguments of a worker until it closes."""
     return (yield from only.pop())

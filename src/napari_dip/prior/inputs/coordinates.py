@@ -1,4 +1,4 @@
-"""Coordinates: two ramps, the smoothest thing a network can be given."""
+"""Coordinates: two ramps, the smoothest network input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari_dip.prior.inputs.base import InputContext, InputSettings
 
 
 class Coordinates(InputSettings):
-    """The pixel's own x and y, from 0 to 1: large holes close smoothly.
+    """The x and y of each pixel, from 0 to 1: large masked regions are filled smoothly.
 
     References
     ----------
@@ -18,12 +18,12 @@ class Coordinates(InputSettings):
 
     kind: Literal["coordinates"] = "coordinates"
 
-    def make(self, canvas: InputContext, generator: torch.Generator) -> torch.Tensor:
-        return coordinate_grid(canvas)[None]
+    def make(self, context: InputContext, generator: torch.Generator) -> torch.Tensor:
+        return coordinate_grid(context)[None]
 
 
-def coordinate_grid(canvas: InputContext) -> torch.Tensor:
-    """Y and x of each pixel of `canvas`, (2, Y, X), from 0 to 1."""
-    height, width = canvas.shape
+def coordinate_grid(context: InputContext) -> torch.Tensor:
+    """Return y and x of each pixel of the network input, (2, Y, X), from 0 to 1."""
+    height, width = context.shape
     y, x = torch.linspace(0, 1, height), torch.linspace(0, 1, width)
     return torch.stack(torch.meshgrid(y, x, indexing="ij"))

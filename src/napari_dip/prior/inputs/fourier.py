@@ -13,7 +13,7 @@ from napari_dip.prior.inputs.coordinates import coordinate_grid
 
 
 class FourierFeatures(InputSettings):
-    """Sines and cosines of x and of y at frequencies from one period per image to one per few pixels.
+    """Sines and cosines of x and of y, from one period per image to one per few pixels.
 
     References
     ----------
@@ -22,12 +22,12 @@ class FourierFeatures(InputSettings):
 
     kind: Literal["fourier"] = "fourier"
     num_frequencies: Annotated[int, Field(ge=1, le=32)] = 8
-    """How many frequencies, spaced in proportion; four channels each."""
+    """Number of frequencies, in geometric progression; each has four channels."""
     max_frequency: Annotated[float, Field(ge=1, le=512)] = 128.0
-    """The highest of them. [half periods / image]"""
+    """Highest frequency. [half periods / image]"""
 
-    def make(self, canvas: InputContext, generator: torch.Generator) -> torch.Tensor:
-        ladder = torch.logspace(0, math.log10(self.max_frequency), self.num_frequencies)
-        phase = math.pi * ladder[:, None, None, None] * coordinate_grid(canvas)
+    def make(self, context: InputContext, generator: torch.Generator) -> torch.Tensor:
+        frequencies = torch.logspace(0, math.log10(self.max_frequency), self.num_frequencies)
+        phase = math.pi * frequencies[:, None, None, None] * coordinate_grid(context)
         waves = torch.cat((phase.sin(), phase.cos()), dim=1)
         return 0.1 * waves.flatten(0, 1)[None]

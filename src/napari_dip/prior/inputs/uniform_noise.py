@@ -1,4 +1,4 @@
-"""Uniform noise: the code of the original method."""
+"""Uniform noise: the network input of the original method."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from napari_dip.prior.inputs.base import InputContext, InputSettings
 
 
 class UniformNoise(InputSettings):
-    """Uniform noise, shaken by a little Gaussian noise at every step.
+    """Uniform noise, to which a little Gaussian noise is added at each step.
 
-    The shaking regularises: without it the network fits the noise sooner and peaks lower. Where
-    there is little noise to be kept out, it only slows the fit down.
+    The added noise regularizes: without it the network fits the noise of the data sooner, and its best
+    image is worse. Where the data have little noise, it only slows the fit down.
 
     References
     ----------
@@ -24,10 +24,10 @@ class UniformNoise(InputSettings):
     kind: Literal["uniform-noise"] = "uniform-noise"
     varies_with_depth: ClassVar[bool] = True
     channels: Annotated[int, Field(ge=1, le=256)] = 32
-    """Number of noise images given to the network. [channel]"""
+    """Number of noise images that the network is given. [channel]"""
     scale: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """The code is drawn from 0 to this. [network input]"""
+    """The noise is drawn between 0 and this. [network input]"""
 
-    def make(self, canvas: InputContext, generator: torch.Generator) -> torch.Tensor:
-        shape = (1, self.channels * canvas.depths, *canvas.shape)
+    def make(self, context: InputContext, generator: torch.Generator) -> torch.Tensor:
+        shape = (1, self.channels * context.depths, *context.shape)
         return torch.rand(shape, generator=generator) * self.scale

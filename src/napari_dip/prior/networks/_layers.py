@@ -1,4 +1,4 @@
-"""The torch blocks that networks are composed of."""
+"""The blocks that networks are composed of."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from napari_dip.core.torch_import import torch
 
 
 def conv_block(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> torch.nn.Sequential:
-    """Convolution, batch normalisation and LeakyReLU; same size out, or 1/stride of it.
+    """Return a convolution, batch normalization and LeakyReLU; the output is 1 / stride as large.
 
-    Batch statistics are always those of the one image at hand: with one image they are instance
-    statistics, and there is no other image to run on later.
+    The batch has one image: its statistics are instance statistics, and no other image follows later.
     """
     return torch.nn.Sequential(
         torch.nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2),
@@ -19,14 +18,14 @@ def conv_block(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> 
 
 
 def normalization(channels: int) -> torch.nn.Module:
-    """Batch normalisation without running statistics."""
+    """Return batch normalization without running statistics."""
     return torch.nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 def conv3d_block(
     inputs: int, outputs: int, *, size: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> torch.nn.Sequential:
-    """The same as `convolution` for volumes (Z, Y, X), with a size and a stride for each axis."""
+    """Return the block of `conv_block` for volumes (Z, Y, X), with a size and a stride for each axis."""
     padding = (size[0] // 2, size[1] // 2, size[2] // 2)
     return torch.nn.Sequential(
         torch.nn.Conv3d(inputs, outputs, size, stride=stride, padding=padding),
@@ -36,12 +35,12 @@ def conv3d_block(
 
 
 def normalization3d(channels: int) -> torch.nn.Module:
-    """Batch normalisation of volumes, without running statistics."""
+    """Return batch normalization of volumes, without running statistics."""
     return torch.nn.BatchNorm3d(channels, track_running_stats=False)
 
 
 def downsample(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
-    """A convolution to half the size: strided, or followed by the mean over 2 x 2 pixels."""
+    """Return a convolution to half the size: strided, or followed by the mean over 2 x 2 pixels."""
     if how == "strided":
         return conv_block(inputs, outputs, stride=2)
     return torch.nn.Sequential(conv_block(inputs, outputs), torch.nn.AvgPool2d(2))
@@ -50,7 +49,7 @@ def downsample(inputs: int, outputs: int, how: str) -> torch.nn.Sequential:
 class SkipConnection(torch.nn.Module):
     """Concatenate a skip branch with a deeper branch that returns at the same size.
 
-    An odd number of planes returns with one more, which is left out.
+    An odd number of planes comes back with one more, which is dropped.
     """
 
     def __init__(self, skip: torch.nn.Module | None, deeper: torch.nn.Module) -> None:
@@ -67,7 +66,7 @@ class SkipConnection(torch.nn.Module):
 
 
 class Float32(torch.nn.Module):
-    """Run a layer in float32 whatever the precision around it: the image leaves here."""
+    """Run a layer in float32 whatever the precision around it: the last one, which makes the image."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ class Float32(torch.nn.Module):
 
 
 class FoldDepth(torch.nn.Module):
-    """Run a network of volumes on planes that lie in the channels: (1, C * Z, Y, X) in and out."""
+    """Run a network for volumes on depths that are channels: (1, C * Z, Y, X) in and out."""
 
     def __init__(self, body: torch.nn.Module, depths: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every network is: settings that build an untrained module."""
+"""The interface of a network: settings that build an untrained module."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ class NetworkSettings(Settings, ABC):
 
     kind: str
     is_3d: ClassVar[bool] = False
-    """Whether planes that lie above each other are neighbours to it, as pixels are."""
+    """Whether it convolves along Z, too."""
 
     @property
     @abstractmethod
     def size_multiple(self) -> int:
-        """Height and width must be multiples of this, and at least twice it. The prior pads."""
+        """Height and width must be multiples of this, and at least twice it; the prior pads."""
 
     @property
     def input_downsampling(self) -> int:
-        """How many pixels of the image one pixel of the code becomes, along each axis."""
+        """Pixels of the image per pixel of the network input, along each axis."""
         return 1
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """How the weights of the convolutions lie in memory: channels last."""
+        """Memory format of the weights: channels last."""
         from napari_dip.core.torch_import import torch
 
         return torch.channels_last_3d if self.is_3d else torch.channels_last
 
     @abstractmethod
-    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
-        """A module from (1, code_channels, H / shrink, W / shrink) to (1, planes.number, H, W).
+    def build(self, in_channels: int, layout: ChannelLayout) -> torch.nn.Module:
+        """Return a module from (1, in_channels, H / d, W / d) to (1, layout.num_planes, H, W).
 
-        The channels are the `planes` in the order (T, C, Z); a network that is `volumetric` is given
-        code channels in the order (C, Z).
+        Here d is `input_downsampling`. The output channels are the planes in the order (T, C, Z); the
+        input channels of a network that `is_3d` have the order (C, Z).
 
-        Not yet initialised: every parameter it holds belongs to a convolution or a batch
-        normalisation, which the prior initialises, from the run's own seed.
+        The module is not yet initialized: each parameter belongs to a convolution or a batch
+        normalization, which the prior initializes from the seed of the run.
         """

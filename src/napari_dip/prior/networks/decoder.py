@@ -1,4 +1,4 @@
-"""Decoders: from a small code upwards, without an encoder; too small to fit the noise."""
+"""Decoders: from a small input upwards, without an encoder; too small to fit the noise."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class _Decoder(NetworkSettings):
-    """A code of 1 / 2^depth of the image's size, doubled scale by scale."""
+    """An input of 1 / 2^depth of the size of the image, doubled scale by scale."""
 
     channels: Annotated[int, Field(ge=4, le=512)] = 64
-    """Width of every scale: it, rather than the stop, decides how much detail can be fitted.
+    """Width of every scale: it, rather than the stopping rule, decides how much detail can be fitted.
     [channel]"""
     depth: Annotated[int, Field(ge=2, le=7)] = 5
-    """How many times the size is doubled. [scale]"""
+    """Number of times the size is doubled. [scale]"""
 
     @property
     def size_multiple(self) -> int:
@@ -31,14 +31,14 @@ class _Decoder(NetworkSettings):
         return int(2**self.depth)
 
     def _build_layers(
-        self, code_channels: int, out_channels: int, kernel: int, upsampling: str
+        self, in_channels: int, out_channels: int, kernel: int, upsampling: str
     ) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
         from napari_dip.prior.networks._layers import Float32, normalization
 
         layers: list[torch.nn.Module] = []
         for scale in range(self.depth + 1):
-            inputs = self.channels if scale else code_channels
+            inputs = self.channels if scale else in_channels
             layers.append(torch.nn.Conv2d(inputs, self.channels, kernel, padding=kernel // 2))
             if scale < self.depth:
                 layers.append(torch.nn.Upsample(scale_factor=2, mode=upsampling))
@@ -47,7 +47,7 @@ class _Decoder(NetworkSettings):
 
 
 class DeepDecoder(_Decoder):
-    """Mixes channels pixel by pixel and interpolates: hardly any parameters, nothing to stop.
+    """Mix channels pixel by pixel and interpolate: hardly any parameters, no need for early stopping.
 
     References
     ----------
@@ -56,8 +56,8 @@ class DeepDecoder(_Decoder):
 
     kind: Literal["deep-decoder"] = "deep-decoder"
 
-    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
-        return self._build_layers(code_channels, planes.num_planes, 1, "bilinear")
+    def build(self, in_channels: int, layout: ChannelLayout) -> torch.nn.Module:
+        return self._build_layers(in_channels, layout.num_planes, 1, "bilinear")
 
 
 class ConvDecoder(_Decoder):
@@ -71,5 +71,5 @@ class ConvDecoder(_Decoder):
 
     kind: Literal["conv-decoder"] = "conv-decoder"
 
-    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
-        return self._build_layers(code_channels, planes.num_planes, 3, "nearest")
+    def build(self, in_channels: int, layout: ChannelLayout) -> torch.nn.Module:
+        return self._build_layers(in_channels, layout.num_planes, 3, "nearest")

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 class Hourglass(NetworkSettings):
     """The encoder-decoder of the original method, narrower: a fifteenth of its arithmetic.
 
-    With 128 channels it is the original's, but for its padding and its last layer. Skips decide how
-    soon fine detail is fitted: wide ones for small holes, none for large ones.
+    With 128 channels it is the original one, except for padding and last layer. Skip connections decide
+    how soon fine detail is fitted: wide ones suit small masked regions, none suit large ones.
 
     References
     ----------
     .. [1] Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", IJCV 128 (2020) 1867, fig. 21,
-           doi:10.1007/s11263-020-01303-4. Differs: 32 channels for 128, zero for
-           reflection padding, no sigmoid at the end.
+           doi:10.1007/s11263-020-01303-4. Differs: 32 channels instead of 128, zero
+           padding instead of reflection, no sigmoid at the end.
     """
 
     kind: Literal["hourglass"] = "hourglass"
     channels: Annotated[int, Field(ge=4, le=256)] = 32
     """Width of every scale, or of the deepest ones. [channel]"""
     base_channels: Annotated[int, Field(ge=4, le=256)] | None = None
-    """Width at full size, doubled at every scale until `channels` is reached; automatic: the same
+    """Width at full size, doubled at every scale until `channels` is reached; automatic: `channels`
     everywhere. [channel]"""
     skip_channels: Annotated[int, Field(ge=0, le=256)] = 4
     """Width of each skip connection; 0 for none. [channel]"""
     depth: Annotated[int, Field(ge=1, le=7)] = 5
-    """How many times the size is halved. [scale]"""
+    """Number of times the size is halved. [scale]"""
     num_skip_scales: Annotated[int, Field(ge=1, le=7)] | None = None
-    """How many of the deepest scales have skip connections; automatic: all. [scale]"""
+    """Number of the deepest scales that have skip connections; automatic: all. [scale]"""
     downsampling: Literal["strided", "average"] = "strided"
     """How the encoder halves the size: a convolution of stride 2 is faster, averaging smoother."""
     upsampling: Literal["nearest", "bilinear"] = "bilinear"
@@ -47,7 +47,7 @@ class Hourglass(NetworkSettings):
     def size_multiple(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
+    def build(self, in_channels: int, layout: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
         from napari_dip.prior.networks._layers import (
             Float32,
@@ -62,7 +62,7 @@ class Hourglass(NetworkSettings):
         body: torch.nn.Module | None = None
         for scale in reversed(range(self.depth)):
             width = widths[scale]
-            inputs = code_channels if scale == 0 else widths[scale - 1]
+            inputs = in_channels if scale == 0 else widths[scale - 1]
             below = width if body is None else widths[scale + 1]
             skipping = scale >= self.depth - (self.num_skip_scales or self.depth)
             thin = self.skip_channels if skipping else 0
@@ -79,4 +79,4 @@ class Hourglass(NetworkSettings):
                 conv_block(width, width, size=1),
             )
         assert body is not None  # depth is at least 1
-        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.num_planes, 1)))
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], layout.num_planes, 1)))

@@ -1,4 +1,4 @@
-"""The U-Net, without its skip connections unless they are asked for."""
+"""The U-Net, without its skip connections by default."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class UNet(NetworkSettings):
-    """A U-Net: two convolutions a scale, twice as wide at every halving.
+    """A U-Net: two convolutions per scale, twice as wide after every halving.
 
-    Its skip connections carry all features past the deeper scales and fit noise and the rims of
-    holes at once; the original study found it to inpaint better without them.
+    Its skip connections carry all features past the deeper scales, so that noise and the borders of
+    masked regions are fitted at once; the original study found it to inpaint better without them.
 
     References
     ----------
@@ -29,7 +29,7 @@ class UNet(NetworkSettings):
     channels: Annotated[int, Field(ge=4, le=128)] = 16
     """Width at full size, doubled at every scale. [channel]"""
     depth: Annotated[int, Field(ge=1, le=6)] = 4
-    """How many times the size is halved. [scale]"""
+    """Number of times the size is halved. [scale]"""
     use_skip_connections: bool = False
     """Carry the features of each scale past the deeper ones."""
 
@@ -37,14 +37,14 @@ class UNet(NetworkSettings):
     def size_multiple(self) -> int:
         return int(2**self.depth)
 
-    def build(self, code_channels: int, planes: ChannelLayout) -> torch.nn.Module:
+    def build(self, in_channels: int, layout: ChannelLayout) -> torch.nn.Module:
         from napari_dip.core.torch_import import torch
         from napari_dip.prior.networks._layers import Float32, SkipConnection, conv_block
 
         widths = [self.channels * 2**scale for scale in range(self.depth + 1)]
         body: torch.nn.Module = self._pair(widths[-2], widths[-1])
         for scale in reversed(range(self.depth)):
-            inputs = code_channels if scale == 0 else widths[scale - 1]
+            inputs = in_channels if scale == 0 else widths[scale - 1]
             deeper = torch.nn.Sequential(
                 torch.nn.MaxPool2d(2),
                 body,
@@ -56,7 +56,7 @@ class UNet(NetworkSettings):
                 SkipConnection(torch.nn.Identity() if self.use_skip_connections else None, deeper),
                 self._pair(widths[scale] * (1 + self.use_skip_connections), widths[scale]),
             )
-        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], planes.num_planes, 1)))
+        return torch.nn.Sequential(body, Float32(torch.nn.Conv2d(widths[0], layout.num_planes, 1)))
 
     @staticmethod
     def _pair(inputs: int, outputs: int) -> torch.nn.Sequential:

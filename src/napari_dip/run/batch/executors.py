@@ -26,23 +26,25 @@ Workers: TypeAlias = "Callable[[], AbstractContextManager[Executor]]"
 
 @contextmanager
 def local_workers(number: int) -> Iterator[Executor]:
-    """Processes on this machine that share its cores, and end with this process however it ends."""
+    """Processes on this machine that share its cores, and end when this process ends, however it
+    ends.
+    """
     context = _IsolatedSpawn()
-    line, end = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ProcessPoolExecutor(number, context, _init_worker, (line, max(1, cores // number)))
+    pool = ProcessPoolExecutor(number, context, _init_worker, (receiver, max(1, cores // number)))
     try:
         yield pool
     except BaseException:
-        end.close()  # at once: what is half done is done again another time
+        sender.close()  # at once: what is unfinished is done again another time
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        end.close()
+        sender.close()
 
 
 class _IsolatedProcess(SpawnProcess):
-    """A process that knows nothing of the script which started it: that may open a window of its own."""
+    """A process that does not import the script that started it, which may open a window."""
 
     @staticmethod
     def _Popen(process: BaseProcess) -> Any:  # noqa: N802 - of multiprocessing
@@ -58,26 +60,26 @@ class _IsolatedSpawn(SpawnContext):
     Process = _IsolatedProcess
 
 
-def _init_worker(line: Connection, threads: int) -> None:
-    """Set up a process: its share of the cores, no Ctrl-C, and an end when nobody holds the line."""
+def _init_worker(parent_pipe: Connection, num_threads: int) -> None:
+    """Set up a process: its share of the cores, no Ctrl-C, and an end when its parent is gone."""
 
-    def wait_for_the_end() -> None:
-        line.poll(None)
+    def exit_with_parent() -> None:
+        parent_pipe.poll(None)
         os._exit(1)
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is there
+    os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))  # before torch is imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 @contextmanager
 def dask_workers(address: str) -> Iterator[Executor]:
-    """The workers of a dask scheduler; where some declare a resource GPU, each job takes one.
+    """The workers of a dask scheduler; if some declare a resource GPU, each job takes one.
 
     Parameters
     ----------
     address : str
-        Such as ``tcp://host:8786``, or the name of the scheduler's JSON file.
+        Such as ``tcp://host:8786``, or the path of the scheduler's JSON file.
 
     Raises
     ------
@@ -94,12 +96,12 @@ def dask_workers(address: str) -> Iterator[Executor]:
     by_file = address.endswith(".json")
     try:
         if by_file:
-            Path(address).open().close()  # where it is absent, the client would wait for ever
+            Path(address).open().close()  # if it does not exist, the client would wait forever
         where = {"scheduler_file" if by_file else "address": address}
         client = Client(**where, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise DeviceError(
-            f"no dask scheduler answers at {address}; start one, or leave it out"
+            f"no dask scheduler answers at {address}: start one, or use local workers"
         ) from error
     with client:
         declared = [

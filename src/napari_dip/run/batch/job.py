@@ -1,4 +1,4 @@
-"""One restoration of a batch, as text."""
+"""One restoration of a batch, as text, and what became of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from napari_dip.core.errors import ReadError, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.io import (
+    FileFormat,
     check_writable,
     file_and_extension,
     read,
@@ -26,23 +27,26 @@ class Job:
     Attributes
     ----------
     sources : tuple of str
-        Input files, perhaps with an extension's name in brackets; several become frames along T.
+        Input files, perhaps with the name of an extension in brackets; several become frames along T.
     target : str
         The file to write.
     recipe : str
-        JSON of the recipe.
-    holes : str or None
-        A file whose pixels other than 0 are missing.
-    companions : tuple of (name, file)
-        What the recipe takes besides, such as a PSF.
+        The recipe, as JSON.
+    mask : str or None
+        A file whose nonzero pixels are missing.
+    auxiliary : tuple of (name, file)
+        Auxiliary data that the recipe takes, such as a PSF.
     overwrite : bool
-        Whether a target that is there and was made otherwise may be replaced.
-    flags : tuple of int or None
-        Which flags of the sources' quality planes are holes; None: those of the telescope's convention.
+        Whether a target that exists, and was made otherwise, may be replaced.
+    bad_flags : tuple of int or None
+        Flags of the quality planes that are treated as missing. None: those of the telescope's
+        convention.
     dtype : str
-        Type of the target's pixels: float32, or one of whole numbers.
-    imagej : bool
-        Whether the target is to be ImageJ's own TIFF.
+        Data type of the target: float32, or an integer type.
+    format : str
+        ``"auto"`` or ``"imagej"``.
+    axes : str or None
+        Axes of the sources. None: what the files say.
     """
 
     sources: tuple[str, ...]
@@ -53,43 +57,44 @@ class Job:
     overwrite: bool = False
     bad_flags: tuple[int, ...] | None = None
     dtype: str = "float32"
-    imagej: bool = False
+    format: FileFormat = "auto"
+    axes: str | None = None
 
     def check(self) -> None:
-        """Find out before the work whether the job makes sense and its target can be written.
+        """Check before the work whether the job makes sense and its target can be written.
 
         Raises
         ------
         SettingsError
-            If the recipe does not take such a companion.
+            If the recipe does not take such auxiliary data.
         ReadError
             If the target is one of the inputs.
         WriteError
             If it cannot be written, or exists and may not be replaced.
         """
-        takes = Recipe.from_json(self.recipe).auxiliary
+        accepted = Recipe.from_json(self.recipe).auxiliary
         for name, file in self.auxiliary:
-            if name not in takes:
-                wanted = " or ".join(f"{extra}=FILE" for extra in takes) or "nothing"
-                raise SettingsError(f"--with {name}={file}: the recipe takes {wanted}")
+            if name not in accepted:
+                takes = f"it takes {' and '.join(accepted)}" if accepted else "it takes none"
+                raise SettingsError(f"the recipe takes no {name}, which is {file}: {takes}")
         target = Path(self.target)
-        check_writable(target, overwrite=self.overwrite, imagej=self.imagej)
+        check_writable(target, overwrite=self.overwrite, format=self.format)
         for path in (*self.sources, *filter(None, [self.mask]), *(file for _, file in self.auxiliary)):
             source, _ = file_and_extension(path)
             if target.exists() and source.exists() and target.samefile(source):
-                raise ReadError(f"{target} is an input itself; choose another name for the output")
+                raise ReadError(f"{target} is an input: choose another name for the output")
 
     def observation(self) -> Observation:
-        """What was measured, with its holes and companions.
+        """Read the observation, with its mask and auxiliary data.
 
         Raises
         ------
         ReadError
-            If a file is not there or holds no image.
+            If a file does not exist or has no image.
         ObservationError
-            If they do not fit each other.
+            If they do not match.
         """
-        observation = read(*self.sources, flags=self.bad_flags)
+        observation = read(*self.sources, bad_flags=self.bad_flags, axes=self.axes)
         if self.mask is not None:
             observation = observation.with_mask(read_first_image(self.mask).array)
         for name, file in self.auxiliary:
@@ -103,14 +108,14 @@ class Job:
 class JobResult:
     """What became of one job: a row of the summary.
 
-    The noise is that of the quiet parts, estimated alike in the input and in the result; in data
+    The noise before and after is estimated in the same way in the input and in the result, in data
     units.
     """
 
     file: str
     output: str
     state: Literal["restored", "skipped", "failed"]
-    stop_reason: str = ""
+    reason: str = ""
     steps: int = 0
     sigma_before: float = float("nan")
     sigma_after: float = float("nan")
@@ -118,4 +123,5 @@ class JobResult:
 
 
 def failed_job(job: Job, reason: str) -> JobResult:
+    """Return the result of a job that failed."""
     return JobResult(job.sources[0], job.target, "failed", reason)

@@ -6,11 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from napari_dip.core.errors import ReadError, WriteError
-from napari_dip.io.files import (
-    OTHER_TIFF_SUFFIXES,
-    SUFFIXES,
-    file_and_extension,
-)
+from napari_dip.io import FORMATS, IMAGE_SUFFIXES, file_and_extension
 from napari_dip.run.batch.job import Job
 from napari_dip.run.recipe import Recipe
 
@@ -25,8 +21,9 @@ def plan_jobs(
     overwrite: bool = False,
     bad_flags: tuple[int, ...] | None = None,
     dtype: str = "float32",
+    axes: str | None = None,
 ) -> list[Job]:
-    """One job for each input, its output in `folder` under the same name.
+    """Return one job for each input, whose output has the same name in `folder`.
 
     Parameters
     ----------
@@ -35,16 +32,16 @@ def plan_jobs(
     inputs : iterable of str
         FITS and TIFF files, and folders of such files.
     folder : Path
-        Where the outputs go; it is made where it is not there.
-    holes, companions, overwrite, flags, dtype
-        As of `Job`, for all of them.
+        Where the outputs go; it is made if it does not exist.
+    mask, auxiliary, overwrite, bad_flags, dtype, axes
+        As for `Job`, for all of them.
 
     Raises
     ------
     ReadError
-        If there is no such input, or none at all.
+        If there is nothing to restore.
     WriteError
-        If two inputs would be written under one name, or `folder` cannot be made.
+        If two inputs would have the same output, or `folder` cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,22 +52,22 @@ def plan_jobs(
         target = (folder / _output_name(source)).absolute()
         if target in jobs:
             other = jobs[target].sources[0]
-            raise WriteError(f"{other} and {source} would both become {target.name}; use two folders")
+            raise WriteError(f"{other} and {source} would both become {target.name}: use two folders")
         if target == file_and_extension(source)[0].absolute():
-            raise WriteError(f"{source} would be replaced by its own result; choose another folder")
-        job = Job(
+            raise WriteError(f"{source} would be replaced by its own result: choose another folder")
+        jobs[target] = Job(
             (_absolute(source),),
             str(target),
             recipe.to_json(),
-            None if mask is None else _absolute(mask),
-            tuple((name, _absolute(file)) for name, file in auxiliary),
-            overwrite,
-            bad_flags,
-            dtype,
+            mask=None if mask is None else _absolute(mask),
+            auxiliary=tuple((name, _absolute(file)) for name, file in auxiliary),
+            overwrite=overwrite,
+            bad_flags=bad_flags,
+            dtype=dtype,
+            axes=axes,
         )
-        jobs[target] = job
     if not jobs:
-        raise ReadError("there is nothing to restore: no FITS or TIFF file in the folders given")
+        raise ReadError("there is nothing to restore: no FITS or TIFF file in the given folders")
     return list(jobs.values())
 
 
@@ -80,18 +77,19 @@ def _image_files(inputs: Iterable[str]) -> Iterator[str]:
             yield path
             continue
         for file in sorted(Path(path).iterdir()):
-            if file.name.lower().endswith(SUFFIXES) and not file.name.startswith("."):
+            if file.name.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith("."):
                 yield str(file)
 
 
 def _output_name(source: str) -> str:
-    """The name of the input, in a format that can be written; its extension's name before the suffix."""
+    """The name of the input, in a format that can be written, with the extension before the suffix."""
     file, extension = file_and_extension(source)
-    name = file.name
-    if name.lower().endswith(".fz"):
-        name = name[:-3] if ".fits" in name.lower() else f"{name[:-3]}.fits"
-    if name.lower().endswith(OTHER_TIFF_SUFFIXES):
-        name = f"{Path(name).stem}.ome.tif"
+    name, lower = file.name, file.name.lower()
+    read_only = next((s for f in FORMATS for s in f.read_only_suffixes if lower.endswith(s)), "")
+    if read_only == ".fz":
+        name = name[:-3] if ".fits" in lower else f"{name[:-3]}.fits"
+    elif read_only:
+        name = f"{name[: -len(read_only)]}.ome.tif"
     stem, dot, suffix = name.partition(".")
     return f"{stem}_{extension}{dot}{suffix}" if extension else name
 

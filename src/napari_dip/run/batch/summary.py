@@ -15,7 +15,7 @@ SUMMARY = "napari-dip-summary.csv"
 
 
 def write_summary(path: Path, rows: Iterable[JobResult]) -> None:
-    """Write the rows as CSV, one column for each field of `Row`.
+    """Write results as CSV, with one column for each field of `JobResult`.
 
     Raises
     ------

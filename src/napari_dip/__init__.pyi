@@ -1,0 +1,81 @@
+from . import datasets as datasets
+from .core.errors import (
+    DeviceError,
+    ObservationError,
+    ReadError,
+    RestorationError,
+    SettingsError,
+    WriteError,
+)
+from .core.header import Header
+from .core.noise_properties import NoiseProperties
+from .core.observation import Observation
+from .core.progress import Progress
+from .core.provenance import Provenance
+from .core.result import History, Result
+from .fitting.stopping.automatic import Automatic
+from .fitting.stopping.data_fission import DataFission
+from .fitting.stopping.fixed import FixedSteps
+from .fitting.stopping.hold_out import HoldOut
+from .fitting.stopping.variance import VarianceStopping
+from .io.files import read, read_recipe, write
+from .physics.noise.gaussian import Gaussian
+from .physics.noise.kspace import KSpace
+from .physics.noise.poisson import Poisson, PoissonGaussian
+from .run.api import (
+    coadd,
+    deconvolve,
+    denoise,
+    estimate_noise,
+    inpaint,
+    iter_restore,
+    reconstruct_mri,
+    restore,
+    super_resolve,
+)
+from .run.recipe import Recipe, list_presets
+from .run.restoration import RestorationRun
+
+__version__: str
+
+__all__ = [
+    "Automatic",
+    "DataFission",
+    "DeviceError",
+    "FixedSteps",
+    "Gaussian",
+    "Header",
+    "History",
+    "HoldOut",
+    "KSpace",
+    "NoiseProperties",
+    "Observation",
+    "ObservationError",
+    "Poisson",
+    "PoissonGaussian",
+    "Progress",
+    "Provenance",
+    "ReadError",
+    "Recipe",
+    "RestorationError",
+    "RestorationRun",
+    "Result",
+    "SettingsError",
+    "VarianceStopping",
+    "WriteError",
+    "__version__",
+    "coadd",
+    "datasets",
+    "deconvolve",
+    "denoise",
+    "estimate_noise",
+    "inpaint",
+    "iter_restore",
+    "list_presets",
+    "read",
+    "read_recipe",
+    "reconstruct_mri",
+    "restore",
+    "super_resolve",
+    "write",
+]

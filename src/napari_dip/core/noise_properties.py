@@ -1,0 +1,66 @@
+"""What is known about the noise of an image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from napari_dip.core.axes import FloatArray
+
+NoiseKind = Literal["white", "correlated", "structured", "heavy-tailed", "clipped"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NoiseProperties:
+    """Strength and kind of the noise, and where these numbers come from.
+
+    Attributes
+    ----------
+    sigma : float32 array, (T, C, 1, 1) or (T, C, Y, X)
+        Standard deviation of the noise at the background, in data units; NaN where nothing is observed.
+    source : str
+        Where the numbers come from: ``"given"``, ``"estimated"``, ``"header: gain 1.9 ..."``.
+    kind : str
+        ``"white"``: independent from pixel to pixel, and Gaussian or as the noise model says.
+        ``"correlated"``: white noise smoothed by a Gaussian, as resampling does. ``"structured"``:
+        correlated in any other way, or of uneven strength. ``"heavy-tailed"``: with outliers.
+        ``"clipped"``: cut off at the limits of the detector.
+    correlation_sigma : float
+        Standard deviation of the Gaussian that smoothed correlated noise; 0 otherwise. [pixel]
+    limits : (float, float)
+        Smallest and largest value that the detector can report, in data units.
+    measured_ratio : float
+        Measured noise over the noise that the settings or the header specify; 1 where they agree.
+    header_rejected : bool
+        Whether the image contradicts the gain and read noise of its header, so that the noise was
+        measured instead.
+    """
+
+    sigma: FloatArray
+    source: str
+    kind: NoiseKind = "white"
+    correlation_sigma: float = 0.0
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    measured_ratio: float = 1.0
+    header_rejected: bool = False
+
+    @property
+    def can_be_sampled(self) -> bool:
+        """Whether noise with the same statistics can be drawn."""
+        return self.kind in ("white", "correlated")
+
+    @property
+    def median_sigma(self) -> float:
+        """Median of the known standard deviations, in data units; NaN if there are none."""
+        known = self.sigma[np.isfinite(self.sigma)]
+        return float(np.median(known)) if known.size else math.nan
+
+    def __repr__(self) -> str:
+        correlation = (
+            f", correlation_sigma={self.correlation_sigma:.2g}" if self.correlation_sigma else ""
+        )
+        sigma = f"sigma={self.median_sigma:.4g}"
+        return f"NoiseProperties({sigma}, kind={self.kind!r}{correlation}, source={self.source!r})"

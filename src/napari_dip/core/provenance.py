@@ -1,0 +1,132 @@
+"""How a result was made: everything that a written file remembers of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """The input: its file, and the SHA-256 digest of its data and mask."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NoiseRecord:
+    """The noise of each fit: the median sigma of each plane, its source, and the r.m.s. residual over
+    it.
+    """
+
+    sigma: tuple[tuple[float | None, ...], ...]
+    source: str
+    residual: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class OperatorRecord:
+    """The forward operator: its notes, its scale factors, and how well the result predicts the data."""
+
+    note: str
+    scale_factor: tuple[float, float]
+    data_psnr_db: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EnsembleRecord:
+    """The ensemble: its size, the calibration factor of each block, and sources that few fits show.
+
+    Sources are (T, Z, row, column), counted from 0.
+    """
+
+    size: int
+    calibration: tuple[float | None, ...]
+    unreproduced_sources: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a result was made.
+
+    Attributes
+    ----------
+    recipe : mapping
+        Every setting, as `Recipe.model_dump(mode="json")` has them.
+    input, noise, operator, ensemble
+        Records of these.
+    flux_change : float or None
+        Relative difference between the sum of the predicted data and that of the data; None about a
+        level of 0.
+    self_supervision, refinement : str
+        The methods that were used.
+    source_flux_corrected : bool
+        Whether flux that the fit had missed was added back to small sources.
+    selected_step : tuple of int
+        The step whose image was taken, for each fit; 0 where a block was not reached.
+    steps : int
+        Steps taken by all fits.
+    stop_reason : str
+        Why the last fit stopped, as a sentence.
+    date : str
+        End of the run, ISO 8601, UTC.
+    seconds : float
+        Duration of the run. [s]
+    device, precision, num_threads
+        Where and how the network was computed.
+    notes : str
+        What else the reader of the result should know.
+    versions : mapping of str to str
+        Versions of the software.
+    """
+
+    recipe: Mapping[str, Any]
+    input: InputRecord
+    noise: NoiseRecord
+    operator: OperatorRecord
+    ensemble: EnsembleRecord
+    flux_change: float | None
+    self_supervision: str
+    refinement: str
+    source_flux_corrected: bool
+    selected_step: tuple[int, ...]
+    steps: int
+    stop_reason: str
+    date: str
+    seconds: float
+    device: str
+    precision: str
+    num_threads: int
+    notes: str
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as values that JSON has."""
+        values: dict[str, Any] = _with_lists(asdict(self))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the record that `to_dict` made, perhaps by way of JSON."""
+        records = {
+            "input": InputRecord(**values["input"]),
+            "noise": NoiseRecord(**_with_tuples(values["noise"])),
+            "operator": OperatorRecord(**_with_tuples(values["operator"])),
+            "ensemble": EnsembleRecord(**_with_tuples(values["ensemble"])),
+            "selected_step": tuple(values["selected_step"]),
+        }
+        return cls(**{**values, **records})
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_lists(item) for key, item in value.items()}
+    return [_with_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list | tuple) else value

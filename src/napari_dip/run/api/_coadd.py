@@ -1,0 +1,84 @@
+"""Coaddition of exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from napari_dip.core import interop
+from napari_dip.core.errors import ObservationError
+from napari_dip.core.observation import Observation
+from napari_dip.run.api._options import Options, is_path, load_array, observe, restore_observation
+from napari_dip.run.recipe import Recipe
+
+
+def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: Unpack[Options]) -> Any:
+    """Combine exposures of one scene that are shifted against each other.
+
+    Parameters
+    ----------
+    images : sequence of images or paths, or an array (T, Y, X)
+        At least two exposures of one shape, as for `denoise`. Each may have its own mask and noise.
+    psf : array-like or path, optional
+        Image of the point spread function, which is removed: one for all, or one for each exposure,
+        (T, Y, X).
+    scale_factor : float
+        Pixels of the result per pixel of an exposure, along Y and X, from 1 to 8.
+    **options
+        As for `denoise`.
+
+    Returns
+    -------
+    image
+        One image on the grid of the first exposure, of its type; as for `denoise`.
+
+    Raises
+    ------
+    ObservationError, SettingsError, ReadError
+        As for `denoise`; also if there is only one exposure.
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> rng = np.random.default_rng(0)
+    >>> exposures = [rng.normal(100, 5, (40, 48)) for _ in range(3)]
+    >>> dip.coadd(exposures, quality="fast").shape
+    (40, 48)
+    """
+    if isinstance(images, list | tuple) and not all(map(is_path, images)):
+        observation, wrap = _stack([observe(image, options) for image in images])
+    else:
+        observation, wrap = observe(images, {"axes": "TYX", **options})
+    if psf is not None:
+        kernel = load_array(psf)
+        observation = observation.with_auxiliary("psf", kernel, axes="TYX"[-kernel.ndim :])
+    recipe = Recipe.preset("coadd").replace(operator={"scale_factor": float(scale_factor)})
+    return restore_observation(observation, wrap, recipe, options)
+
+
+def _stack(parts: Sequence[tuple[Observation, interop.Wrap]]) -> tuple[Observation, interop.Wrap]:
+    """Observations of one shape as frames along T, and the function that wraps as the first was."""
+    observations = [observation for observation, _ in parts]
+    first, wrap = parts[0]
+    for number, other in enumerate(observations[1:], 2):
+        if other.y.shape != first.y.shape or other.axes != first.axes or "T" in first.axes:
+            raise ObservationError(
+                f"exposure {number} has the axes {other.axes} and the shape"
+                f" {other.to_input_axes(other.y).shape}, and the first {first.axes} and"
+                f" {first.to_input_axes(first.y).shape}: images of one shape, without T, are needed"
+            )
+    auxiliary = {
+        name: np.concatenate([other.auxiliary[name] for other in observations])
+        for name in first.auxiliary
+        if all(name in other.auxiliary for other in observations)
+    }
+    stacked = Observation(
+        y=np.concatenate([other.y for other in observations]),
+        observed=np.concatenate([other.observed for other in observations]),
+        axes=f"T{first.axes}",
+        auxiliary=auxiliary,
+        header=first.header,
+    )
+    return stacked, wrap

@@ -1,0 +1,151 @@
+"""What the functions of the package share: their options, and the way from an image to a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from napari_dip.core import interop
+from napari_dip.core.errors import SettingsError
+from napari_dip.core.observation import Observation
+from napari_dip.core.progress import Progress
+from napari_dip.core.result import Result
+from napari_dip.io import read, read_first_image
+from napari_dip.physics.noise import NoiseSettings
+from napari_dip.physics.noise.gaussian import Gaussian
+from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
+from napari_dip.run.recipe import Quality, Recipe
+from napari_dip.run.restoration import RestorationRun, iter_restoration
+
+Callback = Callable[[Progress], bool | None]
+NoiseName = Literal["gaussian", "poisson", "poisson-gaussian"]
+
+
+class NumericOptions(TypedDict, total=False):
+    """Keyword arguments that all tasks have in common; `denoise` describes them."""
+
+    sigma: ArrayLike | None
+    noise: NoiseName | NoiseSettings
+    gain: float | None
+    read_noise: float | None
+    axes: str | None
+    channel_axis: int | None
+    quality: Quality
+    seed: int
+    device: Literal["auto", "cuda", "mps", "cpu"]
+    dtype: DTypeLike | None
+    callback: Callback | None
+    full_output: bool
+
+
+class Options(NumericOptions, total=False):
+    """The same, with a mask."""
+
+    mask: Any
+
+
+def run_task(image: Any, recipe: Recipe, options: Options) -> Any:
+    """Restore an image or a path by `recipe`, and return it as it was given."""
+    observation, wrap = observe(image, options)
+    return restore_observation(observation, wrap, recipe, options)
+
+
+def observe(image: Any, options: Options) -> tuple[Observation, interop.Wrap]:
+    """Return the observation of an image or a path, and a function that wraps a result as the image
+    was.
+    """
+    mask, axes = options.get("mask"), options.get("axes")
+    sigma = options.get("sigma")
+    sigma = None if sigma is None or np.ndim(sigma) == 0 else load_array(sigma)
+    if isinstance(image, list | tuple) and image and all(map(is_path, image)):
+        image = read(*image, axes=axes)
+    elif is_path(image):
+        image = read(image, axes=axes)
+    return interop.to_observation(
+        image,
+        axes=axes,
+        channel_axis=options.get("channel_axis"),
+        mask=None if mask is None else load_array(mask),
+        sigma=sigma,
+    )
+
+
+def restore_observation(
+    observation: Observation,
+    wrap: interop.Wrap,
+    recipe: Recipe,
+    options: Options,
+    note: str = "",
+    *,
+    keep_noise: bool = False,
+) -> Any:
+    """Restore by `recipe` with the noise, quality, seed and device of `options`, and wrap the result."""
+    groups: dict[str, Any] = {"seed": options.get("seed", 0)}
+    groups["compute"] = {"device": options.get("device", "auto")}
+    if not keep_noise:
+        groups["noise"] = noise_settings(options, recipe.noise)
+    recipe = recipe.with_quality(options.get("quality", "balanced")).replace(**groups)
+    result = run_to_end(iter_restoration(observation, recipe, note=note), options.get("callback"))
+    if options.get("full_output", False):
+        return result
+    dtype = options.get("dtype")
+    image = result.image if dtype is None else interop.cast(result.image, dtype)
+    return wrap(result, image)
+
+
+def noise_settings(options: Options, default: NoiseSettings) -> NoiseSettings:
+    """Return the noise model of `options`; `default` if they say nothing else than Gaussian.
+
+    Raises
+    ------
+    SettingsError
+        If a number does not belong to the model.
+    """
+    noise = options.get("noise", "gaussian")
+    sigma, gain, read_noise = (options.get(name) for name in ("sigma", "gain", "read_noise"))
+    numbers: dict[str, Any] = {"sigma": sigma, "gain": gain, "read_noise": read_noise}
+    given = [name for name, value in numbers.items() if value is not None]
+    if isinstance(noise, NoiseSettings):
+        if unused := [name for name in given if np.ndim(numbers[name]) == 0]:
+            raise SettingsError(f"{unused[0]} is part of the noise settings, which are given as well")
+        return noise
+    accepted = {"gaussian": ["sigma"], "poisson": ["gain"], "poisson-gaussian": ["gain", "read_noise"]}
+    if noise not in accepted:
+        raise SettingsError(f"there is no noise '{noise}': choose {', '.join(accepted)}, or settings")
+    if unused := [name for name in given if name not in accepted[noise]]:
+        others = " or ".join(kind for kind, names in accepted.items() if unused[0] in names)
+        raise SettingsError(f"{unused[0]} does not apply to noise '{noise}': use noise='{others}'")
+    match noise:
+        case "poisson":
+            return Poisson.parse({"gain": gain}, source="noise")
+        case "poisson-gaussian":
+            return PoissonGaussian.parse({"gain": gain, "read_noise": read_noise}, source="noise")
+    if sigma is not None and np.ndim(numbers["sigma"]) == 0:
+        return Gaussian.parse({"sigma": float(np.asarray(sigma))}, source="noise")
+    return default if isinstance(default, Gaussian) else Gaussian()
+
+
+def run_to_end(run: RestorationRun, callback: Callback | None) -> Result:
+    """Return the result of a run whose progress goes to `callback`."""
+    for progress in run if callback else ():
+        if callback and callback(progress):
+            run.stop()
+    return run.result
+
+
+def is_path(value: Any) -> bool:
+    """Whether `value` is the path of a file."""
+    return isinstance(value, str | os.PathLike)
+
+
+def load_array(values: Any) -> NDArray[Any]:
+    """Return an array of any kind, or of the first image of a file; NaN where it is masked."""
+    if not is_path(values):
+        return interop.plain_array(values)
+    image = read_first_image(values)
+    array = np.asarray(image.array)
+    return array if image.mask is None else np.where(image.mask, np.nan, array)

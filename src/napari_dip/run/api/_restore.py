@@ -1,0 +1,127 @@
+"""Restoration by any recipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from napari_dip.core.result import Result
+from napari_dip.io import file_and_extension
+from napari_dip.run.api._options import Callback, Options, load_array, observe, run_to_end
+from napari_dip.run.recipe import Recipe
+from napari_dip.run.restoration import RestorationRun, iter_restoration
+
+
+def restore(
+    image: Any,
+    recipe: str | os.PathLike[str] | Recipe = "denoise",
+    *,
+    mask: Any = None,
+    sigma: ArrayLike | None = None,
+    auxiliary: Mapping[str, Any] | None = None,
+    axes: str | None = None,
+    callback: Callback | None = None,
+) -> Result:
+    """Restore an image by any recipe, and wait for the result.
+
+    Parameters
+    ----------
+    image
+        As for `denoise`.
+    recipe : str, path or Recipe
+        The name of a preset, the JSON file of a recipe, or a recipe.
+    mask : array of bool, optional
+        True where data are missing.
+    sigma : float or array of float, optional
+        Standard deviation of the noise of each pixel.
+    auxiliary : mapping of str to array, optional
+        What the recipe takes besides: ``"psf"``, ``"guide"``, ``"coil_maps"``, ``"trajectory"``.
+    axes : str, optional
+        As for `denoise`.
+    callback : callable, optional
+        As for `denoise`.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ObservationError, SettingsError, ReadError
+        As for `denoise`; also if the recipe does not exist.
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> noisy = np.random.default_rng(0).normal(100, 5, (48, 64))
+    >>> recipe = dip.Recipe.preset("denoise").with_quality("fast")
+    >>> result = dip.restore(noisy, recipe)
+    >>> result.image.shape, result.uncertainty is None
+    ((48, 64), True)
+    """
+    options = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary, "axes": axes}
+    return run_to_end(iter_restore(image, recipe, **options), callback)
+
+
+def iter_restore(
+    image: Any,
+    recipe: str | os.PathLike[str] | Recipe = "denoise",
+    *,
+    mask: Any = None,
+    sigma: ArrayLike | None = None,
+    auxiliary: Mapping[str, Any] | None = None,
+    axes: str | None = None,
+    snapshot_every: int | None = None,
+) -> RestorationRun:
+    """Restore an image by any recipe, step by step.
+
+    Parameters
+    ----------
+    image, recipe, mask, sigma, auxiliary, axes
+        As for `restore`.
+    snapshot_every : int, optional
+        Number of steps between reports that always carry an image.
+
+    Returns
+    -------
+    RestorationRun
+        A context manager, which yields `Progress` when it is iterated, and whose `result` is the
+        `Result`.
+
+    Raises
+    ------
+    ObservationError, SettingsError, ReadError
+        As for `restore`.
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> noisy = np.random.default_rng(0).normal(100, 5, (48, 64))
+    >>> with dip.iter_restore(noisy) as run:
+    ...     for progress in run:
+    ...         if progress.step >= 20:
+    ...             run.stop()
+    >>> run.result.stop_reason.startswith("stopped by hand")
+    True
+    """
+    options: Options = {"mask": mask, "axes": axes}
+    scalar = sigma if sigma is None or np.ndim(sigma) == 0 else None
+    observation, _ = observe(image, options if scalar is not None else {**options, "sigma": sigma})
+    for name, values in (auxiliary or {}).items():
+        observation = observation.with_auxiliary(name, load_array(values))
+    chosen = _find_recipe(recipe)
+    if scalar is not None:
+        chosen = chosen.replace(noise={"sigma": float(np.asarray(scalar))})
+    return iter_restoration(observation, chosen, snapshot_every=snapshot_every)
+
+
+def _find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    file, _ = file_and_extension(recipe)
+    is_file = file.suffix == ".json" and file.is_file()
+    return Recipe.from_file(file) if is_file else Recipe.preset(os.fspath(recipe))
