@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe
+from napari_dip import Header, Observation, Recipe
 from napari_dip.core.errors import ReadError
+from napari_dip.core.fit_data import FitData
+from napari_dip.core.torch_import import torch
 from napari_dip.io import read_images
+from napari_dip.physics.problem import Problem
+from napari_dip.prior.generator import Prior, PriorSettings
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +38,68 @@ def fast_settings() -> dict[str, object]:
 
 
 @pytest.fixture
-def quick(fast_settings) -> Recipe:
+def fast_recipe(fast_settings) -> Recipe:
     """A recipe that takes a second and restores nothing well."""
     return Recipe.preset("denoise").with_settings(fast_settings)
+
+
+@pytest.fixture
+def quick(fast_recipe) -> Recipe:
+    """The older name of `fast_recipe`."""
+    return fast_recipe
+
+
+@pytest.fixture(scope="session")
+def make_observation():
+    """Make an observation of an array, whose axes are YX if not given.
+
+    Besides the arguments of `Observation.from_array` it takes the unit, cards of a FITS header as text,
+    and auxiliary data by name.
+    """
+
+    def make(array, axes="YX", *, unit="", fits_header="", auxiliary=None, **options):
+        options.setdefault("header", Header(unit=unit, fits_header=fits_header))
+        observation = Observation.from_array(array, axes=axes, **options)
+        for name, data in (auxiliary or {}).items():
+            observation = observation.with_auxiliary(name, data)
+        return observation
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_problem():
+    """Make the problem of an observation, or of the data of one fit, on the CPU.
+
+    Its physics are those of `recipe` with `settings` changed.
+    """
+
+    def make(data, settings=None, *, recipe=None, **options):
+        recipe = (recipe or Recipe()).with_settings(settings or {})
+        if isinstance(data, Observation):
+            keep_times = recipe.operator.combines_time
+            data = FitData.from_observation(data, keep_times=keep_times)
+        physics = (recipe.operator, recipe.noise, recipe.regularization)
+        return Problem.from_data(data, *physics, device=torch.device("cpu"), **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_prior(make_problem):
+    """Make the prior of a recipe for an observation, on the CPU."""
+
+    def make(observation, recipe, *, problem=None, seed=0, precision=torch.float32):
+        data = FitData.from_observation(observation)
+        return Prior.build(
+            problem or make_problem(data, recipe=recipe),
+            data,
+            PriorSettings(recipe.network, recipe.network_input, recipe.output, recipe.self_supervision),
+            precision=precision,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    return make
 
 
 @pytest.fixture
