@@ -68,6 +68,17 @@ def make_observation():
 
 
 @pytest.fixture(scope="session")
+def make_data(make_observation):
+    """Make the data of one fit from all planes of an array; the arguments are those of an observation."""
+
+    def make(array, axes="YX", *, keep_times=False, **options):
+        observation = make_observation(array, axes, **options)
+        return FitData.from_observation(observation, keep_times=keep_times)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_problem():
     """Make the problem of an observation, or of the data of one fit, on the CPU.
 

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_dip import Observation
 from napari_dip.core.errors import ObservationError
-from napari_dip.core.header import Header
 from napari_dip.physics.masks import cosmic_ray_mask, dilate_mask, saturation_mask
 
 rng = np.random.default_rng(0)
@@ -19,41 +17,37 @@ def sky():
     return scene + rng.normal(0, 5, scene.shape)
 
 
-def observed(array, axes="YX", cards=""):
-    return Observation.from_array(array, axes=axes, header=Header(fits_header=cards))
-
-
-def test_saturation_is_the_header_s(sky):
+def test_saturation_is_the_header_s(sky, make_observation):
     cards = "SATURATE=                  300"
-    found = saturation_mask(observed(sky, cards=cards))
+    found = saturation_mask(make_observation(sky, fits_header=cards))
     np.testing.assert_array_equal(found[0, 0, 0], sky.astype(np.float32) >= 300)
 
 
-def test_saturation_is_the_greatest_value_where_many_pixels_have_it(sky):
+def test_saturation_is_the_greatest_value_where_many_pixels_have_it(sky, make_observation):
     clipped = np.minimum(sky, 250)
-    np.testing.assert_array_equal(saturation_mask(observed(clipped))[0, 0, 0], clipped == 250)
+    np.testing.assert_array_equal(saturation_mask(make_observation(clipped))[0, 0, 0], clipped == 250)
     with pytest.raises(ObservationError, match="Above a value"):
-        saturation_mask(observed(sky))
+        saturation_mask(make_observation(sky))
 
 
-def test_cosmic_rays_are_found_and_stars_are_not(sky):
+def test_cosmic_rays_are_found_and_stars_are_not(sky, make_observation):
     stars = sky > 200
     hit = sky.copy()
     hit[40, 20:30] += 900
     hit[70, 60] += 700
-    found = cosmic_ray_mask(observed(np.stack([sky, hit]), axes="TYX"))[:, 0, 0]
+    found = cosmic_ray_mask(make_observation(np.stack([sky, hit]), "TYX"))[:, 0, 0]
     assert found[1, 40, 20:30].all()
     assert found[1, 70, 60]
     assert found[0].sum() <= 2
     assert (found[1] & stars).sum() <= 10
 
 
-def test_holes_grow_by_so_many_pixels_in_their_own_plane():
-    holes = np.zeros((3, 21, 21), bool)
-    holes[1, 10, 10] = True
-    wider = dilate_mask(holes, 3)
+def test_a_mask_is_dilated_by_a_disk_in_each_plane():
+    mask = np.zeros((3, 21, 21), bool)
+    mask[1, 10, 10] = True
+    wider = dilate_mask(mask, 3)
     assert not wider[[0, 2]].any()
     rows, columns = np.nonzero(wider[1])
     assert np.hypot(rows - 10, columns - 10).max() == 3
-    assert wider[1].sum() == 29  # a disc, not a square
+    assert wider[1].sum() == 29  # a disk, not a square
     np.testing.assert_array_equal(dilate_mask(wider, 1) & wider, wider)

@@ -1,4 +1,4 @@
-"""Shifts between pictures of one scene, where the edges of the frames do not shift."""
+"""Shifts between images of one scene, where the edges of the frames do not shift."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from napari_dip.physics.registration import edge_map, estimate_shift
 
 @pytest.mark.parametrize("scene", ["camera", "cell"])
 @pytest.mark.parametrize(("shift", "side"), [((3, -2), 128), ((6, 9), 128), ((-11, 5), 256)])
-def test_crops_of_a_scene_are_found(scene, shift, side):
+def test_the_shift_between_crops_of_a_scene_is_measured(scene, shift, side):
     whole = getattr(data, scene)().astype(np.float32)
     dy, dx = shift
     fixed = whole[100 : 100 + side, 100 : 100 + side]
@@ -18,7 +18,7 @@ def test_crops_of_a_scene_are_found(scene, shift, side):
     np.testing.assert_allclose(found, shift, atol=0.1)
 
 
-def test_neither_brightness_nor_holes_nor_hot_pixels_count():
+def test_neither_brightness_nor_missing_nor_hot_pixels_change_the_shift():
     whole = data.camera().astype(np.float32)
     fixed, moving = whole[100:228, 100:228].copy(), 500 - 3 * whole[104:232, 98:226]
     for frame in (fixed, moving):

@@ -91,5 +91,8 @@ def dilate_mask(mask: BoolArray, radius: int = 1) -> BoolArray:
     """
     from skimage.morphology import isotropic_dilation  # slow to import
 
-    planes = mask.reshape(-1, *mask.shape[-2:])
-    return np.array([isotropic_dilation(plane, radius) for plane in planes]).reshape(mask.shape)
+    dilated = mask.copy()
+    for plane in dilated.reshape(-1, *mask.shape[-2:]):
+        if plane.any():  # the distance to nothing is not defined
+            plane[:] = isotropic_dilation(plane, radius)
+    return dilated
