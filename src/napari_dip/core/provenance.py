@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 
@@ -109,7 +109,8 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the record that `to_dict` made, perhaps by way of JSON."""
+        """Return the record that `to_dict` made, perhaps by way of JSON; other keys are ignored."""
+        names = {field.name for field in fields(cls)}
         records = {
             "input": InputRecord(**values["input"]),
             "noise": NoiseRecord(**_with_tuples(values["noise"])),
@@ -117,7 +118,8 @@ class Provenance:
             "ensemble": EnsembleRecord(**_with_tuples(values["ensemble"])),
             "selected_step": tuple(values["selected_step"]),
         }
-        return cls(**{**values, **records})
+        own = {name: value for name, value in values.items() if name in names}
+        return cls(**{**own, **records})
 
 
 def _with_lists(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""ASDF in: Roman's and other arrays, with their error and quality planes."""
+"""ASDF in: arrays of Roman and others, with their error and quality planes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from napari_dip.core.header import Header
 from napari_dip.io.data_quality import DataQuality
 from napari_dip.io.image import ImageData, valid_sigma
 
-_MAX_TREE_BYTES = 16 * 2**20  # bytes
+_MAX_TREE_BYTES = 16 * 2**20
 _AXES = {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}
 
 
 def asdf_images(path: Path) -> Iterator[ImageData]:
-    """Every image of an ASDF file: Roman's data with err and dq, or each array by its place in the tree.
+    """Yield the images of an ASDF file: data with err and dq as of Roman, or each array of the tree.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def asdf_images(path: Path) -> Iterator[ImageData]:
         ) from error
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tags of packages that are not here
+        warnings.simplefilter("ignore")  # tags of packages that are not installed
         with asdf.open(path, memmap=False, lazy_load=True) as file:
             found = dict(_arrays(file.tree))
             if not found:
@@ -49,7 +49,7 @@ def asdf_images(path: Path) -> Iterator[ImageData]:
 
 
 def _check(path: Path) -> None:
-    """Refuse what is no ASDF, or whose tree is endless or leads to other files."""
+    """Refuse files that are not ASDF, or whose tree has no end or refers to other files."""
     with path.open("rb") as file:
         start = file.read(_MAX_TREE_BYTES)
     if not start.startswith(b"#ASDF"):
@@ -62,7 +62,7 @@ def _check(path: Path) -> None:
 
 
 def _arrays(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays of two sides or more, by their place in the tree."""
+    """The arrays with two or more dimensions, by their path in the tree."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _arrays(value, f"{name}.{key}" if name else str(key))

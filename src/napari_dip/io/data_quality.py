@@ -1,4 +1,4 @@
-"""Quality planes: what their bits or codes are called, and which of them leave nothing to measure."""
+"""Quality planes: the names of their bits or codes, and which of them mean that data are missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ReadError
 
-# JWST and Roman flag nearly every pixel with something; the first two bits alone make one unusable.
+# JWST and Roman flag nearly every pixel with something; only the first two bits make it unusable.
 _JWST_NAMES = (
     "do not use", "saturated", "jump", "dropout", "outlier", "persistence", "A/D floor", "charge loss",
     "unreliable error", "no science", "dead", "hot", "warm", "low efficiency", "RC", "telegraph noise",
@@ -31,18 +31,18 @@ _DECAM_NAMES = (
 
 @dataclass(frozen=True, eq=False)
 class DataQuality:
-    """What a file calls wrong with each pixel.
+    """What a file says is wrong with each pixel.
 
     Attributes
     ----------
     values : integer array
-        The flags as the file has them, 0 where nothing is wrong.
+        The flags, 0 where nothing is wrong.
     names : mapping of int to str
-        What each bit's value (1, 2, 4, ...), or each code, is called.
+        Name of each bit, by its value (1, 2, 4, ...), or of each code.
     bad : frozenset of int
-        The bits or codes that leave nothing to measure: those pixels are holes.
+        Bits or codes of pixels that are treated as missing.
     codes : bool
-        Whether a value is one code, and no sum of bits (DECam's).
+        Whether a value is one code instead of a sum of bits (DECam).
     """
 
     values: NDArray[Any]
@@ -52,9 +52,11 @@ class DataQuality:
 
     @classmethod
     def from_plane(cls, values: NDArray[Any], telescope: str, instrument: str = "") -> DataQuality:
-        """The flags of a telescope's convention; of any other all are bad, and have numbers only."""
+        """Return the flags by the convention of a telescope; of unknown ones all are bad, without
+        names.
+        """
         values = np.nan_to_num(values)
-        if values.dtype.kind == "i" and values.dtype.itemsize < 8:  # the last bit is one like the others
+        if values.dtype.kind == "i" and values.dtype.itemsize < 8:  # the sign is a bit like the others
             values = values.view(values.dtype.str.replace("i", "u"))
         values = values.astype(np.int64)
         telescope = telescope.upper().strip()
@@ -69,20 +71,20 @@ class DataQuality:
         return cls(values, {}, frozenset(kinds))
 
     def flag_counts(self) -> dict[int, tuple[str, int]]:
-        """Name and number of pixels of every bit or code that occurs, by its value."""
+        """Return name and number of pixels of each bit or code that occurs, by its value."""
         present, counts = np.unique(self.values, return_counts=True)
-        found: dict[int, int] = {}
+        totals: dict[int, int] = {}
         for value, count in zip(present.tolist(), counts.tolist(), strict=True):
             for kind in self._flags_of(value):
-                found[kind] = found.get(kind, 0) + count
-        return {kind: (self.name(kind), count) for kind, count in sorted(found.items())}
+                totals[kind] = totals.get(kind, 0) + count
+        return {kind: (self.name(kind), count) for kind, count in sorted(totals.items())}
 
     def name(self, kind: int) -> str:
-        """What a bit or code is called."""
+        """Return the name of a bit or code."""
         return self.names.get(kind, f"code {kind}" if self.codes else f"flag {kind}")
 
     def describe(self, value: int) -> str:
-        """All that a pixel's value says."""
+        """Return the names of all flags of a pixel with this `value`."""
         return ", ".join(dict.fromkeys(self.name(kind) for kind in self._flags_of(value))) or "good"
 
     def _flags_of(self, value: int) -> list[int]:
@@ -91,29 +93,35 @@ class DataQuality:
         return [1 << bit for bit in range(value.bit_length()) if value >> bit & 1]
 
     def mask(self) -> BoolArray:
-        """Pixels that have any of the bad flags."""
-        bad = [value for value in np.unique(self.values) if self.is_bad(int(value))]
-        return np.asarray(np.isin(self.values, bad))
+        """Return the pixels that have any of the bad flags."""
+        if self.codes:
+            return np.asarray(np.isin(self.values, list(self.bad)))
+        from astropy.nddata.bitmask import bitfield_to_boolean_mask
+
+        present = int(np.bitwise_or.reduce(self.values, axis=None)) if self.values.size else 0
+        good = sum(flag for flag in self._flags_of(present) if flag not in self.bad)
+        mask = bitfield_to_boolean_mask(self.values, ignore_flags=good, good_mask_value=False)
+        return np.asarray(mask, bool)
 
     def is_bad(self, value: int) -> bool:
-        """Whether a pixel of this value has any of the bad flags."""
+        """Whether a pixel with this `value` has any of the bad flags."""
         return not self.bad.isdisjoint(self._flags_of(value))
 
     def with_flag(self, flag: int) -> BoolArray:
-        """Pixels that have this bit or code."""
+        """Return the pixels that have this bit or code."""
         return np.asarray(self.values == flag if self.codes else self.values & flag != 0)
 
     def with_bad_flags(self, bad: Collection[int]) -> DataQuality:
-        """The same with other bad flags.
+        """Return the quality with other bad flags.
 
         Raises
         ------
         ReadError
-            If one of them is no bit.
+            If one of them is not a bit.
         """
         for kind in bad:
             if kind < 1 or not (self.codes or kind & (kind - 1) == 0):
-                raise ReadError(f"{kind} is no quality flag: flags are 1, 2, 4, 8 ...")
+                raise ReadError(f"{kind} is not a quality flag: flags are 1, 2, 4, 8 ...")
         return replace(self, bad=frozenset(bad))
 
 

@@ -1,4 +1,4 @@
-"""Pixels of large files, read when somebody looks at them."""
+"""Pixels of large files, read on demand."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_dip.core.errors import ReadError
 
-CHUNK_PX = 2048  # pixels along Y and X that are read at a time
+CHUNK_PX = 2048  # side of the parts that are read at a time
 
 ReadPart = Callable[[tuple[slice, ...]], NDArray[Any]]
 
 
 def chunked_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: ReadPart) -> Any:
-    """A dask array whose pixels `read` brings from the file at `path`, part by part.
+    """Return a dask array whose parts `read` brings from the file at `path`.
 
-    A part raises `ReadError` once the file is another one than it was, or gone.
+    A part raises `ReadError` if the file was replaced or removed.
     """
     import dask.array as da
 
@@ -39,7 +39,7 @@ def chunked_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: Re
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What tells a file from the one that takes its name later."""
+    """What distinguishes a file from another one of the same name."""
     try:
         found = path.stat()
     except OSError:

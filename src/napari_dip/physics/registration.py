@@ -1,4 +1,4 @@
-"""How far two pictures of one scene are shifted against each other."""
+"""Registration: the shift between two images of one scene."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from napari_dip.core.axes import FloatArray
 
 
 def edge_map(image: FloatArray) -> NDArray[np.float64]:
-    """Strength of the edges of `image` (C, Y, X), averaged over channels; (Y, X).
+    """Return the strength of the edges of `image` (C, Y, X), summed over channels; (Y, X).
 
-    It is what two bands, or a bright and a faint exposure, have in common. Single hot pixels are
-    filtered out, and there are no edges where nothing is known: both stay where they are while the
-    scene moves.
+    Edges are what two bands, or a bright and a faint exposure, have in common. Single hot pixels are
+    filtered out, and there are no edges near missing pixels: neither moves with the scene.
     """
     from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude, median_filter
 
@@ -27,7 +26,7 @@ def edge_map(image: FloatArray) -> NDArray[np.float64]:
         level = np.median(channel[known])
         flat = median_filter(np.where(known, channel - level, 0), 3)
         strength = gaussian_gradient_magnitude(flat / (flat.std() or 1), 1.5)
-        # What noise makes everywhere is no edge; and a few stars must not outweigh all the rest.
+        # Noise makes weak edges everywhere; and a few stars must not outweigh the rest.
         floor = np.median(strength)
         strength = np.sqrt(np.maximum(strength - 2 * floor, 0))
         strength[binary_dilation(~known, iterations=5)] = 0
@@ -38,7 +37,9 @@ def edge_map(image: FloatArray) -> NDArray[np.float64]:
 def estimate_shift(
     fixed: NDArray[np.float64], moving: NDArray[np.float64], *, upsample_factor: int = 20
 ) -> NDArray[np.float64]:
-    """The shift (y, x) that brings `moving` onto `fixed`, two `edges`, to 1 / `parts` of a pixel.
+    """Return the shift (y, x) that registers `moving` to `fixed`, to 1 / `upsample_factor` of a pixel.
+
+    Both are results of `edge_map`.
 
     References
     ----------
@@ -48,21 +49,23 @@ def estimate_shift(
     from skimage.filters import window
     from skimage.registration import phase_cross_correlation
 
-    taper = window("tukey", fixed.shape)  # frames end where the scene does not
-    found: NDArray[np.float64] = np.zeros(2)
-    for _ in range(2):  # once more from where it was found: the tapers then cover the same scene
-        here = _shift_image(moving, found)
-        pair = [(one - one.mean()) * taper for one in (fixed, here)]
+    taper = window("tukey", fixed.shape)  # the scene does not end at the edge of an image
+    shift: NDArray[np.float64] = np.zeros(2)
+    for _ in range(2):  # the second time, the tapers cover the same part of the scene
+        shifted = _shift_image(moving, shift)
+        pair = [(image - image.mean()) * taper for image in (fixed, shifted)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of its error, which is not asked for
+            warnings.simplefilter("ignore", UserWarning)  # about the error estimate, which is not used
             step, _, _ = phase_cross_correlation(
                 *pair, upsample_factor=upsample_factor, normalization=None
             )
-        found = found + step
-    return found
+        shift = shift + step
+    return shift
 
 
 def _shift_image(image: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.ndimage import shift as shifted
+    from scipy.ndimage import shift as shift_image
 
-    return image if not shift.any() else np.asarray(shifted(image, shift, order=1, mode="constant"))
+    if not shift.any():
+        return image
+    return np.asarray(shift_image(image, shift, order=1, mode="constant"))

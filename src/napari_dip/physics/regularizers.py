@@ -1,4 +1,4 @@
-"""Explicit regularisers R(x): what is known of the scene besides what the network's shape implies."""
+"""Explicit regularization R(x): what is known about the scene besides the prior of the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Regularization(Settings):
-    """Penalties added to the mean negative log-likelihood; x is taken in units of the noise.
+    """Penalties that are added to the mean negative log-likelihood; x is in units of the noise.
 
     References
     ----------
@@ -22,25 +22,25 @@ class Regularization(Settings):
     """
 
     total_variation: Weight = 0.0
-    """Price of a slope of one noise sigma per pixel: for scenes of flat areas with sharp borders; 0
-    for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
+    """Weight of the total variation: for scenes of uniform areas with sharp edges; 0 for none, 0.1 a
+    little, 1 a lot. [1 / noise sigma]"""
     nuclear_norm: Weight = 0.0
-    """Price of each singular value, against what noise alone puts there: for scenes that repeat
-    themselves; 0 for none, 0.1 a little, 1 as much as the noise. [1 / noise sigma]"""
+    """Weight of the nuclear norm: for scenes that repeat themselves; 0 for none, 0.1 a little, 1 as much
+    as the largest singular value of the noise. [1 / noise sigma]"""
     nuclear_norm_of: Literal["patches", "channels"] = "patches"
-    """What the rows of that matrix are: patches of 8 x 8 pixels, or whole channels."""
+    """Rows of the matrix whose nuclear norm is taken: patches of 8 x 8 pixels, or whole channels."""
     wavelet_l1: Weight = 0.0
-    """Price of a wavelet coefficient of one noise sigma, the coarsest scale free: for scenes with
-    details at few places; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
+    """Weight of the L1 norm of the wavelet coefficients, without the coarsest scale: for scenes with
+    sparse details; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
 
     temporal_variation: Weight = 0.0
-    """Price of a change of one noise sigma from a frame to the next, where frames are restored together:
-    for scenes of which most stands still; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
+    """Weight of the total variation along time, where frames are restored jointly: for mostly static
+    scenes; 0 for none, 0.1 a little, 1 a lot. [1 / noise sigma]"""
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, times: int = 1) -> torch.Tensor:
-        """The sum of all penalties on `x` (C, H, W), per pixel; `sigma` (C, 1, 1) is the noise.
+        """Return the sum of all penalties on `x` (C, H, W), per pixel, for the noise `sigma` (C, 1, 1).
 
-        The first axis holds `times` frames, one after the other.
+        The channels hold `times` frames, one after the other.
         """
         penalty = x.new_zeros(())
         if not (self.total_variation or self.nuclear_norm or self.wavelet_l1 or self.temporal_variation):
@@ -50,7 +50,7 @@ class Regularization(Settings):
             penalty = penalty + self.total_variation * total_variation(x) / x.numel()
         if self.nuclear_norm:
             matrix = extract_patches(x) if self.nuclear_norm_of == "patches" else x.flatten(1)
-            noise = max(matrix.shape) ** 0.5  # about the largest singular value of sigma's noise
+            noise = max(matrix.shape) ** 0.5  # approximately the largest singular value of the noise
             penalty = penalty + self.nuclear_norm * noise * nuclear_norm(matrix) / x.numel()
         if self.wavelet_l1:
             penalty = penalty + self.wavelet_l1 * wavelet_l1(x) / x.numel()
@@ -61,10 +61,10 @@ class Regularization(Settings):
 
 
 def total_variation(x: torch.Tensor, softening: float = 1e-3) -> torch.Tensor:
-    """Isotropic total variation of `x` (C, H, W): the sum of gradient lengths, a scalar.
+    """Return the isotropic total variation of `x` (C, H, W): the sum of the gradient magnitudes.
 
-    Forward differences, 0 beyond the last row and column; `softening` keeps the gradient finite
-    where `x` is flat.
+    Differences are forward, and 0 beyond the last row and column; `softening` keeps the gradient finite
+    where `x` is constant.
 
     References
     ----------
@@ -77,20 +77,20 @@ def total_variation(x: torch.Tensor, softening: float = 1e-3) -> torch.Tensor:
 
 
 def nuclear_norm(matrix: torch.Tensor) -> torch.Tensor:
-    """The sum of the singular values of a matrix, a scalar."""
-    if not torch.isfinite(matrix).all():  # a fit that diverged: let the loop say so
+    """Return the sum of the singular values of a matrix."""
+    if not torch.isfinite(matrix).all():  # the fit diverged, and the loop will report it
         return matrix.sum() * torch.nan
     values: torch.Tensor = torch.linalg.svdvals(matrix.float())
     return values.sum()
 
 
 def extract_patches(x: torch.Tensor, side: int = 8) -> torch.Tensor:
-    """Patches of `x` (C, H, W) that do not overlap, one a row: (patches, C * side * side)."""
+    """Return patches of `x` (C, H, W) that do not overlap, as rows: (patches, C * side * side)."""
     return torch.nn.functional.unfold(x[None], side, stride=side)[0].T
 
 
 def wavelet_l1(x: torch.Tensor, wavelet: str = "db2", levels: int = 4) -> torch.Tensor:
-    """The sum of the absolute detail coefficients of `x` (C, H, W), a scalar.
+    """Return the sum of the absolute detail coefficients of `x` (C, H, W).
 
     References
     ----------
@@ -99,6 +99,6 @@ def wavelet_l1(x: torch.Tensor, wavelet: str = "db2", levels: int = 4) -> torch.
     import ptwt
     import pywt
 
-    deepest = min(levels, pywt.dwt_max_level(min(x.shape[-2:]), wavelet))
-    _, *details = ptwt.wavedec2(x, wavelet, level=max(deepest, 1), mode="reflect")
+    max_level = min(levels, pywt.dwt_max_level(min(x.shape[-2:]), wavelet))
+    _, *details = ptwt.wavedec2(x, wavelet, level=max(max_level, 1), mode="reflect")
     return torch.stack([band.abs().sum() for scale in details for band in scale]).sum()

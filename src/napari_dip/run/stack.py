@@ -82,7 +82,7 @@ class Stack(Settings):
         """
         if combines_time and "T" in self.joint_axes:
             raise SettingsError(
-                "stack.joint_axes includes T, but the operator combines all times itself: choose none or Z",
+                "stack.joint_axes includes T, but the operator combines all times: choose none, or Z",
                 setting="stack.joint_axes",
             )
         joint_times = min(self.window_length, times) if "T" in self.joint_axes else 1

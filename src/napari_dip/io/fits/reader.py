@@ -1,4 +1,4 @@
-"""FITS in: scaled pixels in file order, each image with its error and quality planes."""
+"""FITS in: each image in data units, with its error and quality planes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from napari_dip.io.lazy import chunked_array
 _ERRORS = {"ERR", "ERROR", "SIGMA", "UNCERT"}
 _VARIANCES = {"VAR", "VARIANCE", "STAT"}
 _INVERSE_VARIANCES = {"IVAR", "INVVAR"}
-_WEIGHTS = {"WHT", "WEIGHT"}  # often exposure times: only 0 has a meaning we can rely on
+_WEIGHTS = {"WHT", "WEIGHT"}  # often exposure times: only 0 has a reliable meaning
 _FLAGS = {"DQ", "MASK", "FLAGS", "FILLED"}
-_FILES_BESIDE = {"_ood_": "DQ", "_oow_": "IVAR"}  # DECam's, beside the image's "_ooi_"
+_FILES_BESIDE = {"_ood_": "DQ", "_oow_": "IVAR"}  # of DECam, beside the image "_ooi_"
 _SIGMAS = _ERRORS | _VARIANCES | _INVERSE_VARIANCES
 _COMPANIONS = _SIGMAS | _WEIGHTS | _FLAGS
-# Lookup tables and by-products that are stored as images but show nothing of the sky.
+# Lookup tables and by-products that are stored as images but do not show the sky.
 _NOT_SCIENCE = re.compile(
     r"WCSDVARR|D2IMARR|FIELDMAP|WAVELENGTH|AREA$|SKYFIT|RESIDUAL|VAR_|PATHLOSS|TRUTH"
 )
@@ -44,13 +44,13 @@ _SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VE
 
 
 def fits_images(path: Path) -> Iterator[ImageData]:
-    """Every science image of a FITS file, each with its error and quality planes."""
+    """Yield the science images of a FITS file, each with its error and quality planes."""
     with open_fits(path, checksum=_is_small(path)) as hdus:
         yield from hdu_images(hdus, path)
 
 
 def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
-    """Every science image of `hdus`, each with its error and quality planes."""
+    """Yield the science images of `hdus`, each with its error and quality planes."""
     images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
     science = [index for index in images if name_of(hdus[index]) not in _COMPANIONS] or images
     if not science:
@@ -60,7 +60,7 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
 
 
 def fits_image(path: Path, wanted: str) -> ImageData:
-    """One image of a FITS file, by EXTNAME (the first of it), ``EXTNAME,EXTVER`` or number; any image.
+    """Return any image of a FITS file, by EXTNAME (the first), ``EXTNAME,EXTVER`` or number.
 
     Raises
     ------
@@ -79,19 +79,19 @@ def fits_image(path: Path, wanted: str) -> ImageData:
 
 
 def fits_provenance(path: Path) -> dict[str, Any]:
-    """What the HDU restored last says of how it was made; empty where none was."""
+    """Return how the most recently restored HDU was made; empty if there is none."""
     with open_fits(path) as hdus:
         made = [hdu.header for hdu in hdus if "DIPRECIP" in hdu.header]
         if not made:
             return {}
         latest = max(made, key=lambda header: str(header.get("DIPDATE", "")))
-        rest = json.loads(latest.get("DIPPROV", "{}"))  # files of the first versions lack it
+        rest = json.loads(latest.get("DIPPROV", "{}"))  # the first files lack it
         return {"recipe": json.loads(latest["DIPRECIP"]), **rest}
 
 
 @contextmanager
 def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
-    """The HDUs of a file whose headers and data are whole; a wrong checksum is a warning.
+    """Open a file whose headers and data are complete; a wrong checksum is a warning.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
         if failed := re.search(r"verification failed for HDU \('(.*)', \d+\)", str(one.message)):
             wrong.append(failed[1])
         elif not issubclass(one.category, AstropyWarning):
-            # A card that astropy finds odd is kept as it is; nothing for the person to do about it.
+            # A card that astropy warns about is kept as it is: the user can do nothing about it.
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     if wrong:
         names = ", ".join(dict.fromkeys(wrong))
@@ -120,7 +120,7 @@ def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
 
 
 def _is_small(path: Path) -> bool:
-    """Whether a file is so small that all of it may be read to check it."""
+    """Whether a file is small enough to read all of it for a check."""
     return arrays.fits_in_memory((path.stat().st_size,), np.uint8)
 
 
@@ -137,19 +137,19 @@ def _has_pixels(hdu: Any) -> bool:
 
 
 def _shape(hdu: Any) -> tuple[int, ...]:
-    """That of the pixels; Hubble's arrays of one value have two cards in their place."""
+    """The shape of the pixels; constant arrays of Hubble have two cards instead of pixels."""
     if hdu.shape or not {"NPIX1", "NPIX2", "PIXVALUE"} <= set(hdu.header):
         return tuple(hdu.shape or ())
     return int(hdu.header["NPIX2"]), int(hdu.header["NPIX1"])
 
 
 def _data(hdu: Any) -> NDArray[Any]:
-    """The pixels in data units, also where one value stands for all of them."""
+    """The pixels in data units, also of a constant array."""
     return hdu.data if hdu.shape else np.full(_shape(hdu), hdu.header["PIXVALUE"])
 
 
 def name_of(hdu: Any) -> str:
-    """EXTNAME in capitals."""
+    """Return EXTNAME in capitals."""
     return str(hdu.name).upper().strip()
 
 
@@ -162,9 +162,11 @@ def _contents(hdus: fits.HDUList) -> str:
 
 def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
     hdu = hdus[index]
-    stored_header = hdu.header.copy()  # reading the pixels rewrites it
+    stored_header = hdu.header.copy()  # reading the pixels changes it
     companions = [other for other in hdus if _belongs_to(other, hdu)] or _sidecar_planes(path, hdus, hdu)
-    companions.sort(key=lambda other: not is_byproduct_of(other, hdu))  # ours is of this very image
+    companions.sort(
+        key=lambda other: not is_byproduct_of(other, hdu)
+    )  # a by-product of ours belongs to this image alone
     array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
     sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
     flagged, quality = np.zeros(array.shape, bool), None
@@ -212,7 +214,7 @@ def is_byproduct_of(other: Any, hdu: Any) -> bool:
 
 
 def _sidecar_planes(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.ImageHDU]:
-    """The quality and weight planes of `hdu` where they are files of their own, as DECam's are."""
+    """The quality and weight planes of `hdu` in files of their own, as those of DECam."""
     found: list[fits.ImageHDU] = []
     if "_ooi_" not in path.name:
         return found
@@ -234,13 +236,13 @@ def _sidecar_planes(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.Image
 
 
 def _text(header: fits.Header) -> str:
-    """The cards, one a line; characters that FITS forbids become spaces."""
+    """The cards, one a line, with spaces for characters that FITS forbids."""
     images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
     return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
 
 
 def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
-    """All pixels in data units and native byte order; of a large image when they are asked for."""
+    """All pixels in data units and native byte order; lazy for a large image."""
     hdu = hdus[index]
     if arrays.fits_in_memory(_shape(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
         return _native(_data(hdu))
@@ -257,19 +259,22 @@ def _native(data: NDArray[Any]) -> NDArray[Any]:
 
 
 def _native_sigma(hdu: Any) -> NDArray[np.float32]:
-    """The standard deviation that an error, variance or inverse variance plane stands for."""
-    plane = _native(_data(hdu)).astype(float)
+    """The standard deviation of an error, variance or inverse variance plane."""
+    from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertainty
+
+    kind = StdDevUncertainty
+    if name_of(hdu) in _VARIANCES:
+        kind = VarianceUncertainty
+    elif name_of(hdu) in _INVERSE_VARIANCES:
+        kind = InverseVariance
     with np.errstate(divide="ignore", invalid="ignore"):
-        if name_of(hdu) in _VARIANCES:
-            plane = np.sqrt(plane)
-        elif name_of(hdu) in _INVERSE_VARIANCES:
-            plane = 1 / np.sqrt(plane)
-    return plane.astype(np.float32)
+        plane = kind(_native(_data(hdu)).astype(float)).represent_as(StdDevUncertainty).array
+    return np.asarray(plane, np.float32)
 
 
 def _quality(hdu: Any, primary: fits.Header) -> DataQuality:
     values = _native(_data(hdu))
-    if name_of(hdu) != "DQ":  # a mask: whatever it says is bad
+    if name_of(hdu) != "DQ":  # a mask: all of its values are bad
         return DataQuality.from_plane(values, "")
     return DataQuality.from_plane(
         values, str(primary.get("TELESCOP", "")), str(primary.get("INSTRUME", ""))
@@ -277,7 +282,7 @@ def _quality(hdu: Any, primary: fits.Header) -> DataQuality:
 
 
 def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
-    """The pixels without leading axes of length 1, and a letter for each axis that is left."""
+    """The pixels without leading axes of length 1, and a letter for each other axis."""
     letters = ""
     kept = []
     for axis in range(data.ndim - 2):
@@ -285,9 +290,9 @@ def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
             continue
         kept.append(data.shape[axis])
         kind = str(header.get(f"CTYPE{data.ndim - axis}", "")).upper()
-        colours = data.shape[axis] <= 4 and not kind
-        letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colours else "T"
-    if len(letters) > 3:  # more axes than have a name: the first ones become one, of time
+        colors = data.shape[axis] <= 4 and not kind
+        letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colors else "T"
+    if len(letters) > 3:  # more axes than letters: the first ones become one, of time
         kept = [math.prod(kept[:-2]), *kept[-2:]]
     if len(set(letters)) < len(letters):
         letters = "TZC"[: len(kept)]
@@ -295,13 +300,13 @@ def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
 
 
 def _pixel_size(header: fits.Header, axes: str) -> dict[str, tuple[float, str]]:
-    """Pixel sizes in arcsec where the WCS is celestial; nothing where it is absent or broken."""
+    """Pixel sizes in arcsec of a celestial WCS; empty if there is none, or a broken one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
             celestial = WCS(header).celestial
         scales = proj_plane_pixel_scales(celestial) * 3600
-    except Exception:  # a WCS that astropy cannot make sense of says nothing about the pixels
+    except Exception:  # a WCS that astropy cannot parse says nothing about the pixels
         return {}
     if celestial.naxis != 2 or not np.all(np.isfinite(scales)) or np.any(scales <= 0):
         return {}

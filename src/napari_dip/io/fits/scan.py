@@ -1,4 +1,4 @@
-"""What a FITS file declares, read by ourselves before a library may stumble over it."""
+"""A scan of the headers of a FITS file, before astropy reads it: sizes must match the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_dip.core.errors import ReadError
 
 FITS_BLOCK_BYTES = 2880
 CARD_BYTES = 80
-MAX_HEADER_BYTES = 64 * 2**20  # bytes of one header
+MAX_HEADER_BYTES = 64 * 2**20
 MAX_HDUS = 1000
 MAX_AXES = 64
 GZIP_MAGIC = b"\x1f\x8b"
@@ -26,7 +26,7 @@ class _Readable(Protocol):
 
 
 def validate_fits(path: Path) -> Path | io.BytesIO:
-    """`path`, or its bytes if it is compressed, once all its HDUs are whole.
+    """Return `path`, or its bytes if it is compressed, if all its HDUs are complete.
 
     Raises
     ------
@@ -63,14 +63,14 @@ def _inflated(path: Path) -> io.BytesIO:
 
 
 class _Scan:
-    """One walk over the headers of a file; what is read of a compressed one is kept."""
+    """One pass over the headers of a file; what is read of a compressed one is kept."""
 
     def __init__(self, path: Path, file: _Readable, most: int, held: io.BytesIO | None = None) -> None:
         self._path, self._file, self._most, self._held = path, file, most, held
         self._at = 0
 
     def walk(self) -> None:
-        """From HDU to HDU, until something else or nothing follows."""
+        """Go from HDU to HDU, until something else or nothing follows."""
         for number in range(MAX_HDUS + 1):
             header = self._header(number)
             if header is None:
@@ -80,7 +80,7 @@ class _Scan:
             self._pass_data(number, header)
 
     def _header(self, number: int) -> dict[str, str] | None:
-        """The cards that tell the size of the data; None where no further header is."""
+        """The cards that determine the size of the data; None if there is no further header."""
         cards: dict[str, str] = {}
         begun = self._at
         while True:
@@ -116,7 +116,7 @@ class _Scan:
                 )
             have = len(self._read(padded))
         else:
-            # The last block may lack its padding: no pixel is lost by that.
+            # The last block may lack its padding: no pixel is missing then.
             have = max(min(need, self._most - self._at), 0)
             if have == need:
                 self._at += padded
@@ -129,7 +129,7 @@ class _Scan:
             )
 
     def _size(self, number: int, cards: dict[str, str]) -> int:
-        """Bytes of the data that a header declares."""
+        """The size of the data that a header declares. [byte]"""
 
         def whole(keyword: str, default: int | None = None) -> int:
             text = cards.get(keyword)
@@ -138,8 +138,8 @@ class _Scan:
             try:
                 return int(text)  # type: ignore[arg-type]
             except (TypeError, ValueError):
-                told = "is missing" if text is None else f"is {text[:30]!r}, which is no whole number"
-                raise self._broken(number, f"{keyword} {told}") from None
+                problem = "is missing" if text is None else f"is {text[:30]!r}, which is no whole number"
+                raise self._broken(number, f"{keyword} {problem}") from None
 
         bits, axes = whole("BITPIX"), whole("NAXIS")
         if bits not in (8, 16, 32, 64, -32, -64):
@@ -155,7 +155,7 @@ class _Scan:
             raise self._broken(number, f"PCOUNT {extra} or GCOUNT {groups} is negative")
         if sides and sides[0] == 0 and cards.get("GROUPS") == "T":
             sides = sides[1:]
-        elif not number:  # only groups have these cards in the first header
+        elif not number:  # only random groups have these cards in the first header
             extra, groups = 0, 1
         return abs(bits) // 8 * groups * (extra + (math.prod(sides) if axes else 0))
 
@@ -163,7 +163,7 @@ class _Scan:
         return ReadError(f"{self._path}: the header of HDU {number} is broken: {what}")
 
     def _read(self, number: int) -> bytes:
-        """The next bytes, fewer at the end of the file."""
+        """The next bytes; fewer at the end of the file."""
         parts = []
         while number > 0 and (part := self._file.read(min(number, 2**24))):
             parts.append(part)

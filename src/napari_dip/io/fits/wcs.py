@@ -1,4 +1,4 @@
-"""Coordinates on a finer grid: the header of an image whose pixels were divided."""
+"""World coordinates on a finer grid, or of a part of an image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from astropy.wcs import WCS
 
 from napari_dip.core.header import Header
 
-# A plate solution in these cards wins over CRPIX and CD, and cannot be scaled card by card.
+# A plate solution in these cards takes precedence over CRPIX and CD, and cannot be scaled.
 _PLATE = re.compile(r"PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|PLTRA.*|PLTDEC.*|PLTSCALE")
-# Sections of the detector and its mapping to the image: no longer those of these pixels.
+# Sections of the detector and its mapping to the image: untrue of the new pixels.
 _SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
-# What one pixel of the detector can hold, and its noise: no longer those of finer pixels.
+# The capacity and the noise of a pixel of the detector: untrue of finer pixels.
 _NO_LONGER_TRUE = re.compile(r"SATURATE|SATLEVEL|E?GAIN|CCDGAIN|EPERADU|RDNOISE|READNOIS|READNSE|ENOISE")
-# Corrections of pixel coordinates by tables; those of intermediate coordinates (CQDIS) stay true.
+# Corrections of pixel coordinates by tables; those of intermediate coordinates (CQDIS) remain true.
 _LOOKUP = re.compile(r"(CPDIS|DP|CPERR|D2IMDIS|D2IM|D2IMERR|AXISCORR)\d?(\..*)?")
 
 
 def rescale_header(header: Header, zoom: tuple[float, float]) -> Header:
-    """`header` for an image with `zoom` (Y, X) times as many pixels, whose outer edges are the same.
+    """Return `header` for an image with `zoom` (Y, X) times as many pixels and the same outer edges.
 
     The coordinates of every point stay: CRPIX' = (CRPIX - 1/2) s + 1/2; CD, CDELT and the SIP
     polynomials are divided by the right powers of s. Distortions that are stored as lookup tables
@@ -43,14 +43,15 @@ def rescale_header(header: Header, zoom: tuple[float, float]) -> Header:
         for letter, (size, unit) in header.pixel_size.items()
     }
     with warnings.catch_warnings():
-        # Cards that astropy finds odd, and a WCS that it completes: nothing for the person to do.
+        # Cards that astropy warns about, and a WCS that it completes: the user can do nothing about
+        # them.
         warnings.simplefilter("ignore", AstropyWarning)
         cards = _rescale_linear_or_tables(header.fits_header, zoom) if header.fits_header else ""
     return replace(header, pixel_size=sizes, fits_header=cards)
 
 
 def crop_header(header: Header, row: int, column: int) -> Header:
-    """`header` for the part of an image that begins at `row` and `column`, counted from 0.
+    """Return `header` for the part of an image that starts at `row` and `column`, counted from 0.
 
     CRPIX' = CRPIX - column (or row), for every coordinate system of the header; distortions are about
     that point and follow it. A digitised plate's cards and lookup tables are replaced as
@@ -80,7 +81,7 @@ def crop_header(header: Header, row: int, column: int) -> Header:
 
 
 def _without_tables(cards: fits.Header) -> None:
-    """Leave out distortions that are stored as lookup tables of the whole, coarser grid."""
+    """Remove distortions that are stored as lookup tables of the whole, coarser grid."""
     lost = [keyword for keyword in cards if _LOOKUP.fullmatch(keyword)]
     for keyword in lost:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
@@ -111,9 +112,9 @@ def _rescale_linear_or_tables(text: str, zoom: tuple[float, float]) -> str:
 
 
 def _scale_linear(cards: fits.Header, alternate: str, factors: Mapping[int, float]) -> None:
-    """CRPIX, and CD or CDELT or PC, of one of the header's coordinate systems."""
+    """Scale CRPIX, and CD or CDELT or PC, of one of the coordinate systems."""
     matrix = any(re.fullmatch(rf"CD\d_\d{alternate}", keyword) for keyword in cards)
-    # A distortion (CQDIS) stands between PC and CDELT: then PC takes all of it.
+    # A distortion (CQDIS) is applied between PC and CDELT: then PC takes the whole factor.
     between = not alternate and "CQDIS1" in cards
     for axis, factor in factors.items():
         crpix = f"CRPIX{axis}{alternate}"
@@ -136,7 +137,7 @@ def _scale_linear(cards: fits.Header, alternate: str, factors: Mapping[int, floa
 
 
 def _multiply(cards: fits.Header, keyword: str, factor: float) -> None:
-    """Multiply a card, if it is there and a number; one that is none means nothing anyway."""
+    """Multiply a card, if it exists and is a number."""
     if (value := _number(cards, keyword)) is not None:
         cards[keyword] = value * factor
 
@@ -150,7 +151,7 @@ def _number(cards: fits.Header, keyword: str) -> float | None:
 
 
 def _without_plate(cards: fits.Header) -> None:
-    """Put a linear solution in the place of a digitised plate's polynomial cards."""
+    """Replace the polynomial cards of a digitized plate by a linear solution."""
     plate = [keyword for keyword in cards if _PLATE.fullmatch(keyword)]
     if not any(keyword.startswith("AMDX") for keyword in plate):
         return

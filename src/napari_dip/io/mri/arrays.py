@@ -1,4 +1,4 @@
-"""K-space of several coils, as NumPy and HDF5 files hold it."""
+"""K-space of several coils in NumPy and HDF5 files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SHAPES_NEEDED = "(T, coils, Z, Y, X), (T, coils, Y, X), (coils, Y, X) or (Y, X)"
 
 
 def kspace_images(path: Path) -> Iterator[ImageData]:
-    """K-space, and the coil maps where the file has them.
+    """Yield k-space, and the coil maps if the file has them.
 
-    ``.npy``: one complex array; ``.npz`` and ``.h5``: complex arrays called ``kspace`` and, if known,
-    ``coils``; or ``.h5`` in ISMRMRD. K-space has the axes (T, coils, Y, X), (coils, Y, X), (Y, X), or
-    (T, coils, Z, Y, X) of several slices, its middle in the middle, and 0 where nothing was sampled;
+    ``.npy``: one complex array; ``.npz`` and ``.h5``: complex arrays named ``kspace`` and, optionally,
+    ``coils``; or ISMRMRD in ``.h5``. K-space has the axes (T, coils, Y, X), (coils, Y, X), (Y, X), or
+    (T, coils, Z, Y, X) of several slices, centered, and 0 where nothing was sampled;
     coil maps have (coils, Y, X). Each becomes an image with the real parts of all coils as its first
     channels, and then the imaginary parts.
 
@@ -53,7 +53,7 @@ def kspace_images(path: Path) -> Iterator[ImageData]:
 
 
 def is_kspace(path: str | os.PathLike[str]) -> bool:
-    """Whether the file at `path` is k-space and nothing else; only its head is read."""
+    """Whether the file at `path` contains k-space; only its start is read."""
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
@@ -64,7 +64,7 @@ def is_kspace(path: str | os.PathLike[str]) -> bool:
         return not {ARRAY_NAMES[0], GROUP}.isdisjoint(_names(path))
     except (ValueError, OSError):
         return False
-    except ReadError:  # of a package that is missing: to be told where the file is read
+    except ReadError:  # a package is missing: reading the file will report it
         return True
 
 
@@ -82,7 +82,7 @@ def _open_hdf5(path: Path) -> Any:
 
 
 def _names(path: Path) -> list[str]:
-    """What the HDF5 file at `path` holds at its top."""
+    """The names at the top level of the HDF5 file at `path`."""
     with _open_hdf5(path) as file:
         return list(file)
 
@@ -98,7 +98,8 @@ def kspace_image(
     number: int,
     pixel_size: Mapping[str, tuple[float, str]] | None = None,
 ) -> ImageData:
-    """Complex k-space (`number` 0) or coil maps (1), their missing samples flagged, as one image.
+    """Return complex k-space (`number` 0), whose missing samples are marked, or coil maps (1), as an
+    image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""ISMRMRD: the raw data of magnetic resonance scanners, readout by readout."""
+"""ISMRMRD: raw data of magnetic resonance scanners, readout by readout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTALL_HINT = "its package: pip install 'napari-dip[mri]'"
 
 
 def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tuple[float, str]]]:
-    """K-space on its grid, and the size of the pixels of its image.
+    """Return k-space on its grid, and the pixel size of its image.
 
     Repetitions and cardiac phases are frames, averages are averaged, oversampling along the readout is
     taken out. Readouts that are no image (noise, navigators, corrections) are left out.
@@ -79,7 +79,7 @@ def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tupl
 def _gridded(
     readouts: list[Any], grid: tuple[int, int], width: int, first: int
 ) -> NDArray[np.complex64]:
-    """The mean of the `readouts` at each place of the `grid`; `first` is the row of line 0."""
+    """The mean of the `readouts` at each position of the `grid`; `first` is the row of line 0."""
     phases = 1 + max(one.idx.phase for one in readouts)
     times = phases * (1 + max(one.idx.repetition for one in readouts))
     slices = 1 + max(one.idx.slice for one in readouts)
@@ -104,12 +104,12 @@ def _gridded(
 
 
 def _remove_oversampling(kspace: NDArray[np.complex64], width: int) -> NDArray[np.complex64]:
-    """The k-space of the middle `width` columns of the image; the noise in it stays as strong."""
+    """The k-space of the central `width` columns of the image, with noise of the same strength."""
     middle = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, -1), norm="ortho"), -1)
     start = kspace.shape[-1] // 2 - width // 2
     kept = middle[..., start : start + width]
     narrowed = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(kept, -1), norm="ortho"), -1)
-    # A line of which a part is missing is known all along afterwards; one that is missing stays so.
+    # A line of which a part is missing becomes complete; one that is missing stays missing.
     return np.where((kspace != 0).any(axis=-1, keepdims=True), narrowed, 0).astype(np.complex64)
 
 

@@ -1,4 +1,4 @@
-"""Pixel sizes and channel names that TIFF files tell: OME, ImageJ and MetaMorph."""
+"""Pixel sizes and channel names in TIFF files: OME, ImageJ and MetaMorph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ Sizes = Mapping[str, tuple[float, str]]
 
 
 def read_calibration(tiff: Any, number: int, page: Any) -> tuple[Sizes, tuple[str, ...]]:
-    """Pixel sizes by axis letter, and names along C, of series `number`, whose first page is `page`.
+    """Return pixel sizes by axis letter, and names along C, of series `number` with the first page
+    `page`.
 
     TIFF's own resolution is how large to print; only ImageJ makes a calibration of it.
     """
@@ -67,7 +68,7 @@ def _of_metamorph(said: Mapping[str, Any]) -> Sizes:
 
 
 def _sizes(said: Mapping[str, tuple[Any, str]]) -> Sizes:
-    """The sizes that can be true, in units that napari knows."""
+    """The plausible sizes, in units that napari knows."""
     sizes = {}
     for letter, (value, unit) in said.items():
         unit = str(unit).strip().lower()

@@ -1,4 +1,4 @@
-"""OME-XML: what a file says of itself, and how the next file goes on saying it."""
+"""OME-XML: metadata of a file, and their transfer to another one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ORDER = (
 
 
 def ome(tiff: Any) -> _XML:
-    """The OME-XML of an open file; an empty element where there is none, or none that can be read."""
+    """Return the OME-XML of an open file; an empty element if there is none, or a broken one."""
     try:
         return ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
     except ElementTree.ParseError:
@@ -23,12 +23,12 @@ def ome(tiff: Any) -> _XML:
 
 
 def strip_illegal_xml(text: str) -> str:
-    """`text` without the characters that XML forbids."""
+    """Return `text` without characters that XML forbids."""
     return "".join(c for c in text if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff"))
 
 
 def merge_source_ome(written: str, source: str, number: int) -> str | None:
-    """The OME-XML `written` for an image that was image `number` of a file that said `source`.
+    """Return the OME-XML `written` for an image, merged with that of the `source`, where it is `number`.
 
     Its own are the pixels, the images beside them and our notes; from the source come instruments,
     experimenters, projects, annotations, regions (where the pixels are as many as before), the image's
@@ -62,14 +62,14 @@ def merge_source_ome(written: str, source: str, number: int) -> str | None:
         for reference in parent.findall("{*}ImageRef"):
             if reference.get("ID") != image.get("ID"):
                 parent.remove(reference)
-    # A foreign element without a namespace would be taken for OME's under a default one.
+    # Under a default namespace, a foreign element without one would be taken for an element of OME.
     foreign = any(isinstance(e.tag, str) and not e.tag.startswith("{") for e in ours.iter())
     ElementTree.register_namespace("ome" if foreign else "", _SPACE)
     return ElementTree.tostring(ours, encoding="unicode", xml_declaration=True)
 
 
 def _rename(root: _XML) -> None:
-    """Other names for what is ours, so that none is the source's."""
+    """Rename our elements, so that no identifier is one of the source."""
     for element in root.iter():
         if name := element.get("ID"):
             element.set("ID", re.sub(r"^(\w+):", r"\1:napari-dip:", name))
@@ -88,7 +88,7 @@ def _merge_pixels(now: _XML, before: _XML) -> None:
 
 
 def _merge_image(mine: _XML, theirs: _XML) -> None:
-    """Everything about the image but its pixels, in the order that OME asks for."""
+    """Copy everything about the image except its pixels, in the order that OME requires."""
     own = list(mine)
     for attribute in ("ID", "Name"):
         if attribute in theirs.attrib:
@@ -100,7 +100,7 @@ def _merge_image(mine: _XML, theirs: _XML) -> None:
 
 
 def _copy_remaining(ours: _XML, theirs: _XML, without: set[str]) -> None:
-    """Everything beside the images."""
+    """Copy everything besides the images."""
     notes = ours.find("{*}StructuredAnnotations")
     for child in theirs:
         if _tag(child) in {"Image", "BinaryOnly", *without}:

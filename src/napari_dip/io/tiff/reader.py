@@ -27,7 +27,7 @@ _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # of the tag PhotometricInte
 
 
 def tiff_images(path: Path) -> Iterator[ImageData]:
-    """The series of a TIFF file; those named FILLED, UNCERT and RESIDUAL are about the last before."""
+    """Yield the images of a TIFF file; series FILLED, UNCERT and RESIDUAL belong to the one before."""
     with open_tiff(path) as tiff:
         image: ImageData | None = None
         for number, one in enumerate(tiff.series):
@@ -45,7 +45,7 @@ def tiff_images(path: Path) -> Iterator[ImageData]:
 
 
 def tiff_provenance(path: Path) -> dict[str, Any]:
-    """What our annotation in the OME-XML, or ImageJ's Info, says of how it was made; else empty."""
+    """Return how a file was made, from our annotation in the OME-XML or in ImageJ's Info; or empty."""
     with open_tiff(path) as tiff:
         entries = ome(tiff).iterfind(".//{*}MapAnnotation//{*}M")
         notes = {str(entry.get("K")): entry.text or "" for entry in entries}
@@ -91,14 +91,14 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
 
 
 def _arrangement(path: Path, series: Any) -> tuple[str, Callable[[Any], Any]]:
-    """A letter for each axis, and how to bring an array of the series into that shape.
+    """A letter for each axis, and a function that brings an array of the series into that shape.
 
-    Samples are channels; an axis without a meaning (Q, I ...) is time, for which frames are restored one
-    by one and nothing is mixed up. Where there are more axes than letters the first become one.
+    Samples are channels. An axis of unknown meaning (Q, I ...) becomes time, whose frames are restored
+    separately, so that nothing is mixed. If there are more axes than letters, the first ones are merged.
     """
     axes = str(series.axes)
     planar = axes.index("S") if "S" in axes and int(series.keyframe.photometric) == _RGB else None
-    if planar is not None:  # colours may be stored plane by plane
+    if planar is not None:  # colors may be stored plane by plane
         axes = axes.replace("S", "") + "S"
     axes = axes.replace("S", "C")
     merged = max(len(axes) - 5, 0)
@@ -120,7 +120,7 @@ def _arrangement(path: Path, series: Any) -> tuple[str, Callable[[Any], Any]]:
 
 
 def _colormap(page: Any) -> NDArray[np.float64] | None:
-    """How the file wants its values shown, where larger is not simply lighter."""
+    """The colormap of the file, if larger is not simply brighter."""
     if int(page.photometric) == _MIN_IS_WHITE:
         return np.array([[1.0] * 3, [0.0] * 3])
     if int(page.photometric) != _PALETTE or page.colormap is None:
@@ -131,7 +131,7 @@ def _colormap(page: Any) -> NDArray[np.float64] | None:
 
 
 def _missing_planes(series: Any) -> BoolArray | None:
-    """Planes that the metadata promise but the file lacks; tifffile fills them with zeros."""
+    """Planes that the metadata list but the file lacks, for which tifffile returns zeros."""
     absent = [page is None for page in series.pages]
     if not any(absent):
         return None
@@ -141,7 +141,7 @@ def _missing_planes(series: Any) -> BoolArray | None:
 
 
 def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
-    """All pixels of one level of a series; of a large one when they are asked for."""
+    """All pixels of one level of a series; lazy for a large one."""
     found = series.levels[level]
     if 0 in found.shape or len(found.shape) < 2:
         sides = " x ".join(map(str, found.shape))

@@ -1,4 +1,4 @@
-"""What a TIFF file promises, checked before a library unpacks it."""
+"""A check of what a TIFF file declares, before tifffile unpacks it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from napari_dip.core.errors import ReadError
 from napari_dip.io.tiff.ome import ome
 
 _MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
-_MAX_XML_CHARS = 16 * 2**20  # characters
+_MAX_XML_CHARS = 16 * 2**20
 
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[Any]:
-    """The `tifffile.TiffFile` at `path`, with those that it is spread over if they lie beside it.
+    """Open the `tifffile.TiffFile` at `path`, with the other files of the same image in its folder.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def open_tiff(path: Path) -> Iterator[Any]:
 
 
 def _files(path: Path, tiff: Any) -> set[str]:
-    """Names of the files that hold the image's planes, or this one's alone.
+    """The names of the files that hold the planes of the image, or that of this file alone.
 
-    Others are opened only if they are regular files in the same folder: a path in a file may lead
+    Others are opened only if they are regular files in the same folder: a path in a file may point
     anywhere.
     """
     names = {str(uuid.get("FileName") or path.name) for uuid in ome(tiff).iterfind(".//{*}UUID")}
@@ -62,13 +62,13 @@ def _files(path: Path, tiff: Any) -> set[str]:
 
 
 def _is_harmless(tiff: Any) -> bool:
-    """Whether the first page's XML, if it has any, is of a size to read and defines nothing itself."""
+    """Whether the XML of the first page, if any, is small and defines no entities."""
     text = str(tiff.pages[0].description or "")
     return len(text) <= _MAX_XML_CHARS and "<!DOCTYPE" not in text
 
 
 def validate_tiff(path: Path, tiff: Any, files: int) -> None:
-    """Refuse metadata that speak of far more planes than there are, before tifffile lists them."""
+    """Refuse metadata with far more planes than the file has, before tifffile lists them."""
     for pixels in ome(tiff).iterfind("{*}Image/{*}Pixels"):
         sizes = [pixels.get(f"Size{letter}", "1") for letter in "ZCT"]
         if all(size.isdecimal() for size in sizes):
@@ -76,6 +76,6 @@ def validate_tiff(path: Path, tiff: Any, files: int) -> None:
 
 
 def validate_plane_count(path: Path, promised: int, present: int) -> None:
-    """Refuse to make up nearly all of an image."""
+    """Refuse an image of which nearly all planes are missing."""
     if promised > 10 * present + 100:
         raise ReadError(f"{path} promises {promised:,} planes and holds {present:,}; it is broken")

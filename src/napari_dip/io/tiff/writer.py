@@ -1,4 +1,4 @@
-"""TIFF out: OME, with all that the file it came from said; or ImageJ's own."""
+"""TIFF out: OME, with the metadata of the source file; or ImageJ."""
 
 from __future__ import annotations
 
@@ -21,54 +21,54 @@ from napari_dip.io.tiff.ome import merge_source_ome, strip_illegal_xml
 _RECIPE_KEY = "napari-dip recipe"
 
 
-def write_tiff(path: Path, picture: ImageData, provenance: Mapping[str, Any]) -> None:
-    """Write `picture` as OME-TIFF, with FILLED, UNCERT and RESIDUAL as further images where it has them.
+def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> None:
+    """Write `image` as OME-TIFF, with FILLED, UNCERT and RESIDUAL as further images if it has them.
 
-    What the OME-XML of its source says of the instrument, the channels and the people is kept; the text
-    of any other source is in a note.
+    Instrument, channels and people in the OME-XML of its source are kept; the text of any other source
+    is in an annotation.
     """
-    header = picture.header
-    colour = picture.rgb and picture.array.dtype == np.uint8
-    axes, positions = _order(picture.axes, colour=colour)
+    header = image.header
+    color = image.rgb and image.array.dtype == np.uint8
+    axes, positions = _order(image.axes, color=color)
     metadata: dict[str, Any] = {"axes": axes, "Name": strip_illegal_xml(header.name) or "image"}
     for letter, (size, unit) in header.pixel_size.items():
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        if unit in UNITS:  # OME knows no angles: those stay in the FITS header's note
+        if unit in UNITS:  # OME has no angles: these stay in the annotation of the FITS header
             metadata |= {key: size, f"{key}Unit": "µm" if unit == "um" else unit}
-    sizes = dict(zip(picture.axes, picture.array.shape, strict=True))
+    sizes = dict(zip(image.axes, image.array.shape, strict=True))
     if header.channels and len(header.channels) == sizes.get("C"):
         metadata["Channel"] = {"Name": [strip_illegal_xml(name) for name in header.channels]}
     if notes := _notes(header, provenance):
         metadata["MapAnnotation"] = notes
-    pixels = _storable(picture.array.transpose(positions))
-    options = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib"}
-    asides = _byproduct_images(picture) if provenance else {}
-    big = (pixels.nbytes + sum(plane.nbytes for plane, _ in asides.values())) * 1.25 > 2**32
+    pixels = _storable(image.array.transpose(positions))
+    options = {"photometric": "rgb" if color else "minisblack", "compression": "zlib"}
+    byproducts = _byproduct_images(image) if provenance else {}
+    big = (pixels.nbytes + sum(plane.nbytes for plane, _ in byproducts.values())) * 1.25 > 2**32
     with atomic_write(path) as unfinished:
         with tifffile.TiffWriter(unfinished, ome=True, bigtiff=big) as tiff:
             tiff.write(pixels, metadata=metadata, **options)
-            for name, (plane, own) in asides.items():
-                letters, order = _order(own, colour=colour)
+            for name, (plane, own) in byproducts.items():
+                letters, order = _order(own, color=color)
                 tiff.write(plane.transpose(order), metadata={"axes": letters, "Name": name}, **options)
         _merge_source_description(unfinished, header)
 
 
-def write_imagej(path: Path, picture: ImageData, provenance: Mapping[str, Any]) -> None:
-    """Write `picture` as ImageJ's hyperstack; how it was made is in its Info.
+def write_imagej(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> None:
+    """Write `image` as an ImageJ hyperstack; how it was made is in its Info.
 
     Raises
     ------
     WriteError
-        If its type is none of ImageJ's.
+        If its data type is none of ImageJ.
     """
-    header, kind = picture.header, picture.array.dtype
+    header, kind = image.header, image.array.dtype
     if kind not in (np.uint8, np.uint16, np.float32):
-        raise WriteError(f"{path}: ImageJ has pixels of uint8, uint16 and float32, and not of {kind}")
-    colour = picture.rgb and kind == np.uint8
-    axes = "".join(a for a in "TZCYX" if a in picture.axes and not (colour and a == "C"))
-    axes += "C" if colour else ""
-    pixels = np.asarray(picture.array.transpose([picture.axes.index(letter) for letter in axes]))
-    metadata: dict[str, Any] = {"axes": axes[:-1] + "S" if colour else axes}
+        raise WriteError(f"{path}: ImageJ has pixels of uint8, uint16 and float32, not of {kind}")
+    color = image.rgb and kind == np.uint8
+    axes = "".join(a for a in "TZCYX" if a in image.axes and not (color and a == "C"))
+    axes += "C" if color else ""
+    pixels = np.asarray(image.array.transpose([image.axes.index(letter) for letter in axes]))
+    metadata: dict[str, Any] = {"axes": axes[:-1] + "S" if color else axes}
     size = header.pixel_size
     resolution = None
     if {"X", "Y"} <= set(size):
@@ -86,29 +86,29 @@ def write_imagej(path: Path, picture: ImageData, provenance: Mapping[str, Any]) 
             unfinished,
             pixels,
             imagej=True,
-            photometric="rgb" if colour else "minisblack",
+            photometric="rgb" if color else "minisblack",
             resolution=resolution,
             metadata=metadata,
         )
 
 
-def _order(axes: str, *, colour: bool) -> tuple[str, list[int]]:
-    """The axes as tifffile shall have them, S for colours, and where each of them is in `axes`."""
-    order = [letter for letter in axes if letter not in "YX" and not (colour and letter == "C")]
-    order += ["Y", "X", "C"] if colour and "C" in axes else ["Y", "X"]
-    named = "".join(order)[:-1] + "S" if colour and "C" in axes else "".join(order)
+def _order(axes: str, *, color: bool) -> tuple[str, list[int]]:
+    """The axes for tifffile, with S for colors, and the position of each in `axes`."""
+    order = [letter for letter in axes if letter not in "YX" and not (color and letter == "C")]
+    order += ["Y", "X", "C"] if color and "C" in axes else ["Y", "X"]
+    named = "".join(order)[:-1] + "S" if color and "C" in axes else "".join(order)
     return named, [axes.index(letter) for letter in order]
 
 
-def _byproduct_images(picture: ImageData) -> dict[str, tuple[NDArray[Any], str]]:
-    """What a restoration says about its pixels: images by name, each with its axes."""
+def _byproduct_images(image: ImageData) -> dict[str, tuple[NDArray[Any], str]]:
+    """The by-products of a restoration: images by name, each with its axes."""
     found: dict[str, tuple[NDArray[Any], str]] = {}
-    if picture.bad_mask is not None and picture.bad_mask.any():
-        found["FILLED"] = (picture.bad_mask.astype(np.uint8), picture.axes)
-    if picture.sigma is not None:
-        found["UNCERT"] = (picture.sigma, picture.axes)
-    if picture.residual is not None:
-        found["RESIDUAL"] = (picture.residual, picture.residual_axes)
+    if image.bad_mask is not None and image.bad_mask.any():
+        found["FILLED"] = (image.bad_mask.astype(np.uint8), image.axes)
+    if image.sigma is not None:
+        found["UNCERT"] = (image.sigma, image.axes)
+    if image.residual is not None:
+        found["RESIDUAL"] = (image.residual, image.residual_axes)
     return found
 
 
@@ -120,7 +120,7 @@ def _merge_source_description(path: Path, header: Header) -> None:
 
 
 def _notes(header: Header, provenance: Mapping[str, Any]) -> dict[str, str]:
-    """What the file remembers of where it came from, as OME key-value pairs."""
+    """What the file remembers of its origin, as OME key-value pairs."""
     notes = {}
     if provenance:
         rest = {name: value for name, value in provenance.items() if name != "recipe"}
@@ -134,7 +134,7 @@ def _notes(header: Header, provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """`pixels` in a type that OME has, with the same values."""
+    """`pixels` in a data type of OME, with the same values."""
     pixels = np.asarray(pixels)
     kind = pixels.dtype
     if kind == np.float16:

@@ -1,4 +1,4 @@
-"""The noise of an image, measured in the image."""
+"""Estimation of the noise of an image from the image itself."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from napari_dip.core.axes import FloatArray
 from napari_dip.core.noise_properties import NoiseKind
 from napari_dip.physics.correlated_noise import gaussian_transfer
 
-BLOCK_PX = 12  # pixels of a block
-MIN_BLOCKS = 8  # blocks that say something of the noise
-MIN_NEIGHBOR_CORRELATION = 0.12  # part of the variance that neighbours share
-MAX_BLOCK_SCATTER = (
-    0.2  # of blocks' logarithmic strengths: noise is as strong everywhere, structure is not
-)
-MAX_PROFILE_MISMATCH = 0.22  # part of the variance by which patterns differ from smoothed noise
-MAX_LAG_PX = 6  # pixels
-CORRELATION_SIGMAS_PX = np.arange(0.2, 1.6, 0.1)  # pixels
-HEAVY_TAIL_KURTOSIS = 4.5  # kurtosis
+BLOCK_PX = 12  # side of a block
+MIN_BLOCKS = 8  # from which the noise can be estimated
+MIN_NEIGHBOR_CORRELATION = 0.12  # between neighbors, from which noise is correlated
+MAX_BLOCK_SCATTER = 0.2  # of the logarithm of the strength of blocks; structure scatters more
+MAX_PROFILE_MISMATCH = 0.22  # of the autocorrelation, from that of smoothed noise
+MAX_LAG_PX = 6
+CORRELATION_SIGMAS_PX = np.arange(0.2, 1.6, 0.1)
+HEAVY_TAIL_KURTOSIS = 4.5
 
 # The decomposition high-pass filters of Daubechies' wavelets with one and two vanishing moments.
 _HAAR = np.array([1, -1]) / np.sqrt(2)
@@ -28,20 +26,19 @@ _DB2 = np.array([1 - np.sqrt(3), np.sqrt(3) - 3, 3 + np.sqrt(3), -1 - np.sqrt(3)
 
 
 def estimate_sigma(image: NDArray[np.floating]) -> float:
-    """Standard deviation of the noise in a (Y, X) image with NaN where nothing is known.
+    """Return the standard deviation of the noise of a (Y, X) image, with NaN where nothing is observed.
 
-    The lesser of two: the median absolute deviation of the finest diagonal wavelet coefficients, at
-    all places where no pixel is missing and the image is not flat (padding, clipped skies), and what
-    is left in the quietest blocks of the image; both hold little but noise, the first too much of
-    fine texture. Never less than a thousandth of the image's own standard deviation; 0 for an image
-    without any contrast.
+    It is the smaller of two: the median absolute deviation of the finest diagonal wavelet coefficients,
+    wherever no pixel is missing and the image is not constant (padding, clipped skies), and the residual
+    of the quietest blocks of the image. Both contain little but noise, the first some fine texture. It
+    is at least a thousandth of the standard deviation of the image, and 0 for a constant image.
 
     References
     ----------
     .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994)
            425, section 2.5, doi:10.1093/biomet/81.3.425
     """
-    from astropy.stats import mad_std  # these two take a second to import
+    from astropy.stats import mad_std  # both take a second to import
     from scipy.ndimage import convolve1d
 
     image = image.astype(float)
@@ -49,7 +46,7 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
     spread = float(known.std()) if known.size else 0.0
     for high_pass in (_DB2, _HAAR):
         after = len(high_pass) // 2
-        inside = slice(len(high_pass) - 1 - after, -after)  # where the filter meets no edge
+        inside = slice(len(high_pass) - 1 - after, -after)  # where the filter does not reach an edge
         detail = convolve1d(convolve1d(image, high_pass, axis=0), high_pass, axis=1)[inside, inside]
         whole = detail[np.isfinite(detail) & (np.abs(detail) > 1e-9 * spread)]
         if whole.size >= 500:
@@ -59,15 +56,15 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
             if quiet is not None and kind == "white":
                 sigma = min(sigma, float(np.median(quiet.std(axis=(1, 2)))))
             elif quiet is not None and kind == "correlated":
-                sigma = float(quiet.std()) / _smoothed_noise_like(_autocovariance(quiet))[1]
+                sigma = float(quiet.std()) / _smoothed_noise_like(_autocorrelation(quiet))[1]
             return max(sigma, 1e-3 * spread)
-    return spread  # hardly two neighbours are known: nothing better can be said
+    return spread  # hardly two neighbors are known: no better estimate is possible
 
 
 def quiet_blocks(image: NDArray[np.floating]) -> NDArray[np.float64] | None:
-    """What is left of the quietest fifth of all blocks without a second-degree surface, (N, SIDE, SIDE).
+    """Return the quietest fifth of all blocks, minus a quadratic surface, (N, BLOCK_PX, BLOCK_PX).
 
-    As strong as the noise on average; None where fewer than `FEWEST` blocks are complete.
+    They are scaled to the strength of the noise; None if fewer than `MIN_BLOCKS` blocks are complete.
     """
     height, width = (side // BLOCK_PX for side in image.shape)
     tiles = (
@@ -86,24 +83,24 @@ def quiet_blocks(image: NDArray[np.floating]) -> NDArray[np.float64] | None:
     left = blocks - blocks.mean(axis=1, keepdims=True)
     left -= left @ surface @ surface.T
     left = left.reshape(-1, BLOCK_PX, BLOCK_PX)
-    # Ranked by what means over 3 x 3 pixels show, which is structure rather than noise.
+    # Ranked by the variance of means over 3 x 3 pixels, which is structure rather than noise.
     coarse = left.reshape(-1, BLOCK_PX // 3, 3, BLOCK_PX // 3, 3).mean(axis=(2, 4)).var(axis=(1, 2))
     quietest = left[np.argsort(coarse)[:number]]
-    found: NDArray[np.float64] = quietest * np.sqrt(BLOCK_PX**2 / (BLOCK_PX**2 - surface.shape[1]))
-    return found
+    scaled: NDArray[np.float64] = quietest * np.sqrt(BLOCK_PX**2 / (BLOCK_PX**2 - surface.shape[1]))
+    return scaled
 
 
 def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:
-    """How the noise in `quiet_blocks` (N, SIDE, SIDE) differs from independent Gaussian noise.
+    """Return how the noise in `quiet_blocks` differs from independent Gaussian noise.
 
-    Correlated where neighbours along an axis have more than an eighth of their variance in common,
-    as smoothed noise has (resampled, drizzled, debayered images). Structured where they have that and
-    some blocks are much stronger than others, or what pixels share at greater distances is no
-    smoothed noise's: compressed images, patterns, details that cannot be told from noise. With long
-    tails where the kurtosis exceeds 4.5 (three is a Gaussian's).
+    It is correlated if neighbors along an axis share more than an eighth of their variance, as smoothed
+    noise does (resampled, drizzled, debayered images). It is structured if in addition some blocks are
+    much stronger than others, or the autocorrelation at larger distances is not that of smoothed noise:
+    compressed images, patterns, details that cannot be distinguished from noise. It is heavy-tailed if
+    the kurtosis exceeds 4.5 (that of a Gaussian is 3).
     """
     variance = np.mean(blocks**2, axis=(1, 2))
-    shared = _autocovariance(blocks)
+    shared = _autocorrelation(blocks)
     if shared[0].mean() > MIN_NEIGHBOR_CORRELATION:
         width, _, expected = _smoothed_noise_like(shared)
         alike = np.abs(shared - expected[:, None]).max() < MAX_PROFILE_MISMATCH
@@ -114,34 +111,36 @@ def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:
 
 
 def estimate_correlation_sigma(y: FloatArray) -> float:
-    """How wide the noise in y (T, C, Y, X) is: white noise smoothed by such a Gaussian. [pixel]"""
-    return _smoothed_noise_like(_autocovariance(_blocks_of(y)))[0]
+    """Return the standard deviation of the Gaussian that smoothed the noise of y (T, C, Y, X).
+    [pixel]
+    """
+    return _smoothed_noise_like(_autocorrelation(_blocks_of(y)))[0]
 
 
 def noise_scale(y: FloatArray) -> float | None:
-    """How strong the noise of y (T, C, Y, X) is, in most planes; None where that cannot be told.
+    """Return the median standard deviation of the noise of the planes of y (T, C, Y, X).
 
-    It can where the noise is white or correlated. Where some quiet blocks are much stronger than others
-    they hold more than noise, and tell how strong it is at most: that counts where it is less than 1.
+    It is None if the noise is neither white nor correlated. If some quiet blocks are much stronger than
+    others, they contain more than noise and give an upper bound, which is used if it is below 1.
     """
-    found = []
+    sigmas = []
     for plane in y.reshape(-1, *y.shape[-2:]):
         quiet = quiet_blocks(plane)
         if quiet is None or classify_noise(quiet) not in ("white", "correlated"):
             continue
         sigma = estimate_sigma(plane)
         if sigma < 1 or _are_homogeneous(quiet):
-            found.append(sigma)
-    return float(np.median(found)) if found else None
+            sigmas.append(sigma)
+    return float(np.median(sigmas)) if sigmas else None
 
 
 def _are_homogeneous(blocks: NDArray[np.float64]) -> bool:
-    """Whether blocks (N, SIDE, SIDE) are as strong as each other, as those of noise are."""
+    """Whether all blocks are of similar strength, as those of noise are."""
     return bool(np.log(np.mean(blocks**2, axis=(1, 2))).std() / 2 < MAX_BLOCK_SCATTER)
 
 
-def _autocovariance(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The part of the variance that pixels 1 to LAGS apart have in common in most blocks; (LAGS, 2)."""
+def _autocorrelation(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median autocorrelation of blocks at distances of 1 to MAX_LAG_PX pixels; (MAX_LAG_PX, 2)."""
     variance = np.mean(blocks**2, axis=(1, 2))
     return np.array(
         [
@@ -155,11 +154,11 @@ def _autocovariance(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _smoothed_noise_like(shared: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
-    """The smoothed noise whose quiet blocks have as much in common between neighbours.
+    """The smoothed noise whose quiet blocks have the same correlation between neighbors.
 
-    Its width, how strong its quiet blocks are beside it, and what they have in common at all distances.
-    Choosing the quietest blocks and taking surfaces out of them takes a part of smooth noise; how large
-    a part is found by doing the same to noise that is known.
+    Returns its width, the relative strength of its quiet blocks, and their autocorrelation. Selecting
+    the quietest blocks and subtracting surfaces removes a part of smooth noise; how much is measured by
+    doing the same to simulated noise.
     """
     profiles, strengths = _of_smoothed_noise()
     nearest = shared[0].mean()
@@ -172,7 +171,7 @@ def _smoothed_noise_like(shared: NDArray[np.float64]) -> tuple[float, float, NDA
 
 @cache
 def _of_smoothed_noise() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the quiet blocks of noise of all WIDTHS share, (WIDTHS, LAGS), and how strong they are."""
+    """The autocorrelation of quiet blocks of noise of all widths, (widths, lags), and their strength."""
     waves = np.fft.fft2(np.random.default_rng(0).normal(size=(512, 512)))
     profiles, strengths = [], []
     for width in CORRELATION_SIGMAS_PX:
@@ -180,15 +179,15 @@ def _of_smoothed_noise() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         noise = np.fft.ifft2(np.outer(line, line) * waves).real
         quiet = quiet_blocks(noise / noise.std())
         assert quiet is not None
-        profiles.append(_autocovariance(quiet).mean(axis=1))
+        profiles.append(_autocorrelation(quiet).mean(axis=1))
         strengths.append(quiet.std())
     return np.array(profiles), np.array(strengths)
 
 
 def estimate_plane_sigmas(y: FloatArray) -> NDArray[np.float64]:
-    """The noise of each plane of y (T, C, Y, X) as (T, C, 1, 1).
+    """Return the noise of each plane of y (T, C, Y, X) as (T, C, 1, 1).
 
-    A plane without contrast (an opaque alpha) has that of the others.
+    A constant plane (an opaque alpha channel) has that of the others.
     """
     found = np.array([[estimate_sigma(plane) for plane in frame] for frame in y])
     found[found == 0] = np.median(found[found > 0])
@@ -196,19 +195,21 @@ def estimate_plane_sigmas(y: FloatArray) -> NDArray[np.float64]:
 
 
 def plane_medians(y: FloatArray) -> NDArray[np.float64]:
-    """The median of each plane's observed pixels, (T, C, 1, 1); 0 where there are none."""
+    """Return the median of the observed pixels of each plane, (T, C, 1, 1); 0 if there are none."""
     levels = [[np.nanmedian(p) if np.isfinite(p).any() else 0.0 for p in frame] for frame in y]
     return np.array(levels)[..., None, None]
 
 
 def classify_plane_noise(y: FloatArray) -> NoiseKind:
-    """The `character` of all planes of y (T, C, Y, X); white where there is too little to tell."""
+    """Return the kind of the noise of all planes of y (T, C, Y, X); white if there are too few
+    blocks.
+    """
     blocks = _blocks_of(y)
     return classify_noise(blocks) if len(blocks) else "white"
 
 
 def _blocks_of(y: FloatArray) -> NDArray[np.float64]:
-    """The `quiet_blocks` of all planes, each plane's as strong as the others'."""
+    """The `quiet_blocks` of all planes, normalized plane by plane."""
     planes = [quiet_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])]
-    told = [plane / plane.std() for plane in planes if plane is not None]
-    return np.concatenate(told) if told else np.zeros((0, BLOCK_PX, BLOCK_PX))
+    normalized = [plane / plane.std() for plane in planes if plane is not None]
+    return np.concatenate(normalized) if normalized else np.zeros((0, BLOCK_PX, BLOCK_PX))

@@ -1,4 +1,4 @@
-"""What operators of magnetic resonance share: complex pictures, and the coils that see them."""
+"""What operators for magnetic resonance share: complex images, and the sensitivities of coils."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from napari_dip.physics.operators.base import OperatorSettings
 
 
 class CoilSettings(OperatorSettings, ABC):
-    """Settings of an operator whose data are the samples of several coils, all frames at once."""
+    """Settings of an operator whose data are samples of several coils, for all frames at once."""
 
     combines_time: ClassVar[bool] = True
     has_complex_scene: ClassVar[bool] = True
 
     def result_axes(self, axes: str) -> str:
-        """The same: every frame has a result of its own."""
+        """Return the same `axes`: each frame has a result of its own."""
         return axes
 
 
 def num_coils(data: FitData) -> int:
-    """How many coils `frame` is of.
+    """Return the number of coils.
 
     Raises
     ------
     ObservationError
-        If its channels are not pairs.
+        If the channels are not pairs.
     """
     channels = int(data.y.shape[1])
     if channels % 2:
         raise ObservationError(
             f"k-space has an odd number of channels, {channels}, and each coil needs two: give the real"
-            " parts of all coils and then the imaginary parts"
+            " parts of all coils, and then the imaginary parts"
         )
     return channels // 2
 
 
-def coil_maps(data: FitData, side: tuple[int, ...] | None = None) -> torch.Tensor:
-    """The coil maps that came with the data, (coils, Y, X) complex64.
+def coil_maps(data: FitData, shape: tuple[int, ...] | None = None) -> torch.Tensor:
+    """Return the given coil maps, (coils, Y, X) complex64.
 
     Raises
     ------
     ObservationError
-        If there is not one for each coil, of this `side`.
+        If there is not one for each coil, of the size `shape`.
     """
     maps = data.auxiliary["coil_maps"][0]
-    need = (2 * num_coils(data), *(side or maps.shape[1:]))
+    need = (2 * num_coils(data), *(shape or maps.shape[1:]))
     if maps.shape != need:
         raise ObservationError(
             f"the coil maps are {maps.shape} (real and imaginary parts, Y, X) and k-space needs"
@@ -60,9 +60,10 @@ def coil_maps(data: FitData, side: tuple[int, ...] | None = None) -> torch.Tenso
 
 
 def normalize_maps(images: torch.Tensor) -> torch.Tensor:
-    """The images of the coils (coils, Y, X), by their common length: their sensitivities.
+    """Return the sensitivities of coils: their images (coils, Y, X) over the root of their sum of
+    squares.
 
-    They carry the phase of the scene, which is so nearly real.
+    They contain the phase of the scene, which thereby is nearly real.
 
     References
     ----------
@@ -75,10 +76,10 @@ def normalize_maps(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_complex(parts: torch.Tensor) -> torch.Tensor:
-    """(..., 2 n, Y, X) real, real parts first, as (..., n, Y, X) complex."""
+    """Return (..., 2 n, Y, X), real parts first, as (..., n, Y, X) complex."""
     return torch.complex(*parts.chunk(2, dim=-3))
 
 
-def to_real(pictures: torch.Tensor) -> torch.Tensor:
-    """The reverse of `complex_of`."""
-    return torch.cat((pictures.real, pictures.imag), dim=-3)
+def to_real(images: torch.Tensor) -> torch.Tensor:
+    """Return the inverse of `to_complex`."""
+    return torch.cat((images.real, images.imag), dim=-3)

@@ -1,4 +1,4 @@
-"""Resampling along one axis as a small matrix, exact at the edges and in its adjoint."""
+"""Resampling along one axis as a small matrix, with exact edges and an exact adjoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_dip.core.header import Header
 Kernel = Literal["lanczos2", "lanczos3", "area"]
 ConserveFlux = Literal["auto", "yes", "no"]
 
-# Units of what one pixel collected; finer pixels collect less. Any other is a brightness.
+# Units of what one pixel collects; finer pixels collect less. All others are a surface brightness.
 _PER_PIXEL = {
     "adu", "dn", "count", "counts", "ct", "cts", "electron", "electrons", "e", "e-", "photon",
     "photons", "ph", "jy/pix", "jy/pixel", "jy", "mjy", "ujy", "njy", "nanomaggy", "nanomaggies",
@@ -22,12 +22,12 @@ _PER_PIXEL = {
 def resampling_matrix(
     outputs: int, inputs: int, factor: float, kernel: Kernel, *, start: float = 0.0
 ) -> NDArray[np.float64]:
-    """Weights (outputs, inputs) by which coarse pixels see fine ones; each row sums to 1.
+    """Return the weights (outputs, inputs) by which coarse pixels average fine ones; rows sum to 1.
 
     Coarse pixel j covers the fine axis from ``start + j * factor`` to ``start + (j + 1) * factor``,
-    counted from the fine pixels' outer edge. Kernels are stretched by `factor`, so that what the
-    coarse pixels cannot show is filtered out; at the edges they are cut off and normalised, as
-    Pillow does.
+    counted from the outer edge of the fine pixels. Kernels are stretched by `factor`, so that what
+    coarse pixels cannot show is filtered out; at the edges they are truncated and normalized, as in
+    Pillow.
 
     References
     ----------

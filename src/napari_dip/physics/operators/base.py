@@ -1,4 +1,4 @@
-"""What every forward operator is: settings that build a linear map with its adjoint."""
+"""The interface of a forward operator: settings that build a linear map with its adjoint."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ class OperatorSettings(Settings, ABC):
 
     kind: str
     auxiliary: ClassVar[tuple[str, ...]] = ()
-    """Names of the companions that `build` takes from the observation, where they are there."""
+    """Names of the auxiliary data that it takes from the observation."""
     combines_time: ClassVar[bool] = False
-    """Whether the operator takes all frames along T at once."""
-
+    """Whether it takes all times at once."""
     has_complex_scene: ClassVar[bool] = False
-    """Whether the scene's two channels are real and imaginary parts."""
+    """Whether the channels of the scene are real and imaginary parts."""
 
     def result_axes(self, axes: str) -> str:
-        """The axes of the result, of data with these `axes`: T goes where its frames show one scene."""
+        """Return the axes of the result for data with these `axes`: without T if times are combined."""
         return axes.replace("T", "") if self.combines_time else axes
 
     @property
     def supports_tiling(self) -> bool:
-        """Whether a frame can be restored crop by crop."""
+        """Whether an image can be restored in tiles."""
         return not self.combines_time
 
     @abstractmethod
     def build(self, data: FitData) -> Operator:
-        """The operator for one frame, an observation of shape (T, C, 1, Y, X); T is 1 unless `joint`.
+        """Return the operator for `data`; their T is 1 unless it `combines_time`.
 
         Raises
         ------
         ObservationError
-            If the frame lacks what the operator needs.
+            If the data lack what the operator needs.
         """
 
     @abstractmethod
     def make_example(self, seed: int) -> Observation:
-        """A small observation that this operator explains; for tests, docs and sample data."""
+        """Return a small observation that this operator explains: for tests and documentation."""
 
 
 class Operator(ABC):
@@ -55,21 +54,21 @@ class Operator(ABC):
     Attributes
     ----------
     scene_shape : (C, H, W)
-        The scene, with whatever of it lies beyond the frame and yet contributes to the data.
-    window : pair of slices
-        The rows and columns of the scene that the result shows.
-    zoom : (float, float)
-        Pixels of the scene in one of the data, along Y and X.
-    gain : float
-        What an even scene of 1 becomes in the data.
+        The scene, including what lies outside the image and contributes to the data.
+    valid_region : pair of slices
+        Rows and columns of the scene that the result shows.
+    scale_factor : (float, float)
+        Pixels of the scene per pixel of the data, along Y and X.
+    dc_gain : float
+        Value of the data for a uniform scene of 1.
     background : float or tensor (T, C, 1, 1)
-        What the data show besides A x. [data units]
-    planes : Planes
-        What the scene's channels stand for; None: the same as those of the frame.
-    copies : bool
-        Whether A x is x itself, so that data can be put back into the scene bit by bit.
-    remark : str
-        What was found out while building it, for the person to read.
+        What the data contain besides A x. [data units]
+    scene_layout : ChannelLayout or None
+        What the channels of the scene stand for; None: the same as those of the data.
+    is_identity : bool
+        Whether A x is x, so that data can be copied into the scene bit by bit.
+    note : str
+        What was measured or assumed while building it, for the summary.
     """
 
     scene_shape: tuple[int, int, int]
@@ -83,22 +82,22 @@ class Operator(ABC):
 
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """A x."""
+        """Return A x."""
 
     @abstractmethod
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        """A^H y, so that <A x, y> = <x, A^H y>."""
+        """Return A^H y, so that <A x, y> = <x, A^H y>."""
 
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:
-        """How much of each place of the scene `observed` data (T, C, Y, X) show, (C, H, W)."""
+        """Return how much `observed` data (T, C, Y, X) constrain each pixel of the scene, (C, H, W)."""
         return self.adjoint(observed.float())
 
     def initial_estimate(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor | None:
-        """A rough picture of the scene, (C, H, W), where the data are no picture of it themselves."""
+        """Return a rough estimate of the scene, (C, H, W), if the data are not an image themselves."""
         return None
 
     def to(self, device: torch.device) -> Self:
-        """The same map with its tensors on `device`."""
+        """Return the operator with its tensors on `device`."""
         moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):

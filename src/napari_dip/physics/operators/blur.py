@@ -1,4 +1,4 @@
-"""Blur: the data show the scene through a point spread function. Restoring it is deconvolution."""
+"""Blur: the scene is convolved with a point spread function; its restoration is deconvolution."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from napari_dip.physics.operators.base import Operator, OperatorSettings
 
 
 class Blur(OperatorSettings):
-    """Each point of the scene is spread over many pixels: deconvolution.
+    """Convolution with a point spread function: its restoration is deconvolution.
 
-    The scene reaches beyond the frame by half the PSF's width, because light from there falls into
-    the frame; the result shows the frame. So nothing wraps around and no edge is made up.
+    The scene extends beyond the image by half the width of the PSF, because flux from there falls into
+    the image; the result shows the image. So nothing wraps around, and no edge is invented.
     """
 
     basic_fields: ClassVar[tuple[str, ...]] = ("fwhm",)
     kind: Literal["blur"] = "blur"
     auxiliary: ClassVar[tuple[str, ...]] = ("psf",)
     psf: Literal["auto", "gaussian", "moffat", "airy"] = "auto"
-    """Shape of the point spread function; automatic: the PSF layer or file, else a Gaussian."""
+    """Shape of the point spread function; auto: the given image of it, else a Gaussian."""
     fwhm: Fwhm = 3.0
     """Full width at half maximum of a named shape. [pixel]"""
     beta: Beta = 2.5
-    """Exponent of a Moffat: the smaller, the wider its wings."""
+    """Exponent of a Moffat profile: the smaller, the wider its wings."""
 
     def build(self, data: FitData) -> Operator:
         _, channels, height, width = data.y.shape
@@ -38,13 +38,13 @@ class Blur(OperatorSettings):
         if self.psf == "auto" and "psf" in data.auxiliary:
             operator.note = "PSF as given"
         else:
-            assumed = ", for none was given" if self.psf == "auto" else ""
+            assumed = ", because none was given" if self.psf == "auto" else ""
             shape = "gaussian" if self.psf == "auto" else self.psf
             operator.note = f"PSF: {shape}, {self.fwhm:g} pixels wide{assumed}"
         return operator
 
     def make_example(self, seed: int) -> Observation:
-        """Stars and a disc through a Gaussian of 3 pixels, under noise."""
+        """Return stars and a disk, blurred by a Gaussian of 3 pixels, under noise."""
         rng = np.random.default_rng(seed)
         scene = np.zeros((48, 56))
         y, x = np.mgrid[:48, :56]
@@ -59,10 +59,10 @@ class Blur(OperatorSettings):
 
 
 class BlurOperator(Operator):
-    """The part of a convolution that needs nothing beyond the scene, by FFT."""
+    """The valid part of a convolution, by FFT."""
 
-    def __init__(self, frame_shape: tuple[int, int, int], psf: NDArray[np.float64]) -> None:
-        channels, height, width = frame_shape
+    def __init__(self, image_shape: tuple[int, int, int], psf: NDArray[np.float64]) -> None:
+        channels, height, width = image_shape
         margin = len(psf) // 2
         self._size = (height + 2 * margin, width + 2 * margin)
         self.scene_shape = (channels, *self._size)
@@ -79,14 +79,14 @@ class BlurOperator(Operator):
 
 
 def transfer_function(psf: NDArray[np.float64], size: tuple[int, int]) -> torch.Tensor:
-    """The Fourier transform of `psf`, its middle at the origin, on a grid of `size`."""
+    """Return the Fourier transform of `psf`, with its center at the origin, on a grid of `size`."""
     half = len(psf) // 2
-    whole = np.zeros(size)
-    whole[: len(psf), : len(psf)] = psf
-    return torch.from_numpy(np.fft.rfft2(np.roll(whole, (-half, -half), (0, 1))).astype(np.complex64))
+    padded = np.zeros(size)
+    padded[: len(psf), : len(psf)] = psf
+    return torch.from_numpy(np.fft.rfft2(np.roll(padded, (-half, -half), (0, 1))).astype(np.complex64))
 
 
 def convolve(x: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
-    """`x` (..., H, W) through a transfer function of its size; it wraps around."""
+    """Return the circular convolution of `x` (..., H, W), by a transfer function of its size."""
     spread: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=x.shape[-2:])
     return spread

@@ -1,4 +1,4 @@
-"""Downsampling: the data show a finer scene through larger pixels. Restoring it is super-resolution."""
+"""Downsampling: larger pixels observe a finer scene; its restoration is super-resolution."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Factor = Annotated[float, Field(ge=1, le=8)]
 
 
 class Downsample(OperatorSettings):
-    """Each pixel of the data shows several of the scene: super-resolution.
+    """Each pixel of the data shows several of the scene: its restoration is super-resolution.
 
-    The grids share their outer edges. Where the pixel values are what each pixel collected (adu,
-    electron, Jy ...), the scene's pixels share it out: the flux is kept. Where they are a brightness
-    (MJy/sr, no unit ...), brightness is kept.
+    The grids share their outer edges. If values are what each pixel collects (adu, electron, Jy ...),
+    flux is conserved: the pixels of the scene share it. If they are a surface brightness (MJy/sr, no
+    unit ...), brightness is conserved.
 
     References
     ----------
@@ -33,10 +33,11 @@ class Downsample(OperatorSettings):
     scale_factor: Factor | tuple[Factor, Factor] = 4.0
     """Pixels of the result per pixel of the image: one number, or two for Y and X."""
     kernel: Kernel = "lanczos3"
-    """How the image's pixels see the scene: by a Lanczos filter, as most software downsamples, or
-    the mean over their area, as detectors do."""
+    """How a pixel of the image averages the scene: by a Lanczos filter, as most software downsamples, or
+    over its area, as detectors do."""
     conserve_flux: ConserveFlux = "auto"
-    """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
+    """Whether values are what each pixel collects (yes), or a surface brightness (no); auto: by the
+    unit."""
 
     @property
     def _factors(self) -> tuple[float, float]:
@@ -50,20 +51,20 @@ class Downsample(OperatorSettings):
 
     def build(self, data: FitData) -> Operator:
         _, channels, height, width = data.y.shape
-        # Sizes are whole numbers: the factors that come of them are what counts.
+        # Sizes are whole numbers: the factors are those of the sizes.
         fine = [
             round(side * factor) for side, factor in zip((height, width), self._factors, strict=True)
         ]
         zoom = (fine[0] / height, fine[1] / width)
-        gain, remark = flux_gain(self.conserve_flux, data.header, zoom)
+        gain, note = flux_gain(self.conserve_flux, data.header, zoom)
         rows = gain * resampling_matrix(height, fine[0], zoom[0], self.kernel)
         columns = resampling_matrix(width, fine[1], zoom[1], self.kernel)
         operator = SeparableOperator((channels, *fine), rows, columns)
-        operator.scale_factor, operator.dc_gain, operator.note = zoom, gain, remark
+        operator.scale_factor, operator.dc_gain, operator.note = zoom, gain, note
         return operator
 
     def make_example(self, seed: int) -> Observation:
-        """Rings that are too fine for the pixels at one end."""
+        """Return rings that are too fine for the pixels at one end."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:128, :160]
         rings = 100 + 50 * np.cos(np.hypot(y - 40, x - 30) ** 1.5 / 40)

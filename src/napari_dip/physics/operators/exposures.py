@@ -19,15 +19,16 @@ from napari_dip.physics.operators.base import Operator, OperatorSettings
 from napari_dip.physics.operators.blur import convolve, transfer_function
 from napari_dip.physics.registration import edge_map, estimate_shift
 
-LANCZOS_REACH_PX = 3  # pixels of a frame that a Lanczos filter looks beyond its edge
+LANCZOS_REACH_PX = 3  # of a Lanczos filter, beyond the edge of a frame
 
 
 class MultiExposure(OperatorSettings):
-    """All frames along T show one scene, each a little shifted: one picture from many exposures.
+    """All frames along T show one scene, shifted against each other: one image from many exposures.
 
-    Frame t is scale_t * (scene through its PSF, shifted, seen by its pixels) + background_t, with
-    its own holes and noise. The result has the first frame's place, scale and background; it is
-    computed on the union of all frames, so that what drifted in helps too.
+    Frame t is scale_t * (scene, convolved with its PSF, shifted and averaged by its pixels) +
+    background_t, with its own mask and noise. The result has the grid, the scale and the background of
+    the first frame; it is computed on the union of all frames, so that what drifted into view helps,
+    too.
     """
 
     kind: Literal["multi-exposure"] = "multi-exposure"
@@ -37,8 +38,8 @@ class MultiExposure(OperatorSettings):
     """Measure the shifts between the frames by phase correlation; off: the frames are aligned
     already."""
     shifts: tuple[tuple[float, float], ...] | None = None
-    """Shifts (y, x) that bring each frame onto the first, where they are known: as many as there
-    are frames, the first (0, 0). [pixel]"""
+    """Known shifts (y, x) that register each frame to the first: one for each frame, the first (0, 0);
+    automatic: measured, or 0 if `align` is off. [pixel]"""
     match_background: bool = True
     """Match the background of each frame to that of the first."""
     match_scale: bool = False
@@ -47,24 +48,24 @@ class MultiExposure(OperatorSettings):
     scale_factor: Annotated[float, Field(ge=1, le=8)] = 1.0
     """Pixels of the result per pixel of a frame, along Y and X."""
     kernel: Kernel = "lanczos3"
-    """How the frames' pixels see the scene: interpolated, or the mean over their area (for a finer
-    grid of undersampled frames)."""
+    """How a pixel of a frame averages the scene: interpolated by a Lanczos filter, or over its area (for
+    a finer grid of undersampled frames)."""
     conserve_flux: ConserveFlux = "auto"
-    """Whether values are what one pixel collected, or a brightness; automatic: by the unit."""
+    """Whether values are what each pixel collects (yes), or a surface brightness (no); auto: by the
+    unit."""
     psf: Shape = "auto"
-    """Shape of the point spread function to take out; automatic: that of the PSF layer or file, one
-    for all or one for each frame, else none."""
+    """Shape of the point spread function to remove; auto: the given image of it, one for all or one for
+    each frame, else none."""
     fwhm: Fwhm = 3.0
     """Full width at half maximum of a named shape. [pixel of the result]"""
     beta: Beta = 2.5
-    """Exponent of a Moffat: the smaller, the wider its wings."""
+    """Exponent of a Moffat profile: the smaller, the wider its wings."""
 
     def build(self, data: FitData) -> Operator:
         y = data.y
         if len(y) == 1:
             raise ObservationError(
-                "there is one exposure only, and nothing to combine it with: give several files, or an"
-                " image with a time axis (T)"
+                "there is only one exposure: give several files, or an image with a time axis (T)"
             )
         shifts = self._shifts(y)
         scales, backgrounds = self._match(y, shifts)
@@ -102,7 +103,7 @@ class MultiExposure(OperatorSettings):
         return operator
 
     def make_example(self, seed: int) -> Observation:
-        """Three noisy frames of some stars, drifting by fractions of a pixel."""
+        """Return three noisy frames of some stars, shifted by fractions of a pixel."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:40, :48].astype(float)
         rows, columns = rng.uniform(4, 36, 15), rng.uniform(4, 44, 15)
@@ -113,17 +114,17 @@ class MultiExposure(OperatorSettings):
         return Observation.from_array(frames + rng.normal(50, 4, frames.shape), axes="TYX")
 
     def _shifts(self, y: FloatArray) -> NDArray[np.float64]:
-        """Where each frame's origin lies in the first frame, (T, 2) in pixels along Y and X."""
+        """Where the origin of each frame lies in the first one, (T, 2) in pixels along Y and X."""
         if self.shifts is not None:
             if len(self.shifts) != len(y):
                 raise SettingsError(
-                    f"operator.shifts gives {len(self.shifts)} shifts for {len(y)} frames: give one for"
+                    f"operator.shifts has {len(self.shifts)} shifts for {len(y)} frames: give one for"
                     " each, the first (0, 0)"
                 )
             if any(self.shifts[0]):
                 raise SettingsError(
-                    f"operator.shifts begins with {self.shifts[0]}: the first frame is the one that the"
-                    " others are brought onto, give it (0, 0)"
+                    f"operator.shifts starts with {self.shifts[0]}: the others are registered to the"
+                    " first frame, so give it (0, 0)"
                 )
             shifts = np.array(self.shifts, float)
         elif not self.align:
@@ -135,15 +136,14 @@ class MultiExposure(OperatorSettings):
             if np.any(np.abs(shift) > 0.5 * np.array(y.shape[-2:])):
                 raise ObservationError(
                     f"frame {number + 1} is shifted by {shift[1]:.0f} x {shift[0]:.0f} pixels against"
-                    " the first: more than half of it lies elsewhere; leave it out, or give"
-                    " operator.shifts"
+                    " the first: they overlap by less than half; leave it out, or give operator.shifts"
                 )
         return shifts
 
     def _match(
         self, y: FloatArray, shifts: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Each frame's scale (T,) and background (T, C, 1, 1); 1 and 0 for the first."""
+        """The scale (T,) and background (T, C, 1, 1) of each frame; 1 and 0 for the first."""
         scales = np.ones(len(y))
         levels = _plane_medians(y)
         if self.match_scale:
@@ -153,7 +153,7 @@ class MultiExposure(OperatorSettings):
         if not self.match_background:
             return scales, np.zeros((*levels.shape, 1, 1))
         offsets = levels - scales[:, None] * levels[0]
-        return scales, np.nan_to_num(offsets)[..., None, None]  # 0 for a channel that is missing
+        return scales, np.nan_to_num(offsets)[..., None, None]  # 0 for a missing channel
 
 
 class MultiExposureOperator(Operator):
@@ -187,7 +187,7 @@ class MultiExposureOperator(Operator):
 
 
 def _relative_scale(frame: FloatArray, first: FloatArray, shift: NDArray[np.float64]) -> float:
-    """How much brighter `frame` is than `first`, both (C, Y, X), by what stands out in both."""
+    """The brightness of `frame` over that of `first`, both (C, Y, X), in their bright pixels."""
     from scipy.ndimage import gaussian_filter
     from scipy.ndimage import shift as shifted
 
@@ -201,7 +201,7 @@ def _relative_scale(frame: FloatArray, first: FloatArray, shift: NDArray[np.floa
 
 
 def _plane_medians(y: FloatArray) -> NDArray[np.float64]:
-    """The median of each plane, NaN where nothing of it is known."""
+    """The median of each plane; NaN where nothing of it is observed."""
     planes = y.reshape(-1, *y.shape[-2:])
     levels = [np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in planes]
     return np.array(levels, float).reshape(y.shape[:-2])

@@ -1,4 +1,4 @@
-"""The identity: the data are the scene, plus noise, less what is missing."""
+"""The identity: the data are the scene plus noise, without what is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_dip.physics.operators.base import Operator, OperatorSettings
 
 
 class Identity(OperatorSettings):
-    """The data show the scene itself: denoising and inpainting."""
+    """The data are the scene itself: denoising and inpainting."""
 
     kind: Literal["identity"] = "identity"
 
@@ -22,13 +22,13 @@ class Identity(OperatorSettings):
         return IdentityOperator((channels, height, width))
 
     def make_example(self, seed: int) -> Observation:
-        """Two soft blobs under noise, with a hole."""
+        """Return a smooth scene under noise, with a missing region."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:40, :48]
         scene = 100 + 50 * np.hypot(y - 15, x - 12) + 30 * np.cos(x / 6)
-        holes = np.zeros((40, 48), bool)
-        holes[20:24, 30:34] = True
-        return Observation.from_array(scene + rng.normal(0, 20, scene.shape), axes="YX", mask=holes)
+        mask = np.zeros((40, 48), bool)
+        mask[20:24, 30:34] = True
+        return Observation.from_array(scene + rng.normal(0, 20, scene.shape), axes="YX", mask=mask)
 
 
 class IdentityOperator(Operator):

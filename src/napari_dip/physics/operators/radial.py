@@ -24,14 +24,14 @@ from napari_dip.physics.operators._coils import (
 )
 from napari_dip.physics.operators.base import Operator
 
-GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # the angle between two spokes, 111.25 degrees
+GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # between two spokes, 111.25 degrees
 
 
 class Radial(CoilSettings):
-    """Data are samples of several coils along any trajectory: real parts first, then imaginary ones.
+    """Data are samples of several coils along a trajectory: real parts first, then imaginary ones.
 
-    The rows of a frame are its spokes and the columns their samples. Any trajectory can be given;
-    without one the spokes turn by the golden angle, through the middle. Needs the package torchkbnufft.
+    Rows of a frame are its spokes, columns their samples. Any trajectory can be given; without one, the
+    spokes pass through the center and rotate by the golden angle. Needs the package torchkbnufft.
 
     References
     ----------
@@ -44,27 +44,27 @@ class Radial(CoilSettings):
     kind: Literal["radial"] = "radial"
     auxiliary: ClassVar[tuple[str, ...]] = ("coil_maps", "trajectory")
     image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
-    """Height and width of the image; automatic: as the coil maps, or half the samples of a spoke.
-    [pixel]"""
+    """Height and width of the image; automatic: those of the coil maps, or half the number of samples of
+    a spoke. [pixel]"""
     calibration_radius: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """How far from the middle k-space tells the coils' sensitivities, where no maps are given.
+    """Radius of the center of k-space from which coil maps are estimated, if none are given.
     [cycle / pixel]"""
 
     def build(self, data: FitData) -> Operator:
         num_coils(data)
         places = self._trajectory(data)
         if "coil_maps" in data.auxiliary:
-            maps, remark = coil_maps(data), "coil maps as given"
+            maps, note = coil_maps(data), "coil maps as given"
             if self.image_size is not None and maps.shape[-1] != self.image_size:
                 maps = coil_maps(data, (self.image_size, self.image_size))
         else:
-            maps, remark = self._estimate_maps(data, places), "coil maps from the middle of k-space"
+            maps, note = self._estimate_maps(data, places), "coil maps from the center of k-space"
         operator = RadialOperator(maps, places, data.y.shape[2:])
-        operator.note = remark
+        operator.note = note
         return operator
 
     def make_example(self, seed: int) -> Observation:
-        """Three frames of a pulsing disc, by two coils."""
+        """Return three frames of a pulsing disk, measured by two coils."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:32, :32]
         scene = 1.0 * (np.hypot(y - 16, x - 16) < np.array([8, 7, 6])[:, None, None])
@@ -76,12 +76,12 @@ class Radial(CoilSettings):
         return Observation.from_array(data + rng.normal(0, 0.02, data.shape), axes="TCYX")
 
     def _trajectory(self, data: FitData) -> FloatArray:
-        """Where each sample lies, (T, 2, spokes, samples): rows and columns. [cycle / pixel].
+        """The position of each sample, (T, 2, spokes, samples): rows and columns. [cycle / pixel]
 
         Raises
         ------
         ObservationError
-            If there is not one place for each sample.
+            If there is not one position for each sample.
         """
         times, _, *shape = data.y.shape
         if "trajectory" not in data.auxiliary:
@@ -94,13 +94,13 @@ class Radial(CoilSettings):
             )
         if not np.nanmax(np.abs(places)) <= 0.5:
             raise ObservationError(
-                f"the trajectory reaches to {np.nanmax(np.abs(places)):g}: it is needed in cycles per"
-                " pixel, from -0.5 to 0.5"
+                f"the trajectory reaches {np.nanmax(np.abs(places)):g}: give it in cycles per pixel,"
+                " from -0.5 to 0.5"
             )
         return np.broadcast_to(np.nan_to_num(places), (times, *need)).astype(np.float32)
 
     def _estimate_maps(self, data: FitData, places: FloatArray) -> torch.Tensor:
-        """Coil maps (coils, Y, X), from the middle of k-space over all frames."""
+        """Coil maps (coils, Y, X), from the center of k-space over all frames."""
         side = self.image_size or data.y.shape[-1] // 2
         alone = torch.ones((1, side, side), dtype=torch.complex64)
         operator = RadialOperator(alone, places, data.y.shape[2:])
@@ -117,7 +117,8 @@ class Radial(CoilSettings):
 
 
 class RadialOperator(Operator):
-    """A x = F_t (S_k x_t) for each frame t and coil k, with the unitary F at the trajectory's places.
+    """A x = F_t (S_k x_t) for each frame t and coil k, with the unitary F at the positions of the
+    samples.
 
     Attributes
     ----------
@@ -137,7 +138,7 @@ class RadialOperator(Operator):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         pictures = to_complex(x.reshape(-1, 2, *self._side))
-        # The package's unitary transform is that of its grid, twice as large along each axis.
+        # The unitary transform of the package is that of its grid, twice as large along each axis.
         samples = 2 * self._forward(pictures, self.places, smaps=self.maps[None], norm="ortho")
         return to_real(samples.reshape(*samples.shape[:2], *self._shape))
 
@@ -147,13 +148,13 @@ class RadialOperator(Operator):
         return to_real(images).flatten(0, 1)
 
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:
-        """Every datum shows all of the scene."""
+        """Return 1 everywhere: each datum depends on the whole scene."""
         return torch.ones(self.scene_shape, device=observed.device)
 
     def initial_estimate(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        """The mean over all frames, at each of them; (C, Y, X).
+        """Return the mean over all frames, for each of them; (C, Y, X).
 
-        Samples count by their distance from the middle, where they crowd.
+        Samples are weighted by their distance from the center, where they are dense.
         """
         assert self.scene_layout is not None
         times = self.scene_layout.times
@@ -166,14 +167,14 @@ class RadialOperator(Operator):
         return scaled
 
     def to(self, device: torch.device) -> Self:
-        """The same map on `device`."""
+        """Return the operator on `device`."""
         moved = super().to(device)
         moved._forward, moved._adjoint = (part.to(device) for part in _transforms(self._side))
         return moved
 
 
 def _transforms(side: tuple[int, int]) -> Any:
-    """The transform from an image to samples anywhere, and its adjoint.
+    """The transform from an image to samples at any position, and its adjoint.
 
     Raises
     ------
@@ -192,7 +193,7 @@ def _transforms(side: tuple[int, int]) -> Any:
 
 
 def _golden_angle_spokes(times: int, spokes: int, samples: int) -> FloatArray:
-    """Spokes that turn by the golden angle from one to the next, (T, 2, spokes, samples)."""
+    """Spokes that rotate by the golden angle from one to the next, (T, 2, spokes, samples)."""
     angles = GOLDEN_ANGLE * np.arange(times * spokes).reshape(times, 1, spokes, 1)
     along = (np.arange(samples) - samples // 2) / samples
     turned = np.concatenate((np.sin(angles), np.cos(angles)), axis=1) * along

@@ -1,4 +1,4 @@
-"""Sense: magnetic resonance with several receive coils, sampled along lines of k-space."""
+"""SENSE: magnetic resonance with several receive coils, sampled along lines of k-space."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from napari_dip.physics.operators.base import Operator
 
 
 class Sense(CoilSettings):
-    """Data are the k-space of several coils: real parts as the first channels, then imaginary ones.
+    """Data are the k-space of several coils: real parts first, then imaginary ones.
 
     Frame t is M_t F (S_k x_t) for each coil k: what was not sampled is missing. The result is complex,
-    its real and imaginary parts are its channels. All frames along T are restored together.
+    with its real and imaginary parts as channels. All frames along T are restored jointly.
 
     References
     ----------
@@ -37,22 +37,22 @@ class Sense(CoilSettings):
     kind: Literal["sense"] = "sense"
     auxiliary: ClassVar[tuple[str, ...]] = ("coil_maps",)
     calibration_width: Annotated[int, Field(ge=4, le=512)] = 24
-    """Lines and columns in the middle of k-space that tell the coils' sensitivities, where no maps are
-    given. [line]"""
+    """Number of lines and columns in the center of k-space from which coil maps are estimated, if none
+    are given. [line]"""
 
     def build(self, data: FitData) -> Operator:
         num_coils(data)
         if "coil_maps" in data.auxiliary:
-            maps, remark = coil_maps(data, data.y.shape[2:]), "coil maps as given"
+            maps, note = coil_maps(data, data.y.shape[2:]), "coil maps as given"
         else:
             maps = self._estimate_maps(data)
-            remark = f"coil maps from the middle {self.calibration_width} lines of k-space"
+            note = f"coil maps from the central {self.calibration_width} lines of k-space"
         operator = SenseOperator(len(data.y), maps)
-        operator.note = remark
+        operator.note = note
         return operator
 
     def make_example(self, seed: int) -> Observation:
-        """Four frames of a pulsing disc, seen by two coils."""
+        """Return four frames of a pulsing disk, measured by two coils."""
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[:32, :40]
         radii = np.array([8, 7, 6, 7])[:, None, None]
@@ -69,13 +69,13 @@ class Sense(CoilSettings):
         return Observation.from_array(kspace, axes="TCYX")
 
     def _estimate_maps(self, data: FitData) -> torch.Tensor:
-        """Coil maps, (coils, Y, X) complex64, from the middle of the mean k-space over all frames."""
+        """Coil maps, (coils, Y, X) complex64, from the center of the mean k-space over all frames."""
         middle = to_complex(_mean_over_time(data)) * self._window(data.y.shape[-2:])
         images = fftshift2(torch.fft.ifft2(ifftshift2(middle), norm="ortho"))
         return normalize_maps(images)
 
     def _window(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """A smooth window over the middle of k-space, (Y, X)."""
+        """A smooth window over the center of k-space, (Y, X)."""
         along = []
         for side in shape:
             width = min(self.calibration_width, side)
@@ -92,7 +92,7 @@ class SenseOperator(Operator):
     Attributes
     ----------
     maps : (coils, Y, X) complex64
-        S with its middle at the corner; the squares of the coils sum to 1, or to 0 where nothing is.
+        S with its center at the corner; the squares over all coils sum to 1, or to 0 outside the body.
     """
 
     def __init__(self, times: int, maps: torch.Tensor) -> None:
@@ -110,11 +110,11 @@ class SenseOperator(Operator):
         return to_real(fftshift2((images * self.maps.conj()).sum(dim=1, keepdim=True))).flatten(0, 1)
 
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:
-        """Every datum shows all of the scene."""
+        """Return 1 everywhere: each datum depends on the whole scene."""
         return torch.ones(self.scene_shape, device=observed.device)
 
     def initial_estimate(self, y: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        """The mean over all frames, at each of them; (C, Y, X)."""
+        """Return the mean over all frames, for each of them; (C, Y, X)."""
         number = observed.sum(dim=0, keepdim=True)
         mean = torch.where(observed, y, 0.0).sum(dim=0, keepdim=True) / number.clamp(min=1)
         assert self.scene_layout is not None
@@ -122,19 +122,19 @@ class SenseOperator(Operator):
 
 
 def _mean_over_time(data: FitData) -> torch.Tensor:
-    """The mean of what was sampled at each place of k-space, 0 where nothing was; (C, Y, X)."""
+    """The mean of what was sampled at each position of k-space, 0 where nothing was; (C, Y, X)."""
     y, observed = data.y, data.observed
     total = np.where(observed, y, 0).sum(axis=0, dtype=float)
     return torch.from_numpy((total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32))
 
 
 def fftshift2(planes: torch.Tensor) -> torch.Tensor:
-    """The corner of (..., Y, X) brought to the middle."""
+    """Return (..., Y, X) with its corner in the center."""
     shifted: torch.Tensor = torch.fft.fftshift(planes, dim=(-2, -1))
     return shifted
 
 
 def ifftshift2(planes: torch.Tensor) -> torch.Tensor:
-    """The middle of (..., Y, X) brought to the corner, where Fourier transforms have their zero."""
+    """Return (..., Y, X) with its center in the corner, where Fourier transforms have zero frequency."""
     shifted: torch.Tensor = torch.fft.ifftshift(planes, dim=(-2, -1))
     return shifted

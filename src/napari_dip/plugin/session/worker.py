@@ -53,9 +53,9 @@ def run_restoration(
 ) -> Generator[Progress, None, Outcome]:
     """Restore under the control of the dock.
 
-    Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which torch raises, and
-    the dock would wait forever. The generator always returns by itself: a worker that is told to quit
-    keeps the network and its memory.
+    Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which torch raises,
+    and the dock would wait forever. The generator always returns by itself: a worker that is told to
+    quit keeps the network and its memory.
     """
 
     def start(data: Observation) -> Generator[Progress, None, Result]:
