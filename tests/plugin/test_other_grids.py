@@ -28,7 +28,7 @@ def test_a_finer_grid_covers_the_same_area(model, session, recipe, noisy, spatia
     changes = {"operator.kind": "downsample", "operator.scale_factor": (2, 4)}
     session.run(recipe.with_settings(changes), layer)
     assert not session.sentences[-1][1], session.sentences
-    assert "predicts the input" in session.sentences[-1][0]
+    assert "predicts the data" in session.sentences[-1][0]
     height, width = noisy.shape
     for name in ("a - restored", "a - iterations"):
         finer = model.layers[name]
@@ -137,7 +137,7 @@ def test_a_guide_is_used_and_a_shifted_one_is_refused_in_one_sentence(
     assert not session.sentences[-1][1], session.sentences
     flat = model.add_image(np.ones(noisy.shape), name="f")
     session.run(guided, layer, auxiliary={"guide": flat})
-    assert "the same everywhere" in session.sentences[-1][0]
+    assert "is constant" in session.sentences[-1][0]
     session.run(guided, layer)
     assert "there is no guide" in session.sentences[-1][0]
 

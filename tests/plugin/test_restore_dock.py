@@ -66,7 +66,7 @@ def test_run_preview_pause_resume_stop_then_discard(viewer, open_dock, pixels, q
 
     click(dock.run_controls.stop_button)
     wait(lambda: dock.session.state == State.IDLE)
-    assert "finished by hand" in dock.status.text()
+    assert "stopped by hand" in dock.status.text()
     assert "a - restored" in names(viewer)
     np.testing.assert_array_equal(layer.data, pixels)
 
@@ -109,7 +109,7 @@ def test_nan_pixels_are_inpainted(viewer, open_dock, pixels, click, wait):
     known = np.isfinite(pixels)
     np.testing.assert_array_equal(restored[known], pixels[known])
     assert np.isfinite(restored).all()
-    assert "16 pixels filled" in dock.status.text()
+    assert "16 pixels inpainted" in dock.status.text()
 
 
 def test_the_mask_and_noise_of_a_file_are_selected(viewer, open_dock, tmp_path):

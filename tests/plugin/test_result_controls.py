@@ -50,7 +50,7 @@ def test_a_continued_run_equals_one_longer_run_and_keeps_the_first_result(model,
     session.run(recipe, layer)
     first = model.layers["a - restored"].data.copy()
     session.continue_run()
-    assert session.current_run.result.provenance["steps"] == 200
+    assert session.current_run.result.provenance.steps == 200
     assert session.current_run.steps == [50, 100, 150, 200]
     np.testing.assert_array_equal(model.layers["a - restored"].data, first)
     longer = model.layers["a - restored [1]"].data.copy()
@@ -94,8 +94,8 @@ def test_another_step_becomes_the_result_with_its_own_residual(model, session, r
     np.testing.assert_array_equal(restored.data, model.layers["a - iterations"].data[0])
     np.testing.assert_allclose(result.residual, layer.data - restored.data, atol=1e-4)
     np.testing.assert_allclose(residual.data, result.residual / result.noise_std, atol=1e-4)
-    assert result.provenance["chosen"] == [50]
-    assert "step 50 was picked by hand" in result.summary
+    assert result.provenance.selected_step == (50,)
+    assert "step 50 was selected by hand" in result.summary
     session.select_step(None)
     np.testing.assert_array_equal(restored.data, chosen)
     assert restored.metadata["napari-dip"]["result"] is session.current_run.result
@@ -182,7 +182,7 @@ def test_the_slider_selects_a_step_and_the_buttons_undo_and_save(
     qtbot.keyClick(controls.slider, Qt.Key.Key_Left)
     qtbot.keyClick(controls.slider, Qt.Key.Key_Left)
     assert controls.step_label.text() == "step 100"
-    assert "step 100 was picked by hand" in done.status.text()
+    assert "step 100 was selected by hand" in done.status.text()
     assert done.plot._selected_line.value() == 100
 
     arguments = []

@@ -17,6 +17,7 @@ LABEL_WORDS = {
     "ema": "EMA",
     "fwhm": "FWHM",
     "gb": "[GB]",
+    "iter": "iterations",
     "l1": "L1",
     "mapnet": "MapNet",
     "num": "number of",
