@@ -69,7 +69,7 @@ def make_observation():
 
 @pytest.fixture(scope="session")
 def make_data(make_observation):
-    """Make the data of one fit from all planes of an array; the arguments are those of an observation."""
+    """Make the data of one fit from all planes of an array; arguments as for `make_observation`."""
 
     def make(array, axes="YX", *, keep_times=False, **options):
         observation = make_observation(array, axes, **options)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,16 +7,12 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import norm
 from skimage.io import imread
 
-from napari_dip import Observation, Recipe
+from napari_dip import Recipe
 from napari_dip.physics.correlated_noise import autocorrelation
 from napari_dip.physics.noise import estimate_sigma
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
-from napari_dip.physics.problem import Problem
-
-
-def likelihood_of(settings, observation):
-    return settings.likelihood(observation).to(torch.device("cpu"))
+from napari_dip.physics.splitting import split_noise
 
 
 @pytest.mark.parametrize("sigma", [1e-21, 0.3, 25.0])
@@ -26,9 +24,9 @@ def test_the_estimate_is_the_noise_that_was_put_in(sigma):
 
 
 @pytest.mark.parametrize("missing", [0.1, 0.5])
-def test_holes_do_not_bias_the_estimate(missing):
+def test_missing_pixels_do_not_bias_the_estimate(missing):
     found = []
-    for seed in range(8):  # one estimate scatters by up to 3 %, for want of whole neighbourhoods
+    for seed in range(8):  # one estimate scatters by up to 3 %, for lack of complete neighborhoods
         rng = np.random.default_rng(seed)
         image = rng.normal(50, 4, (200, 200))
         image[rng.random(image.shape) < missing] = np.nan
@@ -42,170 +40,221 @@ def test_padding_does_not_lower_the_estimate():
     assert estimate_sigma(image) == pytest.approx(5, rel=0.1)
 
 
-def test_an_image_without_noise_has_a_sigma_above_zero(scene):
-    assert estimate_sigma(np.round(scene / 50) * 50) > 0
+def test_an_image_without_noise_has_a_sigma_above_zero_and_within_its_own_spread(scene):
+    steps = np.round(scene / 50) * 50
+    assert 1e-3 * steps.std() <= estimate_sigma(steps) <= steps.std()
+    smooth = np.outer(np.sin(np.arange(100) / 20), np.cos(np.arange(100) / 30))
+    assert estimate_sigma(smooth) == pytest.approx(1e-3 * smooth.std())
 
 
-def test_the_gaussian_likelihood_is_the_gaussian_likelihood():
+def test_of_pixels_without_neighbors_the_estimate_is_their_spread():
+    image = np.full((64, 64), np.nan)
+    image[::2, ::2] = np.random.default_rng(0).normal(50, 4, (32, 32))
+    assert estimate_sigma(image) == pytest.approx(np.nanstd(image), rel=1e-6)
+
+
+def test_a_plane_without_contrast_has_the_noise_of_the_others(make_data):
+    rng = np.random.default_rng(0)
+    planes = np.stack([rng.normal(0, 5, (64, 64)), np.full((64, 64), 255.0), rng.normal(0, 9, (64, 64))])
+    sigma = Gaussian().likelihood(make_data(planes, "CYX")).properties.sigma.ravel()
+    assert sigma[1] == pytest.approx((sigma[0] + sigma[2]) / 2, rel=1e-5)
+    assert sigma[[0, 2]] == pytest.approx([5, 9], rel=0.1)
+
+
+def test_the_gaussian_likelihood_is_the_gaussian_likelihood(make_data):
     rng = np.random.default_rng(0)
     y, mean = rng.normal(10, 3, (2, 1, 32, 32)).astype(np.float32)
-    observation = Observation.from_array(y[0], axes="YX")
-    nll = likelihood_of(Gaussian(sigma=3.0, relative_error=0), observation).nll(
-        torch.from_numpy(mean), torch.from_numpy(y)
-    )
+    likelihood = Gaussian(sigma=3.0, relative_error=0).likelihood(make_data(y[0]))
+    nll = likelihood.nll(torch.from_numpy(mean), torch.from_numpy(y))
     expected = -norm(loc=mean, scale=3).logpdf(y) - np.log(3 * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(nll[0].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_sigma_is_given_or_read_or_estimated_in_this_order(noisy):
-    layer = np.full(noisy.shape, 5.0)
-    with_layer = Observation.from_array(noisy, axes="YX", sigma=layer)
-    without = Observation.from_array(noisy, axes="YX")
-    assert likelihood_of(Gaussian(sigma=3), with_layer).source == "given"
-    read = likelihood_of(Gaussian(), with_layer)
-    assert (read.source, float(read.sigma[0, 0, 0, 0])) == ("error layer", 5.0)
-    found = likelihood_of(Gaussian(), without)
-    assert found.source == "estimated"
-    assert float(found.sigma[0, 0, 0, 0]) == pytest.approx(8, rel=0.15)
+def test_sigma_is_given_or_read_or_estimated_in_this_order(noisy, make_data):
+    with_plane = make_data(noisy, sigma=np.full(noisy.shape, 5.0))
+    assert Gaussian(sigma=3).likelihood(with_plane).properties.source == "given"
+    read = Gaussian().likelihood(with_plane).properties
+    assert (read.source, float(read.sigma[0, 0, 0, 0])) == ("error plane", 5.0)
+    measured = Gaussian().likelihood(make_data(noisy)).properties
+    assert measured.source == "estimated"
+    assert float(measured.sigma[0, 0, 0, 0]) == pytest.approx(8, rel=0.15)
 
 
-def test_relative_noise_is_felt_by_bright_pixels_only():
+def test_relative_noise_is_felt_by_bright_pixels_only(make_data):
     y = np.random.default_rng(0).normal(100, 1, (64, 64))
     y[30, 30] = 1e5
-    observation = Observation.from_array(y, axes="YX")
-    found = likelihood_of(Gaussian(sigma=1, relative_error=0.01), observation)
-    total = found.std(torch.from_numpy(observation.y[:, :, 0].copy()))[0, 0].numpy()
+    data = make_data(y)
+    likelihood = Gaussian(sigma=1, relative_error=0.01).likelihood(data)
+    total = likelihood.std(torch.from_numpy(data.y.copy()))[0, 0].numpy()
     assert total[30, 30] == pytest.approx(999, rel=1e-3)
     assert np.delete(total.ravel(), 30 * 64 + 30).max() < 1.001
 
 
-class TestTheCharacterOfTheNoise:
-    def character(self, noise, settings=None):
-        y, x = np.indices(noise.shape)
+class TestTheKindOfTheNoise:
+    @pytest.fixture
+    def likelihood_of(self, make_data):
+        """Give the likelihood of a disk under some noise."""
+        y, x = np.indices((256, 256))
         scene = 100 + 30.0 * (np.hypot(y - 60, x - 50) < 30)
-        observation = Observation.from_array(scene + noise, axes="YX")
-        return likelihood_of(settings or Gaussian(), observation)
 
-    def test_independent_gaussian_noise_is_white(self):
-        found = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
-        assert found.kind == "white"
-        assert found.source == "estimated"
+        def likelihood_of(noise, settings=None):
+            inside = tuple(slice(side) for side in noise.shape)
+            return (settings or Gaussian()).likelihood(make_data(scene[inside] + noise))
+
+        return likelihood_of
+
+    def test_independent_gaussian_noise_is_white(self, likelihood_of):
+        properties = likelihood_of(np.random.default_rng(0).normal(0, 5, (128, 128))).properties
+        assert properties.kind == "white"
+        assert properties.source == "estimated"
 
     @pytest.mark.parametrize("width", [0.7, 1.0])
-    def test_resampled_noise_is_correlated_and_measured(self, width):
+    def test_resampled_noise_is_correlated_and_measured(self, likelihood_of, width):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), width)
-        found = self.character(15 * noise / noise.std())
-        assert found.kind == "correlated"
-        assert "neighbouring pixels share it" in found.source
-        assert found.correlation_sigma == pytest.approx(width, abs=0.1)
-        assert found.sigma.item() == pytest.approx(15, rel=0.1)
+        properties = likelihood_of(15 * noise / noise.std()).properties
+        assert properties.kind == "correlated"
+        assert f"correlated between pixels (as if smoothed by {width:.1f} pixels)" in properties.source
+        assert properties.correlation_sigma == pytest.approx(width, abs=0.1)
+        assert properties.sigma.item() == pytest.approx(15, rel=0.1)
 
-    def test_faint_details_that_differ_from_place_to_place_are_structure(self, unequal):
-        found = self.character(unequal)
-        assert found.kind == "structured"
-        assert found.correlation_sigma == 0
+    def test_faint_details_that_differ_from_place_to_place_are_structure(self, likelihood_of, unequal):
+        properties = likelihood_of(unequal).properties
+        assert properties.kind == "structured"
+        assert properties.correlation_sigma == 0
 
     @pytest.mark.parametrize("period", [6, 8, 12])
-    def test_a_lattice_is_no_noise(self, period):
+    def test_a_lattice_is_no_noise(self, likelihood_of, period):
         y, x = 2 * np.pi * np.indices((128, 128)) / period
         noise = np.random.default_rng(0).normal(0, 10, (128, 128))
-        assert self.character(20 * np.cos(y) * np.cos(x) + noise).kind == "structured"
+        assert likelihood_of(20 * np.cos(y) * np.cos(x) + noise).properties.kind == "structured"
 
-    def test_noise_is_drawn_as_neighbours_share_it(self):
-        likelihood = self.character(np.random.default_rng(0).normal(0, 5, (128, 128)))
-        likelihood.correlation_sigma = 0.7
+    def test_correlated_noise_is_drawn_with_its_correlation(self, likelihood_of):
+        white = likelihood_of(np.random.default_rng(0).normal(0, 5, (128, 128)))
+        likelihood = white.with_properties(replace(white.properties, correlation_sigma=0.7))
         drawn = likelihood.correlate(torch.randn(300, 400, generator=torch.Generator().manual_seed(0)))
         assert drawn.std().item() == pytest.approx(1, abs=0.02)
-        for away, shared in enumerate(autocorrelation(4, 0.7)[1:], start=1):
-            found = (drawn[:, away:] * drawn[:, :-away]).mean().item()
-            assert found == pytest.approx(np.exp(-((away / 1.4) ** 2)), abs=0.02)
-            assert found == pytest.approx(shared, abs=0.02)
+        for lag, expected in enumerate(autocorrelation(4, 0.7)[1:], start=1):
+            correlation = (drawn[:, lag:] * drawn[:, :-lag]).mean().item()
+            assert correlation == pytest.approx(np.exp(-((lag / 1.4) ** 2)), abs=0.02)
+            assert correlation == pytest.approx(expected, abs=0.02)
 
-    @pytest.mark.parametrize("told", [0.75, 1.25])
-    def test_a_wrong_number_is_noticed_and_corrected(self, told):
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            Gaussian(),
+            Gaussian(reject_outliers=True),
+            Gaussian(censored=True),
+            Gaussian(censored=True, reject_outliers=True),
+        ],
+        ids=["plain", "outliers", "censored", "both"],
+    )
+    def test_noise_that_is_drawn_to_split_data_has_their_correlation(
+        self, make_observation, make_problem, settings
+    ):
+        noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.8)
+        observation = make_observation(100 + 15 * noise / noise.std())
+        problem = make_problem(observation, recipe=Recipe().replace(noise=settings))
+        assert problem.likelihood.properties.kind == "correlated"
+        first, second = split_noise(problem, None, 0.5, torch.Generator().manual_seed(0))
+        for drawn in ((first.y - problem.y) / 0.5, (problem.y - second.y) / 2):
+            drawn = drawn[0, 0]
+            for neighbor in (drawn[:, 1:] * drawn[:, :-1], drawn[1:] * drawn[:-1]):
+                correlation = float(neighbor.mean() / drawn.square().mean())
+                assert correlation == pytest.approx(np.exp(-1 / (2 * 0.8) ** 2), abs=0.05)  # 0.677
+
+    @pytest.mark.parametrize("factor", [0.75, 1.25])
+    def test_a_wrong_number_is_noticed_and_corrected(self, likelihood_of, factor):
         noise = np.random.default_rng(0).normal(0, 20, (128, 128))
-        for settings in (Gaussian(sigma=20 * told), PoissonGaussian(gain=1.0, read_noise=17 * told)):
-            found = self.character(noise, settings)
-            assert found.sigma.item() == pytest.approx(20, rel=0.1)
-            assert "measured and taken to be" in found.source
-            split = found.with_scaled_noise(2.0)
-            assert split.sigma.item() == pytest.approx(40, rel=0.1)
+        for settings in (
+            Gaussian(sigma=20 * factor),
+            PoissonGaussian(gain=1.0, read_noise=17 * factor),
+        ):
+            likelihood = likelihood_of(noise, settings)
+            assert likelihood.properties.sigma.item() == pytest.approx(20, rel=0.1)
+            assert "measured and taken to be" in likelihood.properties.source
+            twice = likelihood.with_scaled_noise(2.0)
+            assert twice.properties.sigma.item() == pytest.approx(40, rel=0.1)
             mean = torch.full((1, 1, 128, 128), 100.0)
-            np.testing.assert_allclose(split.random_std(mean), 2 * found.random_std(mean), rtol=1e-5)
-        honest = self.character(noise, Gaussian(sigma=21.0))
+            np.testing.assert_allclose(
+                twice.random_std(mean), 2 * likelihood.random_std(mean), rtol=1e-5
+            )
+        honest = likelihood_of(noise, Gaussian(sigma=21.0)).properties
         assert honest.sigma.item() == 21
         assert honest.source == "given"
 
-    @pytest.mark.parametrize("told", [0.2, 5.0])
-    def test_structure_tells_nothing_of_the_noise(self, unequal, told):
-        sigma = told * float(unequal.std())
-        assert self.character(unequal, Gaussian(sigma=sigma)).sigma.item() == pytest.approx(sigma)
+    @pytest.mark.parametrize(("factor", "taken"), [(3, 20), (8, 20), (100, 100), (1000, 1000)])
+    def test_no_image_is_taken_to_have_less_than_a_twentieth_of_the_noise_that_is_given(
+        self, likelihood_of, factor, taken
+    ):
+        noise = np.random.default_rng(0).normal(0, 20, (128, 128))
+        sigma = likelihood_of(noise, Gaussian(sigma=20.0 * factor)).properties.sigma.item()
+        assert sigma == pytest.approx(taken, rel=0.1)
 
-    def test_noise_that_was_cut_off_corrects_nothing(self):
+    @pytest.mark.parametrize("factor", [0.2, 5.0])
+    def test_structure_says_nothing_about_the_noise(self, likelihood_of, unequal, factor):
+        sigma = factor * float(unequal.std())
+        found = likelihood_of(unequal, Gaussian(sigma=sigma)).properties.sigma.item()
+        assert found == pytest.approx(sigma)
+
+    def test_noise_that_was_cut_off_corrects_nothing(self, make_data):
         noise = np.random.default_rng(0).normal(0, 40, (128, 128))
         y = np.clip(np.where(np.arange(128) < 64, 20, 235) + noise, 0, 255)
-        found = likelihood_of(Gaussian(sigma=40.0), Observation.from_array(y, axes="YX"))
-        assert found.source == "given"
+        assert Gaussian(sigma=40.0).likelihood(make_data(y)).properties.source == "given"
 
-    def test_clipped_noise_is_measured_where_it_is_not_clipped(self):
+    def test_clipped_noise_is_measured_where_it_is_not_clipped(self, make_data):
         light = np.linspace(10, 245, 192)
         y = np.clip(light + np.random.default_rng(0).normal(0, 30, (192, 192)), 0, 255)
-        observation = Observation.from_array(y, axes="YX")
-        found = likelihood_of(Gaussian(censored=True), observation).sigma.item()
-        assert found == pytest.approx(30, rel=0.08)
-        assert likelihood_of(Gaussian(), observation).sigma.item() < 27
+        censored = Gaussian(censored=True).likelihood(make_data(y)).properties
+        assert censored.sigma.item() == pytest.approx(30, rel=0.08)
+        assert Gaussian().likelihood(make_data(y)).properties.sigma.item() < 27
 
-    def test_noise_that_limits_cut_off_is_not_split_but_light_that_they_cut_off_may_be(self):
+    def test_noise_that_limits_cut_off_is_not_split_but_light_that_they_cut_off_may_be(self, make_data):
         rng = np.random.default_rng(0)
         y, x = np.indices((128, 128))
         star = 100 + 3000 * np.exp(-((y - 60) ** 2 + (x - 50) ** 2) / 200)
-        for light, sigma, limits, character in (
+        for light, sigma, limits, kind in (
             (np.where(x < 64, 20, 235), 40, (0, 255), "clipped"),
             (star, 10, (-np.inf, 900), "white"),
         ):
-            seen = np.clip(light + rng.normal(0, sigma, light.shape), *limits)
-            observation = Observation.from_array(seen, axes="YX")
-            settings = Gaussian(sigma=sigma, censored=True)
-            assert likelihood_of(settings, observation).kind == character
+            data = make_data(np.clip(light + rng.normal(0, sigma, light.shape), *limits))
+            assert Gaussian(sigma=sigma, censored=True).likelihood(data).properties.kind == kind
 
-    def test_both_versions_of_correlated_data_have_independent_noise(self):
+    def test_both_versions_of_correlated_data_have_independent_noise(self, likelihood_of):
         noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (256, 256)), 0.7)
-        likelihood = self.character(15 * noise / noise.std())
+        likelihood = likelihood_of(15 * noise / noise.std())
         y = torch.from_numpy(15 * noise / noise.std()).float()[None, None]
         first, second = likelihood.split(y, y, 0.5, torch.Generator().manual_seed(0))
         for down, right in ((0, 0), (0, 1), (1, 1)):
-            together = (first * second.roll((down, right), (-2, -1))).mean().item()
-            assert abs(together) < 0.12 * 15**2
+            covariance = (first * second.roll((down, right), (-2, -1))).mean().item()
+            assert abs(covariance) < 0.12 * 15**2
 
-    def test_noise_with_outliers_has_long_tails(self):
-        found = self.character(np.random.default_rng(0).standard_t(4, (128, 128)))
-        assert found.kind == "long tails"
+    def test_noise_with_outliers_is_heavy_tailed(self, likelihood_of):
+        noise = np.random.default_rng(0).standard_t(4, (128, 128))
+        assert likelihood_of(noise).properties.kind == "heavy-tailed"
 
     @pytest.mark.parametrize("light", [0.2, 3, 30])
-    def test_photon_noise_is_what_its_model_says(self, light):
+    def test_photon_noise_is_what_its_model_says(self, make_data, light):
         rng = np.random.default_rng(0)
         y, x = np.mgrid[:128, :128]
         scene = light * (1 + (np.hypot(y - 60, x - 50) < 30))
-        observation = Observation.from_array(rng.poisson(scene).astype(float), axes="YX")
-        assert likelihood_of(Poisson(gain=1.0), observation).kind == "white"
+        data = make_data(rng.poisson(scene).astype(float))
+        assert Poisson(gain=1.0).likelihood(data).properties.kind == "white"
 
-    def test_it_decides_how_the_data_are_split(self, unequal):
+    def test_it_decides_how_the_data_are_split(self, make_observation, make_problem, unequal):
         rng = np.random.default_rng(0)
         tails, white = rng.standard_t(4, (128, 128)), rng.normal(0, 1, (128, 128))
-        shared = gaussian_filter(white, 0.6)
-        found = []
-        for noise in (white, shared, tails, unequal):
-            frame = Observation.from_array(100 + noise, axes="YX")
-            recipe = Recipe()
-            problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
-            split = recipe.self_supervision.select_method(problem, 1)
-            watch = recipe.stopping.monitor(problem, torch.Generator().manual_seed(0))
-            all_fitted = torch.equal(watch.fit_problem.observed, problem.observed)
-            found.append((split, all_fitted, watch.noise_probe is not None))
-        assert found == [
-            ("noise", True, True),
-            ("noise", True, False),
-            ("pixels", False, False),
+        correlated = gaussian_filter(white, 0.6)
+        recipe, chosen = Recipe(), []
+        for noise in (white, correlated, tails, unequal):
+            problem = make_problem(make_observation(100 + noise), recipe=recipe)
+            method = recipe.self_supervision.select_method(problem, 1)
+            monitor = recipe.stopping.monitor(problem, torch.Generator().manual_seed(0))
+            all_fitted = torch.equal(monitor.fit_problem.observed, problem.observed)
+            chosen.append((method, all_fitted, monitor.noise_probe is not None))
+        assert chosen == [
+            ("recorrupted", True, True),
+            ("recorrupted", True, False),
+            ("masked", False, False),
             ("none", False, False),
         ]
 
@@ -219,13 +268,13 @@ def test_texture_is_not_taken_for_noise(data_folder, name, sigma):
     assert estimate_sigma(noisy) == pytest.approx(sigma, rel=0.03)
 
 
-def test_a_track_is_found_up_to_the_frame_s_edge():
+def test_a_track_is_detected_up_to_the_edge_of_the_image(make_data):
     frame = np.random.default_rng(0).normal(100, 5, (96, 96))
     track = np.zeros(frame.shape, bool)
     for row in range(80, 96):
         track[row, 30 + row // 4] = True
     frame[track] += 400
-    found = likelihood_of(Gaussian(reject_outliers=True), Observation.from_array(frame, axes="YX"))
-    assert found.outliers[0, 0][track].all()
+    outliers = Gaussian(reject_outliers=True).likelihood(make_data(frame)).outliers[0, 0]
+    assert outliers[track].all()
     beside = binary_dilation(track, np.ones((3, 3)))
-    assert found.outliers[0, 0][~beside].sum() <= 2
+    assert outliers[~beside].sum() <= 2
