@@ -24,7 +24,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 def test_recipes_and_settings_do_without_torch():
     done = python(
-        "import sys; from napari_dip import Recipe; Recipe.preset('denoise').override({'seed': 2});"
+        "import sys; from napari_dip import Recipe; Recipe.preset('denoise').with_settings({'seed': 2});"
         "print('torch' in sys.modules)"
     )
     assert done.stdout.strip() == "False", done.stderr

@@ -25,7 +25,12 @@ PAGES = [
     for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
     if page.name != "command-line.md" and "_build" not in page.parts
 ]
-QUICK = {"network.channels": 8, "solver.max_steps": 2, "refinement.patch_method": "none"}
+QUICK = {
+    "network.channels": 8,
+    "solver.max_steps": 2,
+    "refinement.patch_method": "none",
+    "compute.precision": "float32",  # torch's 3D convolutions in bfloat16 (x86) can give NaN
+}
 # Sketches for clusters, and an operator and a LocalCluster, which have tests of their own.
 NOT_RUN = ("dask_jobqueue", "dask_kubernetes", "operators.base", "LocalCluster")
 
