@@ -1,10 +1,11 @@
-"""Copy as Python, Save recipe: what they give repeats the run, bit for bit."""
+"""Copy as Python and Save recipe repeat the run, bit for bit."""
 
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_dip import Recipe, drain, read, restore
+import napari_dip as dip
+from napari_dip import Recipe, restore
 from napari_dip.datasets import star_field
 from napari_dip.io import read_images
 from napari_dip.plugin.script import script_for
@@ -20,15 +21,15 @@ def opened(viewer, tmp_path, quick_dock):
 
 def finished(dock, qtbot):
     with qtbot.waitSignal(dock.session.finished, timeout=60_000) as found:
-        dock.panel.run_button.click()
+        dock.run_controls.run_button.click()
     return found.args[0]
 
 
 def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
-    opened.keep.copy_button.click()
+    opened.export_buttons.copy_button.click()
     text = QApplication.clipboard().text()
-    assert "read(" in text
-    assert "Recipe.preset('denoise').override({" in text
+    assert "dip.restore('" in text
+    assert "Recipe.preset('denoise').with_settings({" in text
     result = finished(opened, qtbot)
     done = {}
     exec(text, done)
@@ -37,39 +38,39 @@ def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
     np.testing.assert_array_equal(image.array, result.image)
 
 
-def test_with_painted_holes_it_is_for_the_console(opened, qtbot, viewer):
-    opened.inputs.holes.layer().data[20:24, 30:40] = 1
-    opened.keep.copy_button.click()
+def test_with_a_painted_mask_it_is_for_the_console(opened, qtbot, viewer):
+    opened.inputs.mask.layer().data[20:24, 30:40] = 1
+    opened.export_buttons.copy_button.click()
     text = QApplication.clipboard().text()
     assert "console" in text
     result = finished(opened, qtbot)
     done = {"viewer": viewer}
     exec(text, done)
     np.testing.assert_array_equal(done["result"].image, result.image)
-    assert done["result"].filled[20:24, 30:40].all()
+    assert done["result"].inpainted[20:24, 30:40].all()
 
 
 def test_a_saved_recipe_repeats_the_run(opened, qtbot, tmp_path, monkeypatch):
     target = tmp_path / "mine.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target.with_suffix("")), ""))
-    opened.keep.save_button.click()
+    opened.export_buttons.save_button.click()
     assert "napari-dip run mine.json" in opened.status.text()
     result = finished(opened, qtbot)
     recipe = Recipe.from_json(target.read_text("utf-8"))
-    again = drain(restore(recipe, read(tmp_path / "frame.fits")))
+    again = restore(tmp_path / "frame.fits", recipe)
     np.testing.assert_array_equal(again.image, result.image)
 
 
-def test_a_recipe_that_cannot_be_saved_is_told(opened, tmp_path, monkeypatch):
+def test_a_recipe_that_cannot_be_saved_says_so(opened, tmp_path, monkeypatch):
     target = tmp_path / "nowhere" / "mine.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
-    opened.keep.save_button.click()
+    opened.export_buttons.save_button.click()
     assert "not saved" in opened.status.text()
 
 
 @pytest.mark.parametrize("preset", ["denoise", "deconvolve", "dynamic-mri", "inpaint"])
 @pytest.mark.parametrize("level", ["fast", "best"])
-def test_the_recipe_in_a_script_is_the_one_that_was_meant(model, preset, level):
+def test_the_recipe_in_a_script_is_that_of_the_dock(model, preset, level):
     layer = model.add_image(np.eye(40), name="it's")
     changes = {"seed": 7, "noise.kind": "poisson", "noise.gain": 2.5}
     for recipe in (
@@ -79,7 +80,7 @@ def test_the_recipe_in_a_script_is_the_one_that_was_meant(model, preset, level):
         text = script_for(recipe, layer, axes="YX")
         line = next(line for line in text.splitlines() if line.startswith("recipe = "))
         assert len(line) < 200
-        done = {"Recipe": Recipe}
+        done = {"dip": dip}
         exec(line, done)
         assert done["recipe"] == recipe
         compile(text, "script", "exec")

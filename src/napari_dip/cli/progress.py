@@ -57,16 +57,16 @@ def run_with_progress(recipe: Recipe, observation: Observation) -> Result:
 
 @contextmanager
 def _count_interrupts() -> Iterator[list[int]]:
-    """A list that is filled by the first Ctrl-C; the second one interrupts as usual."""
-    seen: list[int] = []
+    """Yield a list that the first Ctrl-C fills; the second one interrupts."""
+    interrupts: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if seen:
+        if interrupts:
             raise KeyboardInterrupt
-        seen.append(number)
+        interrupts.append(number)
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield seen
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)

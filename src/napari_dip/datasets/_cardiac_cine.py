@@ -1,4 +1,4 @@
-"""A beating heart of known truth, as several receive coils would measure it: simulated k-space."""
+"""Simulated k-space of a beating heart with known truth, as several receive coils measure it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OVERSAMPLING = 3  # times finer the grid of the body than that of the images: no crime of inversion
-CENTER_LINES = 4  # lines in the middle of k-space, which every frame has
-HEART = (0.04, 0.06)  # centre of the left ventricle (y, x), in fields of view from the middle
+OVERSAMPLING = (
+    3  # of the simulated body, over the images: so the truth is not in the reconstruction's grid
+)
+CENTER_LINES = 4  # in the center of k-space, which each frame has
+HEART = (0.04, 0.06)  # center of the left ventricle (y, x), in fields of view from the center
 BLOOD, WALL = 0.9, 0.35
 
 
 @dataclass(frozen=True)
 class CardiacCine:
-    """A series of a beating heart, and what was measured of it.
+    """A series of images of a beating heart, and its k-space.
 
     Attributes
     ----------
     truth : (T, Y, X) complex64
-        The body as images of this size show it, without noise; about 1 at the most.
+        The images without noise; about 1 at most.
     maps : (coils, Y, X) complex64
-        The coils' sensitivities; their squares sum to 1 everywhere.
+        Coil sensitivities; their squares sum to 1 everywhere.
     kspace : (T, coils, Y, X) complex64
-        The unitary transform of each coil's image, its middle in the middle; 0 where not measured.
+        The unitary, centered Fourier transform of the image of each coil; 0 where not measured.
     sampled : (T, Y) bool
-        Which lines were measured, frame by frame.
+        Which lines are measured, frame by frame.
     area : (T,) float64
-        The area of the left ventricle's blood. [pixel]
+        Area of the blood in the left ventricle. [pixel]
     heart : (slice, slice)
         Rows and columns of the heart.
     """
@@ -52,10 +54,10 @@ def cardiac_cine(
     acceleration: float = 12,
     noise: float = 0.01,
 ) -> CardiacCine:
-    """A short axis of the heart in a thorax, with lungs, liver and a smooth phase.
+    """Simulate a short-axis cine of the heart in a thorax, with lungs, liver and a smooth phase.
 
-    The wall of the left ventricle keeps its area while it contracts. A beat that is shorter fills the
-    ventricle less, and moves less.
+    The wall of the left ventricle keeps its area while it contracts. A shorter beat fills the ventricle
+    less, and moves less.
 
     Parameters
     ----------
@@ -64,59 +66,91 @@ def cardiac_cine(
     side : int
         Height and width. [pixel]
     beats : tuple of int
-        How many frames each beat takes: give different ones for an irregular heart.
+        Number of frames of each beat: different ones for an irregular heart.
     coils : int
-        Around the body.
+        Number of coils around the body.
     acceleration : float
-        How many times fewer lines are measured than there are: those in the middle always, the others
-        at random, the more the nearer to it.
+        Number of lines over that of measured lines: those in the center always, the others at random,
+        more of them near the center.
     noise : float
         Standard deviation of the noise in the real and in the imaginary part of k-space.
+
+    Returns
+    -------
+    CardiacCine
 
     References
     ----------
     .. [1] Lustig, Donoho, Pauly, "Sparse MRI", Magn. Reson. Med. 58 (2007) 1182 (random lines of
-           varied density).
+           variable density).
+
+    Examples
+    --------
+    >>> from napari_dip.datasets import cardiac_cine
+    >>> cardiac_cine(side=48, coils=4, beats=(6,)).kspace.shape
+    (6, 4, 48, 48)
     """
     rng = np.random.default_rng(seed)
     fine = OVERSAMPLING * side
     y, x = (np.mgrid[:fine, :fine] + 0.5) / fine - 0.5
-    still = _thorax(y, x, rng)
-    phase = np.exp(1j * (0.6 * np.sin(3 * y + 1) + 0.5 * np.cos(4 * x) + 1.2 * y))
+    body = _thorax(y, x, rng)
     sensitivities = _sensitivities(y, x, coils)
-    truth, kspace, areas = [], [], []
-    for strength in _contraction(beats):
-        body, area = _with_heart(still, y, x, strength)
-        picture = body * phase
-        truth.append(to_image(_crop_kspace(to_kspace(picture), side) / OVERSAMPLING))
-        kspace.append(_crop_kspace(to_kspace(picture * sensitivities), side) / OVERSAMPLING)
-        areas.append(area / OVERSAMPLING**2)
-    measured = np.array(kspace)
-    grain = rng.normal(0, noise, (2, *measured.shape))
-    sampled = _lines(len(truth), side, acceleration, rng)
-    measured = np.where(sampled[:, None, :, None], measured + grain[0] + 1j * grain[1], 0)
-    maps = to_image(_crop_kspace(to_kspace(sensitivities), side)) / OVERSAMPLING
-    maps /= np.sqrt((np.abs(maps) ** 2).sum(axis=0))
-    middle = [round((0.5 + shift) * side) for shift in HEART]
-    reach = round(0.2 * side)
-    rows, columns = (slice(m - reach, m + reach) for m in middle)
+    truth, kspace, areas = _simulate_frames(body, y, x, sensitivities, _contraction(beats), side)
+    measured, sampled = _sample(kspace, acceleration, noise, rng)
+    center, reach = [round((0.5 + shift) * side) for shift in HEART], round(0.2 * side)
+    rows, columns = (slice(middle - reach, middle + reach) for middle in center)
     return CardiacCine(
-        truth=np.array(truth, np.complex64),
-        maps=maps.astype(np.complex64),
+        truth=truth.astype(np.complex64),
+        maps=_coil_maps(sensitivities, side).astype(np.complex64),
         kspace=measured.astype(np.complex64),
         sampled=sampled,
-        area=np.array(areas),
+        area=areas,
         heart=(rows, columns),
     )
 
 
+def _simulate_frames(
+    body: NDArray[np.float64],
+    y: NDArray[np.float64],
+    x: NDArray[np.float64],
+    sensitivities: NDArray[np.complex128],
+    contraction: list[float],
+    side: int,
+) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating], NDArray[np.float64]]:
+    """Images (T, Y, X), k-space (T, coils, Y, X) and the area of the blood (T,), without noise."""
+    phase = np.exp(1j * (0.6 * np.sin(3 * y + 1) + 0.5 * np.cos(4 * x) + 1.2 * y))
+    truth, kspace, areas = [], [], []
+    for strength in contraction:
+        frame, area = _with_heart(body, y, x, strength)
+        image = frame * phase
+        truth.append(to_image(_crop_kspace(to_kspace(image), side) / OVERSAMPLING))
+        kspace.append(_crop_kspace(to_kspace(image * sensitivities), side) / OVERSAMPLING)
+        areas.append(area / OVERSAMPLING**2)
+    return np.array(truth), np.array(kspace), np.array(areas)
+
+
+def _sample(
+    kspace: NDArray[np.complexfloating], acceleration: float, noise: float, rng: np.random.Generator
+) -> tuple[NDArray[np.complexfloating], NDArray[np.bool_]]:
+    """K-space with noise at the measured lines, 0 at the others; and which lines these are, (T, Y)."""
+    real, imaginary = rng.normal(0, noise, (2, *kspace.shape))
+    sampled = _lines(len(kspace), kspace.shape[-1], acceleration, rng)
+    return np.where(sampled[:, None, :, None], kspace + real + 1j * imaginary, 0), sampled
+
+
+def _coil_maps(sensitivities: NDArray[np.complex128], side: int) -> NDArray[np.complexfloating]:
+    """The sensitivities on the grid of the images; their squares sum to 1."""
+    maps = to_image(_crop_kspace(to_kspace(sensitivities), side)) / OVERSAMPLING
+    return np.asarray(maps / np.sqrt((np.abs(maps) ** 2).sum(axis=0)))
+
+
 def to_kspace(image: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-    """The unitary Fourier transform along the last two axes, the middle in the middle."""
+    """Return the unitary, centered Fourier transform along the last two axes."""
     return _centered_fft(image, np.fft.fft2)
 
 
 def to_image(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-    """The inverse of `to_kspace`."""
+    """Return the inverse of `to_kspace`."""
     return _centered_fft(kspace, np.fft.ifft2)
 
 
@@ -146,7 +180,7 @@ def _ellipse(
 def _thorax(
     y: NDArray[np.float64], x: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """The body without its heart, at full size."""
+    """The body without its heart, on the fine grid."""
     from scipy.ndimage import gaussian_filter
 
     body = np.where(_ellipse(y, x, (0, 0), (0.40, 0.46)), 0.8, 0.0)  # fat
@@ -161,12 +195,12 @@ def _thorax(
 
 
 def _contraction(beats: tuple[int, ...]) -> list[float]:
-    """How far the ventricle is contracted in each frame, from 0 to 1."""
-    usual = sum(beats) / len(beats)
+    """The contraction of the ventricle in each frame, from 0 to 1."""
+    mean = sum(beats) / len(beats)
     strengths = []
     for frames in beats:
         at = np.arange(frames) / frames
-        fuller = min(1.0, 0.35 + 0.65 * frames / usual)
+        fuller = min(1.0, 0.35 + 0.65 * frames / mean)
         strengths += (fuller * np.sin(np.pi * at**0.7) ** 2).tolist()
     return strengths
 
@@ -174,7 +208,7 @@ def _contraction(beats: tuple[int, ...]) -> list[float]:
 def _with_heart(
     still: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64], strength: float
 ) -> tuple[NDArray[np.float64], float]:
-    """The body with a heart that is contracted so far, and the area of the left ventricle's blood."""
+    """The body with a heart of this contraction, and the area of the blood in the left ventricle."""
     body, radius, wall = still.copy(), 0.095 * (1 - 0.38 * strength), 0.14**2 - 0.095**2
     outer = np.sqrt(radius**2 + wall)  # the muscle keeps its area
     right = (HEART[0] - 0.01, HEART[1] - 0.15)
@@ -189,7 +223,7 @@ def _with_heart(
 
 
 def _sensitivities(y: NDArray[np.float64], x: NDArray[np.float64], coils: int) -> NDArray[np.complex128]:
-    """Of coils on a circle around the body, (coils, Y, X); their squares sum to 1."""
+    """Sensitivities of coils on a circle around the body, (coils, Y, X); their squares sum to 1."""
     maps = []
     for angle in 2 * np.pi * np.arange(coils) / coils:
         dy, dx = y - 0.55 * np.sin(angle), x - 0.55 * np.cos(angle)
@@ -199,7 +233,7 @@ def _sensitivities(y: NDArray[np.float64], x: NDArray[np.float64], coils: int) -
 
 
 def _lines(frames: int, side: int, acceleration: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The lines that each frame measures, (frames, side)."""
+    """The measured lines of each frame, (frames, side)."""
     sampled = np.zeros((frames, side), bool)
     middle = slice((side - CENTER_LINES) // 2, (side + CENTER_LINES) // 2)
     distance = np.abs(np.arange(side) - (side - 1) / 2) / (side / 2)

@@ -8,7 +8,7 @@ from skimage import data
 
 
 def scratched_cell(seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
-    """scikit-image's cell under photon noise, with a scratch; and the cell without either.
+    """Return the cell of scikit-image under photon noise, with a scratch.
 
     Returns
     -------
@@ -17,7 +17,7 @@ def scratched_cell(seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.bool_
     mask : (Y, X) bool
         True in the scratch.
     truth : (Y, X) uint8
-        The image as scikit-image has it, in photons.
+        The image without noise and scratch, in photons.
     """
     rng = np.random.default_rng(seed)
     truth = data.cell()[120:440, 120:440]

@@ -1,4 +1,4 @@
-"""Sample images with known truth, simulated or taken from scikit-image; nothing is downloaded."""
+"""A simulated star field."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from astropy.modeling.models import Sersic2D
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-GAIN_E_PER_ADU = 1.9  # electron / adu
-READ_NOISE_E = 5.0  # electron
-SATURATION_ADU = 30_000.0  # adu, above the bias
-SKY_ADU = 100.0  # adu
+GAIN_E_PER_ADU = 1.9
+READ_NOISE_E = 5.0
+SATURATION_ADU = 30_000.0  # above the bias
+SKY_ADU = 100.0
 
 
 def star_field(seed: int = 0, *, side: int = 192, stars: int = 90) -> fits.HDUList:
-    """A CCD frame of a star field with a galaxy, as a telescope would store it.
+    """Simulate a CCD image of a star field with a galaxy.
 
     Photon and read noise, stars of FWHM 2.6 pixels over four decades of flux, some of them
     saturated, a Sersic galaxy, a dead column (NaN) and cosmic rays.
@@ -23,17 +23,23 @@ def star_field(seed: int = 0, *, side: int = 192, stars: int = 90) -> fits.HDULi
     Parameters
     ----------
     seed : int
-        Of everything random.
+        Of all random numbers.
     side : int
         Height and width. [pixel]
     stars : int
-        Their number.
+        Number of stars.
 
     Returns
     -------
     HDUList
         PRIMARY: (side, side) float32 in adu, bias subtracted, with WCS, GAIN, RDNOISE and SATURATE.
         DQ: uint8; 1 dead, 2 saturated, 4 cosmic ray. TRUTH: the scene without noise, in adu.
+
+    Examples
+    --------
+    >>> from napari_dip.datasets import star_field
+    >>> [hdu.name for hdu in star_field(side=64)]
+    ['PRIMARY', 'DQ', 'TRUTH']
     """
     rng = np.random.default_rng(seed)
     truth = _scene(rng, side, stars)

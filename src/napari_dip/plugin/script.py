@@ -1,4 +1,4 @@
-"""What the dock is about to do, as a script that does the same."""
+"""The current settings of the dock as Python code."""
 
 from __future__ import annotations
 
@@ -23,71 +23,60 @@ def script_for(
     *,
     axes: str,
     frames: Sequence[Image] = (),
-    holes: Labels | None = None,
+    mask: Labels | None = None,
     sigma: Image | None = None,
-    extras: Mapping[str, Layer] | None = None,
+    auxiliary: Mapping[str, Layer] | None = None,
 ) -> str:
-    """Lines of Python that restore `layer` by `recipe`.
+    """Return Python code that restores `layer` by `recipe`.
 
-    They read the layer's file where that has the same pixels, holes and noise as the layers; else they
-    take the layers, in napari's console.
+    It reads the file of the layer if that has the same pixels, mask and noise; otherwise it uses the
+    layers, in napari's console.
     """
-    observation, where, out = _from_layers(layer, axes, frames, holes, sigma, extras), "layers", ""
-    if not frames and not extras:
-        path = _source_file(layer, axes, holes, sigma)
-        if path is not None:
-            observation, where = f"observation = read({path!r})\n", "file"
-            name = Path(path.partition("[")[0])
-            out = str(name.with_name(f"{name.name.partition('.')[0]} restored{name.suffix}"))
-    names = "Recipe, drain, read, restore, write" if where == "file" else "Recipe, drain, restore"
-    end = (
-        f"write({out!r}, result)\n" if where == "file" else f"viewer.add_image({_result_layer(layer)})\n"
-    )
-    first = "" if where == "file" else "# For napari's console, with the same layers open.\n"
-    return (
-        f"{first}from napari_dip import {names}\n\n"
-        f"recipe = {_expression(recipe)}\n"
-        f"{observation}"
-        "result = drain(restore(recipe, observation))\n"
-        "print(result.verdict)\n"
-        f"{end}"
-    )
+    path = None if frames or auxiliary else _source_file(layer, axes, mask, sigma)
+    lines = ["import napari_dip as dip", "", f"recipe = {_expression(recipe)}"]
+    if path is not None:
+        source = Path(path.partition("[")[0])
+        output = str(source.with_name(f"{source.name.partition('.')[0]} restored{source.suffix}"))
+        lines += [f"result = dip.restore({path!r}, recipe)", "print(result.summary)"]
+        return "\n".join([*lines, f"dip.write({output!r}, result)", ""])
+    console = "# For napari's console, with the same layers open."
+    observation = _observation_lines(layer, axes, frames, mask, sigma, auxiliary)
+    name = layer.name + " - restored"
+    lines += [*observation, "result = dip.restore(observation, recipe)", "print(result.summary)"]
+    return "\n".join([console, *lines, f"viewer.add_image(result.image, name={name!r})", ""])
 
 
-def _result_layer(layer: Image) -> str:
-    return f"result.image, name={layer.name + ' - restored'!r}"
-
-
-def _from_layers(
+def _observation_lines(
     layer: Image,
     axes: str,
     frames: Sequence[Image],
-    holes: Labels | None,
+    mask: Labels | None,
     sigma: Image | None,
-    extras: Mapping[str, Layer] | None,
-) -> str:
-    def called(one: Layer) -> str:
-        return f"viewer.layers[{one.name!r}]"
+    auxiliary: Mapping[str, Layer] | None,
+) -> list[str]:
+    """Code that makes the observation of the layers."""
 
-    companions = {"holes": holes, "sigma": sigma}
-    given = [f"{name}={called(one)}" for name, one in companions.items() if one is not None]
-    if extras:
-        given.append(
-            "extras={" + ", ".join(f"{name!r}: {called(one)}" for name, one in extras.items()) + "}"
-        )
+    def reference(other: Layer) -> str:
+        return f"viewer.layers[{other.name!r}]"
+
+    layers = {"mask": mask, "sigma": sigma}
+    options = [f"{name}={reference(other)}" for name, other in layers.items() if other is not None]
+    if auxiliary:
+        items = ", ".join(f"{name!r}: {reference(other)}" for name, other in auxiliary.items())
+        options.append(f"auxiliary={{{items}}}")
     if frames:
-        stack = ", ".join(called(one) for one in (layer, *frames))
-        function, arguments = "observation_of_frames", [f"[{stack}]", "viewer.layers", *given]
+        stack = ", ".join(reference(other) for other in (layer, *frames))
+        function, arguments = "observation_from_layers", [f"[{stack}]", "viewer.layers", *options]
     else:
-        function, arguments = "observation_of", [called(layer), f"axes={axes!r}", *given]
-    return (
-        f"from napari_dip.plugin.layers.to_observation import {function}\n"
-        f"observation = {function}({', '.join(arguments)})\n"
-    )
+        function, arguments = "observation_from_layer", [reference(layer), f"axes={axes!r}", *options]
+    return [
+        f"from napari_dip.plugin.layers.to_observation import {function}",
+        f"observation = {function}({', '.join(arguments)})",
+    ]
 
 
-def _source_file(layer: Image, axes: str, holes: Labels | None, sigma: Image | None) -> str | None:
-    """The layer's file, and in brackets which of its images, if a run would be given the same by it."""
+def _source_file(layer: Image, axes: str, mask: Labels | None, sigma: Image | None) -> str | None:
+    """The file of the layer, with the image in brackets, if it has the same data as the layers."""
     header = layer.metadata.get(METADATA_KEY, {}).get("header")
     if header is None or not header.path or axes != axes_of(layer):
         return None
@@ -95,33 +84,34 @@ def _source_file(layer: Image, axes: str, holes: Labels | None, sigma: Image | N
     if header.hdu:
         path += f"[{header.hdu}]"
     try:
-        seen = observation_from_layer(layer, axes=axes, mask=holes, sigma=sigma)
-        return path if read(path).digest() == seen.digest() else None
+        observation = observation_from_layer(layer, axes=axes, mask=mask, sigma=sigma)
+        return path if read(path).digest() == observation.digest() else None
     except (RestorationError, MemoryError):
         return None
 
 
 def _expression(recipe: Recipe) -> str:
     """The shortest expression that is `recipe`."""
-    wanted = recipe.model_dump(mode="json")
-    found = []
+    target = recipe.model_dump(mode="json")
+    expressions = []
     for name in list_presets():
-        for level in QUALITIES:
-            start = Recipe.preset(name).with_quality(level)
-            changes = _changes(start.model_dump(mode="json"), wanted)
-            if start.with_settings(changes) == recipe:
-                for setting in [name for name in changes if not name.endswith("kind")]:
-                    fewer = {key: value for key, value in changes.items() if key != setting}
-                    if start.with_settings(fewer) == recipe:  # the kind brings it along
-                        changes = fewer
-                leveled = "" if level == "balanced" else f".at_level({level!r})"
-                changed = f".override({changes})" if changes else ""
-                found.append(f"Recipe.preset({name!r}){leveled}{changed}")
-    return min(found, key=len, default=f"Recipe.from_json({recipe.to_json()!r})")
+        for quality in QUALITIES:
+            start = Recipe.preset(name).with_quality(quality)
+            changes = _changes(start.model_dump(mode="json"), target)
+            if start.with_settings(changes) != recipe:
+                continue
+            for setting in [name for name in changes if not name.endswith("kind")]:
+                fewer = {key: value for key, value in changes.items() if key != setting}
+                if start.with_settings(fewer) == recipe:  # it is the default of a changed kind
+                    changes = fewer
+            with_quality = "" if quality == "balanced" else f".with_quality({quality!r})"
+            with_settings = f".with_settings({changes})" if changes else ""
+            expressions.append(f"dip.Recipe.preset({name!r}){with_quality}{with_settings}")
+    return min(expressions, key=len, default=f"dip.Recipe.from_json({recipe.to_json()!r})")
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings of `after` that differ, by their dotted names."""
+    """The settings of `after` that differ, by dotted names."""
     if "kind" in after and before.get("kind") != after["kind"]:
         before = {}
     changes: dict[str, Any] = {}

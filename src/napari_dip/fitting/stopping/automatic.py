@@ -18,7 +18,8 @@ class Automatic(EarlyStopping):
 
     Data fission where the noise is independent from pixel to pixel and as its model says. The variance
     of the images where it is correlated: its correlation is measured, but is not always that of smoothed
-    noise (compression). Held-out pixels where it is heavy-tailed, or cannot be told from structure.
+    noise (compression). Held-out pixels where it is heavy-tailed, or cannot be distinguished from
+    structure.
     """
 
     kind: Literal["auto"] = "auto"

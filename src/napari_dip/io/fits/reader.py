@@ -163,21 +163,21 @@ def _contents(hdus: fits.HDUList) -> str:
 def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
     hdu = hdus[index]
     stored_header = hdu.header.copy()  # reading the pixels changes it
-    companions = [other for other in hdus if _belongs_to(other, hdu)] or _sidecar_planes(path, hdus, hdu)
-    companions.sort(
+    related = [other for other in hdus if _belongs_to(other, hdu)] or _sidecar_planes(path, hdus, hdu)
+    related.sort(
         key=lambda other: not is_byproduct_of(other, hdu)
     )  # a by-product of ours belongs to this image alone
     array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
-    sigma = next((_native_sigma(c) for c in companions if name_of(c) in _SIGMAS), None)
+    sigma = next((_native_sigma(c) for c in related if name_of(c) in _SIGMAS), None)
     flagged, quality = np.zeros(array.shape, bool), None
-    for companion in companions:
-        if name_of(companion) in _FLAGS:
-            found = _quality(companion, hdus[0].header)
+    for plane in related:
+        if name_of(plane) in _FLAGS:
+            found = _quality(plane, hdus[0].header)
             flagged |= found.mask().reshape(array.shape)
-            if name_of(companion) != "FILLED" and quality is None:
+            if name_of(plane) != "FILLED" and quality is None:
                 quality = replace(found, values=found.values.reshape(array.shape))
-        elif name_of(companion) in _WEIGHTS:
-            flagged |= (_native(_data(companion)) == 0).reshape(array.shape)
+        elif name_of(plane) in _WEIGHTS:
+            flagged |= (_native(_data(plane)) == 0).reshape(array.shape)
     if sigma is not None:
         sigma = valid_sigma(sigma.reshape(array.shape), flagged)
     header = Header(

@@ -70,10 +70,10 @@ def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tupl
         )
     if not readouts:
         raise ReadError(f"{path} has no readout of an image")
-    grid, picture = encoding.encodedSpace.matrixSize, encoding.reconSpace.matrixSize
+    grid, image = encoding.encodedSpace.matrixSize, encoding.reconSpace.matrixSize
     lines = encoding.encodingLimits.kspace_encoding_step_1
     first = grid.y // 2 - (lines.center if lines else grid.y // 2)
-    return _gridded(readouts, (grid.y, grid.x), picture.x, first), _pixel_size(encoding.reconSpace)
+    return _gridded(readouts, (grid.y, grid.x), image.x, first), _pixel_size(encoding.reconSpace)
 
 
 def _gridded(

@@ -49,9 +49,9 @@ def tiff_provenance(path: Path) -> dict[str, Any]:
     with open_tiff(path) as tiff:
         entries = ome(tiff).iterfind(".//{*}MapAnnotation//{*}M")
         notes = {str(entry.get("K")): entry.text or "" for entry in entries}
-        told = str((tiff.imagej_metadata or {}).get("Info", ""))
-    if told.startswith('{"napari-dip recipe"'):
-        notes |= json.loads(told)
+        info = str((tiff.imagej_metadata or {}).get("Info", ""))
+    if info.startswith('{"napari-dip recipe"'):
+        notes |= json.loads(info)
     if "napari-dip recipe" not in notes:
         return {}
     rest = json.loads(notes.get("napari-dip provenance", "{}"))

@@ -100,11 +100,11 @@ def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:
     the kurtosis exceeds 4.5 (that of a Gaussian is 3).
     """
     variance = np.mean(blocks**2, axis=(1, 2))
-    shared = _autocorrelation(blocks)
-    if shared[0].mean() > MIN_NEIGHBOR_CORRELATION:
-        width, _, expected = _smoothed_noise_like(shared)
-        alike = np.abs(shared - expected[:, None]).max() < MAX_PROFILE_MISMATCH
-        is_noise = width < CORRELATION_SIGMAS_PX[-1] and alike and _are_homogeneous(blocks)
+    correlation = _autocorrelation(blocks)
+    if correlation[0].mean() > MIN_NEIGHBOR_CORRELATION:
+        width, _, expected = _smoothed_noise_like(correlation)
+        is_similar = np.abs(correlation - expected[:, None]).max() < MAX_PROFILE_MISMATCH
+        is_noise = width < CORRELATION_SIGMAS_PX[-1] and is_similar and _are_homogeneous(blocks)
         return "correlated" if is_noise else "structured"
     kurtosis = np.mean(blocks**4, axis=(1, 2)) / variance**2
     return "heavy-tailed" if np.median(kurtosis) > HEAVY_TAIL_KURTOSIS else "white"
@@ -153,7 +153,7 @@ def _autocorrelation(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
     )
 
 
-def _smoothed_noise_like(shared: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
+def _smoothed_noise_like(correlation: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
     """The smoothed noise whose quiet blocks have the same correlation between neighbors.
 
     Returns its width, the relative strength of its quiet blocks, and their autocorrelation. Selecting
@@ -161,7 +161,7 @@ def _smoothed_noise_like(shared: NDArray[np.float64]) -> tuple[float, float, NDA
     doing the same to simulated noise.
     """
     profiles, strengths = _of_smoothed_noise()
-    nearest = shared[0].mean()
+    nearest = correlation[0].mean()
     width, strong, *profile = (
         float(np.interp(nearest, profiles[:, 0], known))
         for known in (CORRELATION_SIGMAS_PX, strengths, *profiles.T)

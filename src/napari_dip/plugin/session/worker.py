@@ -59,9 +59,7 @@ def run_restoration(
     """
 
     def start(data: Observation) -> Generator[Progress, None, Result]:
-        with iter_restoration(
-            data, recipe, snapshot_every=snapshot_every, warm_start=warm_start
-        ) as run:
+        with iter_restoration(data, recipe, snapshot_every=snapshot_every, warm_start=warm_start) as run:
             for progress in run:
                 yield progress
                 if controls.stop.is_set():

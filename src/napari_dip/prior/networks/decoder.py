@@ -61,7 +61,7 @@ class DeepDecoder(_Decoder):
 
 
 class ConvDecoder(_Decoder):
-    """The deep decoder with 3 x 3 convolutions and nearest-neighbour upsampling.
+    """The deep decoder with 3 x 3 convolutions and nearest-neighbor upsampling.
 
     References
     ----------
