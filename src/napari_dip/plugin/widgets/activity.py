@@ -27,8 +27,10 @@ class Activity:
         if self._bar is None or self._is_updating:
             return
         self._is_updating = True
-        self._bar.update(position - self._bar.n)
-        self._is_updating = False
+        try:
+            self._bar.update(position - self._bar.n)
+        finally:
+            self._is_updating = False
         if not self._is_open:
             self.close()
 
