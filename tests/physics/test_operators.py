@@ -1,4 +1,4 @@
-"""Contracts of every forward operator, found by itself."""
+"""Contracts of every forward operator, found automatically."""
 
 import pickle
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Recipe, restore
+from napari_dip import Gaussian, KSpace, Recipe, restore
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.settings import union_members
+from napari_dip.physics.data_consistency import wiener_estimate
 
 KINDS = union_members(Recipe.model_fields["operator"].annotation)
 
@@ -20,18 +22,35 @@ def settings(request):
 
 
 @pytest.fixture
-def operator(settings):
-    return settings.build(settings.example(seed=0))
+def data(settings):
+    example = settings.make_example(seed=0)
+    return FitData.from_observation(example, keep_times=settings.combines_time)
+
+
+@pytest.fixture
+def operator(settings, data):
+    return settings.build(data)
 
 
 def draw(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def tensors_in(value):
+    """All tensors among the attributes of `value`, however deep they lie."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return tensors_in(vars(value)) if hasattr(value, "__dict__") else []
+
+
 def test_it_is_linear(operator):
     x1, x2 = draw(operator.scene_shape, 1), draw(operator.scene_shape, 2)
-    together = operator(2 * x1 - 3 * x2)
-    torch.testing.assert_close(together, 2 * operator(x1) - 3 * operator(x2), rtol=1e-4, atol=1e-4)
+    sum_of_both = operator(2 * x1 - 3 * x2)
+    torch.testing.assert_close(sum_of_both, 2 * operator(x1) - 3 * operator(x2), rtol=1e-4, atol=1e-4)
 
 
 def test_its_adjoint_is_its_adjoint(operator):
@@ -42,9 +61,19 @@ def test_its_adjoint_is_its_adjoint(operator):
     assert abs(left - right) <= 1e-5 * ax.norm() * v.norm()
 
 
-def test_it_explains_its_example(settings, operator):
-    example = settings.example(seed=0)
-    assert tuple(operator(draw(operator.scene_shape, 1)).shape) == example.y[:, :, 0].shape
+def test_its_data_have_the_shape_of_its_example(operator, data):
+    assert tuple(operator(draw(operator.scene_shape, 1)).shape) == data.y.shape
+
+
+def test_it_explains_its_example(settings, data, make_problem):
+    noise = KSpace() if settings.has_complex_scene else Gaussian()
+    problem = make_problem(data, recipe=Recipe().replace(operator=settings, noise=noise))
+    values, observed = problem.scaled_data()
+    mean = torch.where(observed, values, 0).sum(dim=1) / observed.sum(dim=1)
+    constant = mean[:, None, None].expand(problem.operator.scene_shape)
+    misfit = problem.rms_normalized_residual(wiener_estimate(problem))
+    assert misfit < 1.5  # of the noise
+    assert misfit < problem.rms_normalized_residual(constant) / 4
 
 
 def test_it_survives_pickling(operator):
@@ -53,11 +82,18 @@ def test_it_survives_pickling(operator):
 
 
 def test_it_moves_to_a_device(operator):
-    assert operator.to(torch.device("cpu"))(draw(operator.scene_shape, 1)).device.type == "cpu"
+    before = [tensor.device.type for tensor in tensors_in(operator)]
+    moved = operator.to(torch.device("meta"))
+    assert all(tensor.device.type == "meta" for tensor in tensors_in(moved))
+    assert [tensor.device.type for tensor in tensors_in(operator)] == before == ["cpu"] * len(before)
+    assert len(tensors_in(moved)) == len(before)
+    stays = operator.to(torch.device("cpu"))
+    x = draw(operator.scene_shape, 1)
+    torch.testing.assert_close(stays(x), operator(x))
 
 
-def test_a_short_run_on_its_example_lowers_the_loss(settings, quick):
-    recipe = quick.with_settings({"operator.kind": settings.kind, "stopping.kind": "fixed"})
-    result = restore(settings.example(seed=0), recipe)
+def test_a_short_run_on_its_example_lowers_the_loss(settings, fast_recipe):
+    recipe = fast_recipe.with_settings({"operator.kind": settings.kind, "stopping.kind": "fixed"})
+    result = restore(settings.make_example(seed=0), recipe)
     assert result.history[0].loss[-1] < result.history[0].loss[0]
     assert np.isfinite(result.image).all()
