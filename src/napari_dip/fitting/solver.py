@@ -16,7 +16,7 @@ from napari_dip.core.progress import Request
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.averaging import BestIterate, OneStandardErrorIterate, feather_mask
-from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, StoppingMonitor, best_step
+from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, StoppingMonitor, best_step, selectable
 from napari_dip.prior.generator import Prior
 
 PROGRESS_INTERVAL_S = 0.05  # seconds between two reports, at least; a step is never interrupted
@@ -174,7 +174,7 @@ class Fit:
 
 def _raise_if_diverged(scores: FloatArray, monitor: StoppingMonitor) -> None:
     """Raise an error if a fit diverged and no earlier image can be kept."""
-    if np.isfinite(scores[-1]) or (monitor.restore_best and np.isfinite(scores).any()):
+    if np.isfinite(scores[-1]) or (monitor.restore_best and np.isfinite(selectable(scores)).any()):
         return
     raise RestorationError(
         f"the fit diverged within {len(scores)} steps: try a smaller solver.learning_rate, or a larger"

@@ -7,6 +7,7 @@ from napari_dip.fitting.stopping.base import (
     StoppingMonitor,
     StoppingSettings,
     best_step,
+    selectable,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "StoppingMonitor",
     "StoppingSettings",
     "best_step",
+    "selectable",
 ]

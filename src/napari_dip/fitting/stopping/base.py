@@ -22,8 +22,15 @@ def best_step(scores: NDArray[np.float32]) -> int:
     """Return the step, from 1, with the lowest score after the warm-up; the last one if there is
     none.
     """
-    warmup = min(len(scores), EMA_WARMUP_STEPS) - 1
-    return int(np.nanargmin(scores[warmup:])) + warmup + 1
+    candidates = selectable(scores)
+    return int(np.nanargmin(candidates)) + len(scores) - len(candidates) + 1
+
+
+def selectable(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scores after the warm-up, or the last one if there are none: of the steps before,
+    no image is kept.
+    """
+    return scores[min(len(scores), EMA_WARMUP_STEPS) - 1 :]
 
 
 class SeparatePixels(NamedTuple):
