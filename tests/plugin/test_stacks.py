@@ -62,7 +62,7 @@ def test_corrected_axes_are_those_of_the_result(viewer, dock, qtbot):
         dock.inputs.axes.summary.text() == "Under Advanced, name each of its 3 axes once: T, C, Z, Y, X."
     )
     dock.run()
-    assert "name 2 axes but the array has 3" in dock.status.text()
+    assert "name 2 axes and the image has 3" in dock.status.text()
     dock.inputs.axes.line_edit.setText("zyx")
     assert visible_combos(dock) == {"T": False, "Z": True}
     dock.run()
