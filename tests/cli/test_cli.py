@@ -13,6 +13,7 @@ from napari_dip import Recipe, list_presets
 from napari_dip.cli.app import main
 from napari_dip.datasets import star_field
 from napari_dip.io import read_images
+from napari_dip.run.recipe import all_auxiliary
 
 FAST = [
     "--set",
@@ -57,7 +58,7 @@ def command(*words, **options):
     )
 
 
-def test_run_restores_and_says_so(call, frame, tmp_path):
+def test_run_restores_and_reports(call, frame, tmp_path):
     out = tmp_path / "out.fits"
     status, said, _ = call("run", "denoise", frame, out, *FAST, "--seed", 3)
     assert status == 0
@@ -79,25 +80,25 @@ def test_an_output_and_a_json_file_are_recipes(call, frame, tmp_path):
     assert "all 10 steps" in call("run", recipe, frame, third)[1]
 
 
-def test_holes_of_a_photograph_come_from_one_plane(call, tmp_path):
+def test_one_plane_masks_all_channels_of_a_photograph(call, tmp_path):
     photo = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
-    holes = np.zeros((40, 50), np.uint8)
-    holes[10:12] = 255
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:12] = 255
     tifffile.imwrite(tmp_path / "photo.tif", photo, photometric="rgb")
-    tifffile.imwrite(tmp_path / "holes.tif", holes)
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
     words = ["run", "inpaint", tmp_path / "photo.tif", tmp_path / "out.tif", *FAST]
-    assert call(*words, "--holes", tmp_path / "holes.tif")[0] == 0
+    assert call(*words, "--mask", tmp_path / "mask.tif")[0] == 0
     (image,) = read_images(tmp_path / "out.tif")
     assert image.bad_mask[:, 10:12].all()
     assert image.bad_mask.sum() == 3 * 2 * 50
 
 
-def test_holes_come_from_a_file(call, frame, tmp_path):
-    holes = np.zeros((64, 64), np.uint8)
-    holes[30:33] = 5
-    fits.PrimaryHDU(holes).writeto(tmp_path / "holes.fits")
+def test_a_mask_comes_from_a_file(call, frame, tmp_path):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[30:33] = 5
+    fits.PrimaryHDU(mask).writeto(tmp_path / "mask.fits")
     out = tmp_path / "out.fits"
-    assert call("run", "inpaint", frame, out, *FAST, "--holes", tmp_path / "holes.fits")[0] == 0
+    assert call("run", "inpaint", frame, out, *FAST, "--mask", tmp_path / "mask.fits")[0] == 0
     assert fits.getdata(out, "FILLED")[30:33].all()
 
 
@@ -107,8 +108,8 @@ def test_holes_come_from_a_file(call, frame, tmp_path):
         (["run", "denoize", "FRAME", "OUT"], "did you mean 'denoise'"),
         (["run", "denoise", "absent.fits", "OUT"], "no file absent.fits"),
         (["run", "denoise", "FRAME", "OUT.png"], "suffix"),
-        (["run", "denoise", "FRAME", "FRAME"], "exists already"),
-        (["run", "denoise", "FRAME", "FRAME", "--overwrite"], "input itself"),
+        (["run", "denoise", "FRAME", "FRAME"], "exists: allow overwriting, or choose another name"),
+        (["run", "denoise", "FRAME", "FRAME", "--overwrite"], "is an input: choose another name for the output"),
         (["run", "denoise", "FRAME", "OUT", "--set", "noise.sgma=1"], "did you mean"),
         (["run", "denoise", "FRAME", "OUT", "--set", "noise.sigma"], "name=value"),
         (["run", "FRAME", "FRAME", "OUT"], "no recipe"),
@@ -147,7 +148,7 @@ def test_info_says_what_is_in_a_file(call, frame):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
-def test_control_c_finishes_and_keeps(frame, tmp_path):
+def test_control_c_stops_and_keeps_the_image(frame, tmp_path):
     out = tmp_path / "out.fits"
     running = subprocess.Popen(
         [sys.executable, "-m", "napari_dip", "run", "denoise", str(frame), str(out),
@@ -158,14 +159,14 @@ def test_control_c_finishes_and_keeps(frame, tmp_path):
     running.send_signal(signal.SIGINT)
     said, errors = running.communicate(timeout=60)
     assert running.returncode == 0, errors
-    assert "finished by hand" in said
+    assert "stopped by hand" in said
     assert np.isfinite(fits.getdata(out)).all()
 
 
 def test_several_inputs_are_exposures_of_one_scene(call, frame, tmp_path):
     second, out = tmp_path / "second.fits", tmp_path / "out.fits"
     star_field(seed=1, side=64, stars=10).writeto(second)
-    status, said, _ = call("run", "combine", frame, second, out, *FAST)
+    status, said, _ = call("run", "coadd", frame, second, out, *FAST)
     assert status == 0
     assert "shifts (x, y) in pixels: (+0.00, +0.00), (+0.00, +0.00)" in said
     assert fits.getdata(out).shape == (64, 64)
@@ -175,41 +176,53 @@ def test_several_inputs_are_exposures_of_one_scene(call, frame, tmp_path):
 def test_inputs_of_two_shapes_are_refused(call, frame, tmp_path):
     other = tmp_path / "other.fits"
     star_field(seed=1, side=48, stars=10).writeto(other)
-    status, _, told = call("run", "combine", frame, other, tmp_path / "out.fits")
+    status, _, errors = call("run", "coadd", frame, other, tmp_path / "out.fits")
     assert status == 2
-    assert "other.fits (YX (48, 48)) cannot be stacked" in told
+    assert "other.fits (YX (48, 48)) cannot be stacked with" in errors
 
 
-def test_a_companion_comes_from_an_extension(call, frame, tmp_path):
+def test_auxiliary_data_come_from_an_extension(call, frame, tmp_path):
     y, x = np.mgrid[-6:7, -6:7]
     psf = np.exp(-(y**2 + x**2) / 5)
     book = tmp_path / "book.fits"
     images = [fits.ImageHDU(psf.astype(np.float32), name="PSF")]
     fits.HDUList([fits.PrimaryHDU(), *images]).writeto(book)
     out = tmp_path / "out.fits"
-    status, *_ = call("run", "deconvolve", frame, out, *FAST, "--with", f"psf={book}[PSF]")
+    status, *_ = call("run", "deconvolve", frame, out, *FAST, "--psf", f"{book}[PSF]")
     assert status == 0
     assert np.isfinite(fits.getdata(out)).all()
-    status, _, told = call(
-        "run", "deconvolve", frame, tmp_path / "b.fits", "--with", f"psf={book}[STAR]"
-    )
+    status, _, errors = call("run", "deconvolve", frame, tmp_path / "b.fits", "--psf", f"{book}[STAR]")
     assert status == 2
-    assert "has no image 'STAR'; it has PSF" in told
+    assert "has no image 'STAR'; it has PSF" in errors
 
 
 @pytest.mark.parametrize(
-    ("preset", "given", "told"),
+    ("preset", "words", "sentence"),
     [
-        ("denoise", "psf=a.fits", "--with psf=a.fits: the recipe takes nothing"),
-        ("deconvolve", "guide=a.fits", "the recipe takes psf=FILE"),
-        ("deconvolve", "psf", "--with psf: write it as name=file, such as psf=star.fits"),
-        ("deconvolve", "psf=nowhere.fits", "there is no file nowhere.fits"),
+        ("denoise", ["--psf", "a.fits"], "the recipe takes no psf, which is a.fits: it takes none"),
+        ("deconvolve", ["--guide", "a.fits"], "takes no guide, which is a.fits: it takes psf"),
+        ("deconvolve", ["--psf", "nowhere.fits"], "there is no file nowhere.fits"),
     ],
 )
-def test_a_companion_that_is_not_asked_for_or_not_there(call, frame, tmp_path, preset, given, told):
-    status, _, errors = call("run", preset, frame, tmp_path / "out.fits", "--with", given)
+def test_auxiliary_data_that_are_not_taken_or_absent_are_refused(
+    call, frame, tmp_path, preset, words, sentence
+):
+    status, _, errors = call("run", preset, frame, tmp_path / "out.fits", *words)
     assert status == 2
-    assert told in errors
+    assert sentence in errors
+
+
+def test_an_option_of_a_file_without_the_file_is_an_error(call, frame, tmp_path):
+    status, _, errors = call("run", "deconvolve", frame, tmp_path / "out.fits", "--psf")
+    assert status == 2
+    assert "--psf" in errors
+
+
+def test_every_kind_of_auxiliary_data_has_an_option_in_the_help():
+    said = command("run", "--help").stdout
+    assert {"psf", "guide", "coil_maps", "trajectory"} <= set(all_auxiliary())
+    for name in all_auxiliary():
+        assert f"--{name.replace('_', '-')} " in said
 
 
 def test_super_resolution_writes_coordinates_that_fit(call, frame, tmp_path):
@@ -219,8 +232,8 @@ def test_super_resolution_writes_coordinates_that_fit(call, frame, tmp_path):
     change = ("--set", "operator.scale_factor=2")
     status, said, _ = call("run", "super-resolution", frame, out, *FAST, *change)
     assert status == 0
-    assert "it predicts the input to" in said
-    assert "the flux is kept" in said
+    assert "it predicts the data with a PSNR of" in said
+    assert "values are per pixel (unit adu): flux is conserved" in said
     before, after = WCS(fits.getheader(frame)), WCS(fits.getheader(out))
     assert fits.getdata(out).shape == (128, 128)
     sky = before.pixel_to_world_values(10.0, 20.0)
@@ -233,15 +246,15 @@ def test_every_preset_runs(call, tmp_path, preset):
     rng = np.random.default_rng(0)
     source, out = tmp_path / "in.fits", tmp_path / "out.fits"
     fits.PrimaryHDU(rng.normal(100, 5, (40, 48)).astype(np.float32)).writeto(source)
-    companions = ["--with", f"guide={source}"] if "guide" in recipe.auxiliary else []
+    auxiliary = ["--guide", source] if "guide" in recipe.auxiliary else []
     slim = ["--set", "network.channels=8", "--set", "solver.max_steps=3"]
     sources = [source, source] if recipe.operator.combines_time else [source]
     if recipe.operator.has_complex_scene:
         real, imaginary = np.split(recipe.operator.make_example(0).y[:, :, 0], 2, axis=1)
         np.save(tmp_path / "k.npy", np.nan_to_num(real + 1j * imaginary))
         sources = [tmp_path / "k.npy"]
-    status, _, told = call("run", preset, *sources, out, *slim, *companions)
-    assert status == 0, told
+    status, _, errors = call("run", preset, *sources, out, *slim, *auxiliary)
+    assert status == 0, errors
 
 
 @pytest.fixture
@@ -256,21 +269,21 @@ def flagged(tmp_path):
     return tmp_path / "hst.fits"
 
 
-@pytest.mark.parametrize(("flags", "filled"), [([], 11), (["--flags", "16"], 4), (["--flags", ""], 0)])
-def test_flags_that_are_holes_are_chosen(call, flagged, tmp_path, flags, filled):
+@pytest.mark.parametrize(("flags", "missing"), [([], 11), (["--bad-flags", "16"], 4), (["--bad-flags", ""], 0)])
+def test_bad_flags_are_chosen(call, flagged, tmp_path, flags, missing):
     _, said, _ = call("info", flagged)
-    assert "16 hot: 4 pixels, a hole" in said
+    assert "16 hot: 4 pixels, missing" in said
     assert call("run", "denoise", flagged, tmp_path / "out.fits", *flags, *FAST)[0] == 0
     header = fits.getheader(tmp_path / "out.fits", "SCI")
-    assert header["DIPFILL"] == filled
+    assert header["DIPFILL"] == missing
     folder = tmp_path / "many"
-    assert call("batch", "denoise", flagged, "--out", folder, *flags, *FAST)[0] == 0
-    assert fits.getheader(folder / "hst.fits", "SCI")["DIPFILL"] == filled
+    assert call("batch", "denoise", flagged, "--output-dir", folder, *flags, *FAST)[0] == 0
+    assert fits.getheader(folder / "hst.fits", "SCI")["DIPFILL"] == missing
 
 
-def test_whole_numbers_and_imagej_are_written_on_request(call, flagged, tmp_path):
+def test_integers_and_imagej_are_written_on_request(call, flagged, tmp_path):
     words = ["run", "denoise", flagged, tmp_path / "out.tif", *FAST]
-    status, said, _ = call(*words, "--as", "uint8", "--imagej")
+    status, said, _ = call(*words, "--dtype", "uint8", "--format", "imagej")
     assert status == 0
     assert "as uint8: 0 % of the pixels clipped" in said
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
@@ -281,13 +294,13 @@ def test_whole_numbers_and_imagej_are_written_on_request(call, flagged, tmp_path
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--flags", "3"], "no quality flag"),
-        (["--flags", "x"], "whole numbers and commas"),
-        (["--imagej"], "write .tif"),
+        (["--bad-flags", "3"], "3 is not a quality flag: flags are 1, 2, 4, 8 ..."),
+        (["--bad-flags", "x"], "write integers and commas, such as 1,4,4096"),
+        (["--format", "imagej"], "ImageJ files are TIFF; write .tif"),
     ],
 )
-def test_options_that_make_no_sense_are_told_before_the_work(call, flagged, tmp_path, options, said):
-    status, _, told = call("run", "denoise", flagged, tmp_path / "out.fits", *options)
+def test_options_that_make_no_sense_are_refused_before_the_work(call, flagged, tmp_path, options, said):
+    status, _, errors = call("run", "denoise", flagged, tmp_path / "out.fits", *options)
     assert status == 2
-    assert said in told
+    assert said in errors
     assert not (tmp_path / "out.fits").exists()

@@ -1,4 +1,4 @@
-"""Large arrays: lazy input is read in parts, and what does not fit the memory lies on the disk."""
+"""Large arrays: lazy input is read in parts, and what does not fit in memory is kept on disk."""
 
 import gc
 import os
@@ -9,21 +9,20 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_dip import Observation, read, restore, write
+from napari_dip import Observation, iter_restore, read, restore, write
 from napari_dip.core import arrays
 from napari_dip.core.errors import ObservationError
-from napari_dip.run.restoration import iter_restoration
 
 
 @pytest.fixture
 def little_memory(monkeypatch):
     """As if hardly any memory were free."""
-    monkeypatch.setattr(arrays, "SHARE", 0.0)
-    monkeypatch.setattr(arrays, "BLOCK", 1000)
+    monkeypatch.setattr(arrays, "MAX_ARRAY_SHARE", 0.0)
+    monkeypatch.setattr(arrays, "BLOCK_PIXELS", 1000)
 
 
 class Counted:
-    """An array elsewhere, that notes how much is asked for at a time."""
+    """An array stored elsewhere that records the size of the largest part that was read."""
 
     def __init__(self, array):
         self._array, self.largest = array, 0
@@ -53,26 +52,21 @@ def test_dask_arrays_are_observations():
     assert lazy.digest() == Observation.from_array(array, axes="TYX").digest()
 
 
-def test_a_restoration_on_the_disk_is_that_in_memory(observation, quick, monkeypatch):
+def test_a_restoration_on_disk_equals_one_in_memory(observation, quick, monkeypatch):
     inside = restore(observation, quick)
-    monkeypatch.setattr(arrays, "SHARE", 0.0)
-    run = iter_restoration(
-        Observation.from_array(observation.y[0, 0, 0], axes="YX"), quick, snapshot_every=1
-    )
-    outside = next(run)
-    while True:
-        try:
-            assert outside.image is None  # nothing whole is brought to the memory
-            outside = next(run)
-        except StopIteration as end:
-            outside = end.value
-            break
+    monkeypatch.setattr(arrays, "MAX_ARRAY_SHARE", 0.0)
+    on_disk = Observation.from_array(observation.y[0, 0, 0], axes="YX")
+    with iter_restore(on_disk, quick, snapshot_every=1) as run:
+        images = [progress.image for progress in run]
+    assert images
+    assert set(map(type, images)) == {type(None)}  # no whole image is brought into memory
+    outside = run.result
     assert isinstance(outside.image, np.memmap)
     np.testing.assert_array_equal(inside.image, outside.image)
-    np.testing.assert_array_equal(inside.inpainted, outside.filled)
+    np.testing.assert_array_equal(inside.inpainted, outside.inpainted)
 
 
-def test_files_are_read_to_the_disk_with_the_same_pixels(tmp_path, observation, little_memory):
+def test_files_are_read_to_disk_with_the_same_pixels(tmp_path, observation, little_memory):
     cube = np.random.default_rng(0).integers(0, 60_000, (2, 3, 50, 40)).astype(np.uint16)
     fits.ImageHDU(cube).writeto(tmp_path / "a.fits")  # scaled: BZERO
     fits.CompImageHDU(cube[0, 0].astype(np.int32)).writeto(tmp_path / "c.fits")
@@ -83,7 +77,7 @@ def test_files_are_read_to_the_disk_with_the_same_pixels(tmp_path, observation, 
         assert isinstance(found.y, np.memmap)
 
 
-def test_a_result_on_the_disk_is_written(tmp_path, observation, quick, little_memory):
+def test_a_result_on_disk_is_written(tmp_path, observation, quick, little_memory):
     result = restore(observation, quick)
     for name in ("r.fits", "r.tif"):
         write(tmp_path / name, result)
@@ -93,7 +87,7 @@ def test_a_result_on_the_disk_is_written(tmp_path, observation, quick, little_me
         )
 
 
-def test_temporary_files_go_with_their_arrays(tmp_path, monkeypatch, little_memory):
+def test_temporary_files_are_deleted_with_their_arrays(tmp_path, monkeypatch, little_memory):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     array = arrays.full((100, 100), 3.0, np.float32)
     assert (array == 3).all()
@@ -105,7 +99,7 @@ def test_temporary_files_go_with_their_arrays(tmp_path, monkeypatch, little_memo
         assert not [name for name in opened if str(tmp_path) in name]
 
 
-def test_a_full_disk_is_told_before_anything_is_written(monkeypatch, little_memory):
+def test_a_full_disk_is_reported_before_anything_is_written(monkeypatch, little_memory):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
-    with pytest.raises(ObservationError, match=r"takes 0\.04 GB.*TMPDIR"):
+    with pytest.raises(ObservationError, match=r"an image needs 0\.04 GB, more than memory and the disk of .*TMPDIR"):
         arrays.empty((1000, 10_000), np.float32)

@@ -5,6 +5,7 @@ import pytest
 
 from napari_dip import Observation
 from napari_dip.core.errors import ObservationError
+from napari_dip.core.fit_data import FitData
 
 
 @pytest.mark.parametrize("axes", ["YX", "CYX", "YXC", "ZYX", "TYX", "TCZYX", "TZCYX", "XYC"])
@@ -24,7 +25,7 @@ def test_every_real_type_becomes_float32_with_the_same_values(dtype):
     np.testing.assert_array_equal(observation.y[0, 0, 0], array.astype(np.float32))
 
 
-def test_what_is_not_finite_is_a_hole(noisy):
+def test_pixels_that_are_not_finite_are_missing(noisy):
     noisy[3, 4], noisy[5, 6] = np.nan, np.inf
     observed = Observation.from_array(noisy, axes="YX").observed[0, 0, 0]
     assert not observed[3, 4]
@@ -33,21 +34,21 @@ def test_what_is_not_finite_is_a_hole(noisy):
 
 
 @pytest.mark.parametrize("shape", [(40, 48), (3, 40, 48), (2, 40, 48), (2, 3, 40, 48)])
-def test_holes_are_shared_by_channels_or_frames_that_they_do_not_have(shape):
+def test_a_mask_is_shared_by_the_channels_or_frames_that_it_lacks(shape):
     array = np.random.default_rng(0).normal(size=(2, 3, 40, 48))
     axes = "TCYX"
-    holes = np.zeros(shape, np.uint8)
-    holes[..., 5, 6] = 7
+    mask = np.zeros(shape, np.uint8)
+    mask[..., 5, 6] = 7
     if shape == (3, 40, 48):
-        with pytest.raises(ObservationError, match="do not fit"):
-            Observation.from_array(array, axes=axes, mask=holes)
+        with pytest.raises(ObservationError, match=r"the mask of shape \(3, 40, 48\) does not match the image of shape"):
+            Observation.from_array(array, axes=axes, mask=mask)
         return
-    observation = Observation.from_array(array, axes=axes, mask=holes)
+    observation = Observation.from_array(array, axes=axes, mask=mask)
     assert not observation.observed[..., 5, 6].any()
     assert (~observation.observed).sum() == 6
 
 
-def test_pixels_without_a_usable_sigma_are_holes(noisy):
+def test_pixels_without_a_valid_sigma_are_missing(noisy):
     sigma = np.full(noisy.shape, 8.0)
     sigma[0, 0], sigma[0, 1] = 0, np.nan
     observation = Observation.from_array(noisy, axes="YX", sigma=sigma)
@@ -77,7 +78,7 @@ def test_an_observation_survives_pickling(observation):
         (np.zeros((40, 40)), "YX", "the same value"),
         (np.full((40, 40), np.nan), "YX", "no pixel is observed"),
         (np.ones((40, 40)) * 1j, "YX", "complex"),
-        (np.full((40, 40), "a"), "YX", "not numbers"),
+        (np.full((40, 40), "a"), "YX", "the image has values of type <U1: give real numbers"),
         (np.full((40, 40), 1e300), "YX", "3.4e38"),
     ],
 )
@@ -102,7 +103,7 @@ class TestAPart:
         observation = Observation.from_array(self.array, axes="YX", sigma=self.sigma)
         return observation.with_auxiliary("guide", self.guide).with_auxiliary("psf", self.psf)
 
-    def test_takes_its_part_of_the_companions(self):
+    def test_takes_its_part_of_the_auxiliary_data(self):
         part = self.whole().crop(slice(10, 42), slice(5, 45))
         np.testing.assert_array_equal(part.y[0, 0, 0], self.array[10:42, 5:45].astype(np.float32))
         sigma, guide, psf = (part.auxiliary[name][0, 0, 0] for name in ("sigma", "guide", "psf"))
@@ -110,8 +111,13 @@ class TestAPart:
         np.testing.assert_array_equal(guide, self.guide[20:84, 10:90].astype(np.float32))
         np.testing.assert_array_equal(psf, self.psf.astype(np.float32))
 
-    def test_and_another_below_it_are_the_whole(self):
+    def test_and_the_part_below_it_are_the_whole(self):
         whole = self.whole()
-        upper, lower = (whole.crop(rows, slice(0, 80)) for rows in (slice(0, 32), slice(32, 60)))
-        again = upper.concatenate_rows([lower])
-        assert again.digest() == whole.digest()
+        parts = (whole.crop(rows, slice(0, 80)) for rows in (slice(0, 32), slice(32, 60)))
+        upper, lower = map(FitData.from_observation, parts)
+        again, whole = upper.concatenate_rows([lower]), FitData.from_observation(whole)
+        np.testing.assert_array_equal(again.y, whole.y)
+        np.testing.assert_array_equal(again.observed, whole.observed)
+        assert set(again.auxiliary) == set(whole.auxiliary) == {"sigma", "guide", "psf"}
+        for name, array in whole.auxiliary.items():
+            np.testing.assert_array_equal(again.auxiliary[name], array)

@@ -145,27 +145,27 @@ KILLED = """
 import sys, os, time, signal, random
 import numpy as np
 from pathlib import Path
-from napari_dip.io import FileImage, images, save
+from napari_dip.io import ImageData, read_images, write_image
 
 target = Path(sys.argv[1])
 old, new = np.zeros((600, 600), np.float32), np.ones((600, 600), np.float32)
-save(target, FileImage(old, "YX"))
+write_image(target, ImageData(old, "YX"))
 random.seed(0)
 unfinished = 0
 for number in range(50):
     child = os.fork()
     if not child:
         while True:
-            save(target, FileImage(new, "YX"), overwrite=True)
-            save(target, FileImage(old, "YX"), overwrite=True)
+            write_image(target, ImageData(new, "YX"), overwrite=True)
+            write_image(target, ImageData(old, "YX"), overwrite=True)
     time.sleep(random.uniform(0.005, 0.06))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     unfinished += len(list(target.parent.glob(".napari-dip-*"))) > 0
     for left in target.parent.glob(".napari-dip-*"):
         left.unlink()
-    found = images(target)[0].array
-    assert np.array_equal(found, old) or np.array_equal(found, new), number
+    array = read_images(target)[0].array
+    assert np.array_equal(array, old) or np.array_equal(array, new), number
 print(unfinished)
 """
 
@@ -173,11 +173,11 @@ print(unfinished)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize("name", ["out.fits", "out.ome.tif"])
 def test_fifty_kills_at_any_moment_leave_a_whole_file(tmp_path, name):
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path / name)], capture_output=True, text=True, timeout=120
     )
-    assert told.returncode == 0, told.stderr
-    assert int(told.stdout) > 5  # so often the kill came while a file was being written
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 5  # so often was a process killed while it wrote a file
 
 
 FULL = """
@@ -185,16 +185,16 @@ import resource, signal, sys
 import numpy as np
 from pathlib import Path
 from napari_dip.core.errors import WriteError
-from napari_dip.io import FileImage, save
+from napari_dip.io import ImageData, write_image
 
 target = Path(sys.argv[1])
-save(target, FileImage(np.zeros((100, 100), np.float32), "YX"))
+write_image(target, ImageData(np.zeros((100, 100), np.float32), "YX"))
 before = target.read_bytes()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 noise = np.random.default_rng(0).normal(size=(600, 600)).astype(np.float32)
 try:
-    save(target, FileImage(noise, "YX"), overwrite=True)
+    write_image(target, ImageData(noise, "YX"), overwrite=True)
 except WriteError as error:
     print(error)
 assert target.read_bytes() == before
@@ -204,9 +204,9 @@ assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of file sizes")
 @pytest.mark.parametrize("name", ["out.fits", "out.fits.gz", "out.ome.tif"])
-def test_where_the_disk_takes_no_more_the_old_file_stays(tmp_path, name):
-    told = subprocess.run(
+def test_the_old_file_stays_if_the_disk_is_full(tmp_path, name):
+    done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / name)], capture_output=True, text=True, timeout=60
     )
-    assert told.returncode == 0, told.stderr
-    assert "could not be written" in told.stdout
+    assert done.returncode == 0, done.stderr
+    assert "could not be written" in done.stdout

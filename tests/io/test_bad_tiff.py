@@ -132,7 +132,7 @@ def test_colours_that_are_stored_plane_by_plane_are_a_photograph(tmp_path):
     np.testing.assert_array_equal(image.array, np.moveaxis(colours, 0, -1))
 
 
-def test_planes_that_are_promised_but_absent_are_holes(tmp_path):
+def test_planes_that_are_promised_but_absent_are_missing(tmp_path):
     (tmp_path / "a.tif").write_bytes(ome(3, SizeZ=9))
     (image,) = read_images(tmp_path / "a.tif")
     assert image.bad_mask.sum() == 6 * PIXELS.size

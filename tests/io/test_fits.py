@@ -163,9 +163,11 @@ def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
     assert Recipe.from_json(read_recipe(out)) == quick
     header = fits.getheader(out)
     assert header["DIPSEED"] == 0
-    assert header["DIPITER"] == result.history[0].selected_step
+    assert header["DIPSTEP"] == result.history[0].selected_step
+    assert header["DIPNSRC"] == result.provenance.noise.source == "estimated"
     assert header["DIPSTOP"] == result.stop_reason
-    assert header["DIPVERD"] == result.summary
+    assert header["DIPSUMM"] == result.summary
+    assert not {"DIPITER", "DIPNOISE", "DIPVERD"} & set(header)
 
 
 def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):
@@ -175,7 +177,7 @@ def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_p
     np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
 
 
-def test_pixels_that_were_made_up_are_holes_when_read_again(frame, quick, tmp_path):
+def test_inpainted_pixels_are_missing_when_read_again(frame, quick, tmp_path):
     out = tmp_path / "out.fits"
     result = restored(frame, quick)
     write(out, result)
@@ -211,9 +213,9 @@ def test_an_integer_image_keeps_its_type_when_saved_unrestored(data_folder, tmp_
 def test_files_are_never_replaced_unasked_nor_over_their_input(frame, quick, tmp_path):
     result = restored(frame, quick)
     before = frame.read_bytes()
-    with pytest.raises(WriteError, match="exists already"):
+    with pytest.raises(WriteError, match="exists: allow overwriting, or choose another name"):
         write(frame, result)
-    with pytest.raises(WriteError, match="came from"):
+    with pytest.raises(WriteError, match="is the file the image was read from"):
         write(frame, result, overwrite=True)
     assert frame.read_bytes() == before
     with pytest.raises(WriteError, match="no folder"):

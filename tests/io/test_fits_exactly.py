@@ -73,11 +73,11 @@ def test_flags_have_the_names_of_their_telescope_and_can_be_chosen(tmp_path):
     assert image.quality.describe(80) == "hot, warm"
     np.testing.assert_array_equal(image.bad_mask, values != 0)
     np.testing.assert_array_equal(image.with_bad_flags({16, 4096}).bad_mask, (values & 4112) != 0)
-    with pytest.raises(ReadError, match="3 is no quality flag"):
+    with pytest.raises(ReadError, match=r"3 is not a quality flag: flags are 1, 2, 4, 8"):
         image.with_bad_flags({3})
 
 
-def test_pixels_that_are_missing_for_other_reasons_stay_holes(tmp_path):
+def test_pixels_that_are_missing_for_other_reasons_stay_missing(tmp_path):
     values = np.zeros((40, 40), np.int16)
     values[3] = 64
     image = flagged(tmp_path, values, TELESCOP="HST")
@@ -137,13 +137,13 @@ def test_a_part_has_no_sections_of_the_detector():
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_a_large_image_is_read_where_somebody_looks(tmp_path, monkeypatch, scaled):
+def test_a_large_image_is_read_lazily(tmp_path, monkeypatch, scaled):
     array = np.random.default_rng(0).integers(0, 30000, (3, 2100, 60), np.int16)
     array = array.astype(np.uint16) if scaled else array  # the first has BZERO
     hdu = fits.ImageHDU(array, name="SCI")
     hdu.header["CTYPE3"] = "WAVE"
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
-    monkeypatch.setattr("napari_dip.core.arrays.SHARE", 1e-9)
+    monkeypatch.setattr("napari_dip.core.arrays.MAX_ARRAY_SHARE", 1e-9)
     (image,) = read_images(tmp_path / "a.fits")
     assert not isinstance(image.array, np.ndarray)
     assert image.axes == "CYX"
@@ -173,7 +173,7 @@ def test_flags_and_weights_in_files_of_their_own_belong_to_the_image(data_folder
     assert measured == pytest.approx(np.median(image.sigma[~flagged]), rel=0.1)
 
 
-def test_a_broken_file_beside_the_image_is_left_out_and_told(data_folder, tmp_path):
+def test_a_broken_file_beside_the_image_is_left_out_with_a_warning(data_folder, tmp_path):
     for part in ("ooi", "ood"):
         name = f"decam_c4d_170316_{part}_z_N2.fits"
         (tmp_path / name).write_bytes((data_folder / "astronomy" / name).read_bytes())
@@ -186,9 +186,9 @@ def test_a_broken_file_beside_the_image_is_left_out_and_told(data_folder, tmp_pa
 
 def test_a_wrong_checksum_is_a_warning_and_the_pixels_are_there(data_folder):
     path = data_folder / "astronomy" / "checksum_false.fits"
-    with pytest.warns(UserWarning, match=r"checksum_false\.fits: the checksum of .* is wrong") as told:
+    with pytest.warns(UserWarning, match=r"checksum_false\.fits: the checksum of .* is wrong") as warned:
         found = read_images(path)
-    assert len(told) == 1
+    assert len(warned) == 1
     np.testing.assert_array_equal(found[0].array, fits.getdata(path, found[0].header.hdu))
 
 

@@ -97,21 +97,21 @@ def _opened(path):
     try:
         return read_images(path)
     except ReadError as error:
-        told = str(error)
-    assert path.name in told
-    assert "\n" not in told
+        message = str(error)
+    assert path.name in message
+    assert "\n" not in message
     return []
 
 
 def _check_observation(image):
     try:
-        observation = image.observe()
+        observation = image.to_observation()
     except ObservationError as error:
-        told = str(error)
+        message = str(error)
     else:
         assert np.isfinite(observation.y[observation.observed]).all()
         return
-    assert "\n" not in told
+    assert "\n" not in message
 
 
 @given(spoilt())
@@ -130,8 +130,8 @@ def test_a_spoilt_file_opens_or_says_why_not(file):
         for image in _opened(path):
             assert len(image.axes) == image.array.ndim
             assert {"Y", "X"} <= set(image.axes)
-            for companion in (image.bad_mask, image.sigma):
-                assert companion is None or companion.shape == image.array.shape
+            for plane in (image.bad_mask, image.sigma):
+                assert plane is None or plane.shape == image.array.shape
             _check_observation(image)
         with pytest.raises(ReadError):
             read_provenance(path)

@@ -34,8 +34,8 @@ PIXELS = {
     "one row": (np.ones((1, 500)), "at least 32 x 32"),
     "tiny values": (SKY * 1e-20, None),
     "large values": (SKY * 1e20, None),
-    "a value beyond float32": (but((3, 4), 1e300), "do not fit float32"),
-    "all beyond float32": (SKY * 1e300, "do not fit float32"),
+    "a value beyond float32": (but((3, 4), 1e300), "do not fit in float32"),
+    "all beyond float32": (SKY * 1e300, "do not fit in float32"),
     "negative": (-SKY, None),
     "int64": ((SKY * 1e12).astype(np.int64), None),
     "uint8": (SKY.astype(np.uint8), None),
@@ -107,7 +107,7 @@ HDUS = {
 
 @pytest.mark.parametrize("kind", HDUS)
 @pytest.mark.filterwarnings("ignore")
-def test_odd_companions_and_cards_do_not_stop_an_image(tmp_path, quick, kind):
+def test_odd_planes_and_cards_do_not_stop_an_image(tmp_path, quick, kind):
     hdus, said = HDUS[kind]
     path = tmp_path / "odd.fits"
     hdus.writeto(path, output_verify="ignore")
@@ -154,11 +154,11 @@ def test_axes_without_a_letter_become_time_and_surplus_ones_one_axis(tmp_path, s
     np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
 
 
-def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(tmp_path, quick, monkeypatch):
+def test_a_folder_that_is_not_writable_is_refused(tmp_path, quick, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
     array = SKY.astype(np.float32)
     fits.writeto(tmp_path / "in.fits", array)
-    with pytest.raises(WriteError, match="may not be written to"):
+    with pytest.raises(WriteError, match="the folder .* is not writable"):
         write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), quick))
 
 

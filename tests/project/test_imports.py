@@ -32,7 +32,7 @@ def test_recipes_and_settings_do_without_torch():
 
 def test_restore_is_the_function_whatever_is_imported_first():
     done = python(
-        "import napari_dip.run.restoration, napari_dip; napari_dip.drain;"
+        "import napari_dip.run.restoration, napari_dip; napari_dip.iter_restore;"
         "assert callable(napari_dip.restore); from napari_dip import *; assert callable(restore)"
     )
     assert done.returncode == 0, done.stderr

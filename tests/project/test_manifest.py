@@ -65,10 +65,10 @@ def test_every_menu_may_be_contributed_to(manifest):
 
 
 def test_every_suffix_that_the_engine_reads_is_claimed(manifest):
-    from napari_dip.io import KSPACE_SUFFIXES, SUFFIXES
+    from napari_dip.io import IMAGE_SUFFIXES, KSPACE_SUFFIXES
 
     (reader,) = manifest.contributions.readers
-    for suffix in (*SUFFIXES, *KSPACE_SUFFIXES):
+    for suffix in (*IMAGE_SUFFIXES, *KSPACE_SUFFIXES):
         assert f"*{suffix}" in reader.filename_patterns
         assert f"*{suffix.upper()}" in reader.filename_patterns
 
@@ -86,7 +86,7 @@ def test_wheel_sdist_and_clone_all_carry_a_valid_manifest(tmp_path):
         texts["wheel"] = archive.read("napari_dip/napari.yaml").decode()
         entry = next(n for n in archive.namelist() if n.endswith("entry_points.txt"))
         assert "napari-dip = napari_dip:napari.yaml" in archive.read(entry).decode()
-        assert {"napari_dip/presets/denoise.json", "napari_dip/py.typed"} <= set(archive.namelist())
+        assert {"napari_dip/run/presets/denoise.json", "napari_dip/py.typed"} <= set(archive.namelist())
     with tarfile.open(sdist) as archive:
         member = next(n for n in archive.getnames() if n.endswith("src/napari_dip/napari.yaml"))
         texts["sdist"] = archive.extractfile(member).read().decode()

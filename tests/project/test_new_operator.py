@@ -25,7 +25,7 @@ choice = dock.form.entry("operator.kind")
 assert "mirror" in choice.choices, choice.choices
 choice.value = "mirror"
 assert "returns" in dock.form.entry("operator.tint").tooltip
-assert dock.form.rows.isRowVisible(dock.inputs.extras["glass"])
+assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["glass"])
 assert dock.form.recipe().operator.tint == 0.5
 """
 

@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_outputs_have_the_names_of_inputs(quick, tmp_path, source, name):
     assert job.target == str(tmp_path / name)
 
 
-def test_names_that_meet_are_refused(quick, frames, tmp_path):
+def test_inputs_with_the_same_output_are_refused(quick, frames, tmp_path):
     with pytest.raises(RestorationError, match=r"would both become frame0\.fits"):
         plan_jobs(quick, [str(frames), "elsewhere/frame0.fits"], tmp_path)
     with pytest.raises(RestorationError, match="replaced by its own result"):
@@ -65,7 +66,7 @@ def test_names_that_meet_are_refused(quick, frames, tmp_path):
         plan_jobs(quick, [str(tmp_path)], tmp_path / "out")
 
 
-def test_what_is_done_is_skipped_until_recipe_or_data_change(jobs):
+def test_finished_jobs_are_skipped_until_recipe_or_data_change(jobs):
     job = jobs[0]
     first = run_job(job)
     assert first.state == "restored"
@@ -79,21 +80,21 @@ def test_what_is_done_is_skipped_until_recipe_or_data_change(jobs):
     reseeded = Recipe.from_json(job.recipe).with_settings({"seed": 1}).to_json()
     other = run_job(replace(job, recipe=reseeded))
     assert other.state == "failed"
-    assert "exists already" in other.stop_reason
+    assert "exists: allow overwriting" in other.reason
     assert run_job(replace(job, recipe=reseeded, overwrite=True)).state == "restored"
     assert read_provenance(job.target)["recipe"]["seed"] == 1
     assert run_job(replace(job, sources=jobs[1].sources, overwrite=True)).state == "restored"
 
 
-def test_a_failure_is_a_row_and_the_others_are_done(jobs, tmp_path):
+def test_a_failure_is_a_result_and_the_others_are_restored(jobs, tmp_path):
     absent = replace(jobs[0], sources=(str(tmp_path / "absent.fits"),))
     rows = [run_job(job) for job in (absent, jobs[1])]
     assert [row.state for row in rows] == ["failed", "restored"]
-    assert "no file" in rows[0].stop_reason
+    assert "there is no file" in rows[0].reason
 
 
 class _Deadly(Executor):
-    """Does what it is given at once, until it is given the deadly job; then it is broken for all."""
+    """Runs jobs at once; it breaks, for all jobs, when it is given the deadly one."""
 
     def __init__(self, deadly, given):
         self._deadly, self._given, self._broken = deadly, given, False
@@ -119,12 +120,12 @@ def test_only_the_job_whose_process_dies_again_has_failed(jobs):
     rows = {row.file: row for row in run_jobs(jobs, workers, 2)}
     assert len(rows) == 3
     assert rows[jobs[0].sources[0]].state == "failed"
-    assert "died twice" in rows[jobs[0].sources[0]].stop_reason
+    assert "died twice" in rows[jobs[0].sources[0]].reason
     assert {rows[job.sources[0]].state for job in jobs[1:]} == {"restored"}
     assert given.count(jobs[0]) == 2
 
 
-def test_an_unforeseen_error_is_a_row(jobs):
+def test_an_unexpected_error_is_a_result(jobs):
     class Faulty(Executor):
         def submit(self, work, job):
             future = Future()
@@ -137,11 +138,11 @@ def test_an_unforeseen_error_is_a_row(jobs):
 
     rows = list(run_jobs(jobs, workers, 1))
     assert [row.state for row in rows] == ["failed"] * 3
-    assert "KeyError" in rows[0].stop_reason
+    assert "KeyError" in rows[0].reason
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(jobs, quick, frames, tmp_path):
+def test_two_processes_give_the_results_of_one(jobs, quick, frames, tmp_path):
     rows = list(run_jobs(jobs, partial(local_workers, 2), 2))
     assert {row.state for row in rows} == {"restored"}
     (alone,) = plan_jobs(quick, [jobs[0].sources[0]], tmp_path / "alone")
@@ -152,7 +153,7 @@ def test_two_processes_do_what_one_does(jobs, quick, frames, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_of_a_dask_scheduler_do_it(jobs):
+def test_workers_of_a_dask_scheduler_restore(jobs):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=None, resources={"GPU": 1}
@@ -176,7 +177,7 @@ def command(fast_settings):
 
     def command(frames, out, *more):
         quick = [f"--set={name}={value}" for name, value in fast_settings.items()]
-        words = ["batch", "denoise", str(frames), "--out", str(out), *quick, *more]
+        words = ["batch", "denoise", str(frames), "--output-dir", str(out), *quick, *more]
         return [sys.executable, "-m", "napari_dip", *words]
 
     return command
@@ -227,6 +228,9 @@ def test_a_killed_driver_leaves_no_orphans_and_can_be_run_again(frames, tmp_path
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows].count("skipped") == len(before)
     assert [row["file"] for row in rows] == [str(frames / f"frame{n}.fits") for n in range(3)]
+    columns = "file,output,state,reason,steps,sigma_before,sigma_after,seconds"
+    assert ",".join(rows[0]) == columns
+    assert all(float(row["sigma_after"]) < float(row["sigma_before"]) for row in rows)
 
 
 def test_the_command_says_what_failed(frames, tmp_path, command):
@@ -240,22 +244,22 @@ def test_the_command_says_what_failed(frames, tmp_path, command):
         env={**os.environ, "COLUMNS": "200"},
     )
     assert done.returncode == 2
-    assert "frame0.fits: restored, noise" in done.stdout
+    assert re.search(r"frame0\.fits: restored, noise [\d.]+ before, [\d.]+ after, 20 steps", done.stdout)
     assert "broken.fits: failed: " in done.stdout
     assert done.stderr.strip() == "napari-dip: 1 of 2 failed; the summary says why"
 
 
-def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path, frames, fast_settings):
+def test_workers_do_not_run_a_script_without_a_guard_again(tmp_path, frames, fast_settings):
     script = tmp_path / "script.py"
     script.write_text(
         "from functools import partial\n"
         "from pathlib import Path\n"
         "from napari_dip import Recipe\n"
-        "from napari_dip.run.batch.execute import batch, jobs_for, local_workers\n"
-        "print('begun', flush=True)\n"
+        "from napari_dip.run.batch import local_workers, plan_jobs, run_jobs\n"
+        "print('started', flush=True)\n"
         f"recipe = Recipe.preset('denoise').with_settings({fast_settings!r})\n"
-        f"jobs = jobs_for(recipe, [{str(frames / 'frame0.fits')!r}], Path({str(tmp_path / 'out')!r}))\n"
-        "print([row.state for row in batch(jobs, partial(local_workers, 1), 1)])\n"
+        f"jobs = plan_jobs(recipe, [{str(frames / 'frame0.fits')!r}], Path({str(tmp_path / 'out')!r}))\n"
+        "print([row.state for row in run_jobs(jobs, partial(local_workers, 1), 1)])\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["begun", "['restored']"]
+    assert done.stdout.splitlines() == ["started", "['restored']"]
