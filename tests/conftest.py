@@ -114,6 +114,22 @@ def make_prior(make_problem):
 
 
 @pytest.fixture
+def tensors_in():
+    """Collect all tensors among the attributes of an object, however deep they lie."""
+
+    def tensors_in(value):
+        if isinstance(value, torch.Tensor):
+            return [value]
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            return [tensor for item in value for tensor in tensors_in(item)]
+        return tensors_in(vars(value)) if hasattr(value, "__dict__") else []
+
+    return tensors_in
+
+
+@pytest.fixture
 def scene() -> np.ndarray:
     """(48, 56) float: smooth, with edges, around 100."""
     y, x = np.mgrid[:48, :56]

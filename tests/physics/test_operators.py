@@ -36,17 +36,6 @@ def draw(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def tensors_in(value):
-    """All tensors among the attributes of `value`, however deep they lie."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [tensor for item in value for tensor in tensors_in(item)]
-    return tensors_in(vars(value)) if hasattr(value, "__dict__") else []
-
-
 def test_it_is_linear(operator):
     x1, x2 = draw(operator.scene_shape, 1), draw(operator.scene_shape, 2)
     sum_of_both = operator(2 * x1 - 3 * x2)
@@ -81,7 +70,7 @@ def test_it_survives_pickling(operator):
     torch.testing.assert_close(pickle.loads(pickle.dumps(operator))(x), operator(x))
 
 
-def test_it_moves_to_a_device(operator):
+def test_it_moves_to_a_device(operator, tensors_in):
     before = [tensor.device.type for tensor in tensors_in(operator)]
     moved = operator.to(torch.device("meta"))
     assert all(tensor.device.type == "meta" for tensor in tensors_in(moved))
