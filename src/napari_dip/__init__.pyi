@@ -34,7 +34,7 @@ from .run.api import (
     super_resolve,
 )
 from .run.recipe import Recipe, list_presets
-from .run.restoration import RestorationRun
+from .run.restoration_run import RestorationRun
 
 __version__: str
 

@@ -140,7 +140,7 @@ class Result:
         ----------
         .. [1] https://docs.astropy.org/en/stable/nddata/ccddata.html
         """
-        return interop.result_to_ccddata(self)
+        return interop.to_ccddata(self)
 
     def to_xarray(self) -> xarray.Dataset:
         """Return image, inpainted, residual, noise_std and, if any, uncertainty as a Dataset.
@@ -148,7 +148,7 @@ class Result:
         Dimensions are t, c, z, y, x; where the image has another grid than the data, those of the data
         are called t_data, y_data and so on. Coordinates are in the units of the pixel size.
         """
-        return interop.result_to_xarray(self)
+        return interop.to_dataset(self)
 
     def __array__(
         self,

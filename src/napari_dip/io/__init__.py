@@ -1,9 +1,6 @@
 """How a file becomes an image, and a result a file."""
 
 from napari_dip.io.files import (
-    FORMATS,
-    IMAGE_SUFFIXES,
-    KSPACE_SUFFIXES,
     FileFormat,
     check_writable,
     file_and_extension,
@@ -15,6 +12,7 @@ from napari_dip.io.files import (
     write,
     write_image,
 )
+from napari_dip.io.formats import FORMATS, IMAGE_SUFFIXES, KSPACE_SUFFIXES
 from napari_dip.io.image import ImageData
 
 __all__ = [

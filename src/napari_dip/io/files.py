@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal, TypeVar, get_args
@@ -18,70 +17,11 @@ from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io.atomic import check_output_path
+from napari_dip.io.formats import format_to_read, format_to_write
 from napari_dip.io.image import ImageData
 
 T = TypeVar("T")
 FileFormat = Literal["auto", "imagej"]
-
-
-@dataclass(frozen=True)
-class Format:
-    """A file format: its suffixes, and the functions that read and write it.
-
-    Functions are given as ``module:function``, and imported when a file of the format is met: each
-    brings a library with it, and the dock opens without them.
-
-    Attributes
-    ----------
-    name : str
-        For messages.
-    suffixes : tuple of str
-        In lower case.
-    read_images : str
-        ``(path) -> iterator of ImageData``: all images of a file, one after another.
-    read_named : str
-        ``(path, name) -> ImageData``; empty: the images are searched for the name.
-    read_provenance : str
-        ``(path) -> dict``, empty for files of other software; empty: none has a provenance.
-    write : str
-        ``(path, image, provenance) -> None``; empty: files are only read.
-    read_only_suffixes : tuple of str
-        Suffixes of variants that are only read.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    read_images: str
-    read_named: str = ""
-    read_provenance: str = ""
-    write: str = ""
-    read_only_suffixes: tuple[str, ...] = ()
-
-
-FORMATS = (
-    Format(
-        "FITS",
-        (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz"),
-        "napari_dip.io.fits.reader:fits_images",
-        "napari_dip.io.fits.reader:fits_image",
-        "napari_dip.io.fits.reader:fits_provenance",
-        "napari_dip.io.fits.writer:write_fits",
-        read_only_suffixes=(".fz",),
-    ),
-    Format(
-        "TIFF",
-        (".tif", ".tiff", ".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
-        "napari_dip.io.tiff.reader:tiff_images",
-        "",
-        "napari_dip.io.tiff.reader:tiff_provenance",
-        "napari_dip.io.tiff.writer:write_tiff",
-        read_only_suffixes=(".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
-    ),
-    Format("ASDF", (".asdf",), "napari_dip.io.asdf_reader:asdf_images"),
-    Format("k-space", (".npy", ".npz", ".h5"), "napari_dip.io.mri.arrays:kspace_images"),
-)
-IMAGE_SUFFIXES = tuple(s for f in FORMATS if f.write for s in f.suffixes)
-KSPACE_SUFFIXES = FORMATS[-1].suffixes
 
 
 def read(
@@ -168,7 +108,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     ReadError
         If it was not written by napari-dip.
     """
-    has_provenance = bool(_format_of(path).read_provenance)
+    has_provenance = bool(format_to_read(path).read_provenance)
     provenance = _call_reader(path, _function(path, "read_provenance")) if has_provenance else {}
     if not provenance:
         raise ReadError(f"{path} has no recipe: it was not written by napari-dip")
@@ -256,7 +196,7 @@ def write_image(
     if image.header.path and target.exists() and source.exists() and target.samefile(source):
         raise WriteError(f"{path} is the file the image was read from: choose another name")
     imagej = "napari_dip.io.tiff.writer:write_imagej"
-    write_file = resolve_name(imagej if format == "imagej" else _format_of(path).write)
+    write_file = resolve_name(imagej if format == "imagej" else format_to_write(path).write)
     try:
         write_file(target, image, provenance or {})
     except (MemoryError, WriteError):
@@ -282,51 +222,23 @@ def check_writable(
     """
     if format not in get_args(FileFormat):
         raise WriteError(f"there is no format '{format}': choose {', '.join(get_args(FileFormat))}")
-    name = Path(path).name.lower()
-    writable = next((f for f in FORMATS if f.write and name.endswith(f.suffixes)), None)
-    if writable is None:
-        known = " ".join(s for f in FORMATS if f.write for s in _writable_suffixes(f))
-        raise WriteError(f"{path}: the suffix decides the format, and must be one of {known}")
-    if name.endswith(writable.read_only_suffixes):
-        raise WriteError(
-            f"{path}: files of this kind are only read; write {_writable_suffixes(writable)[0]}"
-        )
-    if format == "imagej" and writable.name != "TIFF":
+    target = format_to_write(path)
+    if format == "imagej" and target.name != "TIFF":
         raise WriteError(f"{path}: ImageJ files are TIFF; write .tif")
     check_output_path(Path(path), overwrite=overwrite)
-
-
-def _writable_suffixes(kind: Format) -> list[str]:
-    return [s for s in kind.suffixes if not s.endswith(kind.read_only_suffixes or (" ",))]
-
-
-def _format_of(path: str | os.PathLike[str]) -> Format:
-    """The format that the suffix of `path` names.
-
-    Raises
-    ------
-    ReadError
-        If it names none.
-    """
-    name = Path(path).name.lower()
-    for kind in FORMATS:
-        if name.endswith(kind.suffixes):
-            return kind
-    known = " ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
-    raise ReadError(f"{path}: the suffix decides the format, and must be one of {known}")
 
 
 def _function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]:
     """A function of the format of `path`, found when it is called: errors are those of reading."""
 
     def call(*arguments: Any) -> Any:
-        return resolve_name(getattr(_format_of(path), name))(*arguments)
+        return resolve_name(getattr(format_to_read(path), name))(*arguments)
 
     return call
 
 
 def _read_named(path: Path, name: str) -> ImageData:
-    if _format_of(path).read_named:
+    if format_to_read(path).read_named:
         read_one = _function(path, "read_named")
         found: ImageData = _call_reader(path, lambda p: read_one(p, name))
         return found

@@ -7,14 +7,12 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
 from napari_dip.io.data_quality import DataQuality
-from napari_dip.io.fits.scan import validate_fits
+from napari_dip.io.fits.hdu import data_of, has_pixels, header_text, name_of, native, open_fits, shape_of
 from napari_dip.io.image import ImageData, valid_sigma
 from napari_dip.io.lazy import chunked_array
 
@@ -69,7 +67,7 @@ def fits_image(path: Path, wanted: str) -> ImageData:
     """
     name, _, version = wanted.upper().partition(",")
     with open_fits(path, checksum=_is_small(path)) as hdus:
-        images = {i: hdu for i, hdu in enumerate(hdus) if _has_pixels(hdu)}
+        images = {i: hdu for i, hdu in enumerate(hdus) if has_pixels(hdu)}
         for index, hdu in images.items():
             called = name == name_of(hdu) and version in ("", str(hdu.ver))
             if called or wanted == str(index):
@@ -89,68 +87,13 @@ def fits_provenance(path: Path) -> dict[str, Any]:
         return {"recipe": json.loads(latest["DIPRECIP"]), **rest}
 
 
-@contextmanager
-def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
-    """Open a file whose headers and data are complete; a wrong checksum is a warning.
-
-    Raises
-    ------
-    ReadError
-        If they are not.
-    """
-    source = validate_fits(path)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with fits.open(source, memmap=False, **options) as hdus:
-            yield hdus
-    wrong = []
-    for one in caught:
-        if failed := re.search(r"verification failed for HDU \('(.*)', \d+\)", str(one.message)):
-            wrong.append(failed[1])
-        elif not issubclass(one.category, AstropyWarning):
-            # A card that astropy warns about is kept as it is: the user can do nothing about it.
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    if wrong:
-        names = ", ".join(dict.fromkeys(wrong))
-        warnings.warn(
-            f"{path}: the checksum of {names} is wrong: it was changed or damaged after it was written."
-            " Its pixels are shown as they are",
-            stacklevel=3,
-        )
-
-
 def _is_small(path: Path) -> bool:
     """Whether a file is small enough to read all of it for a check."""
     return arrays.fits_in_memory((path.stat().st_size,), np.uint8)
 
 
 def _is_image(hdu: Any) -> bool:
-    return _has_pixels(hdu) and not _NOT_SCIENCE.match(name_of(hdu))
-
-
-def _has_pixels(hdu: Any) -> bool:
-    kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
-    if not isinstance(hdu, kinds) or isinstance(hdu, fits.GroupsHDU):
-        return False
-    shape = _shape(hdu)
-    return len(shape) >= 2 and 0 not in shape
-
-
-def _shape(hdu: Any) -> tuple[int, ...]:
-    """The shape of the pixels; constant arrays of Hubble have two cards instead of pixels."""
-    if hdu.shape or not {"NPIX1", "NPIX2", "PIXVALUE"} <= set(hdu.header):
-        return tuple(hdu.shape or ())
-    return int(hdu.header["NPIX2"]), int(hdu.header["NPIX1"])
-
-
-def _data(hdu: Any) -> NDArray[Any]:
-    """The pixels in data units, also of a constant array."""
-    return hdu.data if hdu.shape else np.full(_shape(hdu), hdu.header["PIXVALUE"])
-
-
-def name_of(hdu: Any) -> str:
-    """Return EXTNAME in capitals."""
-    return str(hdu.name).upper().strip()
+    return has_pixels(hdu) and not _NOT_SCIENCE.match(name_of(hdu))
 
 
 def _contents(hdus: fits.HDUList) -> str:
@@ -177,7 +120,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
             if name_of(plane) != "FILLED" and quality is None:
                 quality = replace(found, values=found.values.reshape(array.shape))
         elif name_of(plane) in _WEIGHTS:
-            flagged |= (_native(_data(plane)) == 0).reshape(array.shape)
+            flagged |= (native(data_of(plane)) == 0).reshape(array.shape)
     if sigma is not None:
         sigma = valid_sigma(sigma.reshape(array.shape), flagged)
     header = Header(
@@ -186,8 +129,8 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
         name=str(hdu.name) if index else "",
         unit=str(stored_header.get("BUNIT", "")).strip(),
         pixel_size=_pixel_size(stored_header, axes),
-        fits_header=_text(stored_header),
-        primary_header=_text(hdus[0].header) if index else "",
+        fits_header=header_text(stored_header),
+        primary_header=header_text(hdus[0].header) if index else "",
     )
     return ImageData(
         array,
@@ -200,7 +143,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
 
 
 def _belongs_to(other: Any, hdu: Any) -> bool:
-    if other is hdu or not _is_image(other) or _shape(other) != _shape(hdu):
+    if other is hdu or not _is_image(other) or shape_of(other) != shape_of(hdu):
         return False
     if "DIPOF" in other.header:
         return is_byproduct_of(other, hdu)
@@ -226,8 +169,8 @@ def _sidecar_planes(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.Image
             with open_fits(other) as others:
                 if others[0].header.get("OBSID") != hdus[0].header.get("OBSID"):
                     continue
-                same = [o for o in others if _has_pixels(o) and name_of(o) == name_of(hdu)]
-                planes = [_native(_data(o)) for o in same if _shape(o) == _shape(hdu)]
+                same = [o for o in others if has_pixels(o) and name_of(o) == name_of(hdu)]
+                planes = [native(data_of(o)) for o in same if shape_of(o) == shape_of(hdu)]
         except ReadError as error:
             warnings.warn(f"a file beside {path.name} was left out: {error}", stacklevel=3)
         else:
@@ -235,27 +178,17 @@ def _sidecar_planes(path: Path, hdus: fits.HDUList, hdu: Any) -> list[fits.Image
     return found
 
 
-def _text(header: fits.Header) -> str:
-    """The cards, one a line, with spaces for characters that FITS forbids."""
-    images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
-    return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
-
-
 def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
     """All pixels in data units and native byte order; lazy for a large image."""
     hdu = hdus[index]
-    if arrays.fits_in_memory(_shape(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
-        return _native(_data(hdu))
+    if arrays.fits_in_memory(shape_of(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
+        return native(data_of(hdu))
 
     def part(place: tuple[slice, ...]) -> NDArray[Any]:
         with open_fits(path) as again:
             return np.asarray(again[index].section[place])
 
     return chunked_array(path, hdu.shape, part((slice(0, 1),) * len(hdu.shape)).dtype, part)
-
-
-def _native(data: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
 
 
 def _native_sigma(hdu: Any) -> NDArray[np.float32]:
@@ -268,12 +201,12 @@ def _native_sigma(hdu: Any) -> NDArray[np.float32]:
     elif name_of(hdu) in _INVERSE_VARIANCES:
         kind = InverseVariance
     with np.errstate(divide="ignore", invalid="ignore"):
-        plane = kind(_native(_data(hdu)).astype(float)).represent_as(StdDevUncertainty).array
+        plane = kind(native(data_of(hdu)).astype(float)).represent_as(StdDevUncertainty).array
     return np.asarray(plane, np.float32)
 
 
 def _quality(hdu: Any, primary: fits.Header) -> DataQuality:
-    values = _native(_data(hdu))
+    values = native(data_of(hdu))
     if name_of(hdu) != "DQ":  # a mask: all of its values are bad
         return DataQuality.from_plane(values, "")
     return DataQuality.from_plane(

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from napari_dip.core.header import Header
 from napari_dip.core.provenance import Provenance
 from napari_dip.io.atomic import atomic_write
-from napari_dip.io.fits.reader import is_byproduct_of, name_of, open_fits
+from napari_dip.io.fits.hdu import name_of, open_fits
+from napari_dip.io.fits.reader import is_byproduct_of
 from napari_dip.io.image import ImageData
 
 # Cards that describe how pixels are stored, and are untrue of float32 pixels.

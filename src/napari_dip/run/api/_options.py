@@ -19,7 +19,8 @@ from napari_dip.physics.noise import NoiseSettings
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
 from napari_dip.run.recipe import Quality, Recipe
-from napari_dip.run.restoration import RestorationRun, iter_restoration
+from napari_dip.run.restoration import iter_restoration
+from napari_dip.run.restoration_run import RestorationRun
 
 Callback = Callable[[Progress], bool | None]
 NoiseName = Literal["gaussian", "poisson", "poisson-gaussian"]

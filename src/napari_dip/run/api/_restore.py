@@ -13,7 +13,8 @@ from napari_dip.core.result import Result
 from napari_dip.io import file_and_extension
 from napari_dip.run.api._options import Callback, Options, load_array, observe, run_to_end
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.restoration import RestorationRun, iter_restoration
+from napari_dip.run.restoration import iter_restoration
+from napari_dip.run.restoration_run import RestorationRun
 
 
 def restore(

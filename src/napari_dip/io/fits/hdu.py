@@ -1,0 +1,84 @@
+"""A FITS file and its HDUs: their names, headers and pixels."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from napari_dip.io.fits.scan import validate_fits
+
+
+@contextmanager
+def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
+    """Open a file whose headers and data are complete; a wrong checksum is a warning.
+
+    Raises
+    ------
+    ReadError
+        If they are not.
+    """
+    source = validate_fits(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with fits.open(source, memmap=False, **options) as hdus:
+            yield hdus
+    wrong = []
+    for one in caught:
+        if failed := re.search(r"verification failed for HDU \('(.*)', \d+\)", str(one.message)):
+            wrong.append(failed[1])
+        elif not issubclass(one.category, AstropyWarning):
+            # A card that astropy warns about is kept as it is: the user can do nothing about it.
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if wrong:
+        names = ", ".join(dict.fromkeys(wrong))
+        warnings.warn(
+            f"{path}: the checksum of {names} is wrong: it was changed or damaged after it was written."
+            " Its pixels are shown as they are",
+            stacklevel=3,
+        )
+
+
+def has_pixels(hdu: Any) -> bool:
+    """Whether an HDU is an image of two axes or more that is not empty."""
+    kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
+    if not isinstance(hdu, kinds) or isinstance(hdu, fits.GroupsHDU):
+        return False
+    shape = shape_of(hdu)
+    return len(shape) >= 2 and 0 not in shape
+
+
+def shape_of(hdu: Any) -> tuple[int, ...]:
+    """Return the shape of the pixels; constant arrays of Hubble have two cards instead of pixels."""
+    if hdu.shape or not {"NPIX1", "NPIX2", "PIXVALUE"} <= set(hdu.header):
+        return tuple(hdu.shape or ())
+    return int(hdu.header["NPIX2"]), int(hdu.header["NPIX1"])
+
+
+def data_of(hdu: Any) -> NDArray[Any]:
+    """Return the pixels in data units, also of a constant array."""
+    return hdu.data if hdu.shape else np.full(shape_of(hdu), hdu.header["PIXVALUE"])
+
+
+def name_of(hdu: Any) -> str:
+    """Return EXTNAME in capitals."""
+    return str(hdu.name).upper().strip()
+
+
+def header_text(header: fits.Header) -> str:
+    """Return the cards, one a line, with spaces for characters that FITS forbids."""
+    images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
+    return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
+
+
+def native(data: NDArray[Any]) -> NDArray[Any]:
+    """Return contiguous data in the byte order of the processor."""
+    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))

@@ -1,0 +1,111 @@
+"""The file formats: their suffixes, and the functions that read and write them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_dip.core.errors import ReadError, WriteError
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: its suffixes, and the functions that read and write it.
+
+    Functions are given as ``module:function``, and imported when a file of the format is met: each
+    brings a library with it, and the dock opens without them.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    suffixes : tuple of str
+        In lower case.
+    read_images : str
+        ``(path) -> iterator of ImageData``: all images of a file, one after another.
+    read_named : str
+        ``(path, name) -> ImageData``; empty: the images are searched for the name.
+    read_provenance : str
+        ``(path) -> dict``, empty for files of other software; empty: none has a provenance.
+    write : str
+        ``(path, image, provenance) -> None``; empty: files are only read.
+    read_only_suffixes : tuple of str
+        Suffixes of variants that are only read.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read_images: str
+    read_named: str = ""
+    read_provenance: str = ""
+    write: str = ""
+    read_only_suffixes: tuple[str, ...] = ()
+
+    @property
+    def written_suffixes(self) -> tuple[str, ...]:
+        """The suffixes of files that are written, too."""
+        return tuple(s for s in self.suffixes if not s.endswith(self.read_only_suffixes))
+
+
+FORMATS = (
+    Format(
+        "FITS",
+        (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz"),
+        "napari_dip.io.fits.reader:fits_images",
+        "napari_dip.io.fits.reader:fits_image",
+        "napari_dip.io.fits.reader:fits_provenance",
+        "napari_dip.io.fits.writer:write_fits",
+        read_only_suffixes=(".fz",),
+    ),
+    Format(
+        "TIFF",
+        (".tif", ".tiff", ".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
+        "napari_dip.io.tiff.reader:tiff_images",
+        "",
+        "napari_dip.io.tiff.reader:tiff_provenance",
+        "napari_dip.io.tiff.writer:write_tiff",
+        read_only_suffixes=(".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
+    ),
+    Format("ASDF", (".asdf",), "napari_dip.io.asdf_reader:asdf_images"),
+    Format("k-space", (".npy", ".npz", ".h5"), "napari_dip.io.mri.arrays:kspace_images"),
+)
+IMAGE_SUFFIXES = tuple(s for f in FORMATS if f.write for s in f.suffixes)
+KSPACE_SUFFIXES = FORMATS[-1].suffixes
+
+
+def format_to_read(path: str | os.PathLike[str]) -> Format:
+    """Return the format that the suffix of `path` names.
+
+    Raises
+    ------
+    ReadError
+        If it names none.
+    """
+    found = _format_of(path)
+    if found is None:
+        known = " ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
+        raise ReadError(f"{path}: the suffix decides the format, and must be one of {known}")
+    return found
+
+
+def format_to_write(path: str | os.PathLike[str]) -> Format:
+    """Return the format that the suffix of `path` names, if it can be written.
+
+    Raises
+    ------
+    WriteError
+        If it names none, or one that is only read.
+    """
+    found = _format_of(path)
+    if found is None or not found.write:
+        known = " ".join(s for f in FORMATS if f.write for s in f.written_suffixes)
+        raise WriteError(f"{path}: the suffix decides the format, and must be one of {known}")
+    if not Path(path).name.lower().endswith(found.written_suffixes):
+        raise WriteError(f"{path}: files of this kind are only read; write {found.written_suffixes[0]}")
+    return found
+
+
+def _format_of(path: str | os.PathLike[str]) -> Format | None:
+    name = Path(path).name.lower()
+    return next((kind for kind in FORMATS if name.endswith(kind.suffixes)), None)
