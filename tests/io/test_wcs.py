@@ -1,13 +1,16 @@
-"""Coordinates after a finer grid, against astropy on made-up and on real headers."""
+"""Coordinates after a finer grid, against astropy on simulated and real headers."""
 
 import warnings
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
+import napari_dip
 from napari_dip import Header
+from napari_dip.core.world_coordinates import parse_wcs
 from napari_dip.io.fits.wcs import rescale_header
 
 REAL = (
@@ -156,3 +159,15 @@ def test_the_detector_s_cards_are_not_true_of_finer_pixels():
     after = fits.Header.fromstring(finer.fits_header, sep="\n")
     assert "EXPTIME" in after
     assert not {"GAIN", "SATURATE", "RDNOISE"} & set(after)
+
+
+def test_a_plate_solution_that_astropy_wrote_as_a_distortion_too_is_read(data_folder, tmp_path):
+    # wcslib overruns its memory when it meets both; the process would end here.
+    plate = CCDData.read(data_folder / "astronomy" / "HorseHead.fits", unit="adu")[300:364, 300:364]
+    plate.write(tmp_path / "part.fits")
+    header = napari_dip.read(tmp_path / "part.fits").header
+    wcs = parse_wcs(fits.Header.fromstring(header.fits_header, sep="\n"))
+    corners = [[0, 0], [63, 0], [0, 63], [63, 63]]
+    expected = plate.wcs.wcs_pix2world(corners, 0)
+    np.testing.assert_allclose(wcs.wcs_pix2world(corners, 0), expected, rtol=0, atol=1e-9)
+    assert header.pixel_size["X"][0] == pytest.approx(1.01, abs=0.01)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.header import Header
 from napari_dip.core.interop.parts import Parts
+from napari_dip.core.world_coordinates import parse_wcs, replace_wcs
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -77,8 +77,7 @@ def _header_text(data: Any) -> str:
 
     header = data.meta.copy() if isinstance(data.meta, fits.Header) else fits.Header()
     if hasattr(data.wcs, "to_header"):
-        for card in data.wcs.to_header(relax=True).cards:
-            header[card.keyword] = (card.value, card.comment)
+        replace_wcs(header, data.wcs)
     text: str = header.tostring(sep="\n", endcard=False, padding=False)
     return text
 
@@ -86,14 +85,11 @@ def _header_text(data: Any) -> str:
 def _wcs_and_meta(fits_header: str) -> tuple[Any, Any]:
     """The WCS that a header describes, or None, and the header."""
     from astropy.io import fits
-    from astropy.wcs import WCS, FITSFixedWarning
 
     header = fits.Header.fromstring(fits_header, sep="\n")
     if "CTYPE1" not in header:
         return None, header
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return WCS(header), header
+    return parse_wcs(header), header
 
 
 def to_ccddata(result: Result) -> CCDData:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
+from napari_dip.core.world_coordinates import parse_wcs
 from napari_dip.io.data_quality import DataQuality
 from napari_dip.io.fits.hdu import data_of, has_pixels, header_text, name_of, native, open_fits, shape_of
 from napari_dip.io.image import ImageData, valid_sigma
@@ -235,9 +235,7 @@ def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
 def _pixel_size(header: fits.Header, axes: str) -> dict[str, tuple[float, str]]:
     """Pixel sizes in arcsec of a celestial WCS; empty if there is none, or a broken one."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            celestial = WCS(header).celestial
+        celestial = parse_wcs(header).celestial
         scales = proj_plane_pixel_scales(celestial) * 3600
     except Exception:  # a WCS that astropy cannot parse says nothing about the pixels
         return {}

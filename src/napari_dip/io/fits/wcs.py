@@ -10,12 +10,10 @@ from dataclasses import replace
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
 
 from napari_dip.core.header import Header
+from napari_dip.core.world_coordinates import parse_wcs, replace_wcs
 
-# A plate solution in these cards takes precedence over CRPIX and CD, and cannot be scaled.
-_PLATE = re.compile(r"PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|PLTRA.*|PLTDEC.*|PLTSCALE")
 # Sections of the detector and its mapping to the image: untrue of the new pixels.
 _SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
 # The capacity and the noise of a pixel of the detector: untrue of finer pixels.
@@ -54,8 +52,8 @@ def crop_header(header: Header, row: int, column: int) -> Header:
     """Return `header` for the part of an image that starts at `row` and `column`, counted from 0.
 
     CRPIX' = CRPIX - column (or row), for every coordinate system of the header; distortions are about
-    that point and follow it. A digitised plate's cards and lookup tables are replaced as
-    `on_finer_grid` does; sections of the detector, no longer true, are left out.
+    that point and follow it. A digitized plate's cards and lookup tables are replaced as
+    `rescale_header` does; sections of the detector, no longer true, are left out.
 
     References
     ----------
@@ -151,16 +149,7 @@ def _number(cards: fits.Header, keyword: str) -> float | None:
 
 
 def _without_plate(cards: fits.Header) -> None:
-    """Replace the polynomial cards of a digitized plate by a linear solution."""
-    plate = [keyword for keyword in cards if _PLATE.fullmatch(keyword)]
-    if not any(keyword.startswith("AMDX") for keyword in plate):
+    """Replace the polynomial cards of a digitized plate, which cannot be scaled, by a distortion."""
+    if not any(keyword.startswith("AMDX") for keyword in cards):
         return
-    solved = WCS(cards).to_header(relax=True)
-    for keyword in plate:
-        cards.remove(keyword, ignore_missing=True, remove_all=True)
-    for keyword in [k for k in cards if re.fullmatch(r"CD\d_\d|PC\d_\d|CDELT\d|CROTA\d", k)]:
-        cards.remove(keyword, ignore_missing=True, remove_all=True)
-    for card in solved.cards:
-        if card.keyword in cards and "." not in card.keyword:
-            cards.remove(card.keyword, remove_all=True)
-        cards.append(card, end=True)
+    replace_wcs(cards, parse_wcs(cards))

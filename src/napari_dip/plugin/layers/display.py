@@ -109,13 +109,14 @@ def _sky_directions(layer: Image) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the directions of north and east on the canvas, (row, column), normalized to 1."""
     from astropy import units
     from astropy.io import fits
-    from astropy.wcs import WCS
+
+    from napari_dip.core.world_coordinates import parse_wcs
 
     header = layer.metadata.get(METADATA_KEY, {}).get("header")
     cards = getattr(header, "fits_header", "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        wcs = WCS(fits.Header.fromstring(cards, sep="\n")).celestial if cards else None
+        wcs = parse_wcs(fits.Header.fromstring(cards, sep="\n")).celestial if cards else None
     if wcs is None or not wcs.has_celestial:
         raise ObservationError(
             f"the header of '{layer.name}' has no celestial coordinates: use 'Row 1 at the bottom'"
