@@ -4,6 +4,7 @@ import os
 import sys
 import time
 
+import numpy as np
 import pytest
 
 napari = pytest.importorskip("napari", reason="napari is not installed")
@@ -135,3 +136,22 @@ def quick_dock_of():
         return dock
 
     return opened
+
+
+@pytest.fixture
+def open_dock(viewer, small_fit):
+    """Opens a dock whose run goes on until it is stopped."""
+
+    def open_dock(name="Denoise"):
+        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
+        for setting, value in {**small_fit, "solver.max_steps": 1_000_000}.items():
+            dock.form.entry(setting).value = value
+        return dock
+
+    return open_dock
+
+
+@pytest.fixture
+def pixels(noisy):
+    """(96, 112) float32: the noisy scene four times."""
+    return np.tile(noisy, (2, 2)).astype(np.float32)

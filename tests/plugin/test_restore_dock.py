@@ -9,19 +9,7 @@ import pytest
 from astropy.io import fits
 from qtpy.QtCore import Qt
 
-from napari_dip import Recipe
 from napari_dip.plugin.session.run import State
-
-
-@pytest.fixture
-def open_dock(viewer, small_fit):
-    def open_dock(name="Denoise"):
-        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
-        for setting, value in {**small_fit, "solver.max_steps": 1_000_000}.items():
-            dock.form.entry(setting).value = value
-        return dock
-
-    return open_dock
 
 
 @pytest.fixture
@@ -30,11 +18,6 @@ def wait(qtbot):
         qtbot.waitUntil(condition, timeout=milliseconds)
 
     return wait
-
-
-@pytest.fixture
-def pixels(noisy):
-    return np.tile(noisy, (2, 2)).astype(np.float32)
 
 
 def names(viewer):
@@ -204,94 +187,6 @@ def test_a_discarded_run_frees_its_memory(viewer, open_dock, pixels, click, wait
     wait(lambda: networks[0]() is None)
 
 
-def test_the_form_starts_with_the_preset_and_describes_every_field(viewer, open_dock):
-    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
-    assert dock.form.recipe().hard_data_consistency
-    assert dock.form.entry("hard_data_consistency").value is True
-    assert "[data units]" in dock.form.entry("noise.sigma").tooltip
-    dock.form.entry("noise.sigma").value = "1e-20"
-    assert dock.form.recipe().noise.sigma == 1e-20
-    dock.form.entry("noise.sigma").value = ""
-    assert dock.form.recipe().noise.sigma is None
-
-
-@pytest.mark.parametrize(
-    ("name", "preset"),
-    [
-        ("Denoise", "denoise"),
-        ("Inpaint", "inpaint"),
-        ("Super-resolution", "super-resolution"),
-        ("Deconvolve", "deconvolve"),
-        ("Combine exposures", "coadd"),
-        ("Restore with a guide", "guided"),
-    ],
-)
-def test_each_dock_opens_on_its_task(viewer, name, preset):
-    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
-    assert dock.form.tasks.task.currentText() == Recipe.preset(preset).title
-    assert recipe_of(dock) == Recipe.preset(preset)
-
-
-def test_the_form_of_every_task_returns_its_preset_and_keeps_the_seed(viewer):
-    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
-    dock.form.entry("seed").value = 7
-    for row in range(dock.form.tasks.task.count()):
-        dock.form.tasks.task.setCurrentIndex(row)
-        recipe = recipe_of(dock)
-        assert recipe == Recipe.preset(dock.form.tasks.task.currentData()).with_settings(
-            {"seed": recipe.seed}
-        )
-    assert recipe.seed == 7
-
-
-def test_tasks_are_changed_and_docks_closed_many_times(viewer, pixels, qtbot):
-    # Deleting entries and making new ones crashed the process at the next garbage collection.
-    viewer.add_image(pixels)
-    for name in ("Denoise", "Inpaint", "Deconvolve", "Denoise"):
-        _, dock = viewer.window.add_plugin_dock_widget("napari-dip", name)
-        entries = dock.form.entry("noise.kind"), dock.form.entry("seed")
-        for row in range(24):
-            dock.form.tasks.task.setCurrentIndex((7 * row) % dock.form.tasks.task.count())
-            dock.form.tasks.quality.setCurrentIndex(row % 3)
-        assert (dock.form.entry("noise.kind"), dock.form.entry("seed")) == entries
-        viewer.window.remove_dock_widget(dock)
-        del dock, entries
-        qtbot.wait(20)
-        gc.collect()
-
-
-def test_another_quality_keeps_the_noise_settings(viewer, pixels):
-    viewer.add_image(pixels)
-    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
-    dock.form.entry("noise.sigma").value = "12"
-    dock.form.tasks.quality.setCurrentText("best")
-    assert (dock.form.recipe().noise.sigma, dock.form.recipe().ensemble.size) == (12.0, 4)
-    dock.form.entry("noise.sigma").value = "much"
-    dock.form.tasks.quality.setCurrentText("balanced")
-    assert "noise.sigma" in dock.status.text()
-    assert recipe_of(dock) == Recipe.preset("denoise")
-
-
-def recipe_of(dock):
-    """Return the recipe of the dock, without its number of threads."""
-    return dock.form.recipe().with_settings({"compute.num_threads": None})
-
-
-def test_a_task_shows_its_settings_and_its_layers(viewer, open_dock, pixels, qtbot):
-    dock = open_dock()
-    viewer.add_image(pixels, name="a")
-    assert not dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["psf"])
-    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText("Deconvolve"))
-    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["psf"])
-    assert dock.form.recipe().operator.kind == "blur"
-    dock.form.entry("operator.fwhm").value = "4.5"
-    assert dock.form.recipe().operator.fwhm == 4.5
-    dock.form.tasks.task.setCurrentIndex(dock.form.tasks.task.findText("Restore with a guide"))
-    assert dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["guide"])
-    assert not dock.form.basic_layout.isRowVisible(dock.inputs.auxiliary["psf"])
-    assert dock.run_controls.run_button.isEnabled()
-
-
 def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, pixels, click, wait):
     dock = open_dock("Combine exposures")
     first = viewer.add_image(pixels, name="a")
@@ -306,16 +201,6 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, pixels, cl
     wait(lambda: dock.session.state == State.IDLE)
     assert viewer.layers["a - restored"].data.shape == pixels.shape
     assert viewer.layers["a - normalized residual"].data.shape == (2, *pixels.shape)
-
-
-def test_shifts_are_written_as_lists(viewer, open_dock, pixels, click):
-    dock = open_dock("Combine exposures")
-    dock.form.entry("operator.shifts").value = "[[0, 0], [1.5, -2]]"
-    assert dock.form.recipe().operator.shifts == ((0.0, 0.0), (1.5, -2.0))
-    viewer.add_image(np.stack([pixels, pixels]), name="a", axis_labels=("t", "y", "x"))
-    dock.form.entry("operator.shifts").value = "1.5; 2"
-    click(dock.run_controls.run_button)
-    assert "is not a list of numbers" in dock.status.text()
 
 
 def test_checked_flags_are_added_to_the_mask_and_strokes_stay(viewer, tmp_path):
