@@ -1,53 +1,50 @@
-"""Data consistency after the fit."""
+"""Data consistency after the fit, by ADMM."""
 
 import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, Request, restore
-from napari_dip.physics.problem import Problem
+from napari_dip import Recipe, restore
+from napari_dip.physics.data_consistency import prox
 from napari_dip.run.restoration import iter_restoration
 
 
-def problem_of(array, **changes):
-    recipe = Recipe().with_settings({"noise.sigma": 2.0, **changes})
-    frame = Observation.from_array(array, axes="YX")
-    return Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
-
-
-@pytest.mark.parametrize("penalty", [0.1, 1.0, 10.0])
-def test_the_nearest_scene_weighs_data_and_network_and_leaves_holes_alone(noisy, penalty):
+@pytest.mark.parametrize("rho", [0.1, 1.0, 10.0])
+def test_the_proximal_step_weighs_data_and_network_and_keeps_the_network_where_data_are_missing(
+    noisy, make_observation, make_problem, rho
+):
     array = noisy.copy()
     array[5:9, 7:20] = np.nan
     x = torch.full((1, *array.shape), 50.0)
-    found = problem_of(array).prox(x, penalty)[0].numpy()
-    expected = np.where(np.isnan(array), 50, (array + penalty * 50) / (1 + penalty))
+    problem = make_problem(make_observation(array), {"noise.sigma": 2.0})
+    found = prox(problem, x, rho)[0].numpy()
+    expected = np.where(np.isnan(array), 50, (array + rho * 50) / (1 + rho))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def recipe(rounds):
-    return Recipe.preset("deconvolve").with_settings(
-        {
-            "operator.fwhm": 2.5,
-            "network.channels": 8,
-            "network.depth": 2,
-            "solver.max_steps": 60,
-            "admm.max_iter": rounds,
-            "admm.inner_steps": 10,
-            "compute.device": "cpu",
-        }
+@pytest.fixture
+def recipe(fast_settings):
+    settings = {
+        "operator.fwhm": 2.5,
+        "network.depth": 2,
+        "solver.max_steps": 60,
+        "admm.inner_steps": 10,
+    }
+    return Recipe.preset("deconvolve").with_settings({**fast_settings, **settings})
+
+
+def test_iterations_bring_the_scene_nearer_to_the_data(recipe, noisy):
+    without, after = (
+        restore(noisy, recipe.with_settings({"admm.max_iter": n})).provenance.noise.residual[0]
+        for n in (0, 3)
     )
-
-
-def test_rounds_bring_the_scene_nearer_to_the_data(noisy):
-    observation = Observation.from_array(noisy, axes="YX")
-    without, after = (restore(observation, recipe(n)).provenance["noise"]["residual"][0] for n in (0, 3))
     assert after < without
 
 
-def test_finish_ends_the_rounds(noisy):
-    run = iter_restoration(Observation.from_array(noisy, axes="YX"), recipe(1000))
-    iterates = [next(run)]
-    with pytest.raises(StopIteration):
-        while len(iterates) < 400:
-            iterates.append(run.send(Request(stop=iterates[-1].step >= 60)))
+def test_stopping_ends_the_iterations(recipe, make_observation, noisy):
+    run = iter_restoration(make_observation(noisy), recipe.with_settings({"admm.max_iter": 1000}))
+    for number, progress in enumerate(run):
+        assert number < 400
+        if progress.step >= 60:
+            run.stop()
+    assert np.isfinite(run.result.image).all()

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, restore
-from napari_dip.physics.problem import Problem
+from napari_dip import restore
 from napari_dip.refine.compact_sources import unreproduced_sources, white_top_hat
 from napari_dip.refine.ensemble import EnsembleStatistics
 
@@ -21,10 +20,10 @@ EVERYWHERE = torch.ones((1, 96, 96), dtype=torch.bool)
 NOISE = torch.full((1, 96, 96), 5.0)
 
 
-@pytest.mark.parametrize(("shown_by", "flagged"), [(1, True), (2, True), (3, True), (4, False)])
-def test_a_source_is_doubtful_that_few_fits_show(shown_by, flagged):
+@pytest.mark.parametrize(("num_fits", "flagged"), [(1, True), (2, True), (3, True), (4, False)])
+def test_a_source_that_few_fits_show_is_not_reproduced(num_fits, flagged):
     star, other = spot(30, 30, 80), spot(60, 50, 40)
-    fits = [100 + star + (other if number < shown_by else 0) for number in range(4)]
+    fits = [100 + star + (other if number < num_fits else 0) for number in range(4)]
     mean = planes(np.mean(fits, axis=0))
     found = unreproduced_sources(
         mean, NOISE, EVERYWHERE, [white_top_hat(planes(fit)) for fit in fits], 0.8
@@ -50,24 +49,23 @@ def test_a_photograph_has_no_sources():
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-20])
-def test_members_remember_what_each_shows(unit):
-    class Watch:
-        judged = probe = None
+def test_the_ensemble_remembers_what_each_fit_shows(unit, make_observation, make_problem):
+    class Monitor:
+        validation_mask = noise_probe = None
 
-    observation = Observation.from_array(unit * (100 + spot(30, 30, 80)), axes="YX")
-    recipe = Recipe().with_settings({"noise.sigma": 5.0 * unit, "noise.relative_error": 0})
-    problem = Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
-    members = EnsembleStatistics(problem)
+    observation = make_observation(unit * (100 + spot(30, 30, 80)))
+    problem = make_problem(observation, {"noise.sigma": 5.0 * unit, "noise.relative_error": 0})
+    ensemble = EnsembleStatistics(problem)
     for number in range(4):
-        assert number > 2 or members.unreproduced_sources() == []
+        assert number > 2 or ensemble.unreproduced_sources() == []
         fit = 100 + spot(30, 30, 80) + (spot(60, 50, 40) if number < 2 else 0)
-        members.add(planes(unit * fit), Watch())
-    assert members.unreproduced_sources() == [(60, 50)]
+        ensemble.add(planes(unit * fit), Monitor())
+    assert ensemble.unreproduced_sources() == [(60, 50)]
 
 
-def test_the_verdict_tells_of_them_and_files_remember_them(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr(EnsembleStatistics, "doubtful", lambda self: [(3, 4), (10, 20)])
-    observation = Observation.from_array(np.random.default_rng(0).normal(100, 9, (40, 48)), axes="YX")
-    result = restore(observation, quick)
-    assert result.provenance["ensemble"]["doubtful"] == [(0, 0, 3, 4), (0, 0, 10, 20)]
-    assert "2 small sources are not in most of the fits" in result.summary
+def test_summary_and_provenance_list_them(fast_recipe, monkeypatch):
+    places = [(3, 4), (10, 20)]
+    monkeypatch.setattr(EnsembleStatistics, "unreproduced_sources", lambda self: places)
+    result = restore(np.random.default_rng(0).normal(100, 9, (40, 48)), fast_recipe)
+    assert result.provenance.ensemble.unreproduced_sources == ((0, 0, 3, 4), (0, 0, 10, 20))
+    assert "2 small sources are missing from most of the fits" in result.summary

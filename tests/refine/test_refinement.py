@@ -1,35 +1,46 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe, restore
+from napari_dip import restore
 from napari_dip.fitting.stopping.data_fission import DataFission
-from napari_dip.physics.problem import Problem
+from napari_dip.physics.data_consistency import wiener_estimate
 from napari_dip.refine import patches
-from napari_dip.refine.residual_return import add_residual, add_source_flux
+from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
+from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 from napari_dip.refine.settings import Refinement
 from napari_dip.refine.spectral_shrinkage import shrink_spectrum
 
 
-def problem_of(array, *, holes=None, psf=None, axes="YX", **told):
-    recipe = Recipe().with_settings({"noise.relative_error": 0, **told})
-    observation = Observation.from_array(array, axes=axes, mask=holes)
-    if psf is not None:
-        observation = observation.with_auxiliary("psf", psf)
-    return Problem.from_data(observation, recipe.operator, recipe.noise, device=torch.device("cpu"))
+@pytest.fixture
+def problem_of(make_observation, make_problem):
+    """Make the problem of an array without relative errors."""
+
+    def problem_of(array, settings=None, *, axes="YX", mask=None, psf=None):
+        auxiliary = {} if psf is None else {"psf": psf}
+        observation = make_observation(array, axes, mask=mask, auxiliary=auxiliary)
+        return make_problem(observation, {"noise.relative_error": 0, **(settings or {})})
+
+    return problem_of
 
 
-def refined(pilot, problem, *, side=5, alike=20):
-    x = torch.from_numpy(pilot).float()
-    work = patches.nonlocal_bayes(
-        x, *problem.scene_and_noise(x), problem.likelihood.width, side=side, alike=alike
-    )
+def returned_by(work):
+    """What a generator returns."""
     while True:
         try:
             next(work)
         except StopIteration as end:
-            return end.value.numpy()
+            return end.value
+
+
+def refined(pilot, problem, *, patch_size=5, group_size=20):
+    x = torch.from_numpy(pilot).float()
+    width = problem.likelihood.properties.correlation_sigma
+    settings = PatchSettings(patch_size, group_size)
+    return returned_by(nonlocal_bayes(x, *noisy_scene(problem, x), width, settings)).numpy()
 
 
 def error(x, truth):
@@ -44,38 +55,38 @@ def stripes():
     return truth[None], gaussian_filter(truth, 1)[None]
 
 
-def test_what_the_pilot_has_lost_comes_back_from_the_data(stripes):
+def test_what_the_pilot_has_lost_comes_back_from_the_data(problem_of, stripes):
     truth, pilot = stripes
     noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
-    found = refined(pilot, problem_of(noisy, **{"noise.sigma": 8.0}))
+    found = refined(pilot, problem_of(noisy, {"noise.sigma": 8.0}))
     assert error(found, truth) < 0.5 * error(pilot, truth)
     assert error(found, truth) < 0.5 * error(noisy, truth)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e9])
-def test_what_stands_in_a_hole_changes_nothing(stripes, value):
+def test_the_value_of_a_missing_pixel_changes_nothing(problem_of, stripes, value):
     truth, pilot = stripes
     noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
-    holes = np.zeros(noisy.shape, bool)
-    holes[20:24, 20:30] = True
-    before = refined(pilot, problem_of(noisy, holes=holes, **{"noise.sigma": 8.0}))
-    noisy[holes] = value
-    after = refined(pilot, problem_of(noisy, holes=holes, **{"noise.sigma": 8.0}))
+    mask = np.zeros(noisy.shape, bool)
+    mask[20:24, 20:30] = True
+    before = refined(pilot, problem_of(noisy, {"noise.sigma": 8.0}, mask=mask))
+    noisy[mask] = value
+    after = refined(pilot, problem_of(noisy, {"noise.sigma": 8.0}, mask=mask))
     np.testing.assert_array_equal(before, after)
     assert np.isfinite(before).all()
 
 
-def test_strips_and_batches_leave_no_seam(stripes, monkeypatch):
+def test_batches_leave_no_seam(problem_of, stripes, monkeypatch):
     truth, pilot = stripes
     noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
-    problem = problem_of(noisy, **{"noise.sigma": 8.0})
+    problem = problem_of(noisy, {"noise.sigma": 8.0})
     whole = refined(pilot, problem)
-    monkeypatch.setattr(patches, "STRIP", 30)
-    monkeypatch.setattr(patches, "BATCH", 7)
+    monkeypatch.setattr(patches, "PATCHES_PER_BATCH", 30)
+    monkeypatch.setattr(patches, "GROUPS_PER_BATCH", 7)
     np.testing.assert_allclose(refined(pilot, problem), whole, rtol=1e-5)
 
 
-def test_a_star_that_the_pilot_has_too_faint_is_put_right():
+def test_a_star_that_the_pilot_has_too_faint_is_put_right(problem_of):
     y, x = np.mgrid[:64, :64]
     places = np.random.default_rng(0).uniform(6, 58, (12, 2))
     peaks = np.random.default_rng(1).uniform(200, 4000, 12)
@@ -85,98 +96,96 @@ def test_a_star_that_the_pilot_has_too_faint_is_put_right():
     truth = 100 + stars
     seen = np.random.default_rng(2).poisson(truth).astype(float)
     pilot = (100 + 0.9 * stars)[None]
-    problem = problem_of(seen, **{"noise.kind": "poisson", "noise.gain": 1.0})
-    found = refined(pilot, problem, side=7, alike=40)
+    problem = problem_of(seen, {"noise.kind": "poisson", "noise.gain": 1.0})
+    found = refined(pilot, problem, patch_size=7, group_size=40)
     core = stars > 0.5 * stars.max()
     assert abs((found[0] - truth)[core].mean()) < 0.2 * abs((pilot[0] - truth)[core].mean())
     sky = stars < 1
     assert error(found[0][sky], truth[sky]) < 0.3 * error(seen[sky], truth[sky])
 
 
-def test_noise_that_neighbours_share_is_told_from_what_patches_share():
+def test_correlated_noise_is_distinguished_from_what_patches_share(problem_of):
     y, x = np.mgrid[:48, :56]
     truth = (100 + 20 * np.sin(0.3 * x + 0.1 * y))[None]
     pilot = gaussian_filter(truth, (0, 1, 1))
     noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, (48, 56)), 0.7)
-    problem = problem_of(truth[0] + 8 * noise / noise.std(), **{"noise.sigma": 8.0})
-    problem.likelihood.correlation_sigma = 0.0
-    taken_for_white = refined(pilot, problem)
-    problem.likelihood.correlation_sigma = 0.7
-    assert error(refined(pilot, problem), truth) < 0.8 * error(taken_for_white, truth)
+    problem = problem_of(truth[0] + 8 * noise / noise.std(), {"noise.sigma": 8.0})
+    likelihood, errors = problem.likelihood, {}
+    for width in (0.0, 0.7):
+        properties = replace(likelihood.properties, correlation_sigma=width)
+        as_if = replace(problem, likelihood=likelihood.with_properties(properties))
+        errors[width] = error(refined(pilot, as_if), truth)
+    assert errors[0.7] < 0.8 * errors[0.0]
 
 
-def test_a_picture_without_any_detail_is_covered_everywhere():
+def test_an_image_without_any_detail_is_covered_everywhere(problem_of):
     noisy = np.random.default_rng(0).normal(100, 8, (48, 56))
-    found = refined(np.full((1, 48, 56), 100.0), problem_of(noisy, **{"noise.sigma": 8.0}))
+    found = refined(np.full((1, 48, 56), 100.0), problem_of(noisy, {"noise.sigma": 8.0}))
     assert error(found, 100) < 4
 
 
-def test_the_smallest_image_and_the_largest_groups():
+def test_the_smallest_image_and_the_largest_groups(problem_of):
     array = np.random.default_rng(0).normal(100, 5, (32, 32))
-    found = refined(array[None], problem_of(array, **{"noise.sigma": 5.0}), side=12, alike=100)
+    found = refined(array[None], problem_of(array, {"noise.sigma": 5.0}), patch_size=12, group_size=100)
     assert np.isfinite(found).all()
 
 
-def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(quick, noisy, unequal):
-    off = quick.with_settings({"refinement.patch_method": "none"})
-    white = Observation.from_array(noisy, axes="YX")
-    shared = Observation.from_array(100 + unequal, axes="YX")
-    kept = {"hard_data_consistency": True}
+def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(
+    fast_recipe, noisy, unequal, make_observation
+):
+    off = fast_recipe.with_settings({"refinement.patch_method": "none"})
+    white, structured = make_observation(noisy), make_observation(100 + unequal)
+    hard = {"hard_data_consistency": True}
     for recipe, observation, same in (
-        (quick, white, False),
-        (quick, shared, True),
-        (quick.with_settings(kept), white, True),
+        (fast_recipe, white, False),
+        (fast_recipe, structured, True),
+        (fast_recipe.with_settings(hard), white, True),
     ):
         plain = restore(observation, recipe.with_settings({"refinement.patch_method": "none"})).image
         result = restore(observation, recipe)
         assert np.array_equal(result.image, plain) == same
-        assert result.provenance["refinement"] == ("none" if same else "patches")
-        assert ("alike patches" in result.summary) != same
-    forced = restore(shared, quick.with_settings({"refinement.patch_method": "nonlocal-bayes"})).image
-    assert not np.array_equal(forced, restore(shared, off).image)
+        assert result.provenance.refinement == ("none" if same else "patches")
+        assert ("refined by nonlocal Bayes" in result.summary) != same
+    forced = fast_recipe.with_settings({"refinement.patch_method": "nonlocal-bayes"})
+    assert not np.array_equal(restore(structured, forced).image, restore(structured, off).image)
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_holes_in_the_image_and_in_its_error_layer_are_filled(quick, noisy, members):
-    holes = np.zeros(noisy.shape, bool)
-    holes[20:23, 10:30] = True
-    errors = np.where(holes, np.nan, 8.0)
-    observation = Observation.from_array(noisy, axes="YX", mask=holes).with_auxiliary("sigma", errors)
-    result = restore(observation, quick.with_settings({"ensemble.size": members}))
-    assert result.provenance["refinement"] == "patches"
+def test_pixels_that_are_missing_in_image_and_error_plane_are_inpainted(fast_recipe, noisy, members):
+    mask = np.zeros(noisy.shape, bool)
+    mask[20:23, 10:30] = True
+    sigma = np.where(mask, np.nan, 8.0)
+    recipe = fast_recipe.with_settings({"ensemble.size": members})
+    result = restore(noisy, recipe, mask=mask, auxiliary={"sigma": sigma})
+    assert result.provenance.refinement == "patches"
     assert np.isfinite(result.image).all()
 
 
-def second_look(x, problem, watch):
-    work = Refinement(patch_method="nonlocal-bayes").refine(
-        x, problem, watch, hard_data_consistency=False, alone=False
-    )
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value.numpy()
+def refined_under(monitor, x, problem):
+    refinement = Refinement(patch_method="nonlocal-bayes")
+    options = {"hard_data_consistency": False, "is_single_fit": False}
+    return returned_by(refinement.refine(x, problem, monitor, **options)).numpy()
 
 
-def test_only_what_lessens_the_error_is_taken(stripes):
+def test_only_what_lowers_the_error_is_taken(problem_of, stripes):
     truth, smooth = stripes
-    grain = np.random.default_rng(1).normal(0, 15, truth.shape)  # nothing that patches could share
-    noisy = (truth + grain)[0] + np.random.default_rng(0).normal(0, 15, truth.shape[1:])
-    problem = problem_of(noisy, **{"noise.sigma": 15.0})
-    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
-    known = torch.from_numpy(truth + grain).float()
-    kept = second_look(known, problem, watch)
-    assert error(kept, truth + grain) < 3  # it knows already: what it is offered has an error of 8
-    assert error(refined((truth + grain), watch.fit_problem), truth + grain) > 6
+    texture = np.random.default_rng(1).normal(0, 15, truth.shape)  # nothing that patches could share
+    noisy = (truth + texture)[0] + np.random.default_rng(0).normal(0, 15, truth.shape[1:])
+    problem = problem_of(noisy, {"noise.sigma": 15.0})
+    monitor = DataFission().monitor(problem, torch.Generator().manual_seed(0))
+    known = torch.from_numpy(truth + texture).float()
+    kept = refined_under(monitor, known, problem)
+    assert error(kept, truth + texture) < 3  # it knows already: what it is offered has an error of 8
+    assert error(refined((truth + texture), monitor.fit_problem), truth + texture) > 6
     plain = problem_of(truth[0] + np.random.default_rng(0).normal(0, 15, truth.shape[1:]))
-    watch = DataFission().monitor(plain, torch.Generator().manual_seed(0))
-    better = second_look(torch.from_numpy(smooth).float(), plain, watch)
+    monitor = DataFission().monitor(plain, torch.Generator().manual_seed(0))
+    better = refined_under(monitor, torch.from_numpy(smooth).float(), plain)
     assert error(better, truth) < 0.8 * error(smooth, truth)
 
 
 @pytest.fixture
-def blurred():
-    """A smooth scene seen through a PSF, its problem, and a picture of it with noise in its detail."""
+def blurred(problem_of):
+    """A smooth scene, and its problem behind a blur."""
     rng = np.random.default_rng(0)
     scene = 100 + 2000 * gaussian_filter(rng.normal(size=(96, 96)), 8)
     psf = np.zeros((9, 9))
@@ -185,51 +194,50 @@ def blurred():
     from scipy.signal import fftconvolve
 
     data = fftconvolve(scene, psf, mode="valid") + rng.normal(0, 2, (88, 88))
-    problem = problem_of(data, psf=psf, **{"noise.sigma": 2.0, "operator.kind": "blur"})
+    problem = problem_of(data, {"noise.sigma": 2.0, "operator.kind": "blur"}, psf=psf)
     return scene[4:-4, 4:-4], problem
 
 
 def test_frequencies_that_are_noise_are_taken_out(blurred):
     truth, problem = blurred
-    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
-    # A picture that learnt the noise of the half that it was fitted to.
-    x = watch.fit_problem.wiener_estimate() + 0.5 * problem.operator.adjoint(
-        watch.fit_problem.y - watch.fit_problem.predicted(watch.fit_problem.wiener_estimate())
-    )
-    found = shrink_spectrum(x, problem, watch.noise_probe)
-    inside = (slice(None), *problem.operator.window)
+    monitor = DataFission().monitor(problem, torch.Generator().manual_seed(0))
+    # An image that learned the noise of the part that it was fitted to.
+    x = wiener_estimate(monitor.fit_problem)
+    x = x + 0.5 * problem.operator.adjoint(monitor.fit_problem.residual(x))
+    found = shrink_spectrum(x, problem, monitor.noise_probe)
+    inside = (slice(None), *problem.operator.valid_region)
     before, after = (error(image[inside][0].numpy(), truth) for image in (x, found))
     assert after < 0.8 * before
     np.testing.assert_allclose(found.mean(), x.mean(), rtol=1e-5)
 
 
-def test_a_picture_without_noise_stays_as_it_is(blurred):
+def test_an_image_without_noise_stays_as_it_is(blurred):
     truth, problem = blurred
-    watch = DataFission().monitor(problem, torch.Generator().manual_seed(0))
+    monitor = DataFission().monitor(problem, torch.Generator().manual_seed(0))
     x = problem.operator.adjoint(torch.zeros_like(problem.y))
-    inside = (slice(None), *problem.operator.window)
+    inside = (slice(None), *problem.operator.valid_region)
     wide = np.pad(
         truth, [(s.start, x.shape[1 + i] - s.stop) for i, s in enumerate(inside[1:])], mode="reflect"
     )
     x = torch.from_numpy(wide)[None].float()
-    found = shrink_spectrum(x, problem, watch.noise_probe)
+    found = shrink_spectrum(x, problem, monitor.noise_probe)
     assert error(found[inside][0].numpy(), truth) < 0.1 * truth.std()
 
 
-def test_it_is_for_blurs_and_can_be_switched_off(quick, blurred):
+def test_spectral_shrinkage_is_for_blurs_and_can_be_switched_off(fast_recipe, blurred):
     _, problem = blurred
-    told = {"operator.kind": "blur", "operator.psf": "gaussian", "operator.fwhm": 3.0}
-    recipe = quick.with_settings(told | {"stopping.kind": "data-fission", "solver.max_steps": 100})
-    observation = Observation.from_array(problem.y[0, 0].numpy(), axes="YX")
+    blur = {"operator.kind": "blur", "operator.psf": "gaussian", "operator.fwhm": 3.0}
+    recipe = fast_recipe.with_settings(blur | {"stopping.kind": "data-fission", "solver.max_steps": 100})
+    data = problem.y[0, 0].numpy()
     on, off = (
-        restore(observation, recipe.with_settings({"refinement.spectral_shrinkage": kind})).image
+        restore(data, recipe.with_settings({"refinement.spectral_shrinkage": kind})).image
         for kind in ("auto", "off")
     )
     assert not np.array_equal(on, off)
     assert Refinement().spectral_shrinkage == "auto"
 
 
-class TestResidual:
+class TestResidualCorrection:
     """A spot that moves over a flat floor, and a fit that has it where it was on average."""
 
     @pytest.fixture
@@ -238,53 +246,50 @@ class TestResidual:
         truth = np.array([60 * np.exp(-((y - 24) ** 2 + (x - c) ** 2) / 30) for c in (26, 28, 30)])
         return truth + 100, np.repeat(truth.mean(axis=0)[None], 3, axis=0) + 100
 
-    def returned(self, x, array, **told):
-        recipe = Recipe().with_settings({"noise.relative_error": 0, "noise.sigma": 5.0, **told})
-        folded = Observation.from_array(array, axes="TYX").flatten_planes()
-        problem = Problem.from_data(folded, recipe.operator, recipe.noise, device=torch.device("cpu"))
-        return add_residual(torch.from_numpy(x).float(), problem).numpy()
+    @pytest.fixture
+    def corrected(self, problem_of):
+        """Correct a fit by the residual of some frames."""
 
-    def test_what_has_moved_is_put_where_it_is(self, spots):
+        def corrected(x, array):
+            problem = problem_of(array, {"noise.sigma": 5.0}, axes="TYX")
+            return add_residual(torch.from_numpy(x).float(), problem).numpy()
+
+        return corrected
+
+    def test_what_has_moved_is_put_where_it_is(self, spots, corrected):
         truth, fit = spots
-        found = self.returned(fit, truth + np.random.default_rng(0).normal(0, 5, truth.shape))
+        found = corrected(fit, truth + np.random.default_rng(0).normal(0, 5, truth.shape))
         assert error(found, truth) < 0.6 * error(fit, truth)
 
-    def test_noise_is_left_out(self, spots):
+    def test_noise_is_left_out(self, spots, corrected):
         truth, _ = spots
-        found = self.returned(truth, truth + np.random.default_rng(1).normal(0, 5, truth.shape))
+        found = corrected(truth, truth + np.random.default_rng(1).normal(0, 5, truth.shape))
         smoothed = 5 / np.sqrt(4 * np.pi * 2**2)  # what noise is over two pixels
         assert error(found, truth) < 0.4 * smoothed
 
-    def test_nothing_is_returned_where_nothing_is_observed(self, spots):
+    def test_nothing_is_added_where_nothing_is_observed(self, spots, corrected):
         truth, fit = spots
         array = truth.copy()
         array[:, :, :28] = np.nan
-        found = self.returned(fit, array)
+        found = corrected(fit, array)
         np.testing.assert_allclose(found[:, :, :20], fit[:, :, :20], rtol=1e-5)
         assert error(found[:, :, 30:], truth[:, :, 30:]) < 0.5 * error(fit[:, :, 30:], truth[:, :, 30:])
 
     @pytest.mark.parametrize(
-        ("change", "look"),
+        ("change", "method"),
         [
             ({}, "residual"),
             ({"refinement.residual_correction": "off"}, "none"),
             ({"stack.joint_axes": "none"}, "patches"),
         ],
     )
-    def test_it_is_for_planes_that_are_restored_together(self, spots, change, look):
+    def test_it_is_for_planes_that_are_restored_jointly(self, spots, fast_recipe, change, method):
         noisy = spots[0] + np.random.default_rng(2).normal(0, 5, spots[0].shape)
-        quick = {
-            "stack.joint_axes": "T",
-            "network.channels": 8,
-            "network.depth": 2,
-            "solver.max_steps": 12,
-        }
-        recipe = Recipe().with_settings(quick | change)
-        result = restore(Observation.from_array(noisy, axes="TYX"), recipe)
-        assert result.provenance["refinement"] == look
+        recipe = fast_recipe.with_settings({"stack.joint_axes": "T", **change})
+        assert restore(noisy, recipe, axes="TYX").provenance.refinement == method
 
 
-class TestLightOfSmallSources:
+class TestFluxOfSmallSources:
     @staticmethod
     def stars(fluxes, side=64, width=1.3, level=100.0):
         y, x = np.mgrid[:side, :side]
@@ -295,36 +300,37 @@ class TestLightOfSmallSources:
             truth += flux / (2 * np.pi * width**2) * np.exp(-square / (2 * width**2))
         return truth
 
-    @staticmethod
-    def returned(x, array, **changes):
-        recipe = Recipe().with_settings({"noise.relative_error": 0, "noise.sigma": 5.0, **changes})
-        observation = Observation.from_array(array, axes="YX")
-        problem = Problem.from_data(
-            observation, recipe.operator, recipe.noise, device=torch.device("cpu")
-        )
-        found = add_source_flux(torch.from_numpy(x[None]).float(), problem)
-        return None if found is None else found[0].numpy()
+    @pytest.fixture
+    def corrected(self, problem_of):
+        """Correct the flux of the sources in a fit by some data; None if it has no sources."""
 
-    def test_a_flux_that_the_fit_lost_comes_back_without_bias(self):
+        def corrected(x, array):
+            problem = problem_of(array, {"noise.sigma": 5.0})
+            found = add_source_flux(torch.from_numpy(x[None]).float(), problem)
+            return None if found is None else found[0].numpy()
+
+        return corrected
+
+    def test_a_flux_that_the_fit_lost_comes_back_without_bias(self, corrected):
         truth = self.stars([400] * 9, side=80)
         lost = 100 + 0.8 * (truth - 100)
         gained = []
         for seed in range(20):
             noisy = truth + np.random.default_rng(seed).normal(0, 5, truth.shape)
-            gained.append((self.returned(lost, noisy) - lost).sum())
+            gained.append((corrected(lost, noisy) - lost).sum())
         missing = (truth - lost).sum()
         error = np.std(gained) / np.sqrt(len(gained))
         assert np.mean(gained) == pytest.approx(missing, abs=0.08 * missing + 3 * error)
 
-    def test_the_sky_stays_as_it_is(self):
+    def test_the_sky_stays_as_it_is(self, corrected):
         truth = self.stars([400, 0, 0, 0, 0, 0, 0, 0, 400])
         noisy = truth + np.random.default_rng(0).normal(0, 5, truth.shape)
-        found = self.returned(truth, noisy)
+        found = corrected(truth, noisy)
         np.testing.assert_array_equal(found[:24, 40:], truth[:24, 40:].astype(np.float32))
         assert (found != truth.astype(np.float32))[8:16, 8:16].all()
 
     @pytest.mark.parametrize("kind", ["noise", "a photograph", "a crowd", "a broad thing"])
-    def test_it_is_for_small_sources_in_an_empty_image(self, kind):
+    def test_it_is_for_small_sources_in_an_empty_image(self, corrected, kind):
         rng = np.random.default_rng(0)
         broad = 100 + 60 * np.exp(-(((np.mgrid[:64, :64] - 32) ** 2).sum(axis=0)) / (2 * 12**2))
         x = {
@@ -334,16 +340,15 @@ class TestLightOfSmallSources:
             "a broad thing": broad,
         }[kind]
         noisy = x + rng.normal(0, 5, x.shape)
-        assert self.returned(x, noisy) is None
+        assert corrected(x, noisy) is None
 
-    def test_a_run_says_that_it_did_it(self, quick):
+    def test_a_run_says_that_it_did_it(self, fast_recipe):
         noisy = self.stars([4000] * 2) + np.random.default_rng(0).normal(0, 5, (64, 64))
-        observation = Observation.from_array(noisy, axes="YX")
-        recipe = quick.with_settings(
+        recipe = fast_recipe.with_settings(
             {"refinement.patch_method": "nonlocal-bayes", "noise.sigma": 5.0, "solver.max_steps": 150}
         )
-        result = restore(observation, recipe)
-        assert result.provenance["sources"]
-        assert "small sources" in result.summary
-        result = restore(observation, recipe.with_settings({"refinement.source_flux_correction": "off"}))
-        assert not result.provenance["sources"]
+        result = restore(noisy, recipe)
+        assert result.provenance.source_flux_corrected
+        assert "missed flux of small sources added back" in result.summary
+        result = restore(noisy, recipe.with_settings({"refinement.source_flux_correction": "off"}))
+        assert not result.provenance.source_flux_corrected
