@@ -18,7 +18,7 @@ import quality
 from common import conditions, header, psnr, row, taken
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
-from napari_dip.run.tile_planner import plan_tiles
+from napari_dip.run.tiles.planner import plan_tiles
 
 
 def main() -> None:

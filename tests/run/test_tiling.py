@@ -15,8 +15,8 @@ from napari_dip.core.header import Header
 from napari_dip.prior.generator import Prior
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.restoration import iter_restoration
-from napari_dip.run.tile_planner import TilePlanner, plan_tiles
-from napari_dip.run.tiling import TILE_BLEND_PX, TILE_MARGIN_PX, TileBlender, noise_sample, tile_grid
+from napari_dip.run.tiles.planner import TilePlanner, plan_tiles
+from napari_dip.run.tiles.tile import TILE_BLEND_PX, TILE_MARGIN_PX, TileBlender, noise_sample, tile_grid
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)

@@ -17,8 +17,8 @@ from napari_dip.fitting.stopping.base import EarlyStopping
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
-from napari_dip.run.tile_planner import plan_tiles, supports_tiling
-from napari_dip.run.tiling import noise_sample
+from napari_dip.run.tiles.planner import plan_tiles, supports_tiling
+from napari_dip.run.tiles.tile import noise_sample
 
 TRIAL_SIDES_PX = (96, 192)  # of the squares on which steps are timed
 TRIAL_STEPS = 5

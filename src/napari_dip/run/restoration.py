@@ -22,8 +22,8 @@ from napari_dip.run.provenance import RunRecord, collect
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration_run import RestorationRun
 from napari_dip.run.stack import BlockSlices
-from napari_dip.run.tile_planner import TilePlanner
-from napari_dip.run.tiled_fit import NOT_REACHED, TiledFit, next_progress
+from napari_dip.run.tiles.planner import TilePlanner
+from napari_dip.run.tiles.tiled_fit import NOT_REACHED, TiledFit, next_progress
 from napari_dip.run.warm_start import WarmStart
 
 

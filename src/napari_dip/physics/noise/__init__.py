@@ -3,8 +3,8 @@ each.
 """
 
 from napari_dip.physics.noise._estimate import estimate_sigma
+from napari_dip.physics.noise._kinds import AnyNoise
 from napari_dip.physics.noise._likelihood import Likelihood
-from napari_dip.physics.noise._union import AnyNoise
 from napari_dip.physics.noise.base import NoiseSettings
 
 __all__ = ["AnyNoise", "Likelihood", "NoiseSettings", "estimate_sigma"]

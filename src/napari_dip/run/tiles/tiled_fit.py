@@ -20,8 +20,8 @@ from napari_dip.fitting.solver import FitProgress
 from napari_dip.physics.operators import Operator
 from napari_dip.run.block_fit import BlockFit, BlockReport
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.tile_planner import TilePlanner
-from napari_dip.run.tiling import Tile, TileBlender, noise_sample
+from napari_dip.run.tiles.planner import TilePlanner
+from napari_dip.run.tiles.tile import Tile, TileBlender, noise_sample
 from napari_dip.run.warm_start import WarmStart
 
 _EMPTY = np.zeros(0, np.float32)

@@ -8,7 +8,7 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.tiling import TILE_BLEND_PX, TILE_MARGIN_PX, TILE_MULTIPLE_PX, Tile, tile_grid
+from napari_dip.run.tiles.tile import TILE_BLEND_PX, TILE_MARGIN_PX, TILE_MULTIPLE_PX, Tile, tile_grid
 
 MAX_UNTILED_PX = 1024  # side of the largest square that is not tiled
 DEFAULT_TILE_PX = 640  # where memory allows

@@ -1,4 +1,4 @@
-"""The union of all forward operators: every public module of this package adds its own."""
+"""All kinds of forward operators: every public module of this package adds its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The union of all stopping rules: every public module of this package adds its own."""
+"""All kinds of stopping rules: every public module of this package adds its own."""
 
 from __future__ import annotations
 

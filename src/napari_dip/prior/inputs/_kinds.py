@@ -1,4 +1,4 @@
-"""The union of all network inputs: every public module of this package adds its own."""
+"""All kinds of network inputs: every public module of this package adds its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Large images: divided into tiles, which are restored one after another and blended."""
