@@ -160,7 +160,7 @@ class Result:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.image.shape))
         uncertainty = "" if self.uncertainty is None else ", with uncertainty"
-        return f"Result({shape}, axes={self.axes!r}{uncertainty}: {self.summary})"
+        return f"Result({shape}, axes={self.axes!r}, {self.steps} steps{uncertainty})"
 
 
 def full_nan(shape: tuple[int, ...]) -> NDArray[np.float32]:
