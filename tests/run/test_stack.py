@@ -1,22 +1,18 @@
-"""Stacks: planes that are restored together, and what becomes of their order."""
+"""Stacks: planes that are restored jointly, and what becomes of their order."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Observation, Recipe, restore
+from napari_dip import Recipe, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.header import Header
-from napari_dip.physics.problem import Problem
-from napari_dip.prior.generator import Prior
 from napari_dip.prior.networks.volume import VolumeHourglass
 from napari_dip.run.alignment import FrameAlignment
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.stack import Stack
-
-QUICK = {"network.channels": 8, "network.depth": 2, "solver.max_steps": 12}
 
 
 def numbered(times=2, channels=3, depths=4):
@@ -26,15 +22,15 @@ def numbered(times=2, channels=3, depths=4):
     return 10 * planes[..., None, None] + noise
 
 
-def test_folded_planes_are_in_the_order_of_times_channels_and_depths():
-    folded = Observation.from_array(numbered(), axes="TCZYX").flatten_planes()
-    assert folded.y.shape == (1, 24, 1, 32, 32)
-    assert folded.channel_layout == ChannelLayout(2, 3, 4)
-    np.testing.assert_allclose(folded.y.mean(axis=(0, 2, 3, 4)), 10 * np.arange(24), atol=0.1)
+def test_the_data_of_a_fit_are_in_the_order_of_times_channels_and_depths(make_data):
+    data = make_data(numbered(), "TCZYX")
+    assert data.y.shape == (1, 24, 32, 32)
+    assert data.channel_layout == ChannelLayout(2, 3, 4)
+    np.testing.assert_allclose(data.y.mean(axis=(0, 2, 3)), 10 * np.arange(24), atol=0.1)
 
 
 @pytest.mark.parametrize(
-    ("together", "shape", "places"),
+    ("joint_axes", "shape", "places"),
     [
         ("none", (1, 3, 1), [(t, z) for t in range(2) for z in range(4)]),
         ("T", (2, 3, 1), [(0, z) for z in range(4)]),
@@ -42,11 +38,11 @@ def test_folded_planes_are_in_the_order_of_times_channels_and_depths():
         ("TZ", (2, 3, 4), [(0, 0)]),
     ],
 )
-def test_every_plane_is_in_one_block(together, shape, places):
+def test_every_plane_is_in_one_block(make_observation, joint_axes, shape, places):
     stack = numbered()
-    observation = Observation.from_array(stack, axes="TCZYX")
+    observation = make_observation(stack, "TCZYX")
     seen = np.full_like(stack, np.nan)
-    for (times, depths), part in Stack(joint_axes=together).iter_blocks(observation):
+    for (times, depths), part in Stack(joint_axes=joint_axes).iter_blocks(observation):
         assert part.channel_layout.shape == shape
         places.remove((times.start, depths.start))
         seen[times, :, depths] = part.y.reshape(*shape, 32, 32)
@@ -55,97 +51,87 @@ def test_every_plane_is_in_one_block(together, shape, places):
 
 
 @pytest.mark.parametrize(("times", "window"), [(7, 3), (20, 6), (5, 32), (64, 32)])
-def test_windows_are_of_one_length_and_leave_no_time_out(times, window):
-    observation = Observation.from_array(numbered(times, 1, 1), axes="TCZYX")
-    found = [here[0] for here, _ in Stack(joint_axes="T", window_length=window).iter_blocks(observation)]
-    lengths = {here.stop - here.start for here in found}
+def test_windows_are_of_one_length_and_leave_no_time_out(make_observation, times, window):
+    observation = make_observation(numbered(times, 1, 1), "TCZYX")
+    stack = Stack(joint_axes="T", window_length=window)
+    windows = [times_slice for (times_slice, _), _ in stack.iter_blocks(observation)]
+    lengths = {along.stop - along.start for along in windows}
     assert len(lengths) == 1
     assert max(lengths) <= window
-    assert {t for here in found for t in range(here.start, here.stop)} == set(range(times))
+    assert {t for along in windows for t in range(along.start, along.stop)} == set(range(times))
 
 
-def test_companions_are_folded_with_the_image():
+def test_auxiliary_data_are_in_the_order_of_the_image(make_data):
     array = numbered()
     sigma = np.arange(1, 9, dtype=float).reshape(2, 1, 4, 1, 1)
-    observation = Observation.from_array(
-        array, axes="TCZYX", sigma=np.broadcast_to(sigma, array.shape)
-    ).with_auxiliary("psf", np.ones((5, 5)))
-    folded = observation.flatten_planes()
-    assert folded.auxiliary["sigma"].shape == folded.y.shape
-    assert folded.auxiliary["sigma"][0, :4, 0, 0, 0].tolist() == [1, 2, 3, 4]
-    assert folded.auxiliary["psf"].shape == (1, 1, 1, 5, 5)
+    sigma = np.broadcast_to(sigma, array.shape)
+    data = make_data(array, "TCZYX", sigma=sigma, auxiliary={"psf": np.ones((5, 5))})
+    assert data.auxiliary["sigma"].shape == data.y.shape
+    assert data.auxiliary["sigma"][0, :4, 0, 0].tolist() == [1, 2, 3, 4]
+    assert data.auxiliary["sigma"][0, 12:16, 0, 0].tolist() == [5, 6, 7, 8]
+    assert data.auxiliary["psf"].shape == (1, 1, 5, 5)
 
 
-@pytest.mark.parametrize("together", ["none", "T", "Z", "TZ"])
-def test_the_result_has_the_axes_that_went_in(together):
+@pytest.mark.parametrize("joint_axes", ["none", "T", "Z", "TZ"])
+def test_the_result_has_the_axes_that_went_in(fast_settings, joint_axes):
     array = np.moveaxis(numbered(), (0, 1, 2), (1, 4, 0))  # Z, T, Y, X, C
-    holes = np.zeros(array.shape[:-1], bool)
-    holes[2, 1, 5:9, 5:9] = True
-    observation = Observation.from_array(array, axes="ZTYXC", mask=holes)
-    recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": together, "ensemble.size": 2})
-    result = restore(observation, recipe)
+    mask = np.zeros(array.shape[:-1], bool)
+    mask[2, 1, 5:9, 5:9] = True
+    settings = {"stack.joint_axes": joint_axes, "ensemble.size": 2}
+    recipe = Recipe().with_settings({**fast_settings, **settings})
+    result = restore(array, recipe, axes="ZTYXC", mask=mask)
     assert result.axes == "ZTYXC"
     assert result.image.shape == result.inpainted.shape == result.uncertainty.shape == array.shape
-    assert (result.inpainted == holes[..., None]).all()
-    seen = ~holes
-    np.testing.assert_allclose((result.image + result.residual)[seen], array[seen], atol=1e-3)
+    assert (result.inpainted == mask[..., None]).all()
+    np.testing.assert_allclose((result.image + result.residual)[~mask], array[~mask], atol=1e-3)
     means = result.image.mean(axis=(2, 3))  # of planes that differ by ten
     assert np.array_equal(np.round(means / 10), np.round(array.mean(axis=(2, 3)) / 10))
 
 
-def test_previews_of_planes_that_are_restored_together_have_their_places():
-    array = numbered(3, 1, 1)[:, 0, 0]
-    observation = Observation.from_array(array, axes="TYX")
-    recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T"})
-    images = [
-        i.image for i in iter_restoration(observation, recipe, snapshot_every=5) if i.image is not None
-    ]
+def test_previews_of_planes_that_are_restored_jointly_have_their_places(fast_settings, make_observation):
+    observation = make_observation(numbered(3, 1, 1)[:, 0, 0], "TYX")
+    recipe = Recipe().with_settings({**fast_settings, "stack.joint_axes": "T"})
+    run = iter_restoration(observation, recipe, snapshot_every=5)
+    images = [progress.image for progress in run if progress.image is not None]
     assert images
     assert np.array_equal(np.round(images[-1].mean(axis=(1, 2)) / 10), [0, 1, 2])
 
 
-def test_still_planes_that_are_restored_together_have_less_noise(noisy, scene):
+def test_still_planes_that_are_restored_jointly_have_less_noise(noisy, scene):
     frames = scene + np.random.default_rng(1).normal(0, (noisy - scene).std(), (4, *scene.shape))
-    observation = Observation.from_array(frames, axes="TYX")
     recipe = Recipe().with_settings({"network.channels": 16, "solver.max_steps": 300})
     errors = {}
-    for together in ("none", "T"):
-        result = restore(observation, recipe.with_settings({"stack.joint_axes": together}))
-        errors[together] = np.sqrt(np.mean((result.image - scene) ** 2))
+    for joint_axes in ("none", "T"):
+        result = restore(frames, recipe.with_settings({"stack.joint_axes": joint_axes}), axes="TYX")
+        errors[joint_axes] = np.sqrt(np.mean((result.image - scene) ** 2))
     assert errors["T"] < 0.9 * errors["none"]
 
 
-def test_each_plane_has_its_own_noise():
+def test_each_plane_has_its_own_noise(fast_settings):
     rng = np.random.default_rng(0)
     x = np.arange(64.0)
     frames = [100 * np.sin(x / 9) + rng.normal(0, sigma, (64, 64)) for sigma in (2.0, 8.0)]
-    observation = Observation.from_array(frames, axes="TYX")
-    result = restore(observation, Recipe().with_settings({**QUICK, "stack.joint_axes": "T"}))
-    (found,) = result.provenance["noise"]["sigma"]
-    np.testing.assert_allclose(found, (2, 8), rtol=0.1)
+    recipe = Recipe().with_settings({**fast_settings, "stack.joint_axes": "T"})
+    (sigma,) = restore(np.stack(frames), recipe, axes="TYX").provenance.noise.sigma
+    np.testing.assert_allclose(sigma, (2, 8), rtol=0.1)
 
 
-def test_times_that_the_operator_combines_cannot_be_restored_together():
-    observation = Observation.from_array(numbered(3, 1, 1), axes="TCZYX")
-    recipe = Recipe.preset("combine").with_settings({"stack.joint_axes": "T"})
-    with pytest.raises(SettingsError, match=r"stack\.together names T, but the operator"):
-        restore(observation, recipe)
+def test_times_that_the_operator_combines_cannot_be_restored_jointly():
+    recipe = Recipe.preset("coadd").with_settings({"stack.joint_axes": "T"})
+    with pytest.raises(SettingsError, match=r"stack\.joint_axes includes T, but the operator") as error:
+        restore(numbered(3, 1, 1), recipe, axes="TCZYX")
+    assert error.value.setting == "stack.joint_axes"
 
 
 @pytest.mark.parametrize(("depths", "spacing"), [(1, 1.0), (5, 1.0), (8, 3.0), (16, 1.0), (7, 0.5)])
-def test_volumes_of_any_depth_come_back_as_large(depths, spacing):
+def test_volumes_of_any_depth_come_back_as_large(make_observation, make_prior, depths, spacing):
     array = numbered(1, 2, depths)[0]
     header = Header(pixel_size={"Z": (spacing, "um"), "X": (1.0, "um"), "Y": (1.0, "um")})
-    frame = Observation.from_array(array, axes="CZYX", header=header).flatten_planes()
+    observation = make_observation(array, "CZYX", header=header)
     recipe = Recipe().with_settings(
         {"network.kind": "volume", "network.channels": 8, "network.depth": 3}
     )
-    problem = Problem.from_data(frame, recipe.operator, recipe.noise, device=torch.device("cpu"))
-    prior = Prior(
-        problem, frame, recipe.network, recipe.network_input, recipe.output, recipe.self_supervision,
-        precision=torch.float32, generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    assert prior()[0].shape == (2 * depths, 32, 32)
+    assert make_prior(observation, recipe)()[0].shape == (2 * depths, 32, 32)
 
 
 def test_planes_that_are_far_apart_are_halved_later():
@@ -160,7 +146,7 @@ def test_planes_that_are_far_apart_are_halved_later():
 
 
 def test_a_volume_sees_the_planes_above_and_below():
-    """A convolution along Z carries an error of one plane into its neighbours, and no farther."""
+    """A convolution along Z carries an error of one plane into its neighbors, and no farther."""
     from napari_dip.prior.networks._layers import FoldDepth
 
     planes = ChannelLayout(1, 1, 6)
@@ -184,66 +170,63 @@ def drifting(noise=1.0):
     return truth + rng.normal(0, noise, truth.shape), truth
 
 
-class TestDrift:
+class TestAlignment:
     @pytest.mark.parametrize("noise", [1.0, 15.0])
-    def test_frames_lie_where_they_were_taken(self, noise):
-        drift = FrameAlignment.from_frames(Observation.from_array(drifting(noise)[0], axes="TCYX"))
-        assert [*map(tuple, drift.offsets)] == PATH
-        assert drift.max_shift == (5, 5)
+    def test_frames_lie_where_they_were_taken(self, make_observation, noise):
+        alignment = FrameAlignment.from_frames(make_observation(drifting(noise)[0], "TCYX"))
+        assert [*map(tuple, alignment.offsets)] == PATH
+        assert alignment.max_shift == (5, 5)
 
-    def test_a_hot_pixel_that_stands_still_is_no_scene(self):
+    def test_a_hot_pixel_that_stands_still_is_no_scene(self, make_observation):
         frames, _ = drifting()
         frames[:, :, 20, 30] = 500
-        assert (
-            list(FrameAlignment.from_frames(Observation.from_array(frames, axes="TCYX")).offsets) == PATH
-        )
+        assert list(FrameAlignment.from_frames(make_observation(frames, "TCYX")).offsets) == PATH
 
-    def test_what_is_laid_over_each_other_is_one_scene_and_comes_back(self):
+    def test_aligned_frames_show_one_scene_and_come_back(self, make_observation):
         _, truth = drifting()
-        observation = Observation.from_array(truth, axes="TCYX")
-        drift = FrameAlignment(PATH, (48, 64))
-        over = drift.align(observation)
-        assert over.y.shape == (4, 2, 1, 53, 69)
-        assert np.ptp(over.y, axis=0)[over.observed.all(axis=0)].max() < 1e-3
-        assert over.observed.sum() == observation.observed.sum()
-        np.testing.assert_array_equal(drift.crop_back(over.y, (1, 1)), observation.y)
-        finer = over.y.repeat(2, axis=-2).repeat(3, axis=-1)
-        there = observation.y.repeat(2, axis=-2).repeat(3, axis=-1)
-        np.testing.assert_array_equal(drift.crop_back(finer, (2, 3)), there)
+        observation = make_observation(truth, "TCYX")
+        alignment = FrameAlignment(PATH, (48, 64))
+        aligned = alignment.align(observation)
+        assert aligned.y.shape == (4, 2, 1, 53, 69)
+        assert np.ptp(aligned.y, axis=0)[aligned.observed.all(axis=0)].max() < 1e-3
+        assert aligned.observed.sum() == observation.observed.sum()
+        np.testing.assert_array_equal(alignment.crop_back(aligned.y, (1, 1)), observation.y)
+        finer = aligned.y.repeat(2, axis=-2).repeat(3, axis=-1)
+        expected = observation.y.repeat(2, axis=-2).repeat(3, axis=-1)
+        np.testing.assert_array_equal(alignment.crop_back(finer, (2, 3)), expected)
 
-    def test_a_drifting_series_comes_back_in_its_place(self):
+    def test_a_drifting_series_comes_back_in_its_place(self, fast_settings, make_observation):
         frames, truth = drifting(15.0)
         sigma = np.full(frames.shape[-2:], 15.0)
-        observation = Observation.from_array(frames, axes="TCYX", sigma=sigma)
-        recipe = Recipe().with_settings({**QUICK, "stack.joint_axes": "T", "solver.max_steps": 150})
+        observation = make_observation(frames, "TCYX", sigma=sigma)
+        settings = {"network.depth": 2, "stack.joint_axes": "T", "solver.max_steps": 150}
+        recipe = Recipe().with_settings({**fast_settings, **settings})
         run = iter_restoration(
             observation, recipe.with_settings({"stack.align": True}), snapshot_every=50
         )
-        shapes = set()
-        while True:
-            try:
-                image = next(run).image
-            except StopIteration as end:
-                result = end.value
-                break
-            shapes |= set() if image is None else {image.shape}
+        shapes = {progress.image.shape for progress in run if progress.image is not None}
+        result = run.result
         assert shapes == {frames.shape}
-        assert result.image.shape == result.residual.shape == result.filled.shape == frames.shape
+        assert result.image.shape == result.residual.shape == result.inpainted.shape == frames.shape
         np.testing.assert_allclose(result.residual, frames - result.image, atol=1e-3)
-        assert not result.filled.any()
-        assert "frames up to 5 pixels apart were laid over each other" in result.verdict
-        assert result.provenance["input"]["sha256"] == observation.digest()
-        as_they_lie = restore(observation, recipe)
+        assert not result.inpainted.any()
+        assert "frames aligned, with shifts of up to 5 pixels" in result.summary
+        assert result.provenance.input.sha256 == observation.digest()
+        without = restore(observation, recipe)
 
         def error(x):
             return np.sqrt(np.mean((x.image - truth) ** 2))
 
-        assert error(result) < error(as_they_lie)
+        assert error(result) < error(without)
 
-    def test_times_that_are_not_together_or_companions_of_another_size_are_told(self):
-        observation = Observation.from_array(drifting()[0], axes="TCYX")
-        with pytest.raises(SettingsError, match="name T"):
+    def test_times_that_are_not_joint_or_auxiliary_data_of_another_size_are_refused(
+        self, make_observation
+    ):
+        observation = make_observation(drifting()[0], "TCYX")
+        with pytest.raises(SettingsError, match=r"include T in stack\.joint_axes") as error:
             Stack(align=True).estimate_alignment(observation)
+        assert error.value.setting == "stack.align"
         other = observation.with_auxiliary("guide", np.ones((96, 128)), axes="YX")
-        with pytest.raises(SettingsError, match="the guide has another"):
+        with pytest.raises(SettingsError, match="the guide has another") as error:
             FrameAlignment(PATH, (48, 64)).align(other)
+        assert error.value.setting == "stack.align"
