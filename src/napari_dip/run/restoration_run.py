@@ -28,8 +28,11 @@ class RestorationRun:
         return self
 
     def __next__(self) -> Progress:
-        request = Request(preview=self._preview, stop=self._stop) if self._started else None
-        self._started, self._preview = True, False
+        request = None
+        if self._started:  # a generator takes nothing at its start
+            preview, self._preview = self._preview, False
+            request = Request(preview=preview, stop=self._stop)
+        self._started = True
         try:
             return self._steps.send(request)
         except StopIteration as end:

@@ -34,10 +34,29 @@ def parts_of_layer(layer: Any) -> Parts:
         spatial = {name: getattr(layer, name) for name in _SPATIAL}
         if result.scale_factor != (1.0, 1.0):
             spatial |= rescaled_placement(layer, result.scale_factor)
+        spatial = _select_axes(spatial, [letter in result.axes for letter in result.residual_axes])
         options = {"name": f"{layer.name} [restored]", "rgb": rgb, "metadata": dict(layer.metadata)}
         return values, {**options, **spatial}, "image"
 
     return Parts(array, axes, header=ours.get("header") or Header(), wrap=wrap)
+
+
+def _select_axes(spatial: dict[str, Any], kept: list[bool]) -> dict[str, Any]:
+    """The placement along the axes that a result has: exposures that are combined lose T."""
+    axes = [axis for axis, is_kept in zip(range(len(spatial["scale"])), kept, strict=False) if is_kept]
+    if len(axes) == len(spatial["scale"]):
+        return spatial
+    first, second = np.triu_indices(len(spatial["scale"]), 1)
+    matrix = np.asarray(spatial["affine"].affine_matrix)
+    return {
+        "scale": np.asarray(spatial["scale"])[axes],
+        "translate": np.asarray(spatial["translate"])[axes],
+        "rotate": np.asarray(spatial["rotate"])[np.ix_(axes, axes)],
+        "shear": np.asarray(spatial["shear"])[np.isin(first, axes) & np.isin(second, axes)],
+        "affine": matrix[np.ix_([*axes, -1], [*axes, -1])],
+        "units": [spatial["units"][axis] for axis in axes],
+        "axis_labels": [spatial["axis_labels"][axis] for axis in axes],
+    }
 
 
 def rescaled_placement(layer: Any, factors: tuple[float, float]) -> dict[str, Any]:

@@ -46,9 +46,13 @@ def parts_of_dataarray(array: xarray.DataArray) -> Parts:
 def check_coordinates(array: xarray.DataArray) -> None:
     """Raise ObservationError if a coordinate along Y or X cannot be interpolated to a finer grid."""
     dims = [str(dim) for dim in array.dims]
+    axes = axes_from_names(dims)
+    finer = {dim for dim, letter in zip(dims, axes, strict=True) if letter in "YX"}
+    if len(finer) != 2:
+        finer = set(dims[-2:])
+    sizes = {dim: array.sizes[dim] * (2 if dim in finer else 1) for dim in dims}
     for coord in array.coords.values():
-        if set(coord.dims) & set(dims[-2:]):
-            _rescale_coordinate(coord, dims, {dim: 2 * array.sizes[dim] for dim in dims})
+        _rescale_coordinate(coord, dims, sizes)
 
 
 def _rescale_coordinate(coord: Any, dims: list[str], sizes: Mapping[str, int]) -> Any:

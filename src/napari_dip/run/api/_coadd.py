@@ -69,10 +69,19 @@ def _stack(parts: Sequence[tuple[Observation, interop.Wrap]]) -> tuple[Observati
                 f" {other.to_input_axes(other.y).shape}, and the first {first.axes} and"
                 f" {first.to_input_axes(first.y).shape}: images of one shape, without T, are needed"
             )
+        if other.header.unit != first.header.unit:
+            raise ObservationError(
+                f"exposure {number} has the unit '{other.header.unit}', and the first"
+                f" '{first.header.unit}': convert them to one unit"
+            )
+        if odd := sorted(set(other.auxiliary) ^ set(first.auxiliary)):
+            raise ObservationError(
+                f"only some exposures have {', '.join(odd)}: exposure {number} and the first differ;"
+                " give it for all, or for none"
+            )
     auxiliary = {
         name: np.concatenate([other.auxiliary[name] for other in observations])
         for name in first.auxiliary
-        if all(name in other.auxiliary for other in observations)
     }
     stacked = Observation(
         y=np.concatenate([other.y for other in observations]),

@@ -61,7 +61,7 @@ def observe(image: Any, options: Options) -> tuple[Observation, interop.Wrap]:
     """
     mask, axes = options.get("mask"), options.get("axes")
     sigma = options.get("sigma")
-    sigma = None if sigma is None or np.ndim(sigma) == 0 else load_array(sigma)
+    sigma = None if sigma is None or is_number(sigma) else load_array(sigma)
     if isinstance(image, list | tuple) and image and all(map(is_path, image)):
         image = read(*image, axes=axes)
     elif is_path(image):
@@ -111,21 +111,21 @@ def noise_settings(options: Options, default: NoiseSettings) -> NoiseSettings:
     numbers: dict[str, Any] = {"sigma": sigma, "gain": gain, "read_noise": read_noise}
     given = [name for name, value in numbers.items() if value is not None]
     if isinstance(noise, NoiseSettings):
-        if unused := [name for name in given if np.ndim(numbers[name]) == 0]:
+        if unused := [name for name in given if is_number(numbers[name])]:
             raise SettingsError(f"{unused[0]} is part of the noise settings, which are given as well")
         return noise
     accepted = {"gaussian": ["sigma"], "poisson": ["gain"], "poisson-gaussian": ["gain", "read_noise"]}
     if noise not in accepted:
         raise SettingsError(f"there is no noise '{noise}': choose {', '.join(accepted)}, or settings")
     if unused := [name for name in given if name not in accepted[noise]]:
-        others = " or ".join(kind for kind, names in accepted.items() if unused[0] in names)
-        raise SettingsError(f"{unused[0]} does not apply to noise '{noise}': use noise='{others}'")
+        others = " or ".join(f"'{kind}'" for kind, names in accepted.items() if unused[0] in names)
+        raise SettingsError(f"{unused[0]} does not apply to noise '{noise}': use noise={others}")
     match noise:
         case "poisson":
             return Poisson.parse({"gain": gain}, source="noise")
         case "poisson-gaussian":
             return PoissonGaussian.parse({"gain": gain, "read_noise": read_noise}, source="noise")
-    if sigma is not None and np.ndim(numbers["sigma"]) == 0:
+    if sigma is not None and is_number(sigma):
         return Gaussian.parse({"sigma": float(np.asarray(sigma))}, source="noise")
     return default if isinstance(default, Gaussian) else Gaussian()
 
@@ -141,6 +141,11 @@ def run_to_end(run: RestorationRun, callback: Callback | None) -> Result:
 def is_path(value: Any) -> bool:
     """Whether `value` is the path of a file."""
     return isinstance(value, str | os.PathLike)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is one number, in place of an array or the path of one."""
+    return not is_path(value) and np.ndim(value) == 0
 
 
 def load_array(values: Any) -> NDArray[Any]:

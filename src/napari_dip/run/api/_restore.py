@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike
 
 from napari_dip.core.result import Result
 from napari_dip.io import file_and_extension
-from napari_dip.run.api._options import Callback, Options, load_array, observe, run_to_end
+from napari_dip.run.api._options import (
+    Callback,
+    Options,
+    is_number,
+    load_array,
+    observe,
+    run_to_end,
+)
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.restoration_run import RestorationRun
@@ -110,7 +117,7 @@ def iter_restore(
     True
     """
     options: Options = {"mask": mask, "axes": axes}
-    scalar = sigma if sigma is None or np.ndim(sigma) == 0 else None
+    scalar = sigma if sigma is None or is_number(sigma) else None
     observation, _ = observe(image, options if scalar is not None else {**options, "sigma": sigma})
     for name, values in (auxiliary or {}).items():
         observation = observation.with_auxiliary(name, load_array(values))
