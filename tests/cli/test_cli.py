@@ -109,7 +109,10 @@ def test_a_mask_comes_from_a_file(call, frame, tmp_path):
         (["run", "denoise", "absent.fits", "OUT"], "no file absent.fits"),
         (["run", "denoise", "FRAME", "OUT.png"], "suffix"),
         (["run", "denoise", "FRAME", "FRAME"], "exists: allow overwriting, or choose another name"),
-        (["run", "denoise", "FRAME", "FRAME", "--overwrite"], "is an input: choose another name for the output"),
+        (
+            ["run", "denoise", "FRAME", "FRAME", "--overwrite"],
+            "is an input: choose another name for the output",
+        ),
         (["run", "denoise", "FRAME", "OUT", "--set", "noise.sgma=1"], "did you mean"),
         (["run", "denoise", "FRAME", "OUT", "--set", "noise.sigma"], "name=value"),
         (["run", "FRAME", "FRAME", "OUT"], "no recipe"),
@@ -269,7 +272,9 @@ def flagged(tmp_path):
     return tmp_path / "hst.fits"
 
 
-@pytest.mark.parametrize(("flags", "missing"), [([], 11), (["--bad-flags", "16"], 4), (["--bad-flags", ""], 0)])
+@pytest.mark.parametrize(
+    ("flags", "missing"), [([], 11), (["--bad-flags", "16"], 4), (["--bad-flags", ""], 0)]
+)
 def test_bad_flags_are_chosen(call, flagged, tmp_path, flags, missing):
     _, said, _ = call("info", flagged)
     assert "16 hot: 4 pixels, missing" in said

@@ -101,5 +101,7 @@ def test_temporary_files_are_deleted_with_their_arrays(tmp_path, monkeypatch, li
 
 def test_a_full_disk_is_reported_before_anything_is_written(monkeypatch, little_memory):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
-    with pytest.raises(ObservationError, match=r"an image needs 0\.04 GB, more than memory and the disk of .*TMPDIR"):
+    with pytest.raises(
+        ObservationError, match=r"an image needs 0\.04 GB, more than memory and the disk of .*TMPDIR"
+    ):
         arrays.empty((1000, 10_000), np.float32)

@@ -40,7 +40,9 @@ def test_a_mask_is_shared_by_the_channels_or_frames_that_it_lacks(shape):
     mask = np.zeros(shape, np.uint8)
     mask[..., 5, 6] = 7
     if shape == (3, 40, 48):
-        with pytest.raises(ObservationError, match=r"the mask of shape \(3, 40, 48\) does not match the image of shape"):
+        with pytest.raises(
+            ObservationError, match=r"the mask of shape \(3, 40, 48\) does not match the image of shape"
+        ):
             Observation.from_array(array, axes=axes, mask=mask)
         return
     observation = Observation.from_array(array, axes=axes, mask=mask)

@@ -109,7 +109,9 @@ def test_a_hostile_recipe_is_refused_in_one_sentence(tmp_path, kind):
 
 
 def test_a_recipe_of_another_version_is_refused_as_such():
-    with pytest.raises(SettingsError, match="there is no setting 'color_space'; it may belong to another version"):
+    with pytest.raises(
+        SettingsError, match="there is no setting 'color_space'; it may belong to another version"
+    ):
         Recipe.from_json('{"seed": 1, "color_space": "lab"}')
 
 

@@ -158,7 +158,7 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path, quick, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
     array = SKY.astype(np.float32)
     fits.writeto(tmp_path / "in.fits", array)
-    with pytest.raises(WriteError, match="the folder .* is not writable"):
+    with pytest.raises(WriteError, match=r"the folder .* is not writable"):
         write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), quick))
 
 

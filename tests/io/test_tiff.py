@@ -312,7 +312,9 @@ def test_integers_are_rounded_and_the_clipped_fraction_is_returned(quick, tmp_pa
     mask[5, 5] = True
     result = restore(Observation.from_array(array, axes="YX", mask=mask), quick)
     for name in ("a.fits", "a.ome.tif", "b.tif"):
-        clipped = write(tmp_path / name, result, dtype="uint8", format="imagej" if name == "b.tif" else "auto")
+        clipped = write(
+            tmp_path / name, result, dtype="uint8", format="imagej" if name == "b.tif" else "auto"
+        )
         assert clipped == np.mean(np.rint(result.image) > 255) > 0
         (image,) = read_images(tmp_path / name)
         assert image.array.dtype == np.uint8
