@@ -7,6 +7,7 @@ Examples
 >>> import napari_dip as dip
 >>> result = dip.denoise("image.fits")  # doctest: +SKIP
 >>> dip.write("restored.fits", result)  # doctest: +SKIP
+0.0
 """
 
 from importlib.metadata import version

@@ -845,7 +845,7 @@ def test_dir_is_complete():
     assert done.returncode == 0, done.stderr
     names = {
         "denoise", "inpaint", "deconvolve", "super_resolve", "coadd", "reconstruct_mri",
-        "estimate_noise", "read", "write", "restore", "iter_restore", "Recipe", "list_presets", "Poisson",
-        "DataFission", "Observation", "Result", "datasets", "__version__",
+        "estimate_noise", "read", "write", "restore", "iter_restore", "Recipe", "list_presets",
+        "Poisson", "DataFission", "Observation", "Result", "datasets", "__version__",
     }  # fmt: skip
     assert names <= set(done.stdout.split())

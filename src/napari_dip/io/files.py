@@ -122,6 +122,14 @@ def read_recipe(path: str | os.PathLike[str]) -> str:
     ------
     ReadError
         If it was not written by napari-dip.
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> dip.write("restored.fits", dip.denoise("image.fits"))  # doctest: +SKIP
+    0.0
+    >>> dip.Recipe.from_json(dip.read_recipe("restored.fits")).title  # doctest: +SKIP
+    'Denoise'
     """
     return json.dumps(read_provenance(path)["recipe"])
 
@@ -167,6 +175,7 @@ def write(
     --------
     >>> import napari_dip as dip
     >>> dip.write("restored.fits", dip.denoise("image.fits"))  # doctest: +SKIP
+    0.0
     """
     image, metadata, clipped = ImageData.from_result(result), dict(result.metadata), 0.0
     if np.dtype(dtype) != np.float32:

@@ -281,5 +281,11 @@ _PRESETS = Path(str(resources.files("napari_dip.run"))) / "presets"
 
 
 def list_presets() -> tuple[str, ...]:
-    """Return the names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package.
+
+    Examples
+    --------
+    >>> list_presets()[:2]
+    ('coadd', 'deconvolve')
+    """
     return tuple(sorted(path.stem for path in _PRESETS.glob("*.json")))

@@ -43,7 +43,9 @@ def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: U
     --------
     >>> import napari_dip as dip
     >>> rng = np.random.default_rng(0)
-    >>> exposures = [rng.normal(100, 5, (40, 48)) for _ in range(3)]
+    >>> y, x = np.mgrid[:40, :48]
+    >>> scene = 100 + 50 * np.sin(x / 6) * np.cos(y / 5)
+    >>> exposures = [rng.normal(scene, 5) for _ in range(3)]
     >>> dip.coadd(exposures, quality="fast").shape
     (40, 48)
     """
