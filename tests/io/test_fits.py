@@ -1,15 +1,19 @@
 import gzip
+import json
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
 from napari_dip import Observation, Recipe, read, restore, write
 from napari_dip.core.errors import ReadError, WriteError
+from napari_dip.core.provenance import Provenance
 from napari_dip.datasets import star_field
-from napari_dip.io import read_images, read_recipe, write_image
+from napari_dip.io import read_images, read_provenance, read_recipe, write_image
 
 REAL = [
     "M13_blue_0001.fits",
@@ -53,7 +57,7 @@ def test_quality_and_error_planes_find_their_image(data_folder):
     np.testing.assert_array_equal(image.bad_mask, (dq != 0) | ~usable)
 
 
-def test_a_weight_of_0_is_a_hole_and_other_weights_say_nothing(tmp_path):
+def test_pixels_of_weight_0_are_missing_and_other_weights_say_nothing(tmp_path):
     data, weight = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32) ** 2
     weight[3:5] = 0
     planes = [fits.ImageHDU(data, name="SCI"), fits.ImageHDU(weight, name="WHT")]
@@ -168,6 +172,29 @@ def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
     assert header["DIPSTOP"] == result.stop_reason
     assert header["DIPSUMM"] == result.summary
     assert not {"DIPITER", "DIPNOISE", "DIPVERD"} & set(header)
+
+
+def test_a_written_file_has_the_whole_provenance(frame, quick, tmp_path):
+    result = restored(frame, quick)
+    for name in ("out.fits", "out.ome.tif"):
+        write(tmp_path / name, result)
+        provenance = read_provenance(tmp_path / name)
+        assert set(provenance) == {field.name for field in fields(Provenance)} | {"summary"}
+        assert Provenance.from_dict(provenance) == Provenance.from_dict(result.provenance.to_dict())
+        assert provenance == json.loads(json.dumps(result.metadata, allow_nan=False))
+
+
+def test_astropy_reads_the_uncertainty_and_the_mask_of_a_written_file(frame, quick, tmp_path):
+    result = restored(frame, quick.with_settings({"ensemble.size": 2}))
+    write(tmp_path / "out.fits", result)
+    data = CCDData.read(tmp_path / "out.fits", hdu_uncertainty="UNCERT", hdu_mask="FILLED")
+    assert isinstance(data.uncertainty, StdDevUncertainty)
+    np.testing.assert_array_equal(data.uncertainty.array, result.uncertainty)
+    np.testing.assert_array_equal(data.mask, result.inpainted)
+    assert result.inpainted.any()
+    assert data.unit == "adu"
+    np.testing.assert_array_equal(data.data, result.image)
+    assert fits.getheader(tmp_path / "out.fits", "UNCERT")["UTYPE"] == "StdDevUncertainty"
 
 
 def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from napari_dip.cli.app import app
 from napari_dip.cli.progress import out
-from napari_dip.core.errors import ReadError
+from napari_dip.core.errors import ReadError, SettingsError
 from napari_dip.core.settings import Settings, ordered_fields
 from napari_dip.io import ImageData, read_images, read_recipe
 from napari_dip.run.recipe import Recipe, list_presets
@@ -59,6 +59,9 @@ def info(
     try:
         recipe = Recipe.from_json(read_recipe(file), source=str(file))
     except ReadError:
+        return
+    except SettingsError as error:
+        out.print(f"written by another version of napari-dip: {error}", markup=False)
         return
     out.print(f"written by napari-dip: {recipe.title}, seed {recipe.seed}", markup=False)
     out.print(recipe.to_json(), markup=False)

@@ -62,7 +62,9 @@ def collect(
         ),
         ensemble=EnsembleRecord(
             size=recipe.ensemble.size,
-            calibration=tuple(report.calibration for report in reports),
+            calibration=tuple(
+                report.calibration if recipe.ensemble.size > 1 else None for report in reports
+            ),
             unreproduced_sources=tuple(record.unreproduced_sources[:MAX_UNREPRODUCED]),
         ),
         flux_change=flux_change(observation, residual) if has_flux else None,

@@ -29,6 +29,8 @@ _STALE = re.compile(
     r"|DITHER0|SCALE|ZERO|BLANK|HECKSUM|DATASUM|PCOUNT|GCOUNT)"
 )
 
+_FIRST_VERSION = ("DIPITER", "DIPNOISE", "DIPVERD")  # cards that have other names now
+
 
 def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> None:
     """Write `image` into a copy of the file that it was read from, or into a new one.
@@ -134,6 +136,8 @@ def _name_time(header: fits.Header, image: ImageData) -> None:
 
 
 def _write_provenance(header: fits.Header, image: ImageData, metadata: Mapping[str, Any]) -> None:
+    for keyword in _FIRST_VERSION:
+        header.remove(keyword, ignore_missing=True)
     provenance = Provenance.from_dict(metadata)
     recipe, inpainted = provenance.recipe, 0 if image.bad_mask is None else int(image.bad_mask.sum())
     header["DIPVER"] = (provenance.versions["napari-dip"], "napari-dip, deep image prior")
