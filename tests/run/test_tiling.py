@@ -1,4 +1,4 @@
-"""Large frames in crops: the plan, the seams, the memory, and warm starts."""
+"""Large images in tiles: the plan, the seams, the memory, and warm starts."""
 
 import gc
 from itertools import pairwise
@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-import napari_dip.run.restoration
-from napari_dip import Observation, Recipe, restore
+from napari_dip import Header, Recipe, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import DeviceError
-from napari_dip.core.header import Header
 from napari_dip.prior.generator import Prior
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.restoration import iter_restoration
@@ -20,7 +18,6 @@ from napari_dip.run.tiles.tile import TILE_BLEND_PX, TILE_MARGIN_PX, TileBlender
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
-QUICK = {"solver.max_steps": 12, "refinement.patch_method": "none", "network.channels": 8}
 
 
 def noisy(height, width):
@@ -28,43 +25,45 @@ def noisy(height, width):
     return 100 + 30 * np.sin(y / 15) * np.cos(x / 20) + RNG.normal(0, 5, (height, width))
 
 
-def observation_of(array, **more):
-    return Observation.from_array(array, axes="YX", **more)
+@pytest.fixture
+def fast_fit(fast_settings):
+    """Settings of a fit of a second that is not refined."""
+    return {**fast_settings, "solver.max_steps": 12, "refinement.patch_method": "none"}
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (700, 400), (513, 1025), (256, 3000), (130, 130)])
 @pytest.mark.parametrize("margin", [16, 40])
-class TestALayout:
-    def test_shares_every_pixel_out(self, shape, margin):
-        mosaic = TileBlender(np.full(shape, np.nan, np.float32))
+class TestATileGrid:
+    def test_covers_every_pixel(self, shape, margin):
+        blender = TileBlender(np.full(shape, np.nan, np.float32))
         total = np.zeros(shape)
-        for crop in tile_grid(*shape, 256, margin):
-            total[crop.rows, crop.columns] += np.outer(*crop.weights)
-            mosaic.add(crop, np.ones([len(w) for w in crop.weights], np.float32))
+        for tile in tile_grid(*shape, 256, margin):
+            total[tile.rows, tile.columns] += np.outer(*tile.weights)
+            blender.add(tile, np.ones([len(w) for w in tile.weights], np.float32))
         assert total.min() > 0.2
-        assert np.array_equal(mosaic.planes, np.ones(shape))
+        assert np.array_equal(blender.planes, np.ones(shape))
 
-    def test_has_crops_of_one_size_each_beside_the_last(self, shape, margin):
-        crops = tile_grid(*shape, 256, margin)
-        assert len({tuple(len(w) for w in crop.weights) for crop in crops}) == 1
-        assert max(len(w) for w in crops[0].weights) <= 256
-        for last, crop in pairwise(crops):
-            for one, next_one in ((last.rows, crop.rows), (last.columns, crop.columns)):
+    def test_has_tiles_of_one_size_each_beside_the_last(self, shape, margin):
+        tiles = tile_grid(*shape, 256, margin)
+        assert len({tuple(len(w) for w in tile.weights) for tile in tiles}) == 1
+        assert max(len(w) for w in tiles[0].weights) <= 256
+        for last, tile in pairwise(tiles):
+            for one, next_one in ((last.rows, tile.rows), (last.columns, tile.columns)):
                 assert max(one.start, next_one.start) < min(one.stop, next_one.stop)
 
-    def test_leaves_the_borders_within_the_frame_out(self, shape, margin):
-        for crop in tile_grid(*shape, 256, margin):
-            for along, weights, side in zip((crop.rows, crop.columns), crop.weights, shape, strict=True):
+    def test_gives_no_weight_to_borders_inside_the_image(self, shape, margin):
+        for tile in tile_grid(*shape, 256, margin):
+            for along, weights, side in zip((tile.rows, tile.columns), tile.weights, shape, strict=True):
                 assert (weights[:margin].max() == 0) == (along.start > 0)
                 assert (weights[-margin:].max() == 0) == (along.stop < side)
 
 
-def test_what_all_crops_agree_on_is_kept_bit_for_bit():
-    frame = RNG.normal(0, 1, (300, 500)).astype(np.float32)
-    mosaic = TileBlender(np.full(frame.shape, np.nan, np.float32))
-    for crop in tile_grid(*frame.shape, 128, TILE_MARGIN_PX):
-        mosaic.add(crop, frame[crop.rows, crop.columns])
-    assert np.array_equal(mosaic.planes, frame)
+def test_what_all_tiles_agree_on_is_kept_bit_for_bit():
+    image = RNG.normal(0, 1, (300, 500)).astype(np.float32)
+    blender = TileBlender(np.full(image.shape, np.nan, np.float32))
+    for tile in tile_grid(*image.shape, 128, TILE_MARGIN_PX):
+        blender.add(tile, image[tile.rows, tile.columns])
+    assert np.array_equal(blender.planes, image)
 
 
 @pytest.mark.parametrize(
@@ -95,23 +94,23 @@ def test_what_all_crops_agree_on_is_kept_bit_for_bit():
         ),
     ],
 )
-def test_a_frame_is_planned_by_its_size_and_the_memory(changes, side, number):
+def test_an_image_is_tiled_by_its_size_and_the_memory(make_data, changes, side, number):
     recipe = Recipe().with_settings(
         {"compute.memory_limit_gb": 8.0, "compute.precision": "float32", **changes}
     )
-    crops, why = plan_tiles(recipe, observation_of(noisy(side, side)), CPU)
-    assert len(crops) == number, [c.rows for c in crops]
-    assert (f"in {number} crops of" in why) == (number > 1)
-    assert ("may be used" in why) == (recipe.compute.memory_limit_gb < 0.2)
+    tiles, note = plan_tiles(recipe, make_data(noisy(side, side)), CPU)
+    assert len(tiles) == number, [t.rows for t in tiles]
+    assert (f"in {number} tiles of" in note) == (number > 1)
+    assert ("because the whole needs about" in note) == (recipe.compute.memory_limit_gb < 0.2)
 
 
-def test_wide_point_spread_functions_have_wide_margins():
+def test_wide_point_spread_functions_have_wide_margins(make_data):
     recipe = Recipe().with_settings(
         {"operator.kind": "blur", "operator.fwhm": 12, "compute.tile_size": 384}
     )
-    crops, _ = plan_tiles(recipe, observation_of(noisy(1000, 400)), CPU)
-    without = np.flatnonzero(crops[0].weights[0])[-1] + 1
-    assert len(crops[0].weights[0]) - without > TILE_MARGIN_PX + 12
+    tiles, _ = plan_tiles(recipe, make_data(noisy(1000, 400)), CPU)
+    without = np.flatnonzero(tiles[0].weights[0])[-1] + 1
+    assert len(tiles[0].weights[0]) - without > TILE_MARGIN_PX + 12
 
 
 def test_a_wider_network_needs_more_memory():
@@ -132,69 +131,65 @@ def test_counting_memory_leaves_none_behind():
 
 
 @pytest.mark.parametrize("changes", [{}, {"operator.kind": "downsample", "operator.scale_factor": 2.0}])
-def test_crops_join_to_one_result(changes):
+def test_tiles_are_blended_to_one_result(fast_fit, make_observation, changes):
     y = noisy(200, 300)
     y[50:60, 140:170] = np.nan
-    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128, **changes})
-    iterates = []
-    run = iter_restoration(observation_of(y), recipe, snapshot_every=6)
-    with pytest.raises(StopIteration) as end:
-        while True:
-            iterates.append(next(run))
-    result = end.value.value
-    zoom = round(result.zoom[0])
-    assert result.image.shape == (200 * zoom, 300 * zoom)
+    recipe = Recipe().with_settings({**fast_fit, "compute.tile_size": 128, **changes})
+    run = iter_restoration(make_observation(y), recipe, snapshot_every=6)
+    reports = list(run)
+    result = run.result
+    factor = round(result.scale_factor[0])
+    assert result.image.shape == (200 * factor, 300 * factor)
     assert np.isfinite(result.image).all()
     assert np.array_equal(np.isnan(result.residual), np.isnan(y))
-    assert result.filled[55 * zoom, 150 * zoom]
-    assert not result.filled[20, 20]
-    assert {iterate.crop for iterate in iterates} == set(range(12))
-    assert all(iterate.crops == 12 and "12 crops of 128 x 128" in iterate.remark for iterate in iterates)
-    done = [iterate.done for iterate in iterates]
+    assert result.inpainted[55 * factor, 150 * factor]
+    assert not result.inpainted[20, 20]
+    assert {progress.tile for progress in reports} == set(range(12))
+    assert {progress.tiles for progress in reports} == {12}
+    assert all("in 12 tiles of 128 x 128 pixels" in progress.note for progress in reports)
+    done = [progress.fraction_done for progress in reports]
     assert done == sorted(done)
     assert done[-1] <= 1
     assert len(result.history) == 12
-    assert result.provenance["remark"] == iterates[0].remark
+    assert result.provenance.notes == reports[0].note
 
 
-def test_observed_pixels_come_back_bit_for_bit_from_crops():
+def test_observed_pixels_come_back_bit_for_bit_from_tiles(fast_fit):
     y = noisy(200, 300).astype(np.float32)
     y[RNG.random(y.shape) < 0.3] = np.nan
-    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128, "hard_data_consistency": True})
-    image = restore(observation_of(y), recipe).image
+    settings = {**fast_fit, "compute.tile_size": 128, "hard_data_consistency": True}
+    image = restore(y, Recipe().with_settings(settings)).image
     assert np.array_equal(image[np.isfinite(y)], y[np.isfinite(y)])
 
 
-def test_where_a_crop_shows_nothing_nothing_is_made_up():
+def test_where_a_tile_shows_nothing_nothing_is_inpainted(fast_fit):
     y = noisy(160, 600)
     y[:, 200:] = np.nan
     y[:, 450:] = 7.0  # the padding of a mosaic, say
-    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128})
-    result = restore(observation_of(y), recipe)
+    result = restore(y, Recipe().with_settings({**fast_fit, "compute.tile_size": 128}))
     assert np.isfinite(result.image[:, :200]).all()
     assert np.isnan(result.image[:, 310:350]).all()
     assert np.all(result.image[:, -64:] == 7.0)
 
 
-def test_where_no_crop_shows_anything_the_frame_is_restored_as_a_whole():
+def test_where_no_tile_shows_anything_the_image_is_restored_as_a_whole(make_data):
     y = np.full((400, 160), np.nan)
     y[:100], y[300:] = 5.0, 7.0
     recipe = Recipe().with_settings({"compute.tile_size": 128})
-    assert len(plan_tiles(recipe, observation_of(y), CPU)[0]) == 1
+    assert len(plan_tiles(recipe, make_data(y), CPU)[0]) == 1
     y[0, 0] = 6.0
-    assert len(plan_tiles(recipe, observation_of(y), CPU)[0]) > 1
+    assert len(plan_tiles(recipe, make_data(y), CPU)[0]) > 1
 
 
-def test_finishing_leaves_the_crops_not_reached_empty():
-    recipe = Recipe().with_settings({**QUICK, "compute.tile_size": 128})
-    run = iter_restoration(observation_of(noisy(160, 600)), recipe, snapshot_every=6)
+def test_stopping_leaves_the_tiles_that_were_not_reached_empty(fast_fit, make_observation):
+    recipe = Recipe().with_settings({**fast_fit, "compute.tile_size": 128})
+    run = iter_restoration(make_observation(noisy(160, 600)), recipe, snapshot_every=6)
     next(run)
-    with pytest.raises(StopIteration) as end:
-        run.send(napari_dip.core.result.Wish(finish=True))
-    result = end.value.value
+    run.stop()
+    result = run.result
     assert np.isfinite(result.image[:96, :96]).all()
     assert np.isnan(result.image[:, 200:]).all()
-    assert "not restored" in result.history[-1].reason
+    assert "not restored" in result.history[-1].stop_reason
 
 
 class TestAFullMemory:
@@ -208,26 +203,26 @@ class TestAFullMemory:
 
         monkeypatch.setattr(Prior, "__call__", call)
 
-    def test_makes_the_crops_smaller_and_says_so(self, monkeypatch):
+    def test_makes_the_tiles_smaller_and_says_so(self, monkeypatch, fast_fit):
         self.fail_above(monkeypatch, 200**2)
-        result = restore(observation_of(noisy(300, 300)), Recipe().with_settings(QUICK))
+        result = restore(noisy(300, 300), Recipe().with_settings(fast_fit))
         assert np.isfinite(result.image).all()
-        remark = result.provenance["remark"]
-        assert "memory of device 'cpu' was full" in remark
-        assert "crops of 128 x 128" in remark
+        notes = result.provenance.notes
+        assert "memory of device 'cpu' was full" in notes
+        assert "tiles of 128 x 128" in notes
 
-    def test_ends_in_a_sentence_where_nothing_is_left_to_try(self, monkeypatch):
+    def test_ends_in_a_sentence_where_nothing_is_left_to_try(self, monkeypatch, fast_fit):
         self.fail_above(monkeypatch, 100)
         with pytest.raises(DeviceError, match="memory is full"):
-            restore(observation_of(noisy(300, 300)), Recipe().with_settings(QUICK))
+            restore(noisy(300, 300), Recipe().with_settings(fast_fit))
 
     def test_of_another_device_is_answered_by_the_cpu(self):
-        means, recipe = TilePlanner(torch.device("cuda")), Recipe()
-        crops = tile_grid(300, 300, 128, TILE_MARGIN_PX)
-        assert means.shrink_tiles(crops, recipe)
-        assert means.device == CPU
-        assert "the CPU went on" in means.note
-        assert not means.shrink_tiles(crops, recipe)
+        planner, recipe = TilePlanner(torch.device("cuda")), Recipe()
+        tiles = tile_grid(300, 300, 128, TILE_MARGIN_PX)
+        assert planner.shrink_tiles(tiles, recipe)
+        assert planner.device == CPU
+        assert "the CPU continued" in planner.note
+        assert not planner.shrink_tiles(tiles, recipe)
 
 
 class TestAWarmStart:
@@ -240,9 +235,9 @@ class TestAWarmStart:
         recipe = Recipe().with_settings(
             {"noise.sigma": 10.0, "refinement.patch_method": "none", **changes}
         )
-        return restore(Observation.from_array(stack, axes="TYX"), recipe)
+        return restore(stack, recipe, axes="TYX")
 
-    def test_begins_with_what_was_learnt_before(self):
+    def test_begins_with_what_was_learned_before(self):
         scene, stack = self.stack()
         errors = []
         for warm in (True, False):
@@ -257,9 +252,9 @@ class TestAWarmStart:
         correlation = np.corrcoef(error.ravel(), noise.ravel())[0, 1]
         assert abs(correlation) < 4 / np.sqrt(scene.size)
 
-    def test_can_be_left_out(self):
+    def test_can_be_left_out(self, fast_fit):
         _, stack = self.stack()
-        both = self.restored(np.stack([stack[0], stack[0]]), **{"solver.warm_start": False}, **QUICK)
+        both = self.restored(np.stack([stack[0], stack[0]]), **{"solver.warm_start": False}, **fast_fit)
         assert np.array_equal(both.image[0], both.image[1])
 
 
@@ -268,52 +263,51 @@ def test_overlaps_hold_two_margins_and_a_blend():
     assert first.columns.stop - second.columns.start >= 2 * TILE_MARGIN_PX + TILE_BLEND_PX
 
 
-class TestTheNoiseOfACrop:
-    def frame(self, **more):
+class TestTheNoiseOfATile:
+    TILES = tile_grid(400, 400, 128, TILE_MARGIN_PX)
+
+    @pytest.fixture
+    def data(self, make_data):
         """Noise of 5, and in one corner a texture that could be taken for noise."""
         y = noisy(400, 400)
         y[:128, :128] += np.kron(RNG.normal(0, 40, (64, 64)), np.ones((2, 2)))
-        return observation_of(y, **more)
+        return make_data(y)
 
-    def test_is_that_of_the_frame(self):
-        frame = self.frame()
-        crops = tile_grid(400, 400, 128, TILE_MARGIN_PX)
+    def test_is_that_of_the_image(self, data):
         noise = Recipe().noise
-        like = noise.likelihood(noise_sample(frame, crops))
-        assert float(np.median(like.sigma)) == pytest.approx(5, rel=0.05)
-        assert like.kind == "white"
-        textured = crops[0].cut(frame)
-        assert noise.likelihood(textured).kind != "white"
-        told = noise.likelihood(textured, like)
-        assert (told.kind, told.source) == ("white", like.source)
-        assert np.allclose(told.sigma, like.sigma)
+        reference = noise.likelihood(noise_sample(data, self.TILES))
+        of_image = reference.properties
+        assert float(np.median(of_image.sigma)) == pytest.approx(5, rel=0.05)
+        assert of_image.kind == "white"
+        textured = self.TILES[0].cut(data)
+        assert noise.likelihood(textured).properties.kind != "white"
+        of_tile = noise.likelihood(textured, reference).properties
+        assert (of_tile.kind, of_tile.source) == ("white", of_image.source)
+        assert np.allclose(of_tile.sigma, of_image.sigma)
 
-    @pytest.mark.parametrize(("told", "corrected"), [(5.0, False), (2.5, True)])
-    def test_is_corrected_as_that_of_the_frame(self, told, corrected):
-        frame = self.frame()
-        crops = tile_grid(400, 400, 128, TILE_MARGIN_PX)
-        noise = Recipe().with_settings({"noise.sigma": told}).noise
-        like = noise.likelihood(noise_sample(frame, crops))
-        assert ("but measured" in like.source) == corrected
-        assert float(np.median(noise.likelihood(crops[0].cut(frame), like).sigma)) == pytest.approx(
-            float(np.median(like.sigma))
-        )
+    @pytest.mark.parametrize(("given", "corrected"), [(5.0, False), (2.5, True)])
+    def test_is_corrected_as_that_of_the_image(self, data, given, corrected):
+        noise = Recipe().with_settings({"noise.sigma": given}).noise
+        reference = noise.likelihood(noise_sample(data, self.TILES))
+        assert ("but measured" in reference.properties.source) == corrected
+        of_tile = noise.likelihood(self.TILES[0].cut(data), reference).properties
+        assert np.median(of_tile.sigma) == pytest.approx(np.median(reference.properties.sigma))
 
-    def test_is_what_the_header_says_or_what_the_frame_says_against_it(self):
+    def test_is_what_the_header_says_or_what_the_image_says_against_it(self, make_data):
         photons = RNG.poisson(50, (400, 400))
-        crops = tile_grid(400, 400, 128, TILE_MARGIN_PX)
-        for gain, refuted in ((1.0, False), (9.0, True)):
+        for gain, rejected in ((1.0, False), (9.0, True)):
             header = Header(fits_header=f"GAIN    = {gain:20.1f}".ljust(80))
-            frame = observation_of(photons, header=header)
+            data = make_data(photons, header=header)
             noise = Recipe().with_settings({"noise.kind": "poisson"}).noise
-            like = noise.likelihood(noise_sample(frame, crops))
-            assert like.header_rejected == refuted
-            assert noise.likelihood(crops[-1].cut(frame), like).header_rejected == refuted
+            reference = noise.likelihood(noise_sample(data, self.TILES))
+            assert reference.properties.header_rejected == rejected
+            of_tile = noise.likelihood(self.TILES[-1].cut(data), reference).properties
+            assert of_tile.header_rejected == rejected
 
-    def test_is_told_by_the_parts_that_show_something(self):
+    def test_is_measured_in_the_parts_that_show_something(self, make_data):
         y = noisy(400, 400)
         y[:, :300] = np.nan
-        frame = observation_of(y)
-        found = noise_sample(frame, tile_grid(400, 400, 128, TILE_MARGIN_PX))
-        assert not found.is_constant
-        assert float(Recipe().noise.likelihood(found).sigma.item()) == pytest.approx(5, rel=0.1)
+        sample = noise_sample(make_data(y), self.TILES)
+        assert not sample.is_constant
+        sigma = Recipe().noise.likelihood(sample).properties.sigma
+        assert float(sigma.item()) == pytest.approx(5, rel=0.1)
