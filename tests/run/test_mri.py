@@ -4,33 +4,54 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip import Observation, Recipe, read, restore
+from napari_dip import Recipe, read, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import ObservationError, ReadError
+from napari_dip.core.fit_data import FitData
 from napari_dip.datasets._cardiac_cine import cardiac_cine, to_image, to_kspace
 from napari_dip.physics.noise.kspace import KSpace
 from napari_dip.physics.operators.radial import Radial
 from napari_dip.physics.operators.sense import Sense
-from napari_dip.prior.networks.graph import GraphPrior, nearest_frames
+from napari_dip.prior.networks._graph import nearest_frames
+from napari_dip.prior.networks.graph import GraphPrior
 
 SMALL = {"side": 48, "beats": (4, 4), "coils": 4, "acceleration": 4}
-QUICK = {
-    "network.channels": 16,
-    "network.depth": 3,
-    "solver.max_steps": 400,
-    "compute.device": "cpu",
-    "compute.precision": "float32",
-}
 
 
 def parts(array):
     return np.concatenate((array.real, array.imag), axis=-3)
 
 
-def observation_of(one, *, maps=False):
-    y = np.where(one.sampled[:, None, :, None], parts(one.kspace), np.nan)
-    observation = Observation.from_array(y, axes="TCYX")
-    return observation.with_auxiliary("coils", parts(one.maps), axes="CYX") if maps else observation
+@pytest.fixture(scope="module")
+def kspace_of(make_observation):
+    """Give the k-space of a cine, with the coil maps if asked for."""
+
+    def kspace_of(cine, *, maps=False):
+        y = np.where(cine.sampled[:, None, :, None], parts(cine.kspace), np.nan)
+        observation = make_observation(y, "TCYX")
+        return (
+            observation.with_auxiliary("coil_maps", parts(cine.maps), axes="CYX")
+            if maps
+            else observation
+        )
+
+    return kspace_of
+
+
+@pytest.fixture(scope="module")
+def small_fit():
+    """Settings of a fit that takes some seconds and restores the heart fairly well."""
+    return {
+        "network.channels": 16,
+        "network.depth": 3,
+        "solver.max_steps": 400,
+        "compute.device": "cpu",
+        "compute.precision": "float32",
+    }
+
+
+def with_times(observation):
+    return FitData.from_observation(observation, keep_times=True)
 
 
 def magnitude(result):
@@ -78,29 +99,30 @@ class TestCine:
 
 
 class TestSense:
-    def test_it_is_what_the_coils_measure(self, heart):
-        operator = Sense().build(observation_of(heart, maps=True))
+    def test_it_is_what_the_coils_measure(self, kspace_of, heart):
+        operator = Sense().build(with_times(kspace_of(heart, maps=True)))
         scene = np.stack((heart.truth.real, heart.truth.imag), axis=1).reshape(16, 48, 48)
         seen = operator(torch.from_numpy(scene)).numpy()
         np.testing.assert_allclose(seen, parts(to_kspace(heart.truth[:, None] * heart.maps)), atol=1e-5)
 
-    def test_estimated_maps_are_the_coils_but_for_a_phase_that_they_share(self, heart):
+    def test_estimated_maps_are_those_of_the_coils_up_to_a_common_phase(self, kspace_of, heart):
         given, found = (
-            Sense().build(observation_of(heart, maps=maps)).maps.numpy() for maps in (True, False)
+            Sense().build(with_times(kspace_of(heart, maps=maps))).maps.numpy() for maps in (True, False)
         )
         body = np.fft.ifftshift(np.abs(heart.truth[0]) > 0.2)
         alike = np.abs((given.conj() * found).sum(axis=0))[body]  # 1 where both point the same way
         assert alike.mean() > 0.97
 
-    def test_an_odd_number_of_channels_is_told(self, heart):
-        odd = Observation.from_array(parts(heart.kspace)[:, :-1], axes="TCYX")
+    def test_an_odd_number_of_channels_is_refused(self, heart, make_data):
+        odd = make_data(parts(heart.kspace)[:, :-1], "TCYX", keep_times=True)
         with pytest.raises(ObservationError, match="each coil needs two"):
             Sense().build(odd)
 
-    def test_maps_of_another_size_are_told(self, heart):
-        given = observation_of(heart).with_auxiliary("coils", parts(heart.maps)[:, ::2], axes="CYX")
+    def test_maps_of_another_size_are_refused(self, heart, kspace_of):
+        maps = parts(heart.maps)[:, ::2]
+        observation = kspace_of(heart).with_auxiliary("coil_maps", maps, axes="CYX")
         with pytest.raises(ObservationError, match="one map for each coil"):
-            Sense().build(given)
+            Sense().build(with_times(observation))
 
 
 class TestRadial:
@@ -119,36 +141,39 @@ class TestRadial:
         seen = one.truth[:, None] * one.maps
         return np.einsum("tsry,tsrx,tkyx->tksr", down, across, seen, optimize=True) / side
 
-    def test_it_is_the_fourier_sum_at_the_places_of_the_spokes(self, heart):
+    def test_it_is_the_fourier_sum_at_the_places_of_the_spokes(self, make_data, heart):
         samples = self.spokes_of(heart)
-        frame = Observation.from_array(parts(samples), axes="TCYX")
-        operator = Radial().build(frame.with_auxiliary("coils", parts(heart.maps), axes="CYX"))
+        maps = {"coil_maps": parts(heart.maps)}
+        operator = Radial().build(make_data(parts(samples), "TCYX", keep_times=True, auxiliary=maps))
         scene = np.stack((heart.truth.real, heart.truth.imag), axis=1).reshape(16, 48, 48)
         seen = operator(torch.from_numpy(scene)).numpy()
         assert np.linalg.norm(seen - parts(samples)) < 2e-3 * np.linalg.norm(samples)
 
-    def test_a_trajectory_that_is_given_is_followed(self, heart):
-        frame = Observation.from_array(parts(self.spokes_of(heart)), axes="TCYX")
-        golden = Radial().build(frame)
-        places = golden.places.reshape(8, 2, 16, 96).numpy() / (2 * np.pi)
-        given = Radial().build(frame.with_auxiliary("trajectory", places, axes="TCYX"))
-        torch.testing.assert_close(given.places, golden.places)
-        with pytest.raises(ObservationError, match="in cycles per pixel"):
-            Radial().build(frame.with_auxiliary("trajectory", 9 * places, axes="TCYX"))
-        with pytest.raises(ObservationError, match="for each sample of each frame"):
-            Radial().build(frame.with_auxiliary("trajectory", places[..., 1:], axes="TCYX"))
+    def test_a_trajectory_that_is_given_is_followed(self, make_data, heart):
+        samples = parts(self.spokes_of(heart))
 
-    def test_few_spokes_are_restored_better_than_by_gridding_each_frame(self):
+        def build(**auxiliary):
+            return Radial().build(make_data(samples, "TCYX", keep_times=True, auxiliary=auxiliary))
+
+        golden = build()
+        places = golden.places.reshape(8, 2, 16, 96).numpy() / (2 * np.pi)
+        torch.testing.assert_close(build(trajectory=places).places, golden.places)
+        with pytest.raises(ObservationError, match="in cycles per pixel"):
+            build(trajectory=9 * places)
+        with pytest.raises(ObservationError, match="for each sample of each frame"):
+            build(trajectory=places[..., 1:])
+
+    def test_few_spokes_are_restored_better_than_by_gridding_each_frame(self, make_data, small_fit):
         small = cardiac_cine(0, side=32, beats=(4,), coils=4)
         samples = parts(self.spokes_of(small))
         noisy = samples + np.random.default_rng(0).normal(0, 0.01, samples.shape)
         recipe = Recipe.preset("dynamic-mri").with_settings(
-            {**QUICK, "operator.kind": "radial", "network.channels": 16, "network.depth": 2}
+            {**small_fit, "operator.kind": "radial", "network.depth": 2}
         )
-        result = restore(Observation.from_array(noisy, axes="TCYX"), recipe)
+        result = restore(noisy, recipe, axes="TCYX")
         gridded = []
         for frame in noisy:
-            operator = Radial().build(Observation.from_array(frame, axes="CYX"))
+            operator = Radial().build(make_data(frame, "CYX", keep_times=True))
             y = torch.from_numpy(frame[None]).float()
             gridded.append(np.hypot(*operator.initial_estimate(y, torch.ones_like(y).bool()).numpy()))
         assert error(magnitude(result), small.truth) < 0.8 * error(np.array(gridded), small.truth)
@@ -156,17 +181,17 @@ class TestRadial:
 
 @pytest.mark.parametrize("noise", [0.01, 0.04])
 @pytest.mark.parametrize("beats", [(4, 4), (1,)])
-def test_the_noise_of_k_space_is_measured(noise, beats):
+def test_the_noise_of_k_space_is_measured(kspace_of, noise, beats):
     one = cardiac_cine(2, **SMALL | {"noise": noise, "beats": beats, "side": 96})
-    likelihood = KSpace().likelihood(observation_of(one))
-    ratio = np.median(likelihood.sigma) / noise
+    sigma = KSpace().likelihood(with_times(kspace_of(one))).properties.sigma
+    ratio = np.median(sigma) / noise
     assert 0.8 < ratio < (1.3 if len(beats) > 1 or noise > 0.03 else 2.5)
 
 
 @pytest.fixture(scope="module")
-def result(heart):
-    recipe = Recipe.preset("dynamic-mri").with_settings(QUICK)
-    return restore(observation_of(heart), recipe)
+def result(heart, kspace_of, small_fit):
+    recipe = Recipe.preset("dynamic-mri").with_settings(small_fit)
+    return restore(kspace_of(heart), recipe)
 
 
 class TestRestoration:
@@ -174,25 +199,25 @@ class TestRestoration:
         assert (result.image.shape, result.axes) == ((8, 2, 48, 48), "TCYX")
         assert result.header.channels == ("real", "imaginary")
         assert result.residual.shape == parts(heart.kspace).shape
-        assert not result.filled.any()
+        assert not result.inpainted.any()
 
-    def test_it_is_nearer_to_the_truth_than_zeros_in_what_is_missing(self, result, heart):
+    def test_it_is_nearer_to_the_truth_than_zero_filling(self, result, heart):
         zeros = (to_image(heart.kspace) * heart.maps.conj()).sum(axis=1)
         assert error(magnitude(result), heart.truth) < 0.5 * error(zeros, heart.truth)
 
     def test_its_magnitude_is_a_result_of_its_own(self, result):
         seen = result.magnitude()
-        assert (seen.axes, seen.image.shape, seen.filled.shape) == ("TYX", (8, 48, 48), (8, 48, 48))
+        assert (seen.axes, seen.image.shape, seen.inpainted.shape) == ("TYX", (8, 48, 48), (8, 48, 48))
         np.testing.assert_array_equal(seen.image, magnitude(result))
 
     @pytest.mark.parametrize("kind", ["low-rank", "time-dependent", "graph"])
-    def test_networks_that_know_the_time_restore_it(self, heart, kind):
+    def test_networks_that_know_the_time_restore_it(self, kspace_of, small_fit, heart, kind):
         steps = {"solver.max_steps": 800 if kind == "time-dependent" else 400}
         early = {"network.pretrain_steps": 150, "network.frozen_steps": 50} if kind == "graph" else {}
         recipe = Recipe.preset("dynamic-mri").with_settings(
-            {**QUICK, "network.kind": kind, "network.channels": 16, "network.depth": 3, **early, **steps}
+            {**small_fit, "network.kind": kind, **early, **steps}
         )
-        result = restore(observation_of(heart), recipe)
+        result = restore(kspace_of(heart), recipe)
         zeros = (to_image(heart.kspace) * heart.maps.conj()).sum(axis=1)
         assert error(magnitude(result), heart.truth) < 0.6 * error(zeros, heart.truth)
 
@@ -293,21 +318,21 @@ class TestFiles:
         np.testing.assert_allclose(found.y[:, :, 0], expected, atol=1e-5)
         assert found.header.pixel_size["X"] == (2.5, "mm")
 
-    def test_other_trajectories_are_told(self, heart, tmp_path):
+    def test_other_trajectories_are_refused(self, heart, tmp_path):
         save_ismrmrd(tmp_path / "scan.h5", heart, trajectory="spiral")
         with pytest.raises(ReadError, match="its samples are spiral"):
             read(tmp_path / "scan.h5")
 
     @pytest.mark.parametrize(
-        ("arrays", "sentence"),
+        ("arrays", "message"),
         [
             ({"data": np.ones(3)}, "has no array 'kspace'"),
             ({"kspace": np.ones((4, 9, 9))}, "has to be complex"),
         ],
     )
-    def test_what_is_no_k_space_is_told(self, tmp_path, arrays, sentence):
+    def test_what_is_no_k_space_is_refused(self, tmp_path, arrays, message):
         np.savez(tmp_path / "k.npz", **arrays)
-        with pytest.raises(ReadError, match=sentence):
+        with pytest.raises(ReadError, match=message):
             read(tmp_path / "k.npz")
 
     def test_pickles_are_refused(self, tmp_path):
