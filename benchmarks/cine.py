@@ -1,13 +1,13 @@
-"""Dynamic MRI: a simulated cardiac cine, restored by ours and by the classical methods.
+"""Dynamic MRI: a simulated cardiac cine, reconstructed by napari-dip and by classical methods.
 
-Run as ``python benchmarks/cine.py [--beats 10 10] [--acceleration 12] [--coils 8] [--seeds 0]
-[--ways zero-filled sense wavelet kt ls dynamic-mri] [--picture NAME] [--threads 1]``.
-PSNR is of magnitudes after one scale for all frames, of the whole picture and of the heart; the area is
-that of the left ventricle's blood against time, as an error r.m.s. in parts of its mean. The classical
-methods take the weights that were best for another heart (seed 100, other texture, sampling and noise),
-by its truth. All are given the coil maps. With ``--real`` a part of the samples of a real slice is kept
-back and foretold from the others: an error r.m.s., after one scale, in parts of what was kept back, its
-noise among it.
+Run as ``python benchmarks/cine.py [--beats 10 10] [--acceleration 12] [--coils 8] [--seeds 0] [--methods
+zero-filled sense wavelet kt ls dynamic-mri] [--figure NAME] [--threads 1]``. The PSNR is that of
+magnitudes, scaled by one factor for all frames, for the whole image and for the heart. The area error is
+the r.m.s. error of the blood area in the left ventricle over time, relative to its mean. The classical
+methods use the weights that were best, by ground truth, for another heart (seed 100; other texture,
+sampling and noise). All methods are given the coil maps. With ``--real`` some samples of a real slice
+are held out and predicted from the others: the error is r.m.s., scaled by one factor, relative to the
+held-out samples, and includes their noise.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from functools import cache
 import numpy as np
 import pywt
 
-from common import DATA, animation, conditions, header, picture, row, taken
+from common import DATA, animation, conditions, figure, header, row, selected_steps
 from napari_dip import Observation, Recipe, restore
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
 from napari_dip.datasets._cardiac_cine import (
     BLOOD,
@@ -34,57 +35,57 @@ from napari_dip.physics.operators.sense import Sense
 
 ITERATIONS = 80
 WEIGHTS = np.geomspace(1e-4, 0.1, 7)
-OURS = {  # besides the presets: changes to one
+OURS = {  # besides the presets: presets with other settings
     "time-dependent": ("dynamic-mri", {"network.kind": "time-dependent", "network.channels": 64}),
     "hourglass": ("dynamic-mri", {"network.kind": "hourglass", "network.channels": 64}),
 }
 
 
-class Measured:
-    """What was measured of a cine, and A and its adjoint."""
+class Measurement:
+    """The k-space of a cine, and the operator A with its adjoint."""
 
     def __init__(self, maps: np.ndarray, y: np.ndarray) -> None:
         self.maps, self.y, self.sampled = maps, y, y != 0
 
-    def seen(self, x: np.ndarray) -> np.ndarray:
-        """The k-space (T, coils, Y, X) of a series (T, Y, X)."""
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return the k-space (T, coils, Y, X) of a series (T, Y, X)."""
         return self.sampled * to_kspace(x[:, None] * self.maps)
 
-    def back(self, y: np.ndarray) -> np.ndarray:
-        """The adjoint."""
+    def adjoint(self, y: np.ndarray) -> np.ndarray:
+        """Return the adjoint."""
         return (to_image(self.sampled * y) * self.maps.conj()).sum(axis=1)
 
     def step(self, x: np.ndarray) -> np.ndarray:
-        """One step down the squared error; A has a norm of 1."""
-        return x + self.back(self.y - self.seen(x))
+        """Return `x` after a gradient step on the squared error; A has a norm of 1."""
+        return x + self.adjoint(self.y - self.forward(x))
 
 
-def zero_filled(data: Measured) -> np.ndarray:
-    """A^H y."""
-    return data.back(data.y)
+def zero_filled(data: Measurement) -> np.ndarray:
+    """Return A^H y."""
+    return data.adjoint(data.y)
 
 
-def sense(data: Measured, iterations: int = 12) -> np.ndarray:
-    """Frame by frame, the least squares by conjugate gradients, stopped early."""
-    x = np.zeros_like(left := data.back(data.y))
-    direction, power = left, np.vdot(left, left).real
+def sense(data: Measurement, iterations: int = 12) -> np.ndarray:
+    """Solve least squares frame by frame by conjugate gradients, stopped early."""
+    x = np.zeros_like(rest := data.adjoint(data.y))
+    direction, power = rest, np.vdot(rest, rest).real
     for _ in range(iterations):
-        image = data.back(data.seen(direction))
+        image = data.adjoint(data.forward(direction))
         length = power / np.vdot(direction, image).real
-        x, left = x + length * direction, left - length * image
-        power, before = np.vdot(left, left).real, power
-        direction = left + power / before * direction
+        x, rest = x + length * direction, rest - length * image
+        power, before = np.vdot(rest, rest).real, power
+        direction = rest + power / before * direction
     return x
 
 
 def soft(values: np.ndarray, threshold: float) -> np.ndarray:
-    """Complex soft thresholding."""
+    """Threshold complex values softly."""
     size = np.abs(values)
     return values * np.maximum(1 - threshold / np.maximum(size, 1e-12), 0)
 
 
-def fista(data: Measured, shrink) -> np.ndarray:
-    """The proximal gradient method with momentum (Beck, Teboulle 2009)."""
+def fista(data: Measurement, shrink) -> np.ndarray:
+    """Run the proximal gradient method with momentum (Beck, Teboulle 2009)."""
     x = ahead = zero_filled(data)
     momentum = 1.0
     for _ in range(ITERATIONS):
@@ -94,8 +95,8 @@ def fista(data: Measured, shrink) -> np.ndarray:
     return x
 
 
-def wavelet(data: Measured, weight: float) -> np.ndarray:
-    """Compressed sensing frame by frame: sparse in wavelets (Lustig et al. 2007)."""
+def wavelet(data: Measurement, weight: float) -> np.ndarray:
+    """Run compressed sensing frame by frame, sparse in wavelets (Lustig et al. 2007)."""
 
     def shrink(x: np.ndarray) -> np.ndarray:
         first, *details = pywt.wavedec2(x, "db2", "periodization", level=3, axes=(1, 2))
@@ -105,21 +106,21 @@ def wavelet(data: Measured, weight: float) -> np.ndarray:
     return fista(data, shrink)
 
 
-def in_time(x: np.ndarray, weight: float) -> np.ndarray:
-    """The temporal spectrum, thresholded but for the mean."""
+def threshold_temporal_spectrum(x: np.ndarray, weight: float) -> np.ndarray:
+    """Threshold the temporal spectrum softly, except for the mean."""
     spectrum = np.fft.fft(x, axis=0, norm="ortho")
     spectrum[1:] = soft(spectrum[1:], weight)
     return np.fft.ifft(spectrum, axis=0, norm="ortho")
 
 
-def kt(data: Measured, weight: float) -> np.ndarray:
-    """Sparse in the spectrum over time (k-t FOCUSS, k-t SPARSE-SENSE)."""
-    return fista(data, lambda x: in_time(x, weight))
+def kt(data: Measurement, weight: float) -> np.ndarray:
+    """Run compressed sensing, sparse in the temporal spectrum (k-t FOCUSS, k-t SPARSE-SENSE)."""
+    return fista(data, lambda x: threshold_temporal_spectrum(x, weight))
 
 
-def ls(data: Measured, weights: tuple[float, float]) -> np.ndarray:
-    """Low rank plus sparse (Otazo, Candès, Sodickson 2015)."""
-    low, sparse = zero_filled(data), np.zeros_like(data.back(data.y))
+def ls(data: Measurement, weights: tuple[float, float]) -> np.ndarray:
+    """Decompose into low rank plus sparse (Otazo, Candès, Sodickson 2015)."""
+    low, sparse = zero_filled(data), np.zeros_like(data.adjoint(data.y))
     for _ in range(ITERATIONS):
         together = data.step(low + sparse)
         u, values, v = np.linalg.svd((together - sparse).reshape(len(low), -1), full_matrices=False)
@@ -140,89 +141,91 @@ CLASSICAL = {
 
 
 @cache
-def tuned(way: str, beats: tuple[int, ...], acceleration: float, coils: int):
-    """The weights of a classical method that are best for the heart of another cine."""
+def tuned_weights(method_name: str, beats: tuple[int, ...], acceleration: float, coils: int):
+    """Return the weights of a classical method that are best for the heart of another cine."""
     other = cardiac_cine(100, beats=beats, acceleration=acceleration, coils=coils)
-    method, weights = CLASSICAL[way]
-    return max(weights, key=lambda w: quality(method(Measured(other.maps, other.kspace), w), other)[1])
+    method, weights = CLASSICAL[method_name]
+    data = Measurement(other.maps, other.kspace)
+    return max(weights, key=lambda w: quality(method(data, w), other)[1])
 
 
 def observation_of(kspace: np.ndarray) -> Observation:
-    """K-space (T, coils, Y, X), what is 0 missing."""
+    """Return the observation of k-space (T, coils, Y, X); samples of 0 are missing."""
     parts = np.concatenate((kspace.real, kspace.imag), axis=1)
     missing = np.concatenate((kspace == 0, kspace == 0), axis=1)
     return Observation.from_array(parts, axes="TCYX", mask=missing)
 
 
-def restored(way: str, one: CardiacCine, asked) -> tuple[np.ndarray, str]:
-    """The series (T, Y, X), and by what settings."""
-    data = Measured(one.maps, one.kspace)
+def restored(way: str, one: CardiacCine, args) -> tuple[np.ndarray, str]:
+    """Return the series (T, Y, X), and the settings or steps of the method."""
+    data = Measurement(one.maps, one.kspace)
     if way == "zero-filled":
         return zero_filled(data), ""
     if way == "sense":
         return sense(data), ""
     if way in CLASSICAL:
-        weight = tuned(way, tuple(asked.beats), asked.acceleration, asked.coils)
+        weight = tuned_weights(way, tuple(args.beats), args.acceleration, args.coils)
         return CLASSICAL[way][0](data, weight), f"{np.round(weight, 4)}"
     maps = np.concatenate((one.maps.real, one.maps.imag))
-    observation = observation_of(one.kspace).with_auxiliary("coils", maps, axes="CYX")
+    observation = observation_of(one.kspace).with_auxiliary("coil_maps", maps, axes="CYX")
     preset, changes = OURS.get(way, (way, {}))
     result = restore(observation, Recipe.preset(preset).with_settings(changes))
-    return result.image[:, 0] + 1j * result.image[:, 1], taken(result)
+    return result.image[:, 0] + 1j * result.image[:, 1], selected_steps(result)
 
 
 def scaled(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The magnitude of `x` after one scale."""
+    """Return the magnitude of `x`, scaled by one factor to match the truth."""
     x, truth = np.abs(x), np.abs(truth)
     return x * (x * truth).sum() / (x * x).sum()
 
 
 def quality(x: np.ndarray, one: CardiacCine) -> tuple[float, float, float]:
-    """PSNR, that of the heart, and the error of the ventricle's area."""
+    """Return the PSNR, that of the heart, and the error of the area of blood in the ventricle."""
     x, truth = scaled(x, one.truth), np.abs(one.truth)
     heart = (slice(None), *one.heart)
     peak = truth.max()
     whole, inside = (
         10 * np.log10(peak**2 / np.mean((a - b) ** 2)) for a, b in ((x, truth), (x[heart], truth[heart]))
     )
-    found, true = blood(x), blood(truth)
-    return whole, inside, np.sqrt(np.mean((found - true) ** 2)) / true.mean()
+    area, true = blood_area(x), blood_area(truth)
+    return whole, inside, np.sqrt(np.mean((area - true) ** 2)) / true.mean()
 
 
-def blood(x: np.ndarray) -> np.ndarray:
-    """The area of the ventricle's blood in each frame, by how bright it is against the wall."""
+def blood_area(x: np.ndarray) -> np.ndarray:
+    """Return the area of blood in the ventricle in each frame, by its brightness against the wall."""
     side = x.shape[-1]
     y, x_ = (np.mgrid[:side, :side] + 0.5) / side - 0.5
     inside = np.hypot(y - HEART[0], x_ - HEART[1]) < 0.135
     return (np.clip((x - WALL) / (BLOOD - WALL), 0, 1) * inside).sum(axis=(1, 2))
 
 
-def real(asked) -> None:
-    """The table of a real slice: samples that were kept back, foretold from the others."""
+def real(args) -> None:
+    """Print the table of a real slice: held-out samples, predicted from the others."""
     whole = np.load(DATA / "mri" / "cartesian_ksp_8coil_230x180_c64.npy")[None]
-    measured = (whole != 0).all(axis=1)[0]
-    header("way", "kept back", "seed", "error of what was kept back", "settings")
-    for kept, seed in itertools.product((0.2, 0.5), asked.seeds):
+    acquired = (whole != 0).all(axis=1)[0]
+    header("method", "held out", "seed", "error of held-out samples", "settings or steps")
+    for fraction, seed in itertools.product((0.2, 0.5), args.seeds):
         rng = np.random.default_rng(seed)
-        middle = np.zeros_like(measured)
+        middle = np.zeros_like(acquired)
         middle[tuple(slice(n // 2 - 12, n // 2 + 12) for n in middle.shape)] = True
-        back = measured & (rng.random(measured.shape) < kept) & ~middle
-        given = np.where(back, 0, whole)
+        held_out = acquired & (rng.random(acquired.shape) < fraction) & ~middle
+        given = np.where(held_out, 0, whole)
         frame = observation_of(given)
-        maps = np.fft.fftshift(Sense().build(frame).maps.numpy(), axes=(-2, -1))
-        data = Measured(maps, given)
+        estimated = Sense().build(FitData.from_observation(frame)).maps.numpy()
+        maps = np.fft.fftshift(estimated, axes=(-2, -1))
+        data = Measurement(maps, given)
         result = restore(frame, Recipe.preset("dynamic-mri"))
-        ways = {
+        methods = {
             "zero-filled": (zero_filled(data), ""),
             **{f"sense, {n} iterations": (sense(data, n), "") for n in (5, 12, 30)},
-            "dynamic-mri": (result.image[:, 0] + 1j * result.image[:, 1], taken(result)),
+            "dynamic-mri": (result.image[:, 0] + 1j * result.image[:, 1], selected_steps(result)),
         }
-        for way, (x, settings) in ways.items():
-            foretold = to_kspace(x[:, None] * maps)[..., back]
-            truth = whole[..., back]
-            scale = np.vdot(foretold, truth) / np.vdot(foretold, foretold)
-            error = np.linalg.norm(scale * foretold - truth) / np.linalg.norm(truth)
-            row(way, f"{kept:.0%}", seed, f"{error:.3f}", settings)
+        for method, (x, settings) in methods.items():
+            predicted = to_kspace(x[:, None] * maps)[..., held_out]
+            truth = whole[..., held_out]
+            scale = np.vdot(predicted, truth) / np.vdot(predicted, predicted)
+            error = np.linalg.norm(scale * predicted - truth) / np.linalg.norm(truth)
+            row(method, f"{fraction:.0%}", seed, f"{error:.3f}", settings)
 
 
 def main() -> None:
@@ -232,34 +235,35 @@ def main() -> None:
     parser.add_argument("--acceleration", type=float, default=12)
     parser.add_argument("--coils", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--ways", nargs="+", default=["zero-filled", "sense", *CLASSICAL, "dynamic-mri"])
+    methods = ["zero-filled", "sense", *CLASSICAL, "dynamic-mri"]
+    parser.add_argument("--methods", nargs="+", default=methods)
     parser.add_argument("--real", action="store_true")
-    parser.add_argument("--picture", help="name of a picture of one frame, and of an animation")
+    parser.add_argument("--figure", help="name of a figure of one frame, and of an animation")
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(conditions(asked.threads), flush=True)
-    if asked.real:
-        real(asked)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(conditions(args.threads), flush=True)
+    if args.real:
+        real(args)
         return
-    header("way", "seed", "PSNR", "heart", "area", "s", "settings")
+    header("method", "seed", "PSNR", "PSNR of the heart", "area error", "s", "settings or steps")
     panels = {}
-    for way, seed in itertools.product(asked.ways, asked.seeds):
+    for way, seed in itertools.product(args.methods, args.seeds):
         one = cardiac_cine(
-            seed, beats=tuple(asked.beats), acceleration=asked.acceleration, coils=asked.coils
+            seed, beats=tuple(args.beats), acceleration=args.acceleration, coils=args.coils
         )
         if way in CLASSICAL:
-            tuned(way, tuple(asked.beats), asked.acceleration, asked.coils)
-        begun = time.perf_counter()
-        x, settings = restored(way, one, asked)
+            tuned_weights(way, tuple(args.beats), args.acceleration, args.coils)
+        started = time.perf_counter()
+        x, settings = restored(way, one, args)
         whole, inside, area = quality(x, one)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         row(way, seed, f"{whole:.2f}", f"{inside:.2f}", f"{area:.1%}", f"{seconds:.0f}", settings)
         panels |= {way: scaled(x, one.truth), "truth": np.abs(one.truth)}
-    if asked.picture:
-        picture(asked.picture, *((way, series[4]) for way, series in panels.items()), limits=(0, 1))
+    if args.figure:
+        figure(args.figure, *((way, series[4]) for way, series in panels.items()), limits=(0, 1))
         moving = {way: series for way, series in panels.items() if way not in ("sense", "wavelet")}
-        animation(asked.picture, *moving.items(), limits=(0, 1))
+        animation(args.figure, *moving.items(), limits=(0, 1))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
-"""What is told of a run before it begins, against what it then took: steps and seconds.
+"""Forecasts of steps and seconds, compared with what the runs take.
 
-    python benchmarks/forecast.py [LEVEL ...]
+    python benchmarks/forecast.py [QUALITY ...]
 
-Real frames as they are, by default at levels fast and balanced, seed 0. The usual number of steps,
-``napari_dip.run.forecast.USUAL`` times the patience, was chosen on the first four; the others report.
+Real images as they are, by default at the qualities fast and balanced, seed 0. The typical number of
+steps, ``napari_dip.run.forecast.STEPS_PER_PATIENCE`` times the patience, was chosen on the first four
+images; the others test it.
 """
 
-import sys
+import argparse
 
 import numpy as np
 
-from common import DATA, centre, conditions, natural
+from common import DATA, center, conditions, natural
 from napari_dip import Observation, Recipe, read, restore
 from napari_dip.run.forecast import RunEstimator
+from napari_dip.run.recipe import QUALITIES
 
-FRAMES = (
+IMAGES = (
     ("astronomy/M51.fits", 256),
     ("astronomy/sep_eso_ntt_emmi.fits", 256),
     ("microscopy/maize_clsm.tif", 256),
@@ -28,38 +30,41 @@ FRAMES = (
 )
 
 
-def frame(name: str, side: int) -> Observation:
-    """The middle of the first plane of a file, grey."""
+def load(name: str, side: int) -> Observation:
+    """Return the center of the first plane of a file, in gray."""
     if name.startswith("natural"):
         plane = natural(name.partition("/")[2]).mean(axis=-1)
     else:
         plane = read(DATA / name).y[0, 0, 0]
     side = min(side, *plane.shape)
-    return Observation.from_array(np.array(centre(plane, side)), axes="YX")
+    return Observation.from_array(np.array(center(plane, side)), axes="YX")
 
 
 def main() -> None:
-    """Print one line for each frame and level, then the medians."""
+    """Print one line for each image and quality, then the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("qualities", nargs="*", metavar="QUALITY", help=f"of {', '.join(QUALITIES)}")
+    qualities = parser.parse_args().qualities or ("fast", "balanced")
     print(conditions(1))
-    print(f"{'frame':42}{'level':>10}{'steps':>8}{'told':>7}{'seconds':>9}{'told':>7}{'ratio':>7}")
+    print(f"{'':60}{'steps':^18}{'seconds':^18}")
+    print(f"{'image':50}{'quality':>10}" + f"{'taken':>8}{'forecast':>10}" * 2 + f"{'ratio':>7}")
     ratios = []
-    pace = RunEstimator()
-    for name, side in FRAMES:
-        observation = frame(name, side)
-        for level in sys.argv[1:] or ("fast", "balanced"):
-            recipe = Recipe.preset("denoise").with_quality(level)
-            told = pace.estimate(recipe, observation)
+    estimator = RunEstimator()
+    for name, side in IMAGES:
+        observation = load(name, side)
+        for quality in qualities:
+            recipe = Recipe.preset("denoise").with_quality(quality)
+            forecast = estimator.estimate(recipe, observation)
             result = restore(observation, recipe)
-            fits = recipe.ensemble.size
-            took = result.provenance["seconds"]
-            ratios.append(told.seconds / took)
+            steps, seconds = result.steps / recipe.ensemble.size, result.provenance.seconds
+            ratios.append(forecast.seconds / seconds)
             print(
-                f"{name:42}{level:>10}{result.steps / fits:8.0f}{told.steps:7}{took:9.0f}"
-                f"{told.seconds:7.0f}{ratios[-1]:7.2f}",
+                f"{name:50}{quality:>10}{steps:8.0f}{forecast.steps:10}{seconds:8.0f}"
+                f"{forecast.seconds:10.0f}{ratios[-1]:7.2f}",
                 flush=True,
             )
     low, middle, high = np.percentile(ratios, (10, 50, 90))
-    print(f"told / took: median {middle:.2f}, 10 to 90 % from {low:.2f} to {high:.2f}")
+    print(f"forecast / taken: median {middle:.2f}; 80 % between {low:.2f} and {high:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The method as it was published: network, loss and settings of the original, in single precision.
+"""The original method: network, loss and settings as published, in single precision.
 
-Written from the published settings, independent of the package, and scored at its best iteration by
-ground truth: an oracle that no user has. That is the bar which the package has to reach with its
-automatic stop.
+Written from the published settings, independently of the package, and scored at its best step by ground
+truth: an oracle that no user has. The package has to be as good with its automatic stop.
 
 References
 ----------
@@ -20,9 +19,9 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Settings:
-    """One notebook's settings.
+    """The settings of a notebook.
 
-    `perturbation` is the standard deviation of the noise added to the code at every step.
+    `perturbation` is the standard deviation of the noise added to the network input at each step.
     """
 
     skip: int = 4
@@ -48,7 +47,7 @@ def _block(inputs, outputs, size, stride=1):
 
 
 class _Scale(nn.Module):
-    """One level of the pyramid: a thin skip beside everything that lies deeper."""
+    """One scale of the network: a narrow skip connection beside all deeper scales."""
 
     def __init__(self, inputs, width, skip, up, deeper):
         super().__init__()
@@ -69,7 +68,7 @@ class _Scale(nn.Module):
 
 
 def network(channels: int, settings: Settings, *, width: int = 128, depth: int = 32) -> nn.Module:
-    """The skip network of five scales; 2,217,831 parameters for RGB with skips of 4."""
+    """Return the skip network of five scales; 2,217,831 parameters for RGB with 4 skip channels."""
     body = None
     for scale in reversed(range(5)):
         body = _Scale(depth if scale == 0 else width, width, settings.skip, settings.up, body)
@@ -86,30 +85,30 @@ def oracle(
     steps=None,
     every=10,
     hard_data_consistency=False,
-    say=None,
+    report=None,
 ):
-    """The best running average and the best raw output, by ground truth.
+    """Return the best running average and the best raw output, by ground truth.
 
     Parameters
     ----------
-    observed : (C, Y, X) array, 0 to 1, NaN where nothing is known
+    observed : (C, Y, X) array, 0 to 1, NaN where data are missing
         The data.
     forward : callable
         From the scene (1, C, H, W) to the data, differentiable.
     truth : (C, H, W) array, 0 to 1
-        Decides which iteration is the best.
+        Decides which step is the best.
     settings : Settings
         Of the notebook.
     hard_data_consistency : bool
-        Put the data back, where there are any, before an image is scored.
-    say : callable
-        Given (step, PSNR of the running average) now and then.
+        Put the observed pixels back before an image is scored.
+    report : callable
+        Called with (step, best scores so far) at each 100th step.
 
     Returns
     -------
     dict
         `average`, `average_at`, `raw`, `raw_at` (PSNR in dB and steps), `steps`, `image`, and `course`:
-        the seconds and the PSNR of the running average at every so many steps.
+        the seconds and the PSNR of the running average, at each `every`-th step.
     """
     torch.manual_seed(seed)
     net = network(len(truth), settings).to(memory_format=torch.channels_last)
@@ -117,30 +116,30 @@ def oracle(
     y, x0 = torch.tensor(observed, dtype=torch.float32), torch.tensor(truth, dtype=torch.float32)
     known = torch.isfinite(y)
     y = torch.nan_to_num(y)
-    optimiser = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
-    found = {"average": 0.0, "average_at": 0, "raw": 0.0, "raw_at": 0, "image": None}
-    course, begun = [], time.perf_counter()
+    optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
+    best = {"average": 0.0, "average_at": 0, "raw": 0.0, "raw_at": 0, "image": None}
+    course, started = [], time.perf_counter()
     mean = torch.zeros_like(x0)
     for step in range(1, (steps or settings.steps) + 1):
         x = net(z + settings.perturbation * torch.randn_like(z))
         loss = ((forward(x)[0] - y)[known] ** 2).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         mean.mul_(0.99).add_(x.detach()[0], alpha=0.01)
         if step % every == 0:
             average = mean / (1 - 0.99**step)
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - started
             for name, image in (("average", average), ("raw", x.detach()[0])):
                 if hard_data_consistency:
                     image = torch.where(known, y, image)
                 psnr = -10 * float(torch.log10(((image - x0) ** 2).mean()))
-                if psnr > found[name]:
-                    found |= {name: psnr, f"{name}_at": step}
+                if psnr > best[name]:
+                    best |= {name: psnr, f"{name}_at": step}
                     if name == "average":
-                        found["image"] = np.array(average)
+                        best["image"] = np.array(average)
                 if name == "average":
                     course.append((seconds, psnr))
-            if say and step % 100 == 0:
-                say(step, found)
-    return found | {"steps": step, "course": course}
+            if report and step % 100 == 0:
+                report(step, best)
+    return best | {"steps": step, "course": course}

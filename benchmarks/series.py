@@ -1,12 +1,13 @@
-"""Time series: all frames together against frame by frame, on a movie of known truth and a real one.
+"""Time series: all frames jointly compared with frame by frame, on simulated movies and a real one.
 
-Run as ``python benchmarks/series.py [--images dsb ...] [--ways denoise time-series@fast ...]
-[--photons 20] [--task denoise|dead|scratch] [--drift 0] [--frames 20] [--seed 0] [--threads 1]``.
-The movie: the cells of a real frame are cut out, most of them wander, and photons are drawn. PSNR is of
-the whole movie; flicker is the variance over time where nothing moves; the path error is that of the
-wandering cells' centroids, r.m.s. With ``--drift`` all of it moves by so many pixels, and jitters. With
-``--real`` the odd frames of a real movie are restored, and compared with the even ones between them:
-what is left is their noise and the error, so only differences between the ways count.
+Run as ``python benchmarks/series.py [--images dsb ...] [--methods denoise time-series@fast ...]
+[--photons 20] [--task denoise|dead|scratch] [--drift 0] [--frames 20] [--seed 0] [--threads 1]``. For
+the simulated movies the cells of a real image are cut out, most of them move, and photon noise is drawn.
+The PSNR is that of the whole movie; flicker is the variance over time where nothing moves; the path
+error is the r.m.s. error of the centroids of moving cells. With ``--drift`` the whole image drifts by
+this number of pixels, and jitters. With ``--real`` the odd frames of a real movie are restored, and
+compared with the even frames between them: the difference contains the noise of these, so that only
+differences between the methods matter.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from tifffile import imread
 
-from common import DATA, conditions, header, picture, psnr, row, taken
+from common import DATA, conditions, figure, header, psnr, row, selected_steps
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 
@@ -29,46 +30,46 @@ IMAGES = {
     "bbbc022": ("bbbc022_IXMtest_A02_s9_composite.tif", (0, slice(0, 192), slice(500, 692))),
 }
 REAL = "cancer_cell_migration_crop.tif"
-WAYS = {  # besides the presets: changes to one
+METHODS = {  # besides the presets: presets with other settings
     "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
     "time-dependent": ("time-series", {"network.kind": "time-dependent", "network.channels": 64}),
     "smooth": ("time-series", {"regularization.temporal_variation": 0.1}),
-    "steady": ("time-series", {"stack.align": True}),
+    "aligned": ("time-series", {"stack.align": True}),
 }
 
 
 @dataclass
 class Movie:
-    """What happens, in photons (T, Y, X); where nothing moves (Y, X); and the cells that wander."""
+    """The truth in photons (T, Y, X), where nothing moves (Y, X), and windows around moving cells."""
 
     truth: np.ndarray
     still: np.ndarray
     windows: list[np.ndarray]
-    floor: np.ndarray
+    background: np.ndarray
 
     def paths(self, x: np.ndarray) -> np.ndarray:
-        """Where each wandering cell is in each frame, (cells, T, 2), by the light above the floor."""
-        found = []
+        """Return the centroid of each moving cell in each frame, (cells, T, 2), above the background."""
+        paths = []
         for window in self.windows:
-            light = np.clip(x - self.floor, 0, None) * window
-            found.append([ndimage.center_of_mass(frame) for frame in light])
-        return np.array(found)
+            signal = np.clip(x - self.background, 0, None) * window
+            paths.append([ndimage.center_of_mass(frame) for frame in signal])
+        return np.array(paths)
 
 
 def movie(name: str, photons: float, frames: int, seed: int) -> Movie:
-    """Cells of a real frame, most of which wander."""
+    """Return a movie of the cells of a real image, most of which move."""
     rng = np.random.default_rng(seed)
     file, place = IMAGES[name]
     image = imread(DATA / "microscopy" / file)[place].astype(float)
     low, high = np.percentile(image, (1, 99.8))
-    # Without its own grain, which would be a pattern that stands still.
+    # Without its own noise, which would be a pattern that does not move.
     image = ndimage.gaussian_filter(np.clip((image - low) / (high - low), 0, None), 1)
     cells, number = ndimage.label(image > threshold_otsu(image))
     at_border = np.unique(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))
     around = ndimage.binary_dilation(cells > 0, iterations=4)
     weight = ndimage.gaussian_filter((~around).astype(float), 8)
-    floor = ndimage.gaussian_filter(np.where(around, 0, image), 8) / np.maximum(weight, 1e-3)
-    still = np.where(around, floor, image)
+    background = ndimage.gaussian_filter(np.where(around, 0, image), 8) / np.maximum(weight, 1e-3)
+    still = np.where(around, background, image)
     series, windows = np.repeat(still[None], frames, axis=0), []
     every = np.arange(frames)
     alpha = ndimage.gaussian_filter(around.astype(float), 1)
@@ -76,14 +77,14 @@ def movie(name: str, photons: float, frames: int, seed: int) -> Movie:
     owner = cells[tuple(owner)]
     size = np.bincount(cells.ravel(), minlength=number + 1)
     for cell in range(1, number + 1):
-        light = (image - still) * alpha * (owner == cell)
-        wanders = size[cell] > 30 and cell not in at_border and rng.random() < 0.8
+        signal = (image - still) * alpha * (owner == cell)
+        moves = size[cell] > 30 and cell not in at_border and rng.random() < 0.8
         speed, turn = rng.normal(0, 0.3, 2), rng.uniform(0, 2 * np.pi)
         wobble = 1.5 * np.stack([np.sin(every * 0.6 + turn), np.cos(every * 0.45 + turn)], axis=1)
-        path = (speed * (every[:, None] - frames / 2) + wobble) * wanders
-        moved = np.array([ndimage.shift(light, step, order=3, mode="constant") for step in path])
+        path = (speed * (every[:, None] - frames / 2) + wobble) * moves
+        moved = np.array([ndimage.shift(signal, step, order=3, mode="constant") for step in path])
         series += moved
-        if wanders:
+        if moves:
             region = np.array([ndimage.shift(1.0 * (owner == cell) * around, p, order=0) for p in path])
             windows.append(region > 0.5)
     alone = [
@@ -94,22 +95,22 @@ def movie(name: str, photons: float, frames: int, seed: int) -> Movie:
     ]
     series = np.clip(series, 0, None) * photons + 2
     stays = np.ptp(series, axis=0) < 1e-3 * photons
-    return Movie(series, stays, alone, photons * floor + 2)
+    return Movie(series, stays, alone, photons * background + 2)
 
 
 def drifting(one: Movie, pixels: float, seed: int) -> Movie:
-    """The movie of a stage that drifts by so many pixels in all, and jitters; its middle."""
+    """Return the center of the movie with a stage that drifts by `pixels` in total, and jitters."""
     rng = np.random.default_rng(seed + 2)
     along = np.linspace(-0.5, 0.5, len(one.truth))[:, None] * (pixels, -0.6 * pixels)
     edge = int(np.ceil(0.5 * pixels)) + 3
     middle = (slice(edge, -edge), slice(edge, -edge))
     path = along + rng.normal(0, 0.7, along.shape)
     moved = [ndimage.shift(x, p, order=3)[middle] for x, p in zip(one.truth, path, strict=True)]
-    return Movie(np.clip(moved, 0, None), np.zeros(moved[0].shape, bool), [], one.floor[middle])
+    return Movie(np.clip(moved, 0, None), np.zeros(moved[0].shape, bool), [], one.background[middle])
 
 
-def with_holes(noisy: np.ndarray, task: str, seed: int) -> np.ndarray:
-    """The movie with dead pixels, or with a scratch that drifts over it; NaN there."""
+def with_missing(noisy: np.ndarray, task: str, seed: int) -> np.ndarray:
+    """Return the movie with NaN at dead pixels, or at a scratch that moves across it."""
     rng = np.random.default_rng(seed + 1)
     broken = noisy.astype(float)
     if task == "dead":
@@ -121,68 +122,68 @@ def with_holes(noisy: np.ndarray, task: str, seed: int) -> np.ndarray:
     return broken
 
 
-def restored(way: str, noisy: np.ndarray, overrides: dict):
-    """The result, and the seconds that it took."""
-    preset, changes = WAYS.get(way, (way, {}))
-    preset, _, level = preset.partition("@")
+def restored(method: str, noisy: np.ndarray, overrides: dict):
+    """Return the result, and the seconds that it took."""
+    preset, changes = METHODS.get(method, (method, {}))
+    preset, _, quality = preset.partition("@")
     recipe = (
-        Recipe.preset(preset).with_quality(level or "balanced").with_settings({**changes, **overrides})
+        Recipe.preset(preset).with_quality(quality or "balanced").with_settings({**changes, **overrides})
     )
     started = time.monotonic()
     result = restore(Observation.from_array(noisy, axes="TYX"), recipe)
     return result, time.monotonic() - started
 
 
-def simulated(asked) -> None:
-    """The table of the movies of known truth."""
-    overrides = {"noise.kind": "poisson", "noise.gain": 1.0, **asked.set}
-    header("movie", "way", "PSNR", "flicker", "path error [px]", "seconds", "steps")
-    for name in asked.images:
-        one = movie(name, asked.photons, asked.frames, asked.seed)
-        if asked.drift:
-            one = drifting(one, asked.drift, asked.seed)
-        noisy = np.random.default_rng(asked.seed).poisson(one.truth).astype(float)
-        data, span = with_holes(noisy, asked.task, asked.seed), np.ptp(one.truth)
+def simulated(args) -> None:
+    """Print the table of the simulated movies."""
+    overrides = {"noise.kind": "poisson", "noise.gain": 1.0, **args.set}
+    header("movie", "method", "PSNR", "flicker", "path error [px]", "seconds", "selected step")
+    for name in args.images:
+        one = movie(name, args.photons, args.frames, args.seed)
+        if args.drift:
+            one = drifting(one, args.drift, args.seed)
+        noisy = np.random.default_rng(args.seed).poisson(one.truth).astype(float)
+        data, span = with_missing(noisy, args.task, args.seed), np.ptp(one.truth)
         true = one.paths(one.truth)
 
         def scores(x, span=span, one=one, true=true):
-            if asked.drift:  # nothing is still, and cells leave their windows
+            if args.drift:  # everything moves, and cells leave their windows
                 return f"{psnr(one.truth, x, span):.2f}", "-", "-"
             path = np.sqrt(np.mean(np.sum((one.paths(x) - true) ** 2, axis=-1)))
             flicker = x.var(axis=0)[one.still].mean()
             return f"{psnr(one.truth, x, span):.2f}", f"{flicker:.3f}", f"{path:.2f}"
 
-        moving = f"{len(one.windows)} cells wander, {100 * one.still.mean():.0f} % still"
+        moving = f"{len(one.windows)} cells move, {100 * one.still.mean():.0f} % does not"
         row(f"{name} ({moving})", "noisy", *scores(noisy), "", "")
         panels = [("noisy", noisy[10]), ("truth", one.truth[10])]
-        for way in asked.ways:
-            result, seconds = restored(way, data, overrides)
-            row(name, way, *scores(result.image), f"{seconds:.0f}", taken(result))
-            panels.append((way, result.image[10]))
-        if asked.picture:
-            picture(f"series_{name}", *panels, limits=(0, np.percentile(one.truth, 99.7)))
+        for method in args.methods:
+            result, seconds = restored(method, data, overrides)
+            row(name, method, *scores(result.image), f"{seconds:.0f}", selected_steps(result))
+            panels.append((method, result.image[10]))
+        if args.figure:
+            figure(f"series_{name}", *panels, limits=(0, np.percentile(one.truth, 99.7)))
 
 
-def real(asked) -> None:
-    """The table of the real movie: odd frames restored, and compared with the even ones."""
-    frames = imread(DATA / "microscopy" / REAL).astype(float)[: 2 * asked.frames + 1]
+def real(args) -> None:
+    """Print the table of the real movie: odd frames are restored, and compared with the even ones."""
+    frames = imread(DATA / "microscopy" / REAL).astype(float)[: 2 * args.frames + 1]
     given, kept = frames[::2], frames[1::2]
-    header("way", "r.m.s. difference from the frames between", "seconds", "steps")
+    header("method", "r.m.s. difference from the frames between", "seconds", "selected step")
 
     def score(x):
         return f"{np.sqrt(np.mean(((x[:-1] + x[1:]) / 2 - kept) ** 2)):.2f}"
 
-    row("as given", score(given), "", "")
-    for way in asked.ways:
-        result, seconds = restored(way, given, asked.set)
-        row(way, score(result.image), f"{seconds:.0f}", taken(result))
+    row("noisy", score(given), "", "")
+    for method in args.methods:
+        result, seconds = restored(method, given, args.set)
+        row(method, score(result.image), f"{seconds:.0f}", selected_steps(result))
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", nargs="+", default=["dsb", "dsb-2"])
-    parser.add_argument("--ways", nargs="+", default=["denoise", "time-series", *WAYS])
+    parser.add_argument("--methods", nargs="+", default=["denoise", "time-series", *METHODS])
     parser.add_argument("--photons", type=float, default=20)
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--task", choices=["denoise", "dead", "scratch"], default="denoise")
@@ -190,12 +191,12 @@ def main() -> None:
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", type=json.loads, default={})
-    parser.add_argument("--picture", action="store_true")
+    parser.add_argument("--figure", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(conditions(asked.threads), f"; {asked.photons} photons, seed {asked.seed}, {asked.task}\n")
-    (real if asked.real else simulated)(asked)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(conditions(args.threads), f"; {args.photons} photons, seed {args.seed}, {args.task}\n")
+    (real if args.real else simulated)(args)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Every single-image use of the method, on real images: prints tables, saves pictures into docs/images.
+"""All uses on single images, with real data: prints tables, and saves figures to docs/images.
 
-Run as ``python benchmarks/stills.py [JOB ...] [--reference] [--threads 1]``. Truth only scores; it
-chooses no iteration and no setting of ours. Classical rivals are tuned by the truth, which favours
-them. With ``--reference`` the original's published configuration runs on the same pixels, in single
-precision, and is scored at its best iteration by truth; that takes hours on a processor.
+Run as ``python benchmarks/stills.py [JOB ...] [--reference] [--threads 1]``. The truth is used only for
+scores: it selects no step and no setting of napari-dip. Classical methods are tuned by the truth, which
+favors them. With ``--reference`` the published configuration of the original method runs on the same
+pixels, in single precision, and is scored at its best step by ground truth; that takes hours on a CPU.
 
-The settings of the presets come from measurements on chelsea and coffee; none is used here.
+The settings of the presets come from measurements on chelsea and coffee, which are not used here.
 """
 
 import argparse
@@ -26,43 +26,44 @@ from skimage.restoration import inpaint_biharmonic, richardson_lucy, wiener
 import reference
 from common import (
     DATA,
-    centre,
+    center,
     conditions,
+    figure,
     halved,
     header,
     natural,
-    picture,
     psnr,
     row,
-    taken,
+    selected_steps,
 )
 from napari_dip import Observation, Recipe, RestorationError, read, restore, write
+from napari_dip.core.fit_data import iter_planes
 from napari_dip.physics.operators._psf import psf_model
 
-SIDE = 128  # of the crops that the reference configuration has to manage on a processor
+SIDE = 128  # of the images that the original configuration can restore on a CPU
 
 
 def channels_first(image):
-    """(C, Y, X) from 0 to 1, as the reference wants it."""
+    """Return an image as (C, Y, X) from 0 to 1, as the reference takes it."""
     return (np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]) / 255
 
 
 def oracle(observed, forward, truth, settings, steps, **options):
-    """The reference's best running average by truth, as text."""
-    found = reference.oracle(observed, forward, channels_first(truth), settings, steps=steps, **options)
-    return f"{found['average']:.2f} at {found['average_at']} of {found['steps']}"
+    """Return the PSNR of the reference's best running average by ground truth, as text."""
+    best = reference.oracle(observed, forward, channels_first(truth), settings, steps=steps, **options)
+    return f"{best['average']:.2f} at {best['average_at']} of {best['steps']}"
 
 
-def inpaint(asked):
-    """Random pixels missing."""
-    header("image", "missing", "biharmonic", "reference, oracle", "ours, stopped", "at step")
-    for missing, steps in ((0.5, 4000), (0.9, 3000)):
+def inpaint(args):
+    """Inpaint random missing pixels."""
+    header("image", "missing", "biharmonic", "original, best step", "napari-dip", "selected step")
+    for fraction, steps in ((0.5, 4000), (0.9, 3000)):
         for name in ("barbara", "camera"):
-            truth = centre(natural(f"{name}.png"), SIDE)
-            holes = np.random.default_rng(0).random(truth.shape) < missing
+            truth = center(natural(f"{name}.png"), SIDE)
+            missing = np.random.default_rng(0).random(truth.shape) < fraction
             bar = "-"
-            if asked.reference:
-                observed = np.where(holes, np.nan, channels_first(truth))
+            if args.reference:
+                observed = np.where(missing, np.nan, channels_first(truth))
                 bar = oracle(
                     observed,
                     lambda x: x,
@@ -71,44 +72,44 @@ def inpaint(asked):
                     steps,
                     hard_data_consistency=True,
                 )
-            classical = inpaint_biharmonic(np.where(holes, 0, truth) / 255, holes) * 255
-            observation = Observation.from_array(truth, axes="YX", mask=holes)
+            classical = inpaint_biharmonic(np.where(missing, 0, truth) / 255, missing) * 255
+            observation = Observation.from_array(truth, axes="YX", mask=missing)
             result = restore(observation, Recipe.preset("inpaint-random"))
             row(
-                name, f"{missing:.0%}", f"{psnr(truth, classical):.2f}", bar,
-                f"{psnr(truth, result.image):.2f}", taken(result),
+                name, f"{fraction:.0%}", f"{psnr(truth, classical):.2f}", bar,
+                f"{psnr(truth, result.image):.2f}", selected_steps(result),
             )  # fmt: skip
 
 
-def holes(asked):
-    """Large holes, text, a scratch, and a picture of two per cent of its pixels."""
+def regions(args):
+    """Inpaint large regions, text, and an image of which two per cent of the pixels are observed."""
     import maskfill
 
     for name in ("vase", "library"):
         truth = halved(natural(f"{name}.png"))
         missing = halved((natural(f"{name}_mask.png") < 128).astype(float)) > 0
-        rivals = [
+        peers = [
             maskfill.maskfill(np.where(missing, np.nan, c), missing.astype(int))[0]
             for c in np.moveaxis(truth, -1, 0)
         ]
         observation = Observation.from_array(truth, axes="YXC", mask=missing)
-        result = restore(observation, Recipe.preset("inpaint-region"))
-        print(f"{name}: {result.stop_reason}, {result.provenance['seconds']:.0f} s")
-        seen = np.where(missing[..., None], 255, truth)
-        picture(
-            f"hole_{name}", ("given", seen), ("maskfill", np.stack(rivals, -1)),
+        result = restore(observation, Recipe.preset("inpaint-large"))
+        print(f"{name}: {result.stop_reason}, {result.provenance.seconds:.0f} s")
+        masked = np.where(missing[..., None], 255, truth)
+        figure(
+            f"hole_{name}", ("masked", masked), ("maskfill", np.stack(peers, -1)),
             ("deep image prior", result.image),
         )  # fmt: skip
-    kate = centre(natural("kate.png"), 192)
-    text = centre(natural("kate_mask.png"), 192) < 128
+    kate = center(natural("kate.png"), 192)
+    text = center(natural("kate_mask.png"), 192) < 128
     result = restore(Observation.from_array(kate, axes="YXC", mask=text), Recipe.preset("inpaint"))
     classical = inpaint_biharmonic(np.where(text[..., None], 0, kate) / 255, text, channel_axis=-1) * 255
     print(
-        f"kate, text: {psnr(kate, result.image):.2f} dB at {taken(result)}"
+        f"kate, text: {psnr(kate, result.image):.2f} dB at {selected_steps(result)}"
         f", biharmonic {psnr(kate, classical):.2f}"
     )
-    picture(
-        "text_kate", ("given", np.where(text[..., None], 255, kate)), ("biharmonic", classical),
+    figure(
+        "text_kate", ("masked", np.where(text[..., None], 255, kate)), ("biharmonic", classical),
         ("deep image prior", result.image),
     )  # fmt: skip
     few = np.random.default_rng(0).random(kate.shape[:2]) < 0.98
@@ -117,38 +118,38 @@ def holes(asked):
     print(
         f"kate, 98 % missing: {psnr(kate, result.image):.2f} dB, biharmonic {psnr(kate, classical):.2f}"
     )
-    picture(
-        "sparse_kate", ("2 % given", np.where(few[..., None], 0, kate)), ("biharmonic", classical),
-        ("deep image prior", result.image),
+    figure(
+        "sparse_kate", ("2 % of the pixels", np.where(few[..., None], 0, kate)),
+        ("biharmonic", classical), ("deep image prior", result.image),
     )  # fmt: skip
 
 
-def scratch(asked):
-    """A painted scratch on a microscopy frame under photon noise."""
+def scratch(args):
+    """Inpaint a scratch in a microscopy image with photon noise."""
     import maskfill
 
     from napari_dip.datasets import scratched_cell
 
-    noisy, flagged, truth = scratched_cell()
+    noisy, mask, truth = scratched_cell()
     window = np.s_[60:220, 60:220]
-    frame, flagged, truth = noisy[window], flagged[window], truth[window]
-    rival = maskfill.maskfill(np.where(flagged, np.nan, frame), flagged.astype(int))[0]
-    classical = inpaint_biharmonic(np.where(flagged, 0, frame) / 255, flagged) * 255
-    result = restore(Observation.from_array(frame, axes="YX", mask=flagged), Recipe.preset("denoise"))
-    errors = [np.sqrt(np.mean((x - truth)[flagged] ** 2)) for x in (rival, classical, result.image)]
+    image, mask, truth = noisy[window], mask[window], truth[window]
+    peer = maskfill.maskfill(np.where(mask, np.nan, image), mask.astype(int))[0]
+    classical = inpaint_biharmonic(np.where(mask, 0, image) / 255, mask) * 255
+    result = restore(Observation.from_array(image, axes="YX", mask=mask), Recipe.preset("denoise"))
+    errors = [np.sqrt(np.mean((x - truth)[mask] ** 2)) for x in (peer, classical, result.image)]
     print(
-        "scratch, r.m.s. error in photons: maskfill {:.2f}, biharmonic {:.2f}, ours {:.2f}".format(
+        "scratch, r.m.s. error in photons: maskfill {:.2f}, biharmonic {:.2f}, napari-dip {:.2f}".format(
             *errors
         )
     )
-    picture(
-        "scratch_cell", ("given", frame), ("maskfill", rival), ("deep image prior", result.image),
-        ("truth", truth.astype(float)), limits=(20, 180),
+    figure(
+        "scratch_cell", ("noisy, with a scratch", image), ("maskfill", peer),
+        ("deep image prior", result.image), ("truth", truth.astype(float)), limits=(20, 180),
     )  # fmt: skip
 
 
 def lanczos3(image, factor):
-    """Pillow's own reduction, without rounding: it made the low resolution of all published tests."""
+    """Return the image reduced by Pillow, without rounding, as for all published tests."""
     size = (image.shape[1] // factor, image.shape[0] // factor)
     planes = np.moveaxis(image, -1, 0).astype(np.float32)
     return np.stack(
@@ -157,7 +158,7 @@ def lanczos3(image, factor):
 
 
 def lanczos2_forward(factor):
-    """The reference's own forward operator: Lanczos-2, at half a pixel's phase, edges repeated."""
+    """Return the forward operator of the original: Lanczos-2, half a pixel shifted, edges repeated."""
     import torch
 
     at = (np.arange(4 * factor) + 0.5 - 2 * factor) / factor
@@ -173,14 +174,15 @@ def lanczos2_forward(factor):
     return forward
 
 
-def super_resolution(asked):
-    """Factors of 2, 4 and 8 on photographs."""
+def super_resolution(args):
+    """Super-resolve photographs by factors of 2, 4 and 8."""
     header(
-        "image", "factor", "bicubic", "reference, oracle", "ours, stopped", "at step", "predicts input"
-    )
-    for factor in asked.factors:
+        "image", "factor", "bicubic", "original, best step", "napari-dip", "selected step",
+        "PSNR of the data",
+    )  # fmt: skip
+    for factor in args.factors:
         for name in ("zebra_GT", "astronaut"):
-            truth = centre(natural(f"{name}.png"), max(SIDE, 32 * factor))
+            truth = center(natural(f"{name}.png"), max(SIDE, 32 * factor))
             low = lanczos3(truth, factor)
             size = truth.shape[1::-1]
             cubic = np.stack(
@@ -191,32 +193,32 @@ def super_resolution(asked):
                 -1,
             )
             bar = "-"
-            if asked.reference and factor == 4:
+            if args.reference and factor == 4:
                 given = channels_first(low)
                 bar = oracle(given, lanczos2_forward(4), truth, reference.SUPER_RESOLUTION, 2000)
             recipe = Recipe.preset("super-resolution").with_settings(
-                {"operator.scale_factor": factor, "ensemble.size": asked.members}
+                {"operator.scale_factor": factor, "ensemble.size": args.members}
             )
             result = restore(Observation.from_array(low, axes="YXC"), recipe)
             row(
                 name, factor, f"{psnr(truth, cubic):.2f}", bar, f"{psnr(truth, result.image):.2f}",
-                taken(result),
-                f"{result.provenance['operator']['consistency_db'][0]:.1f} dB",
+                selected_steps(result),
+                f"{result.provenance.operator.data_psnr_db[0]:.1f} dB",
             )  # fmt: skip
             if factor == 4:
-                picture(
-                    f"super_resolution_{name.lower()}", ("given", low), ("bicubic", cubic),
+                figure(
+                    f"super_resolution_{name.lower()}", ("low resolution", low), ("bicubic", cubic),
                     ("deep image prior", result.image), ("truth", truth),
                 )  # fmt: skip
 
 
-def sky(asked):
-    """A survey's cutout at four times its resolution, with its coordinates, beside Hubble's."""
+def sky(args):
+    """Super-resolve a cutout of a survey by 4, with its coordinates, beside an image by Hubble."""
     source = DATA / "astronomy" / "cosmos_hsc_grizy_50.fits"
     target = Path(tempfile.mkdtemp()) / "cosmos_x4.fits"
-    cube = read(source)  # nothing in the file says that its third axis are bands
+    cube = read(source)  # the file does not say that its third axis is that of bands
     observation = Observation.from_array(cube.y[:, 0, 0], axes="CYX", header=cube.header)
-    recipe = Recipe.preset("super-resolution").with_settings({"ensemble.size": asked.members})
+    recipe = Recipe.preset("super-resolution").with_settings({"ensemble.size": args.members})
     result = restore(observation, recipe)
     print(result.summary)
     write(target, result)
@@ -224,62 +226,60 @@ def sky(asked):
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-0.5, 49.5, (2, 200))
     back = before.world_to_pixel(after.pixel_to_world(4 * (x + 0.5) - 0.5, 4 * (y + 0.5) - 0.5))
-    print(
-        f"largest error of the written coordinates: {np.abs(np.array(back) - (x, y)).max():.2e} input px"
-    )
-    # Inside, away from edges that a Lanczos filter sees in part.
+    error = np.abs(np.array(back) - (x, y)).max()
+    print(f"largest error of the written coordinates: {error:.2e} pixels of the data")
+    # Away from edges, beyond which a Lanczos filter lacks data.
     flux_in = np.nansum(cube.y[:, 0, 0, 5:-5, 5:-5], axis=(1, 2))
     flux_out = result.image[:, 20:-20, 20:-20].sum(axis=(1, 2))
-    gain = 16 if "kept" in result.provenance["operator"]["remark"].split(":")[-1] else 1
-    unit = observation.header.unit or "none"
-    print(f"unit {unit}: {result.provenance['operator']['remark']}")
-    ratio = flux_out / flux_in / (1 if "flux" in result.provenance["operator"]["remark"] else gain)
-    print("sum of the result over that of the input, by band:", np.round(ratio, 5))
+    note = result.provenance.operator.note
+    print(f"unit {observation.header.unit or 'none'}: {note}")
+    ratio = flux_out / flux_in / (1 if "flux is conserved" in note else 16)
+    print("sum of the result over that of the data, for each band:", np.round(ratio, 5))
     hubble = fits.getdata(DATA / "astronomy" / "cosmos_hst_f814w_250.fits")
     band = 2
-    seen = np.arcsinh(cube.y[band, 0, 0] / 0.1)
+    survey = np.arcsinh(cube.y[band, 0, 0] / 0.1)
     fine = np.arcsinh(result.image[band] / 0.1)
     sharp = np.arcsinh(hubble / (3 * mad_std(hubble)))
-    sharp = np.interp(sharp, np.percentile(sharp, (1, 99.5)), np.percentile(seen, (1, 99.5)))
-    picture(
-        "sky_cosmos", ("HSC i, given", seen), ("deep image prior x4", fine),
-        ("Hubble F814W, the same sky", sharp),
+    sharp = np.interp(sharp, np.percentile(sharp, (1, 99.5)), np.percentile(survey, (1, 99.5)))
+    figure(
+        "sky_cosmos", ("HSC i", survey), ("deep image prior x4", fine),
+        ("Hubble F814W, same field", sharp),
     )  # fmt: skip
 
 
 def blurred(scene, psf):
-    """The scene seen through `psf`, with what lies beyond the frame; cut to the inside."""
+    """Return the scene, which extends beyond the image, convolved with `psf`."""
     from scipy.signal import fftconvolve
 
     return fftconvolve(scene, psf, mode="valid")
 
 
-def best_classical(seen, psf, truth, low, span):
-    """Richardson-Lucy and Wiener of scikit-image, each at its best setting by truth."""
+def best_classical(image, psf, truth, low, span):
+    """Return the results of Richardson-Lucy and Wiener, each at its best setting by ground truth."""
     half = len(psf) // 2
-    padded = np.pad((seen - low) / span, half, mode="reflect")
+    padded = np.pad((image - low) / span, half, mode="reflect")
     inside = np.s_[half:-half, half:-half]
 
-    def score(image):
-        return psnr(truth, image[inside] * span + low, truth.max() - truth.min()), image[inside]
+    def score(x):
+        return psnr(truth, x[inside] * span + low, truth.max() - truth.min()), x[inside]
 
     positive = np.clip(padded, 1e-6, None)
     lucy = max(
         (score(richardson_lucy(positive, psf, n, clip=False)) for n in (3, 5, 10, 20, 40, 80, 160)),
-        key=lambda found: found[0],
+        key=lambda candidate: candidate[0],
     )
     inverse = max(
         (
             score(wiener(padded, psf, balance, clip=False))
             for balance in 10.0 ** np.arange(-5, 1.1, 0.25)
         ),
-        key=lambda found: found[0],
+        key=lambda candidate: candidate[0],
     )
     return lucy, inverse
 
 
-def deconvolve(asked):
-    """A star field and a cell, blurred by a known PSF, under noise."""
+def deconvolve(args):
+    """Deconvolve a star field and a cell, blurred by a known PSF, with noise."""
     from napari_dip.datasets._star_field import _scene
 
     rng = np.random.default_rng(5)
@@ -287,81 +287,84 @@ def deconvolve(asked):
     half = len(psf) // 2
     stars = np.minimum(_scene(rng, 128 + 2 * half, 60), 4000)
     cell = data.cell()[200 - half : 328 + half, 200 - half : 328 + half].astype(float)
-    header("scene", "given", "Richardson-Lucy, tuned", "Wiener, tuned", "ours, stopped", "at step")
+    header("scene", "blurred", "Richardson-Lucy, tuned", "Wiener, tuned", "napari-dip", "selected step")
     for name, scene, noise in (("star field", stars, 8.0), ("cell", cell, 2.0)):
         truth = scene[half:-half, half:-half]
-        seen = blurred(scene, psf) + rng.normal(0, noise, truth.shape)
+        image = blurred(scene, psf) + rng.normal(0, noise, truth.shape)
         span = truth.max() - truth.min()
-        lucy, inverse = best_classical(seen, psf, truth, truth.min(), span)
-        observation = Observation.from_array(seen, axes="YX").with_auxiliary("psf", psf)
+        lucy, inverse = best_classical(image, psf, truth, truth.min(), span)
+        observation = Observation.from_array(image, axes="YX").with_auxiliary("psf", psf)
         result = restore(observation, Recipe.preset("deconvolve"))
         row(
-            name, f"{psnr(truth, seen, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
-            f"{psnr(truth, result.image, span):.2f}", taken(result),
+            name, f"{psnr(truth, image, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
+            f"{psnr(truth, result.image, span):.2f}", selected_steps(result),
         )  # fmt: skip
         low = truth.min()
-        picture(
-            f"deconvolve_{name.replace(' ', '_')}", ("given", seen),
+        figure(
+            f"deconvolve_{name.replace(' ', '_')}", ("blurred", image),
             ("Richardson-Lucy, tuned by truth", lucy[1] * span + low),
             ("deep image prior", result.image), ("truth", truth),
             limits=tuple(np.percentile(truth, (1, 99.5))),
         )  # fmt: skip
 
 
-def frames(asked):
-    """Three drifting exposures of M13: two are combined, and the third, independent, judges."""
+def coadd(args):
+    """Coadd two of three shifted exposures of M13, and compare with the third, which is independent."""
     paths = [DATA / "astronomy" / f"M13_blue_000{number}.fits" for number in (1, 2, 3)]
-    recipe = Recipe.preset("combine")
+    recipe = Recipe.preset("coadd")
     whole = [read(path).y[0, 0, 0] for path in paths]
     shifts = recipe.operator._shifts(np.stack(whole)[:, None])
-    print("shifts (y, x) of the whole frames:", shifts.round(2).tolist())
+    print("shifts (y, x) of the whole exposures:", shifts.round(2).tolist())
     stack = np.stack(whole)[:, 420:612, 560:752]
     aligned = np.array([shifted(f, s, order=3, cval=np.nan) for f, s in zip(stack, shifts, strict=True)])
-    told = recipe.with_settings({"operator.shifts": shifts[:2].tolist()})
-    pair = restore(Observation.from_array(stack[:2], axes="TYX"), told)
+    with_shifts = recipe.with_settings({"operator.shifts": shifts[:2].tolist()})
+    pair = restore(Observation.from_array(stack[:2], axes="TYX"), with_shifts)
     print(pair.summary)
-    inside = np.s_[16:-16, 48:-16]  # where all three frames are
+    inside = np.s_[16:-16, 48:-16]  # where all three exposures overlap
 
     def blobs(image):
-        """How much a place outshines its surroundings, at the size of a star."""
+        """Return the brightness above the surroundings, at the size of a star."""
         return -gaussian_laplace(image - np.nanmedian(image), 3)[inside]
 
     noise = mad_std(blobs(aligned[0] - aligned[2])) / np.sqrt(2)
     mean, third = aligned[:2].mean(axis=0), blobs(aligned[2])
-    every = blobs(aligned.mean(axis=0))
+    all_three = blobs(aligned.mean(axis=0))
 
     def stars(image):
         return peak_local_max(blobs(image), min_distance=4, threshold_abs=4 * noise / np.sqrt(2))
 
-    seen = stars(mean)
-    true = seen[third[tuple(seen.T)] > 1.5 * noise]
-    print(f"peaks of the mean of frames 1 and 2: {len(seen)}, also in frame 3: {len(true)}")
-    header("frames 1 and 2", "r.m.s. to frame 3", "light of the stars, of frame 3's", "lost", "made")
+    peaks = stars(mean)
+    true = peaks[third[tuple(peaks.T)] > 1.5 * noise]
+    print(f"peaks in the mean of exposures 1 and 2: {len(peaks)}, also in exposure 3: {len(true)}")
+    header(
+        "exposures 1 and 2", "r.m.s. difference from exposure 3", "flux of stars / exposure 3",
+        "missed stars", "false stars",
+    )  # fmt: skip
     smooth = {f"mean, smoothed by {width} px": gaussian_filter(mean, width) for width in (1, 2, 3)}
-    for name, image in {"aligned mean": mean, **smooth, "combine": pair.image}.items():
-        light, found = blobs(image)[tuple(true.T)], stars(image)
+    for name, image in {"aligned mean": mean, **smooth, "coadd": pair.image}.items():
+        flux, detected = blobs(image)[tuple(true.T)], stars(image)
         row(
             name, f"{np.std((image - aligned[2])[inside]):.2f} adu",
-            f"{light.sum() / third[tuple(true.T)].sum():.2f}",
-            int(np.sum(light < 0.5 * every[tuple(true.T)])),
-            int(np.sum(third[tuple(found.T)] < 1.5 * noise)),
+            f"{flux.sum() / third[tuple(true.T)].sum():.2f}",
+            int(np.sum(flux < 0.5 * all_three[tuple(true.T)])),
+            int(np.sum(third[tuple(detected.T)] < 1.5 * noise)),
         )  # fmt: skip
-    everything = recipe.with_settings({"operator.shifts": shifts.tolist()})
-    result = restore(Observation.from_array(stack, axes="TYX"), everything)
-    picture(
+    with_shifts = recipe.with_settings({"operator.shifts": shifts.tolist()})
+    result = restore(Observation.from_array(stack, axes="TYX"), with_shifts)
+    figure(
         "frames_m13", ("one exposure", stack[0]), ("aligned mean of 3", np.nanmean(aligned, axis=0)),
-        ("combined", result.image), limits=tuple(np.percentile(stack[0], (5, 99.7))),
+        ("coadd", result.image), limits=tuple(np.percentile(stack[0], (5, 99.7))),
     )  # fmt: skip
 
 
-def guided(asked):
-    """Flash guiding no flash; one infrared band guiding another."""
+def guided(args):
+    """Guide a photograph by another with flash, and an infrared band by another."""
     dark, flash = (halved(natural(f"cave01_0{n}.jpg"), 4) for n in ("1_noflash", "0_flash"))
     observation = Observation.from_array(dark, axes="YXC")
     recipe = Recipe.preset("guided")
     result = restore(observation.with_auxiliary("guide", flash), recipe)
     print(f"cave: {result.stop_reason}")
-    picture("guided_cave", ("no flash", dark), ("flash, the guide", flash), ("guided", result.image))
+    figure("guided_cave", ("no flash", dark), ("flash, the guide", flash), ("guided", result.image))
     try:
         restore(observation.with_auxiliary("guide", np.roll(flash, (5, -7), (0, 1))), recipe)
     except RestorationError as error:
@@ -369,48 +372,44 @@ def guided(asked):
     window = np.s_[..., 300:428, 300:428]
     bands = [read(DATA / "astronomy" / f"gc_2mass_{b}.fits").y[0, 0, 0][window[1:]] for b in "hk"]
     noisy = bands[0] + np.random.default_rng(0).normal(0, 40, bands[0].shape)
-    given = Observation.from_array(noisy, axes="YX")
-    plain = restore(given, Recipe.preset("denoise"))
-    result = restore(given.with_auxiliary("guide", bands[1]), recipe)
+    observation = Observation.from_array(noisy, axes="YX")
+    plain = restore(observation, Recipe.preset("denoise"))
+    result = restore(observation.with_auxiliary("guide", bands[1]), recipe)
     errors = [np.sqrt(np.mean((image - bands[0]) ** 2)) for image in (noisy, plain.image, result.image)]
-    print(
-        "2MASS H with added noise, r.m.s. error: given {:.1f}, alone {:.1f}, guided by K {:.1f}".format(
-            *errors
-        )
-    )
-    picture(
-        "guided_2mass", ("H with noise added", noisy), ("K, the guide", bands[1]),
-        ("denoised alone", plain.image), ("guided", result.image), ("H", bands[0]),
+    print("2MASS H, r.m.s. error: noisy {:.1f}, denoised {:.1f}, guided by K {:.1f}".format(*errors))
+    figure(
+        "guided_2mass", ("H, with added noise", noisy), ("K, the guide", bands[1]),
+        ("denoised", plain.image), ("guided", result.image), ("H", bands[0]),
         limits=tuple(np.percentile(bands[0], (1, 99))),
     )  # fmt: skip
 
 
-def jpeg(asked):
-    """The compressed snail."""
+def jpeg(args):
+    """Remove the compression artifacts of a photograph of a snail."""
     snail = natural("snail.jpg")[20:212, 120:312]
-    result = restore(Observation.from_array(snail, axes="YXC"), Recipe.preset("jpeg"))
-    print(f"snail: {result.stop_reason}, {result.provenance['seconds']:.0f} s")
-    picture("jpeg_snail", ("given", snail), ("restored", result.image))
+    result = restore(Observation.from_array(snail, axes="YXC"), Recipe.preset("remove-jpeg-artifacts"))
+    print(f"snail: {result.stop_reason}, {result.provenance.seconds:.0f} s")
+    figure("jpeg_snail", ("JPEG", snail), ("restored", result.image))
 
 
-def noise(asked):
-    """The noise that a header promises, against the noise that is there."""
+def noise(args):
+    """Compare the noise that a header specifies with the measured noise."""
     from dataclasses import replace
 
     observation = read(DATA / "astronomy" / "saao_ccd_a8280271.fits")
-    (_, frame), *_ = observation.iter_planes()
-    told = Recipe().with_settings({"noise.kind": "poisson-gaussian"}).noise
-    print("header as it is:", told.likelihood(frame).source)
-    cards = frame.header.fits_header
-    for lie in ("7.6", "0.3"):
+    (_, plane), *_ = iter_planes(observation)
+    model = Recipe().with_settings({"noise.kind": "poisson-gaussian"}).noise
+    print("header as it is:", model.likelihood(plane).properties.source)
+    cards = plane.header.fits_header
+    for gain in ("7.6", "0.3"):
         line = next(c for c in cards.split("\n") if c.startswith("GAIN "))
-        false = cards.replace(line, f"GAIN    = {lie:>20}".ljust(80))
-        lying = replace(frame, header=replace(frame.header, cards=false))
-        print(f"GAIN = {lie}:", told.likelihood(lying).source)
+        wrong_cards = cards.replace(line, f"GAIN    = {gain:>20}".ljust(80))
+        wrong = replace(plane, header=replace(plane.header, fits_header=wrong_cards))
+        print(f"GAIN = {gain}:", model.likelihood(wrong).properties.source)
 
 
-def censored(asked):
-    """Stars that saturate at 60 % of their peaks."""
+def censored(args):
+    """Restore stars that saturate at 60 % of their peaks."""
     rng = np.random.default_rng(11)
     y, x = np.mgrid[:128, :128].astype(float)
     truth = np.full(y.shape, 100.0)
@@ -420,52 +419,52 @@ def censored(asked):
         at = np.array(place) + rng.uniform(-1, 1, 2)
         truth += peak * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * 1.8**2))
     ceiling = 100 + 0.6 * peak
-    seen = np.minimum(truth + rng.normal(0, 8, truth.shape), ceiling)
-    observation = Observation.from_array(seen, axes="YX")
-    saturated = seen >= ceiling
-    header("likelihood", "flux of the saturated cores, of the truth's")
+    image = np.minimum(truth + rng.normal(0, 8, truth.shape), ceiling)
+    observation = Observation.from_array(image, axes="YX")
+    saturated = image >= ceiling
+    header("preset", "flux of the saturated cores / truth")
     fluxes, images = [], []
-    for preset in ("denoise", "saturated"):
+    for preset in ("denoise", "denoise-saturated"):
         result = restore(observation, Recipe.preset(preset))
         images.append(result.image)
         fluxes.append((result.image - 100)[saturated].sum() / (truth - 100)[saturated].sum())
         row(preset, f"{fluxes[-1]:.3f}")
-    row("(as observed)", f"{(seen - 100)[saturated].sum() / (truth - 100)[saturated].sum():.3f}")
+    row("(data)", f"{(image - 100)[saturated].sum() / (truth - 100)[saturated].sum():.3f}")
     part = np.s_[:64, :64]
-    picture(
-        "censored_stars", ("given, saturated", seen[part]), ("plain Gaussian", images[0][part]),
-        ("censored", images[1][part]), ("truth", truth[part]), limits=(80, 1600),
+    figure(
+        "censored_stars", ("saturated", image[part]), ("denoise", images[0][part]),
+        ("denoise-saturated", images[1][part]), ("truth", truth[part]), limits=(80, 1600),
     )  # fmt: skip
 
 
-def robust(asked):
-    """Cosmic rays that nobody painted, on a Gemini frame."""
+def robust(args):
+    """Reject cosmic rays, without a mask, in a Gemini image."""
     import astroscrappy
 
     path = DATA / "astronomy" / "gmos_sci_var_skyfit.fits"
     observation = read(path)
     frame = observation.y[0, 0, 0]
-    result = restore(observation, Recipe.preset("clean"))
-    ours = result.inpainted & observation.observed[0, 0, 0]
+    result = restore(observation, Recipe.preset("denoise-robust"))
+    rejected = result.inpainted & observation.observed[0, 0, 0]
     theirs, _ = astroscrappy.detect_cosmics(
         np.nan_to_num(frame).astype(np.float32), gain=1.0, readnoise=4.0, sigclip=5.0
     )
-    both = int((ours & theirs).sum())
+    both = int((rejected & theirs).sum())
     print(
-        f"pixels rejected: ours {int(ours.sum())}, astroscrappy {int(theirs.sum())}, both {both};"
-        f" {result.provenance['noise']['origin']}"
+        f"pixels rejected: napari-dip {int(rejected.sum())}, astroscrappy {int(theirs.sum())}, "
+        f"both {both}; {result.provenance.noise.source}"
     )
     plain = restore(observation, Recipe.preset("denoise"))
     limits = tuple(np.nanpercentile(frame, (5, 99)))
-    picture(
-        "robust_gmos", ("given", frame), ("denoise", plain.image), ("clean", result.image),
-        ("astroscrappy's pixels", theirs * limits[1]), ("ours", ours * limits[1]), limits=limits,
-        columns=3,
+    figure(
+        "robust_gmos", ("data", frame), ("denoise", plain.image), ("denoise-robust", result.image),
+        ("rejected by astroscrappy", theirs * limits[1]), ("by napari-dip", rejected * limits[1]),
+        limits=limits, columns=3,
     )  # fmt: skip
 
 
-def regularisers(asked):
-    """What each explicit regulariser is for, one small scene each; weights chosen on other seeds."""
+def regularization(args):
+    """Show what each penalty is for, on a small scene each; weights were chosen on other seeds."""
     rng = np.random.default_rng(4)
     y, x = np.mgrid[:96, :96]
     flat = 100 + 60.0 * (np.hypot(y - 40, x - 36) < 22) - 40.0 * ((x > 60) & (y > 30) & (y < 80))
@@ -473,54 +472,55 @@ def regularisers(asked):
     spots = np.full(y.shape, 100.0)
     for row_, column in rng.uniform(8, 88, (14, 2)):
         spots += 120 * np.exp(-((y - row_) ** 2 + (x - column) ** 2) / 3)
-    header("scene", "regulariser", "without", "with")
+    header("scene", "penalty", "without", "with")
     panels = []
     cases = (
         ("flat areas", flat, "total_variation", 1.0),
         ("repeated pattern", repeated, "nuclear_norm", 0.5),
-        ("a few spots", spots, "wavelet", 0.05),
+        ("a few spots", spots, "wavelet_l1", 0.05),
     )
     for name, truth, which, weight in cases:
-        seen = truth + rng.normal(0, 30, truth.shape)
-        observation = Observation.from_array(seen, axes="YX")
+        image = truth + rng.normal(0, 30, truth.shape)
+        observation = Observation.from_array(image, axes="YX")
         plain = restore(observation, Recipe.preset("denoise"))
-        told = Recipe.preset("denoise").with_settings({f"regularisers.{which}": weight})
-        helped = restore(observation, told)
+        recipe = Recipe.preset("denoise").with_settings({f"regularization.{which}": weight})
+        penalized = restore(observation, recipe)
         row(
             name,
             f"{which} = {weight}",
             f"{psnr(truth, plain.image):.2f}",
-            f"{psnr(truth, helped.image):.2f}",
+            f"{psnr(truth, penalized.image):.2f}",
         )
-        panels += [(f"{name}, given", seen), ("prior alone", plain.image), (f"+ {which}", helped.image)]
-    picture("regularisers", *panels, columns=3, limits=(20, 220))
+        panels += [(f"{name}, noisy", image), ("prior alone", plain.image)]
+        panels += [(f"+ {which}", penalized.image)]
+    figure("regularisers", *panels, columns=3, limits=(20, 220))
 
 
 JOBS = {
     job.__name__.replace("_", "-"): job
     for job in (
-        inpaint, holes, scratch, super_resolution, sky, deconvolve, frames, guided, jpeg, noise,
-        censored, robust, regularisers,
+        inpaint, regions, scratch, super_resolution, sky, deconvolve, coadd, guided, jpeg, noise,
+        censored, robust, regularization,
     )
 }  # fmt: skip
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Print the tables."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("jobs", nargs="*", help=f"of {', '.join(JOBS)}; all where none is named")
-    parser.add_argument("--reference", action="store_true", help="run the original's settings too")
+    parser.add_argument("jobs", nargs="*", help=f"of {', '.join(JOBS)}; default: all")
+    parser.add_argument("--reference", action="store_true", help="also run the original method")
     parser.add_argument("--factors", type=int, nargs="*", default=(2, 4, 8), help="of super-resolution")
-    parser.add_argument("--members", type=int, default=3, help="fits, of super-resolution")
+    parser.add_argument("--members", type=int, default=3, help="number of fits, of super-resolution")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(f"{conditions(asked.threads)}; seed 0; PSNR in dB\n")
-    for job in asked.jobs or JOBS:
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{conditions(args.threads)}; seed 0; PSNR in dB\n")
+    for job in args.jobs or JOBS:
         print(f"\n## {job}\n", flush=True)
-        JOBS[job](asked)
+        JOBS[job](args)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Whether a restored image may be measured: photometry, false sources, coverage, linearity.
+"""Whether restored images can be measured: photometry, false sources, coverage, linearity.
 
-Run as ``python benchmarks/trust.py [SECTION ...] [--side 512] [--seeds 3] [--first 100]
-[--level balanced] [--threads 1]``. Every section prints its figures and the bounds that they should
-keep. Truth only scores. Fields are simulated: 300 stars in 512 x 512 pixels, FWHM 3 pixels, gain 1.9
-electron / adu, read noise 5 electron, sky 100 adu. Needs photutils.
+Run as ``python benchmarks/trust.py [SECTION ...] [--side 512] [--seeds 3] [--first 100] [--quality
+balanced] [--threads 1]``. Every section prints its figures and the bounds that they should keep. The
+truth is used only for scores. Fields are simulated: 300 stars in 512 x 512 pixels, FWHM 3 pixels, gain
+1.9 electron / adu, read noise 5 electron, sky 100 adu. Needs photutils.
 
-Seeds 1 to 99 are for choosing settings, those from 100 on for tables.
+Seeds 1 to 99 are for the choice of settings, those from 100 on for the tables.
 """
 
 import argparse
@@ -19,19 +19,19 @@ from photutils.detection import find_peaks
 from scipy.ndimage import shift as shifted
 from scipy.stats import spearmanr
 
-from common import DATA, centre, conditions, header, natural, row
+from common import DATA, center, conditions, header, natural, row
 from napari_dip import Observation, Recipe, restore
 
 FWHM = 3.0  # pixels
 WIDTH = FWHM / np.sqrt(8 * np.log(2))
 GAIN, READ_NOISE, SKY = 1.9, 5.0, 100.0
-SENSOR = {"noise.kind": "poisson-gaussian", "noise.gain": GAIN, "noise.read_noise": READ_NOISE}
+DETECTOR = {"noise.kind": "poisson-gaussian", "noise.gain": GAIN, "noise.read_noise": READ_NOISE}
 RADIUS = 2 * FWHM
 BEAM = Gaussian2DKernel(WIDTH)
 
 
 class Field:
-    """A star field of known truth, in adu, bias subtracted."""
+    """A simulated star field, in adu, without bias."""
 
     def __init__(self, seed: int, side: int, *, bright: float = 0.0) -> None:
         rng = np.random.default_rng(seed)
@@ -52,28 +52,28 @@ class Field:
         self.data = self.exposure(rng)
 
     def exposure(self, rng) -> np.ndarray:
-        """One more frame of it."""
+        """Return another exposure of it."""
         electrons = rng.poisson(self.truth * GAIN) + rng.normal(0, READ_NOISE, self.truth.shape)
         return electrons / GAIN
 
     @property
     def sky(self) -> np.ndarray:
-        """Where hardly any star shines."""
+        """Pixels with hardly any flux of stars, (Y, X) bool."""
         return self.truth < SKY + 0.1
 
-    def alone(self) -> np.ndarray:
-        """Stars without a neighbour in their aperture or annulus, (N,) bool."""
-        apart = np.hypot(*(self.places[:, None] - self.places[None]).T)
-        np.fill_diagonal(apart, np.inf)
-        return apart.min(axis=0) > 3 * RADIUS
+    def isolated(self) -> np.ndarray:
+        """Return which stars have no neighbor in their aperture or annulus, (N,) bool."""
+        distances = np.hypot(*(self.places[:, None] - self.places[None]).T)
+        np.fill_diagonal(distances, np.inf)
+        return distances.min(axis=0) > 3 * RADIUS
 
     def flux(self, image: np.ndarray) -> np.ndarray:
-        """Aperture fluxes above a local sky, (N,). [adu]"""
+        """Return aperture fluxes above the local sky, (N,). [adu]"""
         return flux_at(image, self.places)
 
 
 def flux_at(image, places) -> np.ndarray:
-    """Aperture fluxes within 2 FWHM, above the clipped median of an annulus about it."""
+    """Return fluxes within apertures of 2 FWHM, above the median of an annulus around each."""
     at = places[:, ::-1]
     sky = ApertureStats(image, CircularAnnulus(at, 2.5 * FWHM, 4 * FWHM)).median
     inside = CircularAperture(at, RADIUS)
@@ -81,57 +81,59 @@ def flux_at(image, places) -> np.ndarray:
 
 
 def sources(image: np.ndarray, threshold: float, noise: np.ndarray | None = None) -> np.ndarray:
-    """Peaks (N, 2) of `image` seen through the beam, `threshold` times above its sky's spread.
+    """Return peaks (N, 2) of `image`, convolved with the beam, of more than `threshold` sigma.
 
-    Or above that of `noise`, seen so.
+    Sigma is that of the sky of the convolved image, or of `noise`, convolved as well.
     """
     beamed = convolve_fft(image - np.median(image), BEAM, boundary="wrap")
-    seen = beamed if noise is None else convolve_fft(noise - np.median(noise), BEAM, boundary="wrap")
-    found = find_peaks(beamed, threshold * mad_std(seen), box_size=5, border_width=6)
-    return np.empty((0, 2)) if found is None else np.array([found["y_peak"], found["x_peak"]]).T
+    reference = (
+        beamed if noise is None else convolve_fft(noise - np.median(noise), BEAM, boundary="wrap")
+    )
+    peaks = find_peaks(beamed, threshold * mad_std(reference), box_size=5, border_width=6)
+    return np.empty((0, 2)) if peaks is None else np.array([peaks["y_peak"], peaks["x_peak"]]).T
 
 
-def matched(found: np.ndarray, places: np.ndarray, within: float = 2.0) -> np.ndarray:
-    """Which of `places` (N, 2) have one of `found` nearby."""
-    if not len(found):
+def matched(peaks: np.ndarray, places: np.ndarray, within: float = 2.0) -> np.ndarray:
+    """Return which of `places` (N, 2) have one of `peaks` nearby."""
+    if not len(peaks):
         return np.zeros(len(places), bool)
-    return np.hypot(*(places[:, None] - found[None]).T).T.min(axis=1) < within
+    return np.hypot(*(places[:, None] - peaks[None]).T).T.min(axis=1) < within
 
 
-def restored(data, asked, seed=0, *, holes=None, settings=SENSOR, preset="denoise", **changes):
-    """The result of one run."""
+def restored(data, args, seed=0, *, mask=None, settings=DETECTOR, preset="denoise", **changes):
+    """Return the result of a run."""
     recipe = (
         Recipe.preset(preset)
-        .with_quality(asked.level)
+        .with_quality(args.quality)
         .with_settings({**settings, "seed": seed, **changes})
     )
-    return restore(Observation.from_array(data, axes="YX", mask=holes), recipe)
+    return restore(Observation.from_array(data, axes="YX", mask=mask), recipe)
 
 
-def bins_of(field: Field, asked) -> tuple[np.ndarray, np.ndarray]:
-    """The S/N of each star in its aperture, and what its flux's error is."""
+def bins_of(field: Field, args) -> tuple[np.ndarray, np.ndarray]:
+    """Return the S/N of each star in its aperture, and the error of its flux."""
     electrons = CircularAperture(field.places[:, ::-1], RADIUS)
     error = np.sqrt(electrons.do_photometry(field.sigma**2)[0])
     return field.fluxes / error, error
 
 
-def field(asked) -> None:
+def field(args) -> None:
     """T3 to T6, T9, T10: fluxes, background, recall, residual."""
-    header("seed", "figure", "given", "restored", "bound")
-    for seed in range(asked.first, asked.first + asked.seeds):
-        star = Field(seed, asked.side)
-        result = restored(star.data, asked)
-        snr, error = bins_of(star, asked)
-        judged = star.alone()
+    header("seed", "figure", "data", "restored", "bound")
+    for seed in range(args.first, args.first + args.seeds):
+        star = Field(seed, args.side)
+        result = restored(star.data, args)
+        snr, error = bins_of(star, args)
+        isolated = star.isolated()
         before, after, truth = star.flux(star.data), star.flux(result.image), star.flux(star.truth)
         for low, high, bound in ((50, np.inf, 0.5), (20, 50, 2), (5, 20, 5)):
-            here = judged & (snr > low) & (snr <= high)
+            here = isolated & (snr > low) & (snr <= high)
             bias = [100 * np.median((f - truth)[here] / truth[here]) for f in (before, after)]
             row(
                 seed, f"flux bias, S/N {low} to {high} ({here.sum()} stars) [%]", f"{bias[0]:+.2f}",
-                f"{bias[1]:+.2f}; beyond the given's {bias[1] - bias[0]:+.2f}", f"{bound}",
+                f"{bias[1]:+.2f}; beyond that of the data {bias[1] - bias[0]:+.2f}", f"{bound}",
             )  # fmt: skip
-        here = judged & (snr > 5)
+        here = isolated & (snr > 5)
         pull = np.abs(after - before)[here] / error[here]
         row(seed, "pull, median", 0, f"{np.median(pull):.2f}", 0.8)
         row(seed, "pull, 95th percentile", 0, f"{np.percentile(pull, 95):.2f}", 2.2)
@@ -140,73 +142,74 @@ def field(asked) -> None:
         row(seed, "background offset [sigma]", 0, f"{offset:+.4f}", 0.02)
         change = result.image.sum(dtype=float) / star.data.sum() - 1
         row(seed, "total flux, change [%]", 0, f"{100 * change:+.4f}", 0.1)
-        found = [sources(image, 5) for image in (star.data, result.image)]
+        peaks = [sources(image, 5) for image in (star.data, result.image)]
         faint = (snr > 3) & (snr < 8)
-        recall = [100 * matched(f, star.places[faint]).mean() for f in found]
+        recall = [100 * matched(p, star.places[faint]).mean() for p in peaks]
         row(
             seed,
             f"recall, S/N 3 to 8 ({faint.sum()} stars) [%]",
             f"{recall[0]:.1f}",
             f"{recall[1]:.1f}",
-            "no less",
+            "not less",
         )
-        false = [int((~matched(star.places, f, 3.0)).sum()) for f in found]
-        row(seed, "detections without a star", *false, "")
+        false = [int((~matched(star.places, p, 3.0)).sum()) for p in peaks]
+        row(seed, "false detections", *false, "")
         strong = sources(result.image, 5, star.data)
         row(
             seed,
-            "the same, above 5 sigma of the given",
+            "false detections above 5 sigma of the data",
             "",
             int((~matched(star.places, strong, 3.0)).sum()),
             0,
         )
-        left = (star.data - result.image) / star.sigma
-        lag = [np.mean(left[1:] * left[:-1]), np.mean(left[:, 1:] * left[:, :-1])] / np.mean(left**2)
-        row(seed, "residual, mean square", "", f"{np.mean(left**2):.3f}", "0.8 to 1.1")
-        row(seed, "residual, neighbours share", "", f"{lag[0]:+.3f}, {lag[1]:+.3f}", 0.05)
-        follows = np.corrcoef(np.abs(left).ravel(), star.truth.ravel())[0, 1]
-        row(seed, "residual's size follows the signal", "", f"{follows:+.3f}", 0.1)
+        residual = (star.data - result.image) / star.sigma
+        products = residual[1:] * residual[:-1], residual[:, 1:] * residual[:, :-1]
+        lag = [np.mean(product) / np.mean(residual**2) for product in products]
+        row(seed, "residual, mean square", "", f"{np.mean(residual**2):.3f}", "0.8 to 1.1")
+        row(seed, "residual, correlation of neighbors", "", f"{lag[0]:+.3f}, {lag[1]:+.3f}", 0.05)
+        correlation = np.corrcoef(np.abs(residual).ravel(), star.truth.ravel())[0, 1]
+        row(seed, "|residual|, correlation with the signal", "", f"{correlation:+.3f}", 0.1)
         at = tuple(np.rint(star.places[snr > 5]).astype(int).T)
-        row(seed, "residual on stars, mean", "", f"{left[at].mean():+.3f}", 0.3)
+        row(seed, "residual on stars, mean", "", f"{residual[at].mean():+.3f}", 0.3)
         for name, part in (("sky", sky), ("stars", ~sky)):
             errors = [f"{(image - star.truth)[part].std():.2f}" for image in (star.data, result.image)]
             row(seed, f"error, {name} [adu]", *errors, "")
         print(f"<!-- {result.summary} -->", flush=True)
 
 
-def noise(asked) -> None:
-    """T7: what is found where there is nothing."""
+def noise(args) -> None:
+    """T7: detections in pure noise."""
     header(
-        "seed", "above 5 sigma of the given", "above 5 of its own", "the highest [sigma of the given]"
+        "seed", "above 5 sigma of the data", "above 5 sigma of its own", "maximum [sigma of the data]"
     )
-    for seed in range(asked.first, asked.first + asked.seeds):
+    for seed in range(args.first, args.first + args.seeds):
         rng = np.random.default_rng(seed)
-        side = asked.side // 2
+        side = args.side // 2
         data = (rng.poisson(SKY * GAIN, (side, side)) + rng.normal(0, READ_NOISE, (side, side))) / GAIN
-        x = restored(data, asked).image
+        x = restored(data, args).image
         own = sources(x, 5)
         sigma = np.sqrt(SKY / GAIN + (READ_NOISE / GAIN) ** 2)
         row(seed, len(sources(x, 5, data)), len(own), f"{np.abs(x - np.median(x)).max() / sigma:.3f}")
 
 
-def split(asked) -> None:
-    """T8: sources of one exposure that the next does not have; simulated and M13."""
+def split(args) -> None:
+    """T8: sources in one exposure that another lacks; simulated fields and M13."""
     header(
         "pair",
         "sources above 5 sigma",
-        "without 3 sigma in the other",
-        "of the given's own",
+        "below 3 sigma in the other exposure",
+        "the same for the data",
         "bound [%]",
     )
-    for seed in range(asked.first, asked.first + asked.seeds):
-        star = Field(seed, asked.side)
+    for seed in range(args.first, args.first + args.seeds):
+        star = Field(seed, args.side)
         other = star.exposure(np.random.default_rng([seed, 1]))
-        _compare(f"simulated {seed}", star.data, other, restored(star.data, asked).image)
+        _compare(f"simulated {seed}", star.data, other, restored(star.data, args).image)
     frames = [
         fits.getdata(DATA / "astronomy" / f"M13_blue_000{n}.fits").astype(float)[256:640, 576:960]
         for n in (1, 2)
     ]
-    result = restored(frames[0], asked, settings={})
+    result = restored(frames[0], args, settings={})
     print(f"<!-- {result.summary} -->", flush=True)
     from skimage.registration import phase_cross_correlation
 
@@ -221,11 +224,11 @@ def _compare(name, data, other, x) -> None:
     spread = mad_std(beamed)
     counts = []
     for image in (x, data):
-        found = sources(image, 5, data)
+        peaks = sources(image, 5, data)
         around = [
-            beamed[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3].max() for r, c in found.astype(int)
+            beamed[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3].max() for r, c in peaks.astype(int)
         ]
-        counts += [len(found), int(np.sum(np.array(around) < 3 * spread))]
+        counts += [len(peaks), int(np.sum(np.array(around) < 3 * spread))]
     row(
         name,
         counts[0],
@@ -235,72 +238,72 @@ def _compare(name, data, other, x) -> None:
     )
 
 
-def seeds(asked) -> None:
-    """T18: how much the seed decides."""
-    star = Field(asked.first, asked.side // 2)
-    runs = np.array([restored(star.data, asked, seed).image for seed in range(asked.seeds)])
+def seeds(args) -> None:
+    """T18: how much the result depends on the seed."""
+    star = Field(args.first, args.side // 2)
+    runs = np.array([restored(star.data, args, seed).image for seed in range(args.seeds)])
     spread = runs.std(axis=0, ddof=1) / star.sigma
     header("figure", "value", "bound")
     row("standard deviation over seeds [sigma], r.m.s.", f"{np.sqrt(np.mean(spread**2)):.3f}", 0.3)
     row("the same on stars", f"{np.sqrt(np.mean(spread[~star.sky] ** 2)):.3f}", "")
 
 
-def scale(asked) -> None:
-    """T15: other units, same image."""
-    star = Field(asked.first, 128)
+def scale(args) -> None:
+    """T15: the same image in other units, a x + b."""
+    star = Field(args.first, 128)
     settings = {"solver.max_steps": 300}
-    base = restored(star.data, asked, settings=settings).image
-    header("a", "b", "largest difference [sigma]", "r.m.s.", "bound")
+    base = restored(star.data, args, settings=settings).image
+    header("a", "b", "largest difference [sigma]", "r.m.s. [sigma]", "bound")
     for a, b in ((2.0**-66, 0.0), (2.0**13, 0.0), (1e-20, 0.0), (1e4, 0.0), (1.0, 300.0), (1e4, -5e5)):
-        x = (restored(a * star.data + b, asked, settings=settings).image.astype(float) - b) / a
+        x = (restored(a * star.data + b, args, settings=settings).image.astype(float) - b) / a
         away = np.abs(x - base) / star.sigma
         row(f"{a:g}", f"{b:g}", f"{away.max():.4f}", f"{np.sqrt(np.mean(away**2)):.4f}", 0.01)
 
 
-def faint(asked) -> None:
-    """T14: the mean of few photons, where a stretch would bend it."""
-    header("expectation [electron]", "read noise [electron]", "mean, restored less given [%]", "bound")
+def faint(args) -> None:
+    """T14: the mean of few photons, which a nonlinear stretch would bias."""
+    header("expectation [electron]", "read noise [electron]", "mean, restored minus data [%]", "bound")
     for expected in (1.0, 2.0, 5.0, 20.0):
         for read_noise in (0.0, 3.0, 5.0):
-            rng = np.random.default_rng(asked.first)
+            rng = np.random.default_rng(args.first)
             data = rng.poisson(expected, (96, 96)) + rng.normal(0, read_noise, (96, 96))
             settings = {"noise.kind": "poisson-gaussian" if read_noise else "poisson", "noise.gain": 1.0}
             if read_noise:
                 settings["noise.read_noise"] = read_noise
-            x = restored(data, asked, settings=settings, **{"solver.max_steps": 300}).image
+            x = restored(data, args, settings=settings, **{"solver.max_steps": 300}).image
             bias = 100 * (x.mean(dtype=float) - data.mean()) / expected
             row(f"{expected:g}", f"{read_noise:g}", f"{bias:+.3f}", 0.7)
 
 
-def bright(asked) -> None:
-    """T9: stars found beside one that is 100,000 times as bright."""
-    header("seed", "stars within 60 pixels", "found in the given [%]", "found restored [%]", "bound")
-    for seed in range(asked.first, asked.first + asked.seeds):
+def bright(args) -> None:
+    """T9: stars detected near one that is 100,000 times as bright."""
+    header("seed", "stars within 60 pixels", "detected in data [%]", "detected in result [%]", "bound")
+    for seed in range(args.first, args.first + args.seeds):
         star = Field(seed, 256, bright=2e7)
-        x = restored(star.data, asked).image
-        snr, _ = bins_of(star, asked)
+        x = restored(star.data, args).image
+        snr, _ = bins_of(star, args)
         away = np.hypot(*(star.places - star.places[0]).T)
         near = (away > 3 * RADIUS) & (away < 60) & (snr > 5)
-        found = [100 * matched(sources(i, 5), star.places[near]).mean() for i in (star.data, x)]
-        row(seed, int(near.sum()), *(f"{f:.1f}" for f in found), "within 2")
+        shares = [100 * matched(sources(i, 5), star.places[near]).mean() for i in (star.data, x)]
+        row(seed, int(near.sum()), *(f"{share:.1f}" for share in shares), "within 2")
 
 
-def zoom(asked) -> None:
-    """T16: fluxes and places after super-resolution."""
+def zoom(args) -> None:
+    """T16: fluxes and positions after super-resolution."""
     from photutils.centroids import centroid_com, centroid_sources
     from skimage.measure import block_reduce
 
     header("seed", "figure", "value", "bound")
-    for seed in range(asked.first, asked.first + min(asked.seeds, 2)):
+    for seed in range(args.first, args.first + min(args.seeds, 2)):
         fine = Field(seed, 256)
         coarse = block_reduce(fine.truth, 2, np.mean)
         rng = np.random.default_rng(seed)
         data = (rng.poisson(coarse * GAIN) + rng.normal(0, READ_NOISE, coarse.shape)) / GAIN
-        result = restored(data, asked, preset="super-resolution", **{"operator.scale_factor": 2})
+        result = restored(data, args, preset="super-resolution", **{"operator.scale_factor": 2})
         total = result.image.sum(dtype=float) / 4 / data.sum() - 1
         row(seed, "total flux, change [%]", f"{100 * total:+.4f}", 0.1)
-        snr, _ = bins_of(fine, asked)
-        good = fine.alone() & (snr > 50)
+        snr, _ = bins_of(fine, args)
+        good = fine.isolated() & (snr > 50)
         places = fine.places[good]
         x, y = centroid_sources(
             result.image - np.median(result.image),
@@ -314,16 +317,16 @@ def zoom(asked) -> None:
         away = np.hypot(x - tx, y - ty) / 2
         row(
             seed,
-            "places, median and largest [input pixels]",
+            "positions, median and largest error [pixel of the data]",
             f"{np.median(away):.3f}, {away.max():.3f}",
             "0.05, 0.2",
         )
-        left = result.residual / np.sqrt(coarse / GAIN + (READ_NOISE / GAIN) ** 2)
-        row(seed, "residual, mean square", f"{np.mean(left**2):.3f}", "0.8 to 1.1")
+        residual = result.residual / np.sqrt(coarse / GAIN + (READ_NOISE / GAIN) ** 2)
+        row(seed, "residual, mean square", f"{np.mean(residual**2):.3f}", "0.8 to 1.1")
 
 
-def coverage(asked) -> None:
-    """T17: how many truths are inside the intervals of four fits."""
+def coverage(args) -> None:
+    """T17: how often the truth is inside the intervals of four fits."""
     header(
         "field",
         "noise",
@@ -331,9 +334,9 @@ def coverage(asked) -> None:
         "inside 95 % [%]",
         "on the sky",
         "on stars",
-        "follows the error (rank)",
+        "rank correlation with the error",
     )
-    for name, truth in _scenes(asked):
+    for name, truth in _scenes(args):
         for kind in ("gaussian", "poisson", "poisson-gaussian"):
             rng = np.random.default_rng(7)
             if kind == "gaussian":
@@ -345,7 +348,7 @@ def coverage(asked) -> None:
                     data += rng.normal(0, READ_NOISE, truth.shape)
                     settings["noise.read_noise"] = READ_NOISE
                 data /= GAIN
-            result = restored(data, asked, settings=settings, **{"ensemble.size": 4})
+            result = restored(data, args, settings=settings, **{"ensemble.size": 4})
             error = np.abs(result.image - truth)
             sigma = result.uncertainty
             sky = truth <= np.percentile(truth, 60)
@@ -357,19 +360,19 @@ def coverage(asked) -> None:
             row(name, kind, *inside, *where, f"{spearmanr(sigma.ravel(), error.ravel())[0]:.2f}")
 
 
-def _scenes(asked):
-    for seed in range(asked.first, asked.first + asked.seeds):
-        yield f"stars {seed}", Field(seed, asked.side // 2).truth
-    yield "camera", centre(natural("camera.png"), asked.side // 2)
+def _scenes(args):
+    for seed in range(args.first, args.first + args.seeds):
+        yield f"stars {seed}", Field(seed, args.side // 2).truth
+    yield "camera", center(natural("camera.png"), args.side // 2)
 
 
-def tiles(image) -> np.ndarray:
-    """Sums over regions of 16 x 16 pixels."""
+def region_sums(image) -> np.ndarray:
+    """Return the sums over regions of 16 x 16 pixels."""
     return image.reshape(12, 16, 12, 16).sum(axis=(1, 3))
 
 
 def _cells():
-    """Real pictures of cells, smoothed, as the expectation of photons: 20 at the brightest."""
+    """Yield real images of cells, smoothed, as expected photons: about 20 at the maximum."""
     import tifffile
     from scipy.ndimage import gaussian_filter
 
@@ -384,54 +387,56 @@ def _cells():
         yield name, 2 + 20 * image / np.percentile(image, 99.5)
 
 
-def linearity(asked) -> None:
-    """T19, T20: cells of many photons as the truth, seen with few."""
+def linearity(args) -> None:
+    """T19, T20: linearity for images of cells with few photons."""
     from scipy.ndimage import gaussian_filter
 
     read_noise = 1.5
     settings = {"noise.kind": "poisson-gaussian", "noise.gain": 1.0, "noise.read_noise": read_noise}
-    header("image", "figure", "given", "restored", "bound")
+    header("image", "figure", "data", "restored", "bound")
     for name, truth in _cells():
-        rng = np.random.default_rng(asked.first)
+        rng = np.random.default_rng(args.first)
 
-        def seen(photons, rng=rng):
+        def expose(photons, rng=rng):
             return rng.poisson(photons) + rng.normal(0, read_noise, photons.shape)
 
-        data = seen(truth)
-        both = data, restored(data, asked, settings=settings).image
+        data = expose(truth)
+        both = data, restored(data, args, settings=settings).image
         noise_ = np.sqrt(truth + read_noise**2).mean()
         fits_ = [np.polyfit(truth.ravel(), image.ravel(), 1) for image in both]
         row(name, "slope against the truth", *(f"{f[0]:.4f}" for f in fits_), "0.98 to 1.02")
         row(name, "intercept [sigma]", *(f"{f[1] / noise_:+.3f}" for f in fits_), 0.1)
-        sums = [100 * (tiles(image) / tiles(truth) - 1) for image in both]
-        told = [f"{np.mean(s):+.2f}; {np.sqrt(np.mean(s**2)):.2f}" for s in sums]
-        row(name, "sums over 16 x 16 pixels: mean; r.m.s. error [%]", *told, "1 (mean)")
-        bright = tiles(truth) > np.median(tiles(truth))
-        told = [f"{np.mean(s[bright]):+.2f}" for s in sums]
-        row(name, "the same over the brighter half: mean [%]", *told, 1)
+        sums = [100 * (region_sums(image) / region_sums(truth) - 1) for image in both]
+        texts = [f"{np.mean(s):+.2f}; {np.sqrt(np.mean(s**2)):.2f}" for s in sums]
+        row(name, "sums over 16 x 16 pixels: mean; r.m.s. error [%]", *texts, "1 (mean)")
+        bright = region_sums(truth) > np.median(region_sums(truth))
+        texts = [f"{np.mean(s[bright]):+.2f}" for s in sums]
+        row(name, "the same over the brighter half: mean [%]", *texts, 1)
         rsp = [
             np.corrcoef(gaussian_filter(data, 2).ravel(), gaussian_filter(image, 2).ravel())[0, 1]
             for image in both
         ]
         row(name, "RSP, blurred by 2 pixels", *(f"{r:.4f}" for r in rsp), 0.98)
-        other = seen(0.6 * truth)
+        other = expose(0.6 * truth)
         ratio = [
             b / a
-            for a, b in zip(both, (other, restored(other, asked, settings=settings).image), strict=True)
+            for a, b in zip(both, (other, restored(other, args, settings=settings).image), strict=True)
         ]
         inside = truth > np.percentile(truth, 70)
-        told = [f"{100 * (np.median(r[inside]) / 0.6 - 1):+.2f}; {np.std(r[inside]):.3f}" for r in ratio]
-        row(name, "ratio of two channels: median off by [%]; spread", *told, "1")
+        texts = [
+            f"{100 * (np.median(r[inside]) / 0.6 - 1):+.2f}; {np.std(r[inside]):.3f}" for r in ratio
+        ]
+        row(name, "ratio of two channels: median off by [%]; spread", *texts, "1")
         if name != "nuclei":
             continue
         decay = np.exp(-np.arange(6) / 5.0)
-        frames = np.stack([seen(truth * d) for d in decay])
-        recipe = Recipe.preset("denoise").with_quality(asked.level).with_settings(settings)
-        film = restore(Observation.from_array(frames, axes="TYX"), recipe).image
-        curves = [np.log(stack[:, inside].mean(axis=1)) for stack in (frames, film)]
+        frames = np.stack([expose(truth * d) for d in decay])
+        recipe = Recipe.preset("denoise").with_quality(args.quality).with_settings(settings)
+        movie = restore(Observation.from_array(frames, axes="TYX"), recipe).image
+        curves = [np.log(stack[:, inside].mean(axis=1)) for stack in (frames, movie)]
         constants = [-1 / np.polyfit(np.arange(6), c, 1)[0] for c in curves]
-        told = [f"{100 * (c / 5 - 1):+.2f}" for c in constants]
-        row(name, "time constant of bleaching, off by [%]", *told, 2)
+        texts = [f"{100 * (c / 5 - 1):+.2f}" for c in constants]
+        row(name, "time constant of bleaching, off by [%]", *texts, 2)
 
 
 SECTIONS = {
@@ -440,7 +445,7 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Print the tables."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -448,14 +453,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="of the fields, in pixels")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=100, help="seed of the first field")
-    parser.add_argument("--level", default="balanced")
+    parser.add_argument("--quality", "--level", default="balanced")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(f"{conditions(asked.threads)}; fields of {asked.side} px, level {asked.level}")
-    for name in asked.sections:
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{conditions(args.threads)}; fields of {args.side} px, quality {args.quality}")
+    for name in args.sections:
         print(f"\n## {name}: {(SECTIONS[name].__doc__ or '').strip()}\n", flush=True)
-        SECTIONS[name](asked)
+        SECTIONS[name](args)
 
 
 if __name__ == "__main__":

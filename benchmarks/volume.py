@@ -1,9 +1,9 @@
-"""Volumes: one network in three dimensions against one for each slice, and BM4D.
+"""Volumes: one network in three dimensions compared with one for each slice, and with BM4D.
 
-Run as ``python benchmarks/volume.py [--channels 1] [--ways denoise volume] [--noise 25] [--peers]
-[--seed 0] [--threads 1]``. The truth is a real stack of cells, smoothed to take its own grain away, from
-0 to 255 between its darkest and its brightest; channel 0 served for tuning. PSNR is of the whole
-volume. ``--peers`` needs bm4d, which is free for non-commercial use only and no part of napari-dip.
+Run as ``python benchmarks/volume.py [--channels 1] [--methods denoise volume] [--noise 25] [--peers]
+[--seed 0] [--threads 1]``. The truth is a real stack of cells, smoothed to remove its own noise, and
+scaled from 0 to 255; channel 0 served for tuning. The PSNR is that of the whole volume. ``--peers``
+needs bm4d, which is free for non-commercial use only and not a part of napari-dip.
 """
 
 import argparse
@@ -14,13 +14,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from tifffile import imread
 
-from common import DATA, conditions, header, psnr, row, taken
+from common import DATA, conditions, header, psnr, row, selected_steps
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 
 
 def cells(channel: int) -> np.ndarray:
-    """The truth, (Z, Y, X)."""
+    """Return the truth, (Z, Y, X)."""
     stack = imread(DATA / "microscopy" / "cells3d2ch.tiff")[channel].astype(float)
     smooth = gaussian_filter(stack, 0.7)
     low, high = smooth.min(), smooth.max()
@@ -31,33 +31,33 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--channels", type=int, nargs="+", default=[1])
-    parser.add_argument("--ways", nargs="+", default=["denoise", "volume"])
+    parser.add_argument("--methods", nargs="+", default=["denoise", "volume"])
     parser.add_argument("--noise", type=float, default=25)
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--set", type=json.loads, default={})
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(conditions(asked.threads), f"; noise {asked.noise}, seed {asked.seed}\n")
-    header("channel", "way", "PSNR", "seconds", "steps")
-    for channel in asked.channels:
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(conditions(args.threads), f"; noise {args.noise}, seed {args.seed}\n")
+    header("channel", "method", "PSNR", "seconds", "steps")
+    for channel in args.channels:
         truth = cells(channel)
-        noisy = truth + np.random.default_rng(asked.seed).normal(0, asked.noise, truth.shape)
+        noisy = truth + np.random.default_rng(args.seed).normal(0, args.noise, truth.shape)
         row(channel, "noisy", f"{psnr(truth, noisy):.2f}", "", "")
-        if asked.peers:
+        if args.peers:
             from bm4d import bm4d
 
-            begun = time.monotonic()
-            x = bm4d(noisy, asked.noise)
-            row(channel, "BM4D", f"{psnr(truth, x):.2f}", f"{time.monotonic() - begun:.0f}", "")
-        for way in asked.ways:
-            begun = time.monotonic()
-            recipe = Recipe.preset(way).with_settings(asked.set)
+            started = time.monotonic()
+            x = bm4d(noisy, args.noise)
+            row(channel, "BM4D", f"{psnr(truth, x):.2f}", f"{time.monotonic() - started:.0f}", "")
+        for method in args.methods:
+            started = time.monotonic()
+            recipe = Recipe.preset(method).with_settings(args.set)
             result = restore(Observation.from_array(noisy, axes="ZYX"), recipe)
-            steps = taken(result) if len(result.history) == 1 else f"{result.steps} in all"
-            seconds = f"{time.monotonic() - begun:.0f}"
-            row(channel, way, f"{psnr(truth, result.image):.2f}", seconds, steps)
+            steps = selected_steps(result) if len(result.history) == 1 else f"{result.steps} in total"
+            seconds = f"{time.monotonic() - started:.0f}"
+            row(channel, method, f"{psnr(truth, result.image):.2f}", seconds, steps)
 
 
 if __name__ == "__main__":
