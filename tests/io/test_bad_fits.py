@@ -159,6 +159,8 @@ for number in range(50):
             write_image(target, ImageData(new, "YX"), overwrite=True)
             write_image(target, ImageData(old, "YX"), overwrite=True)
     time.sleep(random.uniform(0.005, 0.06))
+    while number % 2 and not list(target.parent.glob(".napari-dip-*")):
+        pass  # every other child is killed while it writes, however busy the machine is
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     unfinished += len(list(target.parent.glob(".napari-dip-*"))) > 0
@@ -174,7 +176,7 @@ print(unfinished)
 @pytest.mark.parametrize("name", ["out.fits", "out.ome.tif"])
 def test_fifty_kills_at_any_moment_leave_a_whole_file(tmp_path, name):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / name)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", KILLED, str(tmp_path / name)], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 5  # so often was a process killed while it wrote a file
@@ -206,7 +208,7 @@ assert [path.name for path in target.parent.iterdir()] == [target.name]
 @pytest.mark.parametrize("name", ["out.fits", "out.fits.gz", "out.ome.tif"])
 def test_the_old_file_stays_if_the_disk_is_full(tmp_path, name):
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / name)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FULL, str(tmp_path / name)], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
     assert "could not be written" in done.stdout

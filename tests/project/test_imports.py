@@ -9,7 +9,7 @@ import pytest
 
 def python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=500,
         env={**os.environ, **environment}, check=False,
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def run(house, *arguments):
         env={**os.environ, **paths},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -197,20 +196,16 @@ def _alive(marker):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to look for orphans")
-def test_a_killed_driver_leaves_no_orphans_and_can_be_run_again(frames, tmp_path, command):
+def test_a_killed_driver_leaves_no_orphans_and_can_be_run_again(frames, tmp_path, command, wait_until):
     out, marker = tmp_path / "out", f"BATCH_OF={tmp_path}"
     environment = {**os.environ, "BATCH_OF": str(tmp_path)}
     driver = subprocess.Popen(
         command(frames, out, "--workers", "2", "--set=solver.max_steps=200"), env=environment
     )
-    deadline = time.monotonic() + 120
-    while not list(out.glob("frame*.fits")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: list(out.glob("frame*.fits")) or driver.poll() is not None)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    while _alive(marker) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not _alive(marker)
+    wait_until(lambda: not _alive(marker))
 
     before = {path: path.stat().st_mtime_ns for path in out.glob("frame*.fits")}
     assert before
