@@ -119,13 +119,14 @@ def test_residuals_as_small_as_the_noise_end_the_run(fast_recipe, observation, p
 
 def test_the_image_is_the_one_of_the_selected_step(fast_recipe, observation):
     recipe = fast_recipe.with_settings(
-        {"solver.max_steps": 300, "stopping.patience": 40, "refinement.patch_method": "none"}
+        {"solver.max_steps": 600, "stopping.patience": 40, "refinement.patch_method": "none"}
     )
     run = iter_restoration(observation, recipe, snapshot_every=1)
     images = {progress.step: progress.image for progress in run}
     (history,) = run.result.history
     selected = history.selected_step
     assert selected == np.argmin(history.validation_loss) + 1
+    # The best of 210 to 260 steps is step 154 to 186, over two precisions, AVX2 and AVX-512.
     assert selected < len(history.loss)
     np.testing.assert_array_equal(run.result.image, images[selected])
     assert not np.array_equal(images[selected], images[selected + 1])

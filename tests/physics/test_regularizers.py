@@ -88,14 +88,16 @@ class TestEachPenalty:
         assert torch.isfinite(x.grad).all()
 
     def test_a_run_with_it_ends_with_less_of_it(self, name, noisy, fast_recipe):
-        plain = fast_recipe.with_settings({"stopping.kind": "fixed", "solver.max_steps": 60})
+        settings = {"stopping.kind": "fixed", "solver.max_steps": 60, "refinement.patch_method": "none"}
+        plain = fast_recipe.with_settings(settings)
         regularized = plain.with_settings({f"regularization.{name}": 20.0})
         penalty, one = Regularization(**{name: 1.0}), torch.ones(1, 1, 1)
         without, with_it = (
             float(penalty(torch.from_numpy(restore(noisy, recipe).image[None]), one))
             for recipe in (plain, regularized)
         )
-        assert with_it < without
+        # 0.03, 0.06 and 0.72 of it (nuclear norm).
+        assert with_it < (0.9 if name == "nuclear_norm" else 0.3) * without
 
 
 def test_rows_may_be_channels(noisy):

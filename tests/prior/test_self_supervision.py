@@ -178,4 +178,5 @@ def test_it_denoises_better_than_the_plain_prior(scene, noisy):
         result = restore(noisy, recipe)
         errors[method] = np.sqrt(np.mean((result.image - scene) ** 2))
         assert result.provenance.self_supervision == method
+    # 0.78 to 0.80 of it over two precisions, AVX2 and AVX-512; up to 0.86 for other noise.
     assert errors["recorrupted"] < 0.9 * errors["none"]

@@ -34,11 +34,13 @@ def recipe(fast_settings):
 
 
 def test_iterations_bring_the_scene_nearer_to_the_data(recipe, noisy):
+    short = recipe.with_settings({"solver.max_steps": 10, "admm.rho": 0.1})
     without, after = (
-        restore(noisy, recipe.with_settings({"admm.max_iter": n})).provenance.noise.residual[0]
+        restore(noisy, short.with_settings({"admm.max_iter": n})).provenance.noise.residual[0]
         for n in (0, 3)
     )
-    assert after < without
+    # 0.78 of it over two precisions, AVX2 and AVX-512.
+    assert after < 0.9 * without
 
 
 def test_stopping_ends_the_iterations(recipe, make_observation, noisy):

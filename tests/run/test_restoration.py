@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from napari_dip import Recipe, restore
+from napari_dip import Recipe, list_presets, restore
 from napari_dip.core.device import free_memory
 from napari_dip.core.errors import DeviceError, RestorationError
 from napari_dip.core.torch_import import torch
@@ -26,6 +26,28 @@ def test_the_image_has_the_axes_that_went_in(fast_recipe, axes):
     assert np.isfinite(result.image).all()
     np.testing.assert_allclose(result.residual, array - result.image, rtol=0, atol=1e-5)
     assert len(result.history) == np.prod([sizes[a] for a in axes if a in "TZ"])
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_explains_its_data(name, fast_settings, scene, noisy, make_observation):
+    scene, noisy = scene[8:40, 8:48], noisy[8:40, 8:48]
+    settings = {**fast_settings, "solver.max_steps": 40, "refinement.iterations": 1}
+    recipe = Recipe.preset(name).with_settings(settings)
+    if recipe.operator.combines_time:  # exposures, k-space
+        observation, known = recipe.operator.make_example(seed=0), {}
+    else:
+        mask = np.zeros(noisy.shape, bool)
+        mask[10:14, 20:26] = True
+        observation, known = make_observation(noisy, mask=mask), {"guide": scene, "psf": np.ones((3, 3))}
+    auxiliary = {name: array for name, array in known.items() if name in recipe.auxiliary}
+    result = restore(observation, recipe, auxiliary=auxiliary)
+    expected = [round(f * n) for f, n in zip(result.scale_factor, observation.y.shape[-2:], strict=True)]
+    assert list(result.image.shape[-2:]) == expected
+    assert np.isfinite(result.image).all()
+    assert result.residual.shape == observation.to_input_axes(observation.y).shape
+    assert np.nanstd(result.residual) < 0.8 * np.nanstd(observation.y)
+    if result.image.shape == scene.shape and not recipe.operator.combines_time:
+        assert np.sqrt(np.mean((result.image - scene) ** 2)) < 0.8 * scene.std()
 
 
 def test_the_same_seed_repeats_a_run_bit_for_bit(fast_recipe, observation):
@@ -297,7 +319,8 @@ def test_what_was_learned_is_reused_when_the_data_change(fast_recipe, noisy, mak
     warm = iter_restoration(part, recipe, warm_start=starts.restart()).result
     cold = restore(part, recipe)
     assert warm.inpainted.sum() == 16
-    assert warm.history[0].loss[:20].mean() < cold.history[0].loss[:20].mean()
+    # 0.75 of it over two precisions, AVX2 and AVX-512.
+    assert warm.history[0].loss[:20].mean() < 0.9 * cold.history[0].loss[:20].mean()
 
 
 def test_garbage_is_collected_in_the_main_thread_only_but_in_need(monkeypatch):

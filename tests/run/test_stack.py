@@ -98,13 +98,16 @@ def test_previews_of_planes_that_are_restored_jointly_have_their_places(fast_set
 
 
 def test_still_planes_that_are_restored_jointly_have_less_noise(noisy, scene):
-    frames = scene + np.random.default_rng(1).normal(0, (noisy - scene).std(), (4, *scene.shape))
+    sigma = (noisy - scene).std()
+    frames = scene + np.random.default_rng(1).normal(0, sigma, (8, *scene.shape))
     recipe = Recipe().with_settings({"network.channels": 16, "solver.max_steps": 300})
-    errors = {}
-    for joint_axes in ("none", "T"):
-        result = restore(frames, recipe.with_settings({"stack.joint_axes": joint_axes}), axes="TYX")
-        errors[joint_axes] = np.sqrt(np.mean((result.image - scene) ** 2))
-    assert errors["T"] < 0.9 * errors["none"]
+    joint = recipe.with_settings({"stack.joint_axes": "T"})
+    separate_error, joint_error = (
+        np.sqrt(np.mean((restore(stack, how, axes="TYX").image - scene) ** 2))
+        for stack, how in ((frames[:2], recipe), (frames, joint))
+    )
+    # 0.53 to 0.65 of it over two precisions, AVX2 and AVX-512, and two draws of the noise.
+    assert joint_error < 0.8 * separate_error
 
 
 def test_each_plane_has_its_own_noise(fast_settings):
@@ -217,7 +220,8 @@ class TestAlignment:
         def error(x):
             return np.sqrt(np.mean((x.image - truth) ** 2))
 
-        assert error(result) < error(without)
+        # 0.60 of it over two precisions, AVX2 and AVX-512.
+        assert error(result) < 0.8 * error(without)
 
     def test_times_that_are_not_joint_or_auxiliary_data_of_another_size_are_refused(
         self, make_observation
