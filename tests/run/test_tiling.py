@@ -15,6 +15,7 @@ from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.tiles.planner import TilePlanner, plan_tiles
 from napari_dip.run.tiles.tile import TILE_BLEND_PX, TILE_MARGIN_PX, TileBlender, noise_sample, tile_grid
+from napari_dip.run.warm_start import WarmStart
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
@@ -226,36 +227,50 @@ class TestAFullMemory:
 
 
 class TestAWarmStart:
+    @pytest.fixture
     def stack(self):
+        """A scene, and two frames of it under noise."""
         y, x = np.mgrid[:64, :64]
         scene = 100 + 30 * np.sin(y / 3) * np.cos(x / 4 + y / 9)
-        return scene, np.stack([scene + RNG.normal(0, 10, scene.shape) for _ in range(2)])
+        return scene, scene + np.random.default_rng(1).normal(0, 10, (2, 64, 64))
 
-    def restored(self, stack, **changes):
-        recipe = Recipe().with_settings(
-            {"noise.sigma": 10.0, "refinement.patch_method": "none", **changes}
+    @pytest.fixture
+    def recipe(self):
+        return Recipe().with_settings({"noise.sigma": 10.0, "refinement.patch_method": "none"})
+
+    def test_begins_with_what_was_learned_before(self, stack, recipe, make_observation):
+        scene, frames = stack
+        small = {"network.channels": 16, "network.depth": 3, "stopping.kind": "fixed"}
+        long, short = (recipe.with_settings({**small, "solver.max_steps": n}) for n in (400, 20))
+        first, second = map(make_observation, frames)
+        starts = WarmStart(long)
+        _ = iter_restoration(first, long, warm_start=starts).result
+        warm = iter_restoration(second, short, warm_start=starts.restart()).result
+        cold = restore(second, short)
+        warm_error, cold_error = (
+            np.sqrt(np.mean((result.image - scene) ** 2)) for result in (warm, cold)
         )
-        return restore(stack, recipe, axes="TYX")
+        # 0.62 to 0.72 of it over two precisions, AVX2 and AVX-512, and two draws of the noise.
+        assert warm_error < 0.85 * cold_error
 
-    def test_begins_with_what_was_learned_before(self):
-        scene, stack = self.stack()
-        errors = []
-        for warm in (True, False):
-            image = self.restored(stack, **{"solver.warm_start": warm, "solver.max_steps": 60}).image
-            errors.append(np.sqrt(np.mean((image[1] - scene) ** 2)))
-        assert errors[0] < 0.9 * errors[1]
-
-    def test_brings_no_noise_along(self):
-        scene, stack = self.stack()
-        error = self.restored(stack).image[1] - scene
-        noise = stack[0] - scene
+    def test_brings_no_noise_along(self, stack, recipe):
+        scene, frames = stack
+        error = restore(frames, recipe, axes="TYX").image[1] - scene
+        noise = frames[0] - scene
         correlation = np.corrcoef(error.ravel(), noise.ravel())[0, 1]
         assert abs(correlation) < 4 / np.sqrt(scene.size)
 
-    def test_can_be_left_out(self, fast_fit):
-        _, stack = self.stack()
-        both = self.restored(np.stack([stack[0], stack[0]]), **{"solver.warm_start": False}, **fast_fit)
-        assert np.array_equal(both.image[0], both.image[1])
+    def test_can_be_left_out(self, stack, recipe, fast_fit):
+        _, frames = stack
+        same = np.stack([frames[0], frames[0]])
+        cold, warm = (
+            restore(
+                same, recipe.with_settings({**fast_fit, "solver.warm_start": warm}), axes="TYX"
+            ).image
+            for warm in (False, True)
+        )
+        assert np.array_equal(cold[0], cold[1])
+        assert not np.array_equal(warm[0], warm[1])
 
 
 def test_overlaps_hold_two_margins_and_a_blend():
