@@ -142,3 +142,13 @@ def test_union_members_lists_all_kinds():
         "variance",
     }
     assert all(issubclass(kind, Settings) for kind in kinds)
+
+
+def test_basic_fields_are_fields():
+    kinds = [
+        Recipe,
+        *(kind for group in Recipe.model_fields.values() for kind in union_members(group.annotation)),
+    ]
+    assert len(kinds) > 20
+    for kind in kinds:
+        assert set(kind.basic_fields) <= set(kind.model_fields), kind.__name__

@@ -348,6 +348,17 @@ class TestAstropy:
         assert restored.unit == units.mJy
         np.testing.assert_array_equal(restored.value, dip.denoise(image))
 
+    @pytest.mark.parametrize("sigma", [4.0, np.full(SHAPE, 4.0)], ids=["number", "array"])
+    def test_a_sigma_with_a_unit_is_converted(self, image, sigma):
+        from astropy import units
+
+        expected = dip.denoise(image * units.mJy, sigma)
+        given = dip.denoise(image * units.mJy, sigma * 1e-3 * units.Jy)
+        np.testing.assert_allclose(given.value, expected.value, rtol=1e-4)
+        for other in (image * units.adu, image):
+            with pytest.raises(dip.ObservationError, match="give sigma in the unit of the image"):
+                dip.denoise(other, sigma * units.mJy)
+
 
 class TestXarray:
     @pytest.fixture(autouse=True)
@@ -624,6 +635,16 @@ class TestTasks:
         assert type(combined) is nddata.CCDData
         assert combined.shape == SHAPE
 
+    def test_exposures_that_differ_in_what_they_have_are_refused(self, image):
+        from astropy.nddata import CCDData, StdDevUncertainty
+
+        noise = StdDevUncertainty(np.ones(SHAPE))
+        first, other = CCDData(image, unit="adu", uncertainty=noise), CCDData(image, unit="adu")
+        with pytest.raises(dip.ObservationError, match="only some exposures have sigma"):
+            dip.coadd([first, other])
+        with pytest.raises(dip.ObservationError, match="the unit 'electron', and the first 'adu'"):
+            dip.coadd([other, CCDData(image, unit="electron")])
+
     def test_exposures_of_two_shapes_are_refused(self, image):
         with pytest.raises(
             ObservationError, match=r"exposure 2 has the axes YX and the shape \(38, 48\)"
@@ -652,6 +673,25 @@ class TestTasks:
         assert isinstance(result, Result)
         again = dip.reconstruct_mri(heart.kspace, heart.maps)
         np.testing.assert_array_equal(result.image[:, 0] + 1j * result.image[:, 1], again)
+
+    def test_complex_coil_maps_are_auxiliary_data_of_any_recipe(self):
+        heart = dip.datasets.cardiac_cine(side=32, coils=2, beats=(4,))
+        given = dip.reconstruct_mri(heart.kspace, heart.maps, full_output=True)
+        recipe = Recipe.preset("dynamic-mri").with_quality("balanced")
+        kspace = np.concatenate((heart.kspace.real, heart.kspace.imag), axis=1)
+        mask = np.concatenate((heart.kspace == 0, heart.kspace == 0), axis=1)
+        coil_maps = {"coil_maps": heart.maps}
+        result = dip.restore(kspace, recipe, mask=mask, auxiliary=coil_maps, axes="TCYX")
+        np.testing.assert_array_equal(result.image, given.image)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"noise": "poisson"}, {"gain": 2}, {"axes": "TCYX"}, {"channel_axis": 1}, {"dtype": "uint8"}],
+    )
+    def test_what_does_not_apply_to_kspace_is_refused(self, options):
+        (name,) = options
+        with pytest.raises(dip.SettingsError, match=f"{name} does not apply to k-space"):
+            dip.reconstruct_mri(np.ones((4, 2, 32, 32), complex), **options)
 
     def test_real_kspace_is_refused(self):
         with pytest.raises(dip.RestorationError):

@@ -71,6 +71,12 @@ class ImageData:
             missing = missing | self.bad_mask
         return missing if missing.any() else None
 
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """All pixels in memory, NaN where they are missing."""
+        array = np.asarray(self.array)
+        return array if self.mask is None else np.where(self.mask, np.nan, array)
+
     def with_bad_flags(self, flags: Collection[int]) -> ImageData:
         """Return the image with other quality flags treated as missing.
 

@@ -7,6 +7,7 @@ from napari_dip.core.interop.astropy_data import to_ccddata
 from napari_dip.core.interop.conversion import (
     cast,
     check_resizable,
+    in_data_units,
     plain_array,
     take_apart,
     to_observation,
@@ -19,6 +20,7 @@ __all__ = [
     "Wrap",
     "cast",
     "check_resizable",
+    "in_data_units",
     "plain_array",
     "take_apart",
     "to_ccddata",

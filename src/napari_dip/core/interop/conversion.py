@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_dip.core import arrays
 from napari_dip.core.axes import FloatArray, infer_axes
+from napari_dip.core.errors import ObservationError
 from napari_dip.core.header import Header
 from napari_dip.core.interop.astropy_data import parts_of_nddata
 from napari_dip.core.interop.napari_layer import parts_of_layer, rescaled_placement
@@ -87,14 +88,14 @@ def to_observation(
     if isinstance(image, Observation):
         observation = image if mask is None else image.with_mask(plain_array(mask))
         if sigma is not None:
-            std = _like_image(sigma, observation.to_input_axes(observation.y).shape)
+            std = _like_image(sigma, observation.to_input_axes(observation.y).shape, image.header.unit)
             observation = observation.with_auxiliary("sigma", std, axes=observation.axes)
             observation = observation.with_mask(~(np.isfinite(std) & (std > 0)))
         return observation, lambda result, values: result
     parts = take_apart(image)
     data = arrays.as_indexable(parts.array)
     axes = axes or parts.axes or infer_axes(tuple(data.shape), channel_axis=channel_axis)
-    sigma = parts.sigma if sigma is None else _like_image(sigma, tuple(data.shape))
+    sigma = parts.sigma if sigma is None else _like_image(sigma, tuple(data.shape), parts.header.unit)
     observation = Observation.from_array(
         data, axes=axes, mask=parts.mask, sigma=sigma, header=parts.header
     )
@@ -127,6 +128,26 @@ def plain_array(values: Any) -> NDArray[Any]:
     return array if parts.mask is None else np.where(parts.mask, np.nan, array)
 
 
+def in_data_units(values: Any, unit: str) -> NDArray[Any]:
+    """Return `values` as `plain_array` does; those of a Quantity in the unit of the image.
+
+    Raises
+    ------
+    ObservationError
+        If its unit cannot be converted.
+    """
+    if "astropy.Quantity" not in _class_names(values):
+        return plain_array(values)
+    from astropy import units
+
+    try:
+        return np.asarray(values.to_value(units.Unit(unit, parse_strict="silent")))
+    except units.UnitConversionError:
+        raise ObservationError(
+            f"sigma is in '{values.unit}' and the image in '{unit}': give sigma in the unit of the image"
+        ) from None
+
+
 def cast(image: FloatArray, dtype: DTypeLike) -> NDArray[Any]:
     """Return `image` as `dtype`; for integers rounded, and clipped at the ends of the type."""
     kind = np.dtype(dtype)
@@ -142,9 +163,9 @@ def _class_names(image: Any) -> set[str]:
     return {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(image).__mro__}
 
 
-def _like_image(sigma: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+def _like_image(sigma: Any, shape: tuple[int, ...], unit: str) -> NDArray[Any]:
     """The standard deviation of each pixel, given for all of them or as one value."""
-    values = plain_array(sigma).astype(float)
+    values = in_data_units(sigma, unit).astype(float)
     return np.broadcast_to(values, shape) if values.ndim == 0 else values
 
 

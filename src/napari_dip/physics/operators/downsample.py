@@ -28,7 +28,7 @@ class Downsample(OperatorSettings):
     .. [1] Ulyanov et al., "Deep Image Prior", IJCV 128 (2020) 1867, eq. (6).
     """
 
-    basic_fields: ClassVar[tuple[str, ...]] = ("factor",)
+    basic_fields: ClassVar[tuple[str, ...]] = ("scale_factor",)
     kind: Literal["downsample"] = "downsample"
     scale_factor: Factor | tuple[Factor, Factor] = 4.0
     """Pixels of the result per pixel of the image: one number, or two for Y and X."""

@@ -7,10 +7,20 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.core.errors import SettingsError
 from napari_dip.core.result import Result
-from napari_dip.io import read, read_first_image
-from napari_dip.run.api._options import Options, is_path, load_array, restore_observation
+from napari_dip.io import read
+from napari_dip.run.api._options import (
+    Options,
+    add_auxiliary,
+    is_number,
+    is_path,
+    load_array,
+    restore_observation,
+)
 from napari_dip.run.recipe import Recipe
+
+_NOT_FOR_KSPACE = ("noise", "gain", "read_noise", "axes", "channel_axis", "dtype")
 
 
 def reconstruct_mri(
@@ -28,8 +38,9 @@ def reconstruct_mri(
     trajectory : array or path, optional
         Position of each sample, (T, 2, spokes, samples), rows and columns. [cycle / pixel]
     **options
-        As for `denoise`, except `noise`, `gain`, `read_noise`, `axes` and `channel_axis`; `sigma` is the
-        standard deviation of the noise in the real and the imaginary part of k-space.
+        As for `denoise`, except `noise`, `gain`, `read_noise`, `axes`, `channel_axis` and `dtype`.
+        `sigma` is one number: the standard deviation of the noise in the real and the imaginary part of
+        k-space.
 
     Returns
     -------
@@ -56,20 +67,24 @@ def reconstruct_mri(
     """
     from napari_dip.io.mri.arrays import kspace_image
 
+    if unused := [name for name in _NOT_FOR_KSPACE if options.get(name) is not None]:
+        raise SettingsError(
+            f"{unused[0]} does not apply to k-space, whose axes and noise model are fixed"
+        )
     from_path = is_path(kspace)
     observation = read(kspace) if from_path else kspace_image(np.asarray(kspace), "", 0).to_observation()
     if options.get("mask") is not None:
         observation = observation.with_mask(load_array(options["mask"]))
     if coil_maps is not None:
-        image = read_first_image(coil_maps) if is_path(coil_maps) else None
-        image = image or kspace_image(np.asarray(coil_maps), "", 1)
-        observation = observation.with_auxiliary("coil_maps", image.array, axes=image.axes)
+        observation = add_auxiliary(observation, "coil_maps", coil_maps)
     recipe = Recipe.preset("dynamic-mri")
     if trajectory is not None:
         places = load_array(trajectory)
         observation = observation.with_auxiliary("trajectory", places, axes="TCYX"[-places.ndim :])
         recipe = recipe.replace(operator={"kind": "radial"})
     if (sigma := options.get("sigma")) is not None:
+        if not is_number(sigma):
+            raise SettingsError("sigma has to be one number for k-space: it has one noise level")
         recipe = recipe.replace(noise={"sigma": float(np.asarray(sigma))})
 
     def wrap(result: Result, values: NDArray[Any]) -> Any:

@@ -61,7 +61,7 @@ def observe(image: Any, options: Options) -> tuple[Observation, interop.Wrap]:
     """
     mask, axes = options.get("mask"), options.get("axes")
     sigma = options.get("sigma")
-    sigma = None if sigma is None or is_number(sigma) else load_array(sigma)
+    sigma = None if is_number(sigma) else load_array(sigma) if is_path(sigma) else sigma
     if isinstance(image, list | tuple) and image and all(map(is_path, image)):
         image = read(*image, axes=axes)
     elif is_path(image):
@@ -85,6 +85,8 @@ def restore_observation(
     keep_noise: bool = False,
 ) -> Any:
     """Restore by `recipe` with the noise, quality, seed and device of `options`, and wrap the result."""
+    if is_number(sigma := options.get("sigma")):
+        options = {**options, "sigma": float(interop.in_data_units(sigma, observation.header.unit))}
     groups: dict[str, Any] = {"seed": options.get("seed", 0)}
     groups["compute"] = {"device": options.get("device", "auto")}
     if not keep_noise:
@@ -125,7 +127,7 @@ def noise_settings(options: Options, default: NoiseSettings) -> NoiseSettings:
             return Poisson.parse({"gain": gain}, source="noise")
         case "poisson-gaussian":
             return PoissonGaussian.parse({"gain": gain, "read_noise": read_noise}, source="noise")
-    if sigma is not None and is_number(sigma):
+    if is_number(sigma):
         return Gaussian.parse({"sigma": float(np.asarray(sigma))}, source="noise")
     return default if isinstance(default, Gaussian) else Gaussian()
 
@@ -145,13 +147,24 @@ def is_path(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is one number, in place of an array or the path of one."""
-    return not is_path(value) and np.ndim(value) == 0
+    return value is not None and not is_path(value) and np.ndim(value) == 0
+
+
+def add_auxiliary(observation: Observation, name: str, values: Any) -> Observation:
+    """Return the observation with auxiliary data: an array, complex coil maps, or the path of a file."""
+    if is_path(values):
+        image = read_first_image(values)
+        return observation.with_auxiliary(name, image.pixels, axes=image.axes)
+    if np.iscomplexobj(values):
+        from napari_dip.io.mri.arrays import kspace_image
+
+        image = kspace_image(np.asarray(values), "", 1)
+        return observation.with_auxiliary(name, image.array, axes=image.axes)
+    return observation.with_auxiliary(name, interop.plain_array(values))
 
 
 def load_array(values: Any) -> NDArray[Any]:
     """Return an array of any kind, or of the first image of a file; NaN where it is masked."""
     if not is_path(values):
         return interop.plain_array(values)
-    image = read_first_image(values)
-    array = np.asarray(image.array)
-    return array if image.mask is None else np.where(image.mask, np.nan, array)
+    return read_first_image(values).pixels

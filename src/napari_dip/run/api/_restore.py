@@ -6,16 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from napari_dip.core import interop
 from napari_dip.core.result import Result
 from napari_dip.io import file_and_extension
 from napari_dip.run.api._options import (
     Callback,
     Options,
+    add_auxiliary,
     is_number,
-    load_array,
     observe,
     run_to_end,
 )
@@ -117,13 +117,15 @@ def iter_restore(
     True
     """
     options: Options = {"mask": mask, "axes": axes}
-    scalar = sigma if sigma is None or is_number(sigma) else None
+    scalar = sigma if is_number(sigma) else None
     observation, _ = observe(image, options if scalar is not None else {**options, "sigma": sigma})
     for name, values in (auxiliary or {}).items():
-        observation = observation.with_auxiliary(name, load_array(values))
+        observation = add_auxiliary(observation, name, values)
     chosen = _find_recipe(recipe)
     if scalar is not None:
-        chosen = chosen.replace(noise={"sigma": float(np.asarray(scalar))})
+        chosen = chosen.replace(
+            noise={"sigma": float(interop.in_data_units(scalar, observation.header.unit))}
+        )
     return iter_restoration(observation, chosen, snapshot_every=snapshot_every)
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from napari_dip.core.errors import ReadError, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.io import (
@@ -99,8 +97,7 @@ class Job:
             observation = observation.with_mask(read_first_image(self.mask).array)
         for name, file in self.auxiliary:
             image = read_first_image(file)
-            pixels = image.array if image.mask is None else np.where(image.mask, np.nan, image.array)
-            observation = observation.with_auxiliary(name, pixels, axes=image.axes)
+            observation = observation.with_auxiliary(name, image.pixels, axes=image.axes)
         return observation
 
 
