@@ -43,12 +43,6 @@ def fast_recipe(fast_settings) -> Recipe:
     return Recipe.preset("denoise").with_settings(fast_settings)
 
 
-@pytest.fixture
-def quick(fast_recipe) -> Recipe:
-    """The older name of `fast_recipe`."""
-    return fast_recipe
-
-
 @pytest.fixture(scope="session")
 def make_observation():
     """Make an observation of an array, whose axes are YX if not given.

@@ -52,11 +52,11 @@ def test_dask_arrays_are_observations():
     assert lazy.digest() == Observation.from_array(array, axes="TYX").digest()
 
 
-def test_a_restoration_on_disk_equals_one_in_memory(observation, quick, monkeypatch):
-    inside = restore(observation, quick)
+def test_a_restoration_on_disk_equals_one_in_memory(observation, fast_recipe, monkeypatch):
+    inside = restore(observation, fast_recipe)
     monkeypatch.setattr(arrays, "MAX_ARRAY_SHARE", 0.0)
     on_disk = Observation.from_array(observation.y[0, 0, 0], axes="YX")
-    with iter_restore(on_disk, quick, snapshot_every=1) as run:
+    with iter_restore(on_disk, fast_recipe, snapshot_every=1) as run:
         images = [progress.image for progress in run]
     assert images
     assert set(map(type, images)) == {type(None)}  # no whole image is brought into memory
@@ -77,8 +77,8 @@ def test_files_are_read_to_disk_with_the_same_pixels(tmp_path, observation, litt
         assert isinstance(found.y, np.memmap)
 
 
-def test_a_result_on_disk_is_written(tmp_path, observation, quick, little_memory):
-    result = restore(observation, quick)
+def test_a_result_on_disk_is_written(tmp_path, observation, fast_recipe, little_memory):
+    result = restore(observation, fast_recipe)
     for name in ("r.fits", "r.tif"):
         write(tmp_path / name, result)
         back = read(tmp_path / name)

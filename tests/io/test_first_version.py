@@ -84,19 +84,19 @@ def test_info_describes_the_file_and_says_why_its_recipe_cannot_be_shown(path, c
     assert f"written by another version of napari-dip: {path}: {SENTENCE}" in said
 
 
-def test_a_result_of_such_a_file_has_the_new_cards_alone(path, quick, tmp_path):
-    write(tmp_path / "out.fits", restore(read(path), quick))
+def test_a_result_of_such_a_file_has_the_new_cards_alone(path, fast_recipe, tmp_path):
+    write(tmp_path / "out.fits", restore(read(path), fast_recipe))
     header = fits.getheader(tmp_path / "out.fits")
     assert {"DIPSTEP", "DIPNSRC", "DIPSUMM"} <= set(header)
     assert not {"DIPITER", "DIPNOISE", "DIPVERD"} & set(header)
-    assert Recipe.from_json(read_recipe(tmp_path / "out.fits")) == quick
+    assert Recipe.from_json(read_recipe(tmp_path / "out.fits")) == fast_recipe
 
 
-def test_a_batch_does_not_take_such_a_file_for_its_own_result(path, quick, tmp_path, pixels):
+def test_a_batch_does_not_take_such_a_file_for_its_own_result(path, fast_recipe, tmp_path, pixels):
     source = tmp_path / "in" / path.name
     source.parent.mkdir()
     source.write_bytes(path.read_bytes())
-    (job,) = plan_jobs(quick, [str(source)], tmp_path)
+    (job,) = plan_jobs(fast_recipe, [str(source)], tmp_path)
     result = run_job(job)
     assert result.state == "failed"
     assert "exists: allow overwriting" in result.reason

@@ -34,8 +34,8 @@ def frame(tmp_path):
     return path
 
 
-def restored(path, quick):
-    return restore(read(path), quick)
+def restored(path, fast_recipe):
+    return restore(read(path), fast_recipe)
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -67,14 +67,14 @@ def test_pixels_of_weight_0_are_missing_and_other_weights_say_nothing(tmp_path):
     np.testing.assert_array_equal(image.bad_mask, weight == 0)
 
 
-def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_path, quick):
+def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_path, fast_recipe):
     data = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32)
     data[0, 3, 3] = data[1, 9, 9] = np.nan
     chips = [fits.ImageHDU(chip, name="SCI", ver=v) for v, chip in enumerate(data, start=1)]
     fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(tmp_path / "0.fits")
     for number in (1, 2):
         image = read_images(tmp_path / f"{number - 1}.fits")[number - 1]
-        recipe = quick.with_settings({"seed": number})
+        recipe = fast_recipe.with_settings({"seed": number})
         write(tmp_path / f"{number}.fits", restore(image.to_observation(), recipe))
     first, second = read_images(tmp_path / "2.fits")
     assert np.argwhere(first.bad_mask).tolist() == [[3, 3]]
@@ -82,18 +82,18 @@ def test_an_extension_restored_later_does_not_disturb_the_marks_of_another(tmp_p
 
 
 @pytest.mark.parametrize("title", ["Débruiter", "two\nlines", "x" * 200])
-def test_any_title_can_be_written(frame, quick, tmp_path, title):
-    recipe = quick.model_copy(update={"title": title})
+def test_any_title_can_be_written(frame, fast_recipe, tmp_path, title):
+    recipe = fast_recipe.model_copy(update={"title": title})
     write(tmp_path / "out.fits", restore(read(frame), recipe))
     assert Recipe.from_json(read_recipe(tmp_path / "out.fits")).title == title
 
 
-def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, quick):
+def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, fast_recipe):
     scaled = fits.ImageHDU(np.arange(1600, dtype=np.int16).reshape(40, 40), name="FLAT")
     scaled.header["BSCALE"], scaled.header["BZERO"] = 0.5, 3
     image = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
     fits.HDUList([image, scaled]).writeto(tmp_path / "in.fits")
-    write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), quick))
+    write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), fast_recipe))
     raw = [fits.open(tmp_path / f"{n}.fits", do_not_scale_image_data=True)[1] for n in ("in", "out")]
     assert raw[0].data.dtype == raw[1].data.dtype
     np.testing.assert_array_equal(raw[0].data, raw[1].data)
@@ -110,9 +110,9 @@ def test_variances_become_standard_deviations(tmp_path):
         np.testing.assert_allclose(read_images(path)[0].sigma, 3, rtol=1e-6)
 
 
-def test_writing_keeps_every_card_that_is_still_true(frame, quick, tmp_path):
+def test_writing_keeps_every_card_that_is_still_true(frame, fast_recipe, tmp_path):
     out = tmp_path / "out.fits"
-    write(out, restored(frame, quick))
+    write(out, restored(frame, fast_recipe))
     with fits.open(frame) as old, fits.open(out, checksum=True) as new:
         assert [h.name for h in new] == ["PRIMARY", "DQ", "TRUTH", "FILLED", "RESIDUAL"]
         for card in old[0].header.cards:
@@ -130,7 +130,7 @@ def test_writing_keeps_every_card_that_is_still_true(frame, quick, tmp_path):
         )
 
 
-def test_long_odd_and_foreign_cards_survive(tmp_path, quick):
+def test_long_odd_and_foreign_cards_survive(tmp_path, fast_recipe):
     hdu = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
     hdu.header["LONG"] = "it's " + 40 * "long & " + "end"
     hdu.header["HIERARCH ESO DET OUT1 GAIN"] = 2.5
@@ -139,7 +139,7 @@ def test_long_odd_and_foreign_cards_survive(tmp_path, quick):
     hdu.writeto(tmp_path / "in.fits")
     spoilt = (tmp_path / "in.fits").read_bytes().replace(b"done", b"d\tne")
     (tmp_path / "in.fits").write_bytes(spoilt)
-    write(tmp_path / "out.fits", restored(tmp_path / "in.fits", quick))
+    write(tmp_path / "out.fits", restored(tmp_path / "in.fits", fast_recipe))
     header = fits.getheader(tmp_path / "out.fits")
     assert header["LONG"] == hdu.header["LONG"]
     assert header["ESO DET OUT1 GAIN"] == 2.5
@@ -147,7 +147,7 @@ def test_long_odd_and_foreign_cards_survive(tmp_path, quick):
     assert header["HISTORY"][0] == "d ne"
 
 
-def test_cards_about_how_pixels_were_stored_are_gone(tmp_path, quick):
+def test_cards_about_how_pixels_were_stored_are_gone(tmp_path, fast_recipe):
     path, out = tmp_path / "scaled.fits", tmp_path / "out.fits"
     hdu = fits.PrimaryHDU(np.random.default_rng(0).integers(0, 60000, (40, 40), np.uint16))
     hdu.header["BLANK"] = 7
@@ -155,16 +155,16 @@ def test_cards_about_how_pixels_were_stored_are_gone(tmp_path, quick):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         hdu.writeto(path)
-    write(out, restored(path, quick))
+    write(out, restored(path, fast_recipe))
     header = fits.getheader(out)
     assert not {"BSCALE", "BZERO", "BLANK", "DATAMAX"} & set(header)
 
 
-def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
+def test_a_written_file_carries_its_recipe(frame, fast_recipe, tmp_path):
     out = tmp_path / "out.fits"
-    result = restored(frame, quick)
+    result = restored(frame, fast_recipe)
     write(out, result)
-    assert Recipe.from_json(read_recipe(out)) == quick
+    assert Recipe.from_json(read_recipe(out)) == fast_recipe
     header = fits.getheader(out)
     assert header["DIPSEED"] == 0
     assert header["DIPSTEP"] == result.history[0].selected_step
@@ -174,8 +174,8 @@ def test_a_written_file_carries_its_recipe(frame, quick, tmp_path):
     assert not {"DIPITER", "DIPNOISE", "DIPVERD"} & set(header)
 
 
-def test_a_written_file_has_the_whole_provenance(frame, quick, tmp_path):
-    result = restored(frame, quick)
+def test_a_written_file_has_the_whole_provenance(frame, fast_recipe, tmp_path):
+    result = restored(frame, fast_recipe)
     for name in ("out.fits", "out.ome.tif"):
         write(tmp_path / name, result)
         provenance = read_provenance(tmp_path / name)
@@ -184,8 +184,8 @@ def test_a_written_file_has_the_whole_provenance(frame, quick, tmp_path):
         assert provenance == json.loads(json.dumps(result.metadata, allow_nan=False))
 
 
-def test_astropy_reads_the_uncertainty_and_the_mask_of_a_written_file(frame, quick, tmp_path):
-    result = restored(frame, quick.with_settings({"ensemble.size": 2}))
+def test_astropy_reads_the_uncertainty_and_the_mask_of_a_written_file(frame, fast_recipe, tmp_path):
+    result = restored(frame, fast_recipe.with_settings({"ensemble.size": 2}))
     write(tmp_path / "out.fits", result)
     data = CCDData.read(tmp_path / "out.fits", hdu_uncertainty="UNCERT", hdu_mask="FILLED")
     assert isinstance(data.uncertainty, StdDevUncertainty)
@@ -197,24 +197,24 @@ def test_astropy_reads_the_uncertainty_and_the_mask_of_a_written_file(frame, qui
     assert fits.getheader(tmp_path / "out.fits", "UNCERT")["UTYPE"] == "StdDevUncertainty"
 
 
-def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, quick, tmp_path):
+def test_running_again_from_an_output_repeats_it_bit_for_bit(frame, fast_recipe, tmp_path):
     first, second = tmp_path / "1.fits", tmp_path / "2.fits"
-    write(first, restored(frame, quick))
+    write(first, restored(frame, fast_recipe))
     write(second, restore(read(frame), Recipe.from_json(read_recipe(first))))
     np.testing.assert_array_equal(fits.getdata(first), fits.getdata(second))
 
 
-def test_inpainted_pixels_are_missing_when_read_again(frame, quick, tmp_path):
+def test_inpainted_pixels_are_missing_when_read_again(frame, fast_recipe, tmp_path):
     out = tmp_path / "out.fits"
-    result = restored(frame, quick)
+    result = restored(frame, fast_recipe)
     write(out, result)
     assert read_images(out)[0].bad_mask.sum() == result.inpainted.sum()
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".FIT", ".fts", ".fits.gz"])
-def test_suffixes_in_any_case_are_fits(frame, quick, tmp_path, suffix):
+def test_suffixes_in_any_case_are_fits(frame, fast_recipe, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
-    result = restored(frame, quick)
+    result = restored(frame, fast_recipe)
     write(out, result)
     np.testing.assert_array_equal(read_images(out)[0].array, result.image)
     if suffix.endswith("gz"):
@@ -222,9 +222,9 @@ def test_suffixes_in_any_case_are_fits(frame, quick, tmp_path, suffix):
             assert file.read(6) == b"SIMPLE"
 
 
-def test_an_array_without_a_header_becomes_fits_too(quick, noisy, tmp_path):
+def test_an_array_without_a_header_becomes_fits_too(fast_recipe, noisy, tmp_path):
     out = tmp_path / "out.fits"
-    result = restore(Observation.from_array(noisy[..., None], axes="YXC"), quick)
+    result = restore(Observation.from_array(noisy[..., None], axes="YXC"), fast_recipe)
     write(out, result)
     assert read_images(out)[0].array.shape == noisy.shape
 
@@ -237,8 +237,8 @@ def test_an_integer_image_keeps_its_type_when_saved_unrestored(data_folder, tmp_
     np.testing.assert_array_equal(copy, image.array)
 
 
-def test_files_are_never_replaced_unasked_nor_over_their_input(frame, quick, tmp_path):
-    result = restored(frame, quick)
+def test_files_are_never_replaced_unasked_nor_over_their_input(frame, fast_recipe, tmp_path):
+    result = restored(frame, fast_recipe)
     before = frame.read_bytes()
     with pytest.raises(WriteError, match="exists: allow overwriting, or choose another name"):
         write(frame, result)
@@ -251,14 +251,14 @@ def test_files_are_never_replaced_unasked_nor_over_their_input(frame, quick, tmp
         write(tmp_path / "out.png", result)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rubbish(frame, quick, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(frame, fast_recipe, tmp_path, monkeypatch):
     out = tmp_path / "out.fits"
     out.write_bytes(b"precious")
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    result = restored(frame, quick)
+    result = restored(frame, fast_recipe)
     monkeypatch.setattr(fits.HDUList, "writeto", full)
     with pytest.raises(WriteError, match="No space left"):
         write(out, result, overwrite=True)

@@ -47,7 +47,7 @@ PIXELS = {
 @pytest.mark.parametrize("kind", PIXELS)
 @pytest.mark.parametrize("suffix", [".fits", ".tif"])
 @pytest.mark.filterwarnings("ignore")
-def test_odd_pixels_are_read_as_they_are_and_restored_or_refused(tmp_path, quick, kind, suffix):
+def test_odd_pixels_are_read_as_they_are_and_restored_or_refused(tmp_path, fast_recipe, kind, suffix):
     array, said = PIXELS[kind]
     path = tmp_path / f"odd{suffix}"
     if suffix == ".fits":
@@ -61,7 +61,7 @@ def test_odd_pixels_are_read_as_they_are_and_restored_or_refused(tmp_path, quick
             read(path)
         assert "\n" not in str(error.value)
         return
-    result = restore(read(path), quick)
+    result = restore(read(path), fast_recipe)
     assert np.isfinite(result.image).all()
     seen = array.astype(np.float32)
     np.testing.assert_array_equal(result.inpainted, ~np.isfinite(seen))
@@ -107,7 +107,7 @@ HDUS = {
 
 @pytest.mark.parametrize("kind", HDUS)
 @pytest.mark.filterwarnings("ignore")
-def test_odd_planes_and_cards_do_not_stop_an_image(tmp_path, quick, kind):
+def test_odd_planes_and_cards_do_not_stop_an_image(tmp_path, fast_recipe, kind):
     hdus, said = HDUS[kind]
     path = tmp_path / "odd.fits"
     hdus.writeto(path, output_verify="ignore")
@@ -117,7 +117,7 @@ def test_odd_planes_and_cards_do_not_stop_an_image(tmp_path, quick, kind):
         with pytest.raises(ObservationError, match=said):
             read(path)
         return
-    result = restore(read(path), quick)
+    result = restore(read(path), fast_recipe)
     assert np.isfinite(result.image).all()
     write(tmp_path / "out.fits", result)
     with fits.open(tmp_path / "out.fits") as again:
@@ -154,19 +154,19 @@ def test_axes_without_a_letter_become_time_and_surplus_ones_one_axis(tmp_path, s
     np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
 
 
-def test_a_folder_that_is_not_writable_is_refused(tmp_path, quick, monkeypatch):
+def test_a_folder_that_is_not_writable_is_refused(tmp_path, fast_recipe, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
     array = SKY.astype(np.float32)
     fits.writeto(tmp_path / "in.fits", array)
     with pytest.raises(WriteError, match=r"the folder .* is not writable"):
-        write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), quick))
+        write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), fast_recipe))
 
 
-def test_a_file_that_is_replaced_after_it_was_read_does_not_spoil_the_result(tmp_path, quick):
+def test_a_file_that_is_replaced_after_it_was_read_does_not_spoil_the_result(tmp_path, fast_recipe):
     fits.writeto(tmp_path / "in.fits", SKY)
     observation = read(tmp_path / "in.fits")
     (tmp_path / "in.fits").write_bytes(b"no FITS any more")
-    result = restore(observation, quick)
+    result = restore(observation, fast_recipe)
     with pytest.raises(WriteError, match=r"in\.fits"):
         write(tmp_path / "out.fits", result)
     (tmp_path / "in.fits").unlink()

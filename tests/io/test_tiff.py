@@ -140,7 +140,7 @@ def test_only_photographs_are_rgb(data_folder):
 
 
 @pytest.mark.parametrize("axes", ["YX", "YXC", "CYX", "ZYX", "TZCYX"])
-def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, axes):
+def test_a_result_comes_back_with_axes_sizes_names_and_recipe(fast_recipe, tmp_path, axes):
     shape = [{"T": 2, "C": 3, "Z": 2, "Y": 33, "X": 40}[a] for a in axes]
     header = Header(
         pixel_size={"X": (0.2, "um"), "Y": (0.3, "um"), "Z": (1.5, "um"), "T": (2.0, "s")},
@@ -151,7 +151,7 @@ def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, a
     mask = np.zeros(shape, bool)
     mask[..., 10:12, 4:7] = axes.endswith("YX")
     observation = Observation.from_array(array, axes=axes, mask=mask, header=header)
-    result = restore(observation, quick)
+    result = restore(observation, fast_recipe)
     path = tmp_path / "out.ome.tif"
     write(path, result)
     (image,) = read_images(path)
@@ -163,7 +163,7 @@ def test_a_result_comes_back_with_axes_sizes_names_and_recipe(quick, tmp_path, a
     assert image.header.channels == header.channels
     if mask.any():
         np.testing.assert_array_equal(image.bad_mask, result.inpainted.transpose(order))
-    assert Recipe.from_json(read_recipe(path)) == quick
+    assert Recipe.from_json(read_recipe(path)) == fast_recipe
     with tifffile.TiffFile(path) as tiff:
         assert "the microscope's own words" in tiff.ome_metadata
 
@@ -216,11 +216,11 @@ def test_a_broken_file_is_one_sentence_with_its_name(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-def test_fits_becomes_tiff_and_keeps_its_header(quick, tmp_path):
+def test_fits_becomes_tiff_and_keeps_its_header(fast_recipe, tmp_path):
     from napari_dip.datasets import star_field
 
     star_field(side=64, stars=5).writeto(tmp_path / "in.fits")
-    write(tmp_path / "out.tif", restore(read(tmp_path / "in.fits"), quick))
+    write(tmp_path / "out.tif", restore(read(tmp_path / "in.fits"), fast_recipe))
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert "RA---TAN" in tiff.ome_metadata
 
@@ -254,14 +254,14 @@ SOURCE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 @pytest.mark.parametrize("zoom", [1, 2])
-def test_what_the_microscope_said_is_said_again(quick, tmp_path, zoom):
+def test_what_the_microscope_said_is_said_again(fast_recipe, tmp_path, zoom):
     ome_types = pytest.importorskip("ome_types", reason="ome-types is not installed")
     array = np.random.default_rng(0).normal(500, 9, (2, 40, 50)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "in.ome.tif", array, description=SOURCE.encode(), metadata=None)
     recipe = (
-        quick
+        fast_recipe
         if zoom == 1
-        else quick.with_settings({"operator.kind": "downsample", "operator.scale_factor": 2})
+        else fast_recipe.with_settings({"operator.kind": "downsample", "operator.scale_factor": 2})
     )
     observation = read_images(tmp_path / "in.ome.tif")[0].to_observation()
     write(tmp_path / "out.ome.tif", restore(observation, recipe))
@@ -290,9 +290,9 @@ def test_what_the_microscope_said_is_said_again(quick, tmp_path, zoom):
     assert again.header.channels == ("GFP", "DAPI")
 
 
-def test_the_residual_is_written_in_units_of_the_noise(quick, tmp_path):
+def test_the_residual_is_written_in_units_of_the_noise(fast_recipe, tmp_path):
     array = np.random.default_rng(0).normal(100, 9, (40, 48)).astype(np.float32)
-    result = restore(Observation.from_array(array, axes="YX"), quick)
+    result = restore(Observation.from_array(array, axes="YX"), fast_recipe)
     for name in ("a.fits", "a.ome.tif"):
         write(tmp_path / name, result)
         assert len(read_images(tmp_path / name)) == 1  # it is no image to restore
@@ -306,11 +306,11 @@ def test_the_residual_is_written_in_units_of_the_noise(quick, tmp_path):
     assert f"chi-square {chi_square:.2f}" in result.summary
 
 
-def test_integers_are_rounded_and_the_clipped_fraction_is_returned(quick, tmp_path):
+def test_integers_are_rounded_and_the_clipped_fraction_is_returned(fast_recipe, tmp_path):
     array = np.random.default_rng(0).normal(255, 60, (40, 48))
     mask = np.zeros(array.shape, bool)
     mask[5, 5] = True
-    result = restore(Observation.from_array(array, axes="YX", mask=mask), quick)
+    result = restore(Observation.from_array(array, axes="YX", mask=mask), fast_recipe)
     for name in ("a.fits", "a.ome.tif", "b.tif"):
         clipped = write(
             tmp_path / name, result, dtype="uint8", format="imagej" if name == "b.tif" else "auto"
@@ -332,10 +332,10 @@ def test_nan_is_marked_as_bad_among_integers():
     assert clipped == 0.5
 
 
-def test_imagej_files_have_axes_and_pixel_sizes(quick, tmp_path):
+def test_imagej_files_have_axes_and_pixel_sizes(fast_recipe, tmp_path):
     header = Header(pixel_size={"X": (0.2, "um"), "Y": (0.3, "um"), "Z": (1.5, "um"), "T": (2.0, "s")})
     array = np.random.default_rng(0).normal(100, 9, (2, 2, 3, 33, 40))
-    result = restore(Observation.from_array(array, axes="TZCYX", header=header), quick)
+    result = restore(Observation.from_array(array, axes="TZCYX", header=header), fast_recipe)
     write(tmp_path / "a.tif", result, format="imagej")
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_imagej
@@ -344,6 +344,6 @@ def test_imagej_files_have_axes_and_pixel_sizes(quick, tmp_path):
     np.testing.assert_array_equal(image.array, result.image)
     for letter, (size, unit) in header.pixel_size.items():
         assert image.header.pixel_size[letter] == (pytest.approx(size, rel=1e-5), unit)
-    assert Recipe.from_json(read_recipe(tmp_path / "a.tif")) == quick
+    assert Recipe.from_json(read_recipe(tmp_path / "a.tif")) == fast_recipe
     with pytest.raises(WriteError, match=r"ImageJ files are TIFF; write \.tif"):
         write(tmp_path / "a.fits", result, format="imagej")

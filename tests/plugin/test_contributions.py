@@ -52,10 +52,10 @@ def test_every_real_image_opens_as_layers(model, data_folder):
 
 @pytest.mark.parametrize("suffix", [".fits", ".ome.tif"])
 def test_a_restored_layer_is_saved_with_header_and_recipe(
-    model, session, frame, tmp_path, quick, suffix
+    model, session, frame, tmp_path, fast_recipe, suffix
 ):
     add(model, read_layers(str(frame)))
-    session.run(quick, model.layers[0], mask=model.layers[1])
+    session.run(fast_recipe, model.layers[0], mask=model.layers[1])
     restored = next(layer for layer in model.layers if layer.name.endswith("restored"))
     data, attributes, _ = restored.as_layer_data_tuple()
     out = str(tmp_path / f"out{suffix}")
@@ -98,10 +98,10 @@ def test_an_image_with_all_pixels_flagged_opens(model, tmp_path):
 
 
 def test_a_residual_keeps_the_coordinates_but_not_the_extensions_of_its_source(
-    model, session, frame, tmp_path, quick
+    model, session, frame, tmp_path, fast_recipe
 ):
     add(model, read_layers(str(frame)))
-    session.run(quick, model.layers[0])
+    session.run(fast_recipe, model.layers[0])
     residual = next(layer for layer in model.layers if layer.name.endswith("normalized residual"))
     data, attributes, _ = residual.as_layer_data_tuple()
     write_layer(str(tmp_path / "r.fits"), data, attributes)

@@ -13,8 +13,8 @@ from napari_dip.prior.generator import Prior
 RUNS = 100
 
 
-def test_a_hundred_runs_leave_no_memory_behind(model, session, script, quick):
-    recipe = quick.with_settings({"solver.max_steps": 6, "refinement.patch_method": "none"})
+def test_a_hundred_runs_leave_no_memory_behind(model, session, script, fast_recipe):
+    recipe = fast_recipe.with_settings({"solver.max_steps": 6, "refinement.patch_method": "none"})
     longer = recipe.with_settings({"solver.max_steps": 500})  # discarded at its first report
     rng = np.random.default_rng(0)
     sides = [(48, 64), (64, 48), (96, 96), (40, 120)]
@@ -93,7 +93,7 @@ def test_a_chunk_that_cannot_be_read_is_reported(viewer, quick_dock):
     ],
 )
 def test_a_device_that_fails_is_reported_in_one_sentence(
-    model, session, quick, noisy, monkeypatch, words
+    model, session, fast_recipe, noisy, monkeypatch, words
 ):
     steps = []
 
@@ -106,13 +106,13 @@ def test_a_device_that_fails_is_reported_in_one_sentence(
     before = Prior.__call__
     monkeypatch.setattr(Prior, "__call__", fails)
     layer = model.add_image(noisy, name="a")
-    session.run(quick, layer)
+    session.run(fast_recipe, layer)
     (sentence, failed) = session.sentences[-1]
     assert failed
     assert words.split("\n")[0] in sentence
     assert "\n" not in sentence
     assert session.state == State.IDLE
     monkeypatch.undo()
-    session.run(quick, layer)  # and the next one works
+    session.run(fast_recipe, layer)  # and the next one works
     assert not session.sentences[-1][1]
     assert [layer.name for layer in model.layers].count("a - restored") == 1

@@ -8,8 +8,8 @@ from napari_dip.plugin.session.run import State
 
 
 @pytest.fixture
-def recipe(quick):
-    return quick.with_settings({"solver.max_steps": 60, "stopping.kind": "fixed"})
+def recipe(fast_recipe):
+    return fast_recipe.with_settings({"solver.max_steps": 60, "stopping.kind": "fixed"})
 
 
 @pytest.fixture
@@ -143,10 +143,10 @@ def test_a_guide_is_used_and_a_shifted_one_is_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize("rgb", [False, True])
-def test_several_fits_give_an_uncertainty(model, session, quick, noisy, rgb):
+def test_several_fits_give_an_uncertainty(model, session, fast_recipe, noisy, rgb):
     image = np.stack([noisy / 255] * 3, axis=-1) if rgb else noisy
     layer = model.add_image(image, name="a", rgb=rgb, scale=(2, 3), units=("um", "um"))
-    session.run(quick.with_settings({"ensemble.size": 2}), layer)
+    session.run(fast_recipe.with_settings({"ensemble.size": 2}), layer)
     assert not session.sentences[-1][1], session.sentences
     assert "uncertainty" in session.sentences[-1][0]
     uncertainty = model.layers["a - uncertainty"]
@@ -160,7 +160,7 @@ def test_several_fits_give_an_uncertainty(model, session, quick, noisy, rgb):
     assert len(steps) == len(set(steps))
 
 
-def test_a_single_fit_gives_none(model, session, quick, noisy):
-    session.run(quick, model.add_image(noisy, name="a"))
+def test_a_single_fit_gives_none(model, session, fast_recipe, noisy):
+    session.run(fast_recipe, model.add_image(noisy, name="a"))
     assert "a - restored" in model.layers
     assert "a - uncertainty" not in model.layers

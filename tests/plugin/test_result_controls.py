@@ -10,9 +10,9 @@ from napari_dip.plugin.session.run import State
 
 
 @pytest.fixture
-def recipe(quick):
+def recipe(fast_recipe):
     changes = {"solver.max_steps": 100, "stopping.kind": "fixed", "refinement.patch_method": "none"}
-    return quick.with_settings(changes)
+    return fast_recipe.with_settings(changes)
 
 
 @pytest.fixture

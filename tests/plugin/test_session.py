@@ -11,8 +11,8 @@ from napari_dip.plugin.session.run import State
 
 
 @pytest.fixture
-def recipe(quick):
-    return quick.with_settings({"solver.max_steps": 100, "stopping.kind": "fixed"})
+def recipe(fast_recipe):
+    return fast_recipe.with_settings({"solver.max_steps": 100, "stopping.kind": "fixed"})
 
 
 def names(model):

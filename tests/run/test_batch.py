@@ -31,8 +31,8 @@ def frames(tmp_path_factory):
 
 
 @pytest.fixture
-def jobs(quick, frames, tmp_path):
-    return plan_jobs(quick, [str(frames)], tmp_path / "out")
+def jobs(fast_recipe, frames, tmp_path):
+    return plan_jobs(fast_recipe, [str(frames)], tmp_path / "out")
 
 
 def test_every_image_of_a_folder_is_a_job(jobs, frames, tmp_path):
@@ -51,18 +51,18 @@ def test_every_image_of_a_folder_is_a_job(jobs, frames, tmp_path):
         ("a.TIF", "a.TIF"),
     ],
 )
-def test_outputs_have_the_names_of_inputs(quick, tmp_path, source, name):
-    (job,) = plan_jobs(quick, [source], tmp_path)
+def test_outputs_have_the_names_of_inputs(fast_recipe, tmp_path, source, name):
+    (job,) = plan_jobs(fast_recipe, [source], tmp_path)
     assert job.target == str(tmp_path / name)
 
 
-def test_inputs_with_the_same_output_are_refused(quick, frames, tmp_path):
+def test_inputs_with_the_same_output_are_refused(fast_recipe, frames, tmp_path):
     with pytest.raises(RestorationError, match=r"would both become frame0\.fits"):
-        plan_jobs(quick, [str(frames), "elsewhere/frame0.fits"], tmp_path)
+        plan_jobs(fast_recipe, [str(frames), "elsewhere/frame0.fits"], tmp_path)
     with pytest.raises(RestorationError, match="replaced by its own result"):
-        plan_jobs(quick, [str(frames)], frames)
+        plan_jobs(fast_recipe, [str(frames)], frames)
     with pytest.raises(RestorationError, match="nothing to restore"):
-        plan_jobs(quick, [str(tmp_path)], tmp_path / "out")
+        plan_jobs(fast_recipe, [str(tmp_path)], tmp_path / "out")
 
 
 def test_finished_jobs_are_skipped_until_recipe_or_data_change(jobs):
@@ -141,10 +141,10 @@ def test_an_unexpected_error_is_a_result(jobs):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_results_of_one(jobs, quick, frames, tmp_path):
+def test_two_processes_give_the_results_of_one(jobs, fast_recipe, frames, tmp_path):
     rows = list(run_jobs(jobs, partial(local_workers, 2), 2))
     assert {row.state for row in rows} == {"restored"}
-    (alone,) = plan_jobs(quick, [jobs[0].sources[0]], tmp_path / "alone")
+    (alone,) = plan_jobs(fast_recipe, [jobs[0].sources[0]], tmp_path / "alone")
     run_job(alone)
     np.testing.assert_allclose(
         fits.getdata(alone.target), fits.getdata(jobs[0].target), rtol=0, atol=0.5
