@@ -493,7 +493,7 @@ def regularization(args):
         )
         panels += [(f"{name}, noisy", image), ("prior alone", plain.image)]
         panels += [(f"+ {which}", penalized.image)]
-    figure("regularisers", *panels, columns=3, limits=(20, 220))
+    figure("regularizers", *panels, columns=3, limits=(20, 220))
 
 
 JOBS = {

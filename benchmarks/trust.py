@@ -453,7 +453,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="of the fields, in pixels")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=100, help="seed of the first field")
-    parser.add_argument("--quality", "--level", default="balanced")
+    parser.add_argument("--quality", default="balanced")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
