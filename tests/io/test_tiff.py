@@ -19,7 +19,7 @@ def test_every_real_file_opens(data_folder):
 
 
 # What the files' makers say of them: axes, pixel sizes (in micrometres), channel names.
-TOLD = {
+EXPECTED = {
     "4D-series.ome.tif": ("TZYX", {}, ()),
     "bbbc022_IXMtest_A02_s9_composite.tif": (
         "CYX", {}, ("IXMtest_A02_s9_c1.tif", "IXMtest_A02_s9_c2.tif", "IXMtest_A02_s9_c3.tif"),
@@ -61,7 +61,7 @@ def test_axes_sizes_and_channels_of_every_file_are_read(data_folder):
         assert {unit for _, unit in header.pixel_size.values()} <= {"um"}
         sizes = {a: pytest.approx(size, rel=1e-4) for a, (size, _) in header.pixel_size.items()}
         found[path.name] = (read_images(path)[0].axes, sizes, header.channels)
-    assert found == TOLD
+    assert found == EXPECTED
 
 
 def test_a_metamorph_stack_opens_under_its_own_suffix(data_folder, tmp_path, refused):

@@ -110,8 +110,8 @@ class TestSense:
             Sense().build(with_times(kspace_of(heart, maps=maps))).maps.numpy() for maps in (True, False)
         )
         body = np.fft.ifftshift(np.abs(heart.truth[0]) > 0.2)
-        alike = np.abs((given.conj() * found).sum(axis=0))[body]  # 1 where both point the same way
-        assert alike.mean() > 0.97
+        similarity = np.abs((given.conj() * found).sum(axis=0))[body]  # 1 where both point the same way
+        assert similarity.mean() > 0.97
 
     def test_an_odd_number_of_channels_is_refused(self, heart, make_data):
         odd = make_data(parts(heart.kspace)[:, :-1], "TCYX", keep_times=True)

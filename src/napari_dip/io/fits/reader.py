@@ -32,7 +32,7 @@ _WEIGHTS = {"WHT", "WEIGHT"}  # often exposure times: only 0 has a reliable mean
 _FLAGS = {"DQ", "MASK", "FLAGS", "FILLED"}
 _FILES_BESIDE = {"_ood_": "DQ", "_oow_": "IVAR"}  # of DECam, beside the image "_ooi_"
 _SIGMAS = _ERRORS | _VARIANCES | _INVERSE_VARIANCES
-_COMPANIONS = _SIGMAS | _WEIGHTS | _FLAGS
+_RELATED = _SIGMAS | _WEIGHTS | _FLAGS
 # Lookup tables and by-products that are stored as images but do not show the sky.
 _NOT_SCIENCE = re.compile(
     r"WCSDVARR|D2IMARR|FIELDMAP|WAVELENGTH|AREA$|SKYFIT|RESIDUAL|VAR_|PATHLOSS|TRUTH"
@@ -50,7 +50,7 @@ def fits_images(path: Path) -> Iterator[ImageData]:
 def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
     """Yield the science images of `hdus`, each with its error and quality planes."""
     images = [index for index, hdu in enumerate(hdus) if _is_image(hdu)]
-    science = [index for index in images if name_of(hdus[index]) not in _COMPANIONS] or images
+    science = [index for index in images if name_of(hdus[index]) not in _RELATED] or images
     if not science:
         raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
     for index in science:
@@ -147,7 +147,7 @@ def _belongs_to(other: Any, hdu: Any) -> bool:
         return False
     if "DIPOF" in other.header:
         return is_byproduct_of(other, hdu)
-    return name_of(other) in _COMPANIONS and bool(other.ver == hdu.ver)
+    return name_of(other) in _RELATED and bool(other.ver == hdu.ver)
 
 
 def is_byproduct_of(other: Any, hdu: Any) -> bool:

@@ -54,7 +54,7 @@ def run_restoration(
     """Restore under the control of the dock.
 
     Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which torch raises,
-    and the dock would wait forever. The generator always returns by itself: a worker that is told to
+    and the dock would wait forever. The generator always returns by itself: a worker that is asked to
     quit keeps the network and its memory.
     """
 
