@@ -180,7 +180,7 @@ class _Inputs:
         return z, target
 
     def _observed_channels(self, split: Split) -> torch.Tensor:
-        """The data as input, (1, C + 1, Y, X); the last channel tells where they are known.
+        """The data as input, (1, C + 1, Y, X); the last channel marks where they are known.
 
         A network that convolves along Z has one such channel for each depth.
         """

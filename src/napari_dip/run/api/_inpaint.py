@@ -13,13 +13,8 @@ from napari_dip.run.recipe import Recipe
 
 InpaintKind = Literal["auto", "thin", "large", "random", "sparse"]
 
-
 SPARSE_FRACTION = 0.1  # of the pixels: of fewer an image is made from sparse samples
-
-
 RANDOM_FRACTION = 0.2  # of the pixels: more missing ones than this, if scattered, are random
-
-
 THIN_RADIUS_PX = 6.0  # of the largest disk that is missing: up to it a region is thin
 
 

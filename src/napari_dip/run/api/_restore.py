@@ -13,7 +13,6 @@ from napari_dip.core.result import Result
 from napari_dip.io import file_and_extension
 from napari_dip.run.api._options import (
     Callback,
-    Options,
     add_auxiliary,
     is_number,
     observe,
@@ -116,16 +115,13 @@ def iter_restore(
     >>> run.result.stop_reason.startswith("stopped by hand")
     True
     """
-    options: Options = {"mask": mask, "axes": axes}
-    scalar = sigma if is_number(sigma) else None
-    observation, _ = observe(image, options if scalar is not None else {**options, "sigma": sigma})
+    observation, _ = observe(image, {"mask": mask, "axes": axes, "sigma": sigma})
     for name, values in (auxiliary or {}).items():
         observation = add_auxiliary(observation, name, values)
     chosen = _find_recipe(recipe)
-    if scalar is not None:
-        chosen = chosen.replace(
-            noise={"sigma": float(interop.in_data_units(scalar, observation.header.unit))}
-        )
+    if is_number(sigma):
+        sigma = float(interop.in_data_units(sigma, observation.header.unit))
+        chosen = chosen.replace(noise={"sigma": sigma})
     return iter_restoration(observation, chosen, snapshot_every=snapshot_every)
 
 
