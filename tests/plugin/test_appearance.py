@@ -45,7 +45,7 @@ def wait_for_layout(qtbot):
         def check():
             assert [text for text in cut_off(dock) if except_for not in text] == []
 
-        qtbot.waitUntil(check, timeout=30_000)
+        qtbot.waitUntil(check, timeout=300_000)
 
     return wait_for_layout
 
@@ -69,7 +69,7 @@ def test_nothing_is_cut_off(small, name, qtbot, wait_for_layout):
         dock.form.advanced_box.expand(animate=False)
     wait_for_layout(dock, except_for="a" * 60)  # a name that is wider than the dock may be cut
     assert dock.width() <= 1366 // 2
-    qtbot.waitUntil(lambda: dock.widget().width() <= dock.viewport().width(), timeout=30_000)
+    qtbot.waitUntil(lambda: dock.widget().width() <= dock.viewport().width(), timeout=300_000)
 
 
 def test_nothing_is_cut_off_during_and_after_a_run(small, quick_dock_of, qtbot, wait_for_layout):
@@ -77,10 +77,10 @@ def test_nothing_is_cut_off_during_and_after_a_run(small, quick_dock_of, qtbot, 
     dock = quick_dock_of(small, "Denoise")
     dock.form.entry("solver.max_steps").value = 100_000
     dock.run_controls.run_button.click()
-    qtbot.waitUntil(lambda: "in use" in dock.status.text(), timeout=120_000)
+    qtbot.waitUntil(lambda: "in use" in dock.status.text(), timeout=300_000)
     wait_for_layout(dock)
     dock.run_controls.stop_button.click()
-    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
     assert not dock.result_controls.isHidden()
     wait_for_layout(dock)
 

@@ -20,7 +20,7 @@ def opened(viewer, tmp_path, quick_dock):
 
 
 def finished(dock, qtbot):
-    with qtbot.waitSignal(dock.session.finished, timeout=60_000) as found:
+    with qtbot.waitSignal(dock.session.finished, timeout=300_000) as found:
         dock.run_controls.run_button.click()
     return found.args[0]
 

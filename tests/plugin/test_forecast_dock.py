@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import qtpy.compat
+from qtpy.QtCore import QCoreApplication, QEvent, QThreadPool
 from qtpy.QtWidgets import QLabel
 
 from napari_dip.plugin.session.run import State
@@ -18,7 +20,7 @@ def wait_for_forecast(dock, qtbot):
     """Calls a function, and waits until the forecast is ready."""
 
     def wait_for_forecast(change):
-        with qtbot.waitSignal(dock.forecast.ready, timeout=120_000):
+        with qtbot.waitSignal(dock.forecast.ready, timeout=300_000):
             change()
 
     return wait_for_forecast
@@ -90,12 +92,21 @@ def test_every_frame_of_a_series_is_included_in_the_cost(viewer, dock, wait_for_
     assert "min" in dock.form.cost.text() or "h" in dock.form.cost.text()
 
 
-@pytest.mark.parametrize("milliseconds", [410, 450, 500])
-def test_the_dock_may_be_closed_during_a_forecast(viewer, dock, qtbot, milliseconds):
+@pytest.mark.parametrize("how", ["closed", "deleted"])
+def test_a_forecast_that_ends_as_its_dock_is_closed_is_dropped(viewer, dock, qtbot, how):
     viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)))
-    qtbot.wait(milliseconds)
-    viewer.window.remove_dock_widget(dock)
-    qtbot.wait(1000)
+    qtbot.waitUntil(lambda: dock.forecast._busy, timeout=300_000)
+    QThreadPool.globalInstance().waitForDone()  # its report waits for the event loop
+    if how == "closed":
+        viewer.window.remove_dock_widget(dock)
+    else:
+        dock.parent().deleteLater()  # as with the window
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+        assert not qtpy.compat.isalive(dock)
+    assert dock.forecast._busy
+    with qtbot.captureExceptions() as exceptions:
+        qtbot.waitUntil(lambda: not dock.forecast._busy, timeout=300_000)
+    assert exceptions == []
 
 
 def test_a_closed_dock_gets_no_forecast(viewer, dock, qtbot):
@@ -103,6 +114,7 @@ def test_a_closed_dock_gets_no_forecast(viewer, dock, qtbot):
     reports = []
     dock.forecast.ready.connect(reports.append)
     viewer.window.remove_dock_widget(dock)
-    qtbot.wait(1500)
+    forecast = dock.forecast
+    qtbot.waitUntil(lambda: not (forecast._timer.isActive() or forecast._busy), timeout=300_000)
     assert reports == []
     assert dock.session.state == State.IDLE

@@ -28,7 +28,7 @@ def find(dock, qtbot):
 
     def find(text):
         press(dock.inputs.mask_button, text)
-        qtbot.waitUntil(lambda: "Looking" not in dock.status.text(), timeout=20_000)
+        qtbot.waitUntil(lambda: "Looking" not in dock.status.text(), timeout=300_000)
         return dock.status.text()
 
     return find

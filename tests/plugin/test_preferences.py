@@ -40,7 +40,7 @@ def test_the_settings_of_the_last_run_are_a_task(viewer, quick_dock, qtbot):
     dock = quick_dock("Denoise")
     viewer.add_image(np.random.default_rng(0).normal(9, 1, (40, 40)))
     dock.run_controls.run_button.click()
-    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
     _, other = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
     assert other.form.recipe().network.channels != 8
     choose(other, preferences.LAST_RUN)

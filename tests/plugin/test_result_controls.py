@@ -168,7 +168,7 @@ def done(viewer, quick_dock, qtbot, tmp_path, noisy):
     dock.form.entry("solver.max_steps").value = 150
     dock.form.entry("refinement.patch_method").value = "none"
     dock.run_controls.run_button.click()
-    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
     return dock
 
 
@@ -206,7 +206,7 @@ def test_the_slider_selects_a_step_and_the_buttons_undo_and_save(
 def test_continue_resumes_the_run(done, viewer, qtbot):
     assert done.result_controls.continue_button.isEnabled()
     qtbot.mouseClick(done.result_controls.continue_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: done.session.state == State.IDLE, timeout=60_000)
+    qtbot.waitUntil(lambda: done.session.state == State.IDLE, timeout=300_000)
     assert "of 300 in" in done.status.text()
     assert "night.fits - restored [1]" in names(viewer)
 

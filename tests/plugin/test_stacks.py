@@ -66,7 +66,7 @@ def test_corrected_axes_are_those_of_the_result(viewer, dock, qtbot):
     dock.inputs.axes.line_edit.setText("zyx")
     assert visible_combos(dock) == {"T": False, "Z": True}
     dock.run()
-    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
     result = viewer.layers["a - restored"].metadata["napari-dip"]["result"]
     assert (result.axes, viewer.layers["a - restored"].axis_labels) == ("ZYX", ("z", "y", "x"))
     assert layer.axis_labels == ("t", "y", "x")
@@ -92,7 +92,7 @@ def test_a_hyperstack_keeps_its_axes_sizes_and_channels_through_the_dock_and_a_f
     assert dock.inputs.axes.summary.text() == "2 times, 3 depths, 2 channels, 48 x 32 pixels"
     dock.form.entry("stack.joint_axes").value = joint_axes
     dock.run()
-    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=120_000)
+    qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
     restored = viewer.layers[f"{layer.name} - restored"]
     assert (restored.data.shape, restored.axis_labels) == (layer.data.shape, layer.axis_labels)
     assert np.allclose(restored.scale, layer.scale)

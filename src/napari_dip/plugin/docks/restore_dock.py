@@ -90,7 +90,6 @@ class RestoreDock(ScrollingDock):
             return
         self.plot.clear_curves()
         self.say("Starting ...")
-        self.window().destroyed.connect(_close_session(self.session))
         self.forecast.cancel()
         try:
             recipe, layer, inputs = self._collect()
@@ -184,7 +183,9 @@ class RestoreDock(ScrollingDock):
         self.session.finished.connect(self.plot.show_result)
         for source in (self.inputs, self.result_controls, self.export_buttons, self.session):
             source.message.connect(self._on_message)
-        QApplication.instance().aboutToQuit.connect(_close_session(self.session))
+        close = _close_all(self.session, self.forecast)
+        self.destroyed.connect(close)  # with its window: the dock is then not closed first
+        QApplication.instance().aboutToQuit.connect(close)
 
     def _show_state(self, state: State) -> None:
         idle, layer = state == State.IDLE, self.inputs.layer
@@ -251,12 +252,13 @@ GuidedDock = _dock_class("GuidedDock", "guided")
 DynamicMriDock = _dock_class("DynamicMriDock", "dynamic-mri")
 
 
-def _close_session(session: Session) -> Callable[[], None]:
-    """Return a function that closes `session` without keeping it alive: its caller may live longer."""
-    weak = weakref.ref(session)
+def _close_all(*parts: Session | Forecast) -> Callable[[], None]:
+    """Return a function that closes `parts` without keeping them alive: its caller may live longer."""
+    references = [weakref.ref(part) for part in parts]
 
     def close() -> None:
-        if (alive := weak()) is not None:
-            alive.close()
+        for reference in references:
+            if (part := reference()) is not None:
+                part.close()
 
     return close

@@ -68,8 +68,7 @@ class Forecast:
 
     def close(self) -> None:
         """Report nothing from here on."""
-        self._closed = True
-        self.cancel()
+        self._closed, self._waiting = True, None
 
     def _begin(self) -> None:
         from napari.qt.threading import create_worker

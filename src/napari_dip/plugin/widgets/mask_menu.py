@@ -97,8 +97,11 @@ class MaskMenu(QMenu):  # type: ignore[misc]
             self.message.emit(NO_IMAGE, True)
             return
         self.message.emit(f"Looking for pixels that are {description} ...", False)
-        worker = create_worker(_find_mask, image, self._current_axes(), finder, _start_thread=False)
-        worker.returned.connect(lambda outcome: self._on_found(image, description, outcome))
+        axes = self._current_axes()
+        worker = create_worker(
+            lambda: (image, description, _find_mask(image, axes, finder)), _start_thread=False
+        )
+        worker.returned.connect(self._on_found)  # a method, which Qt disconnects with the menu
         worker.start()
 
     def add(self, mask: Labels, pixels: BoolArray) -> int:
@@ -127,8 +130,9 @@ class MaskMenu(QMenu):  # type: ignore[misc]
         if ok:
             self.add(mask, dilate_mask(np.asarray(mask.data) != 0, radius))
 
-    def _on_found(self, image: Image, description: str, outcome: BoolArray | str) -> None:
+    def _on_found(self, found: tuple[Image, str, BoolArray | str]) -> None:
         """Add the pixels that were found to the mask, or show the error."""
+        image, description, outcome = found
         if isinstance(outcome, str):
             self.message.emit(outcome, True)
             return
