@@ -70,7 +70,7 @@ def test_the_photon_likelihood_is_least_at_the_true_mean(make_data, light, read_
 
 @pytest.mark.parametrize("k", [-10.0, 0.0, 0.5, 40.0])
 def test_no_mean_is_better_than_the_data_themselves(make_data, k):
-    y = np.full((32, 32), k) + np.random.default_rng(0).normal(0, 1e-3, (32, 32))
+    y = np.full((32, 32), k) + np.random.default_rng(0).normal(0, 0.01, (32, 32))
     noise = PoissonGaussian(gain=1.0, offset=0.0, read_noise=2.0, relative_error=0).likelihood(
         make_data(y)
     )

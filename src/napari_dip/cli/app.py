@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Annotated
 
@@ -35,6 +36,12 @@ def main() -> None:
         fail(str(error))
     except MemoryError:
         fail("the memory is full: restore a smaller part of the image, or close other programs")
+
+
+def exit_if_failed(levels: Iterable[str]) -> None:
+    """Exit with status 3 if a result was written that its own check calls failed."""
+    if "failed" in levels:
+        sys.exit(3)
 
 
 def fail(sentence: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from napari_dip.cli.app import app, fail
+from napari_dip.cli.app import app, exit_if_failed, fail
 from napari_dip.cli.options import RecipeName, SharedOptions, share_options
 from napari_dip.cli.progress import out, run_with_progress
 from napari_dip.core.errors import WriteError
@@ -67,6 +67,7 @@ def run(
     out.print(result.summary, markup=False)
     stored = "" if dtype == "float32" else f", as {dtype}: {100 * clipped:.3g} % of the pixels clipped"
     out.print(f"written: {target}{stored}", markup=False)
+    exit_if_failed([result.assessment.level])
 
 
 @app.command(name="batch")
@@ -123,6 +124,7 @@ def run_batch(
     out.print(f"summary: {summary}", markup=False)
     if failed := sum(result.state == "failed" for result in results.values()):
         fail(f"{failed} of {len(jobs)} failed; the summary says why")
+    exit_if_failed([result.assessment.partition(":")[0] for result in results.values()])
 
 
 @app.command()
@@ -158,4 +160,5 @@ def _format_result(result: JobResult) -> str:
     if result.state == "failed":
         return f"{name}: failed: {result.reason}"
     noise = f"noise {result.sigma_before:.4g} before, {result.sigma_after:.4g} after"
-    return f"{name}: {result.state}, {noise}, {result.steps} steps, {result.seconds:.0f} s"
+    duration = f"{result.steps} steps, {result.seconds:.0f} s"
+    return f"{name}: {result.state}, {noise}, {duration}; {result.assessment}"

@@ -23,6 +23,10 @@ class SettingsError(RestorationError, ValueError):
         self.setting = setting
 
 
+class DivergenceError(RestorationError):
+    """A fit that diverged before there was an image to keep."""
+
+
 class DeviceError(RestorationError):
     """A device that is missing, or out of memory."""
 

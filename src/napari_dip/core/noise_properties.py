@@ -32,8 +32,12 @@ class NoiseProperties:
         Standard deviation of the Gaussian that smoothed correlated noise; 0 otherwise. [pixel]
     limits : (float, float)
         Smallest and largest value that the detector can report, in data units.
+    is_given : bool
+        Whether the settings or an error plane specify it; otherwise it is measured, or the header's.
     measured_ratio : float
-        Measured noise over the noise that the settings or the header specify; 1 where they agree.
+        Measured noise over the specified noise; 1 where they agree or it cannot be measured.
+    is_measurable : bool
+        Whether an image whose noise is estimated shows any; otherwise sigma is a lower bound.
     header_rejected : bool
         Whether the image contradicts the gain and read noise of its header, so that the noise was
         measured instead.
@@ -44,13 +48,31 @@ class NoiseProperties:
     kind: NoiseKind = "white"
     correlation_sigma: float = 0.0
     limits: tuple[float, float] = (-math.inf, math.inf)
+    is_given: bool = False
     measured_ratio: float = 1.0
+    is_measurable: bool = True
     header_rejected: bool = False
 
     @property
     def can_be_sampled(self) -> bool:
         """Whether noise with the same statistics can be drawn."""
         return self.kind in ("white", "correlated")
+
+    @property
+    def contradiction(self) -> str:
+        """How the image contradicts the noise that was given, as a clause; empty if it does not."""
+        if not self.is_given or self.measured_ratio == 1:
+            return ""
+        measured = self.measured_ratio * self.median_sigma
+        return f"the noise is given as {self.median_sigma:.4g}, but measured as {measured:.4g}"
+
+    @property
+    def split_scale(self) -> float:
+        """Strength of the noise that is drawn to split data, over sigma: at most 1.
+
+        If more noise is drawn than the data have, a fit to the split data turns the noise upside down.
+        """
+        return min(self.measured_ratio, 1.0) if self.is_given else 1.0
 
     @property
     def median_sigma(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip.core import arrays
+from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import (
     CANONICAL_AXES,
     NOT_ON_IMAGE_GRID,
@@ -23,6 +24,7 @@ from napari_dip.core.axes import (
 )
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.header import Header
+from napari_dip.core.mask_check import mask_findings
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,6 +44,8 @@ class Observation:
         of the noise, shaped as y), ``"guide"``, ``"psf"``, ``"coil_maps"``, ``"trajectory"``.
     header : Header
         What the file says about the image.
+    findings : tuple of Finding
+        Why a result should be checked, whatever the run does.
     """
 
     y: FloatArray
@@ -49,6 +53,7 @@ class Observation:
     axes: str
     auxiliary: Mapping[str, FloatArray] = field(default_factory=dict)
     header: Header = field(default_factory=Header)
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def from_array(
@@ -101,11 +106,13 @@ class Observation:
             std = _match_shape(sigma, "sigma", data.shape, axes).astype(np.float32)
             auxiliary["sigma"] = arrays.copy_array(np.broadcast_to(std, y.shape))
             observed &= np.isfinite(auxiliary["sigma"]) & (auxiliary["sigma"] > 0)
+        findings = mask_findings(y, observed)
         y[~observed] = np.nan
         _check_something_to_restore(y, observed)
         for values in (y, observed, *auxiliary.values()):
             values.setflags(write=False)
-        return cls(y=y, observed=observed, axes=axes, auxiliary=auxiliary, header=header or Header())
+        header = header or Header()
+        return cls(y, observed, axes=axes, auxiliary=auxiliary, header=header, findings=findings)
 
     @property
     def is_constant(self) -> bool:
@@ -176,11 +183,13 @@ class Observation:
         """
         shape = self.to_input_axes(self.observed).shape
         missing = np.broadcast_to(_to_bool(mask, shape, self.axes), self.y.shape)
-        y, observed = np.where(missing, np.float32(np.nan), self.y), self.observed & ~missing
+        observed = self.observed & ~missing
+        findings = self.findings + mask_findings(self.y, observed)
+        y = np.where(missing, np.float32(np.nan), self.y)
         _check_something_to_restore(y, observed)
         for values in (y, observed):
             values.setflags(write=False)
-        return replace(self, y=y, observed=observed)
+        return replace(self, y=y, observed=observed, findings=findings)
 
     def to_input_axes(self, canonical: NDArray[Any], axes: str | None = None) -> NDArray[Any]:
         """Return a copy of a (T, C, Z, Y, X) array with the axes of the input, or with `axes`."""

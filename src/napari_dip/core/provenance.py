@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from napari_dip.core.assessment import Assessment
+
 
 @dataclass(frozen=True)
 class InputRecord:
@@ -28,11 +30,15 @@ class NoiseRecord:
 
 @dataclass(frozen=True)
 class OperatorRecord:
-    """The forward operator: its notes, its scale factors, and how well the result predicts the data."""
+    """The forward operator: its notes, its scale factors, and how well the result predicts the data.
+
+    The noise gain of each fit is the noise of the scene over that of the data; None for the identity.
+    """
 
     note: str
     scale_factor: tuple[float, float]
     data_psnr_db: tuple[float, ...]
+    noise_gain: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Provenance:
     ----------
     recipe : mapping
         Every setting, as `Recipe.model_dump(mode="json")` has them.
+    assessment : Assessment
+        Whether the result can be used.
     input, noise, operator, ensemble
         Records of these.
     flux_change : float or None
@@ -83,6 +91,7 @@ class Provenance:
     """
 
     recipe: Mapping[str, Any]
+    assessment: Assessment
     input: InputRecord
     noise: NoiseRecord
     operator: OperatorRecord
@@ -112,6 +121,7 @@ class Provenance:
         """Return the record that `to_dict` made, perhaps by way of JSON; other keys are ignored."""
         names = {field.name for field in fields(cls)}
         records = {
+            "assessment": Assessment.from_dict(values.get("assessment")),
             "input": InputRecord(**values["input"]),
             "noise": NoiseRecord(**_with_tuples(values["noise"])),
             "operator": OperatorRecord(**_with_tuples(values["operator"])),

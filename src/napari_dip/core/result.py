@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_dip.core import arrays, interop
+from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.header import Header
 from napari_dip.core.provenance import Provenance
@@ -68,7 +69,7 @@ class Result:
     history : tuple of History
         One for each fit.
     provenance : Provenance
-        The recipe, the digest of the input, noise level, device, versions ...
+        The recipe, the assessment, the digest of the input, noise level, device, versions ...
     header : Header
         What the file of the input says, with coordinates on the grid of the image.
     scale_factor : (float, float)
@@ -95,13 +96,26 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """What the run did and found, in one line."""
-        return summarize(self)
+        """The assessment, and in a second line what the run did and found."""
+        return f"{self.assessment}\n{summarize(self)}"
+
+    @property
+    def assessment(self) -> Assessment:
+        """Whether the result can be used: good, check or failed, and why.
+
+        Examples
+        --------
+        >>> import napari_dip as dip
+        >>> image = np.random.default_rng(0).normal(100, 5, (48, 48))
+        >>> dip.denoise(image, sigma=1, quality="fast", full_output=True).assessment.level
+        'check'
+        """
+        return self.provenance.assessment
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What a written file remembers: the provenance and the summary, as values that JSON has."""
-        return {**self.provenance.to_dict(), "summary": self.summary}
+        return {**self.provenance.to_dict(), "summary": summarize(self)}
 
     @property
     def stop_reason(self) -> str:

@@ -39,6 +39,7 @@ def summarize(result: Result) -> str:
         "missed flux of small sources added back" if provenance.source_flux_corrected else "",
         f"{int(result.inpainted.sum()):,} pixels inpainted",
         operator.note,
+        _describe_noise_gain(operator.noise_gain),
         _describe_uncertainty(ensemble),
         _describe_unreproduced(len(ensemble.unreproduced_sources)),
         provenance.notes,
@@ -56,6 +57,11 @@ def _describe_residual(residuals: Sequence[float]) -> str:
 
 def _describe_flux_change(change: float | None) -> str:
     return "" if change is None else f"flux changed by {100 * change:+.3f} %"
+
+
+def _describe_noise_gain(gains: Sequence[float | None]) -> str:
+    known = [gain for gain in gains if gain is not None and np.isfinite(gain)]
+    return f"noise of the image {np.median(known):.2g} times that of the data" if known else ""
 
 
 def _describe_uncertainty(ensemble: EnsembleRecord) -> str:

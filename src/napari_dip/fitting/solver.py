@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.errors import RestorationError
+from napari_dip.core.errors import DivergenceError
 from napari_dip.core.progress import Request
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
@@ -21,6 +21,8 @@ from napari_dip.prior.generator import Prior
 
 PROGRESS_INTERVAL_S = 0.05  # seconds between two reports, at least; a step is never interrupted
 MIN_CONTINUED_STEPS = 200  # that a continued fit takes before it may stop
+DIVERGED = "the fit diverged, and the best image before was kept"
+ALL_STEPS = "all "  # how the reason of a fit begins that reached the maximum
 CHECK_EVERY_STEPS = 10  # between two looks at the scores, so that no step waits for the device
 
 
@@ -87,7 +89,7 @@ class Fit:
         self._best = BestIterate(self._ema_sum)
         separate = monitor.separate_pixels
         self._separate = OneStandardErrorIterate(self._ema_sum, separate) if separate else None
-        self.step = 0
+        self.step, self.stop_requested = 0, False
 
     def run(
         self, *, snapshot_every: int | None = None
@@ -100,7 +102,7 @@ class Fit:
 
         Raises
         ------
-        RestorationError
+        DivergenceError
             If the fit diverges before there is an image to keep.
         """
         first, last = self.step, self.step + self._solver.max_steps
@@ -113,12 +115,13 @@ class Fit:
             if self.step % CHECK_EVERY_STEPS == 0:
                 stop_reason = self._check(earliest)
             if self.step == last and not stop_reason:
-                stop_reason = f"all {self.step} steps were taken"
+                stop_reason = f"{ALL_STEPS}{self.step} steps were taken"
             snapshot = snapshot_every is not None and self.step % snapshot_every == 0
             with_image = snapshot or request.preview
             if with_image or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                 last_report = time.monotonic()
                 request = (yield self._progress(with_image=with_image)) or Request()
+                self.stop_requested = request.stop
                 if request.stop and not stop_reason:
                     stop_reason = f"stopped by hand after {self.step} steps"
         return self._finish(stop_reason, request)
@@ -149,7 +152,7 @@ class Fit:
         score_history = scores.cpu().numpy()
         if not np.isfinite(score_history[-1]):
             _raise_if_diverged(score_history, self.monitor)
-            return "the fit diverged, and the best image before was kept"
+            return DIVERGED
         if self.step < earliest:
             return ""
         reason = self.monitor.stop_reason(score_history) or ""
@@ -176,7 +179,7 @@ def _raise_if_diverged(scores: FloatArray, monitor: StoppingMonitor) -> None:
     """Raise an error if a fit diverged and no earlier image can be kept."""
     if np.isfinite(scores[-1]) or (monitor.restore_best and np.isfinite(selectable(scores)).any()):
         return
-    raise RestorationError(
+    raise DivergenceError(
         f"the fit diverged within {len(scores)} steps: try a smaller solver.learning_rate, or a larger"
         " noise.sigma"
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import BoolArray, FloatArray
+from napari_dip.core.errors import DivergenceError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History
@@ -25,8 +27,15 @@ from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
 from napari_dip.refine.settings import Method
+from napari_dip.run.assessment import FitMeasures, fit_findings, is_noisy, measure_fit
+from napari_dip.run.fallback import attempts
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
+
+DIVERGED = (
+    "the fit diverged, in float32 and with the plain prior, too: the image is not finite; check the"
+    " noise that is given, and values far from all others"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,12 @@ class BlockReport:
         The note of the operator.
     data_psnr_db : float
         How well the result predicts the data.
+    measures : FitMeasures
+        What the data say about the result.
+    findings : tuple of Finding
+        What is wrong with it.
+    fallback : str
+        What was changed because a first fit failed; empty if nothing was.
     calibration : float or None
         Ratio of the uncertainty to the spread of the fits.
     unreproduced_sources : tuple of (row, column)
@@ -63,6 +78,9 @@ class BlockReport:
     source_flux_corrected: bool
     operator_note: str
     data_psnr_db: float
+    measures: FitMeasures
+    findings: tuple[Finding, ...]
+    fallback: str
     calibration: float | None
     unreproduced_sources: tuple[tuple[int, int], ...]
 
@@ -78,6 +96,8 @@ class BlockFit:
         self.problem = Problem.from_data(data, *physics, device=device, reference=reference)
         self.ensemble = EnsembleStatistics(self.problem)
         self.histories: list[History] = []
+        self._attempts = attempts(recipe, device)
+        self._attempt = next(self._attempts)
         self._method: Method = "none"
         self._source_flux_corrected = False
 
@@ -86,22 +106,55 @@ class BlockFit:
     ) -> Generator[FitProgress, Request | None, bool]:
         """Run one fit after another, each with its own random numbers; return whether to stop the
         run.
+
+        Raises
+        ------
+        RestorationError
+            If every attempt at a fit diverges.
         """
         for member, seed in enumerate(warm_start.seeds()):
+            if (yield from self._run_member(member, seed, warm_start, snapshot_every)):
+                return True
+        return False
+
+    def _run_member(
+        self, member: int, seed: int, warm_start: WarmStart, snapshot_every: int | None
+    ) -> Generator[FitProgress, Request | None, bool]:
+        """Run one fit, and another attempt at it if it fails its check."""
+        while True:
             weights = warm_start.weights.get(member)
             fit = warm_start.start_fit(member, lambda: self._new_fit(seed, weights))  # noqa: B023
-            fitted = yield from fit.run(snapshot_every=snapshot_every)
-            warm_start.store_weights(member, fit.prior)
-            x, stop = yield from self._refine(fitted, fit.prior, fit.monitor)
-            self.ensemble.add(x, fit.monitor)
-            course = fitted.loss, fitted.score, fitted.selected_step, fitted.stop_reason
-            self.histories.append(History(*course))
-            if stop:
+            try:
+                fitted = yield from fit.run(snapshot_every=snapshot_every)
+                x, stop = yield from self._refine(fitted, fit.prior, fit.monitor)
+                measures = self._measure(self.finalize(x))
+            except DivergenceError:
+                if fit.stop_requested or not self._try_next(FitMeasures(is_finite=False)):
+                    raise
+                continue
+            if stop or not self._try_next(measures):
+                break
+            warm_start.weights.pop(member, None)
+        if not measures.is_finite:
+            raise DivergenceError(DIVERGED)
+        warm_start.store_weights(member, fit.prior)
+        self.ensemble.add(x, fit.monitor)
+        course = fitted.loss, fitted.score, fitted.selected_step, fitted.stop_reason
+        self.histories.append(History(*course))
+        return stop
+
+    def _try_next(self, measures: FitMeasures) -> bool:
+        """Whether the fit failed its check in a way that another attempt may cure, which is now set."""
+        if measures.is_finite and not is_noisy(measures):
+            return False
+        for attempt in self._attempts:
+            if attempt.cures_noise or not measures.is_finite:
+                self._attempt = attempt
                 return True
         return False
 
     def _new_fit(self, seed: int, weights: Weights | None) -> Fit:
-        recipe, generator = self._recipe, torch.Generator().manual_seed(seed)
+        recipe, generator = self._attempt.recipe, torch.Generator().manual_seed(seed)
         monitor = recipe.stopping.monitor(self.problem, generator)
         prior = Prior.build(
             monitor.fit_problem,
@@ -171,7 +224,7 @@ class BlockFit:
 
     def report(self, x: torch.Tensor) -> BlockReport:
         """Return what the provenance records, once the `result` is `x`."""
-        problem, recipe = self.problem, self._recipe
+        problem, recipe = self.problem, self._attempt.recipe
         properties, downsampling = problem.likelihood.properties, recipe.network.input_downsampling
         return BlockReport(
             sigma=tuple(_median_sigma(plane) for planes in properties.sigma for plane in planes),
@@ -182,9 +235,26 @@ class BlockFit:
             source_flux_corrected=self._source_flux_corrected,
             operator_note=problem.operator.note,
             data_psnr_db=round(problem.data_psnr(x), 2),
+            measures=(measures := self._measure(x)),
+            findings=tuple(self._findings(measures)),
+            fallback=self._attempt.note,
             calibration=self._calibration,
             unreproduced_sources=tuple(self._unreproduced_sources()),
         )
+
+    def _measure(self, x: torch.Tensor) -> FitMeasures:
+        hard = self._recipe.hard_data_consistency
+        return measure_fit(self.problem, x, hard_data_consistency=hard)
+
+    def _findings(self, measures: FitMeasures) -> Iterator[Finding]:
+        yield from fit_findings(measures)
+        properties = self.problem.likelihood.properties
+        if properties.contradiction:
+            yield Finding("check", properties.contradiction)
+        if not (properties.is_measurable or self._recipe.hard_data_consistency):
+            yield Finding("check", "the image has no measurable noise: there may be nothing to restore")
+        if self._attempt.note:
+            yield Finding("check", self._attempt.note)
 
     def _unreproduced_sources(self) -> list[tuple[int, int]]:
         rows, columns = self.problem.operator.valid_region

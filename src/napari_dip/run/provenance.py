@@ -11,6 +11,7 @@ from importlib.metadata import version
 import numpy as np
 
 from napari_dip.core import arrays
+from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.provenance import (
@@ -22,6 +23,7 @@ from napari_dip.core.provenance import (
 )
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
+from napari_dip.run.assessment import run_findings
 from napari_dip.run.block_fit import BlockReport
 from napari_dip.run.recipe import Recipe
 
@@ -42,13 +44,24 @@ class RunRecord:
 
 
 def collect(
-    recipe: Recipe, observation: Observation, residual: FloatArray, record: RunRecord
+    recipe: Recipe,
+    observation: Observation,
+    residual: FloatArray,
+    noise_std: FloatArray,
+    record: RunRecord,
 ) -> Provenance:
-    """Return how the result of `recipe` for `observation` was made."""
+    """Return how the result of `recipe` for `observation` was made.
+
+    The residual and the noise are shaped as the data.
+    """
     reports, last = record.reports, record.reports[-1]
     has_flux = not recipe.operator.has_complex_scene
+    change = flux_change(observation, residual) if has_flux else None
+    findings = [finding for report in reports for finding in report.findings]
+    findings += run_findings(recipe, observation, record.histories, residual, noise_std)
     return Provenance(
         recipe=recipe.model_dump(mode="json"),
+        assessment=Assessment.from_findings(findings),
         input=InputRecord(observation.header.path, observation.digest()),
         noise=NoiseRecord(
             sigma=tuple(report.sigma for report in reports),
@@ -59,6 +72,7 @@ def collect(
             note="; ".join(dict.fromkeys(report.operator_note for report in reports)),
             scale_factor=record.scale_factor,
             data_psnr_db=tuple(report.data_psnr_db for report in reports),
+            noise_gain=tuple(report.measures.noise_gain for report in reports),
         ),
         ensemble=EnsembleRecord(
             size=recipe.ensemble.size,
@@ -67,7 +81,7 @@ def collect(
             ),
             unreproduced_sources=tuple(record.unreproduced_sources[:MAX_UNREPRODUCED]),
         ),
-        flux_change=flux_change(observation, residual) if has_flux else None,
+        flux_change=change,
         self_supervision=last.self_supervision,
         refinement=last.refinement,
         source_flux_corrected=any(report.source_flux_corrected for report in reports),

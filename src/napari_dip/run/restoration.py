@@ -223,7 +223,7 @@ class _ResultCanvases:
             axes=self._axes,
             residual_axes=observation.axes,
             history=tuple(record.histories),
-            provenance=collect(self._recipe, observation, self._residual, record),
+            provenance=collect(self._recipe, observation, self._residual, self._noise, record),
             header=header,
             scale_factor=self.scale_factor,
         )

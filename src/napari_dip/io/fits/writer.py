@@ -149,6 +149,10 @@ def _write_provenance(header: fits.Header, image: ImageData, metadata: Mapping[s
     header["DIPNSRC"] = (_printable(provenance.noise.source), "source of DIPSIGMA")
     header["DIPFILL"] = (inpainted, "[pixel] inpainted")
     header["DIPSHA"] = (provenance.input.sha256, "SHA-256 of the input")
+    assessment = provenance.assessment
+    header["DIPCHECK"] = (assessment.level, "good, check or failed")
+    if assessment.reasons:
+        header["DIPWHY"] = _printable("; ".join(assessment.reasons))
     header["DIPSTOP"] = _printable(provenance.stop_reason)
     header["DIPSUMM"] = _printable(metadata["summary"])
     header["DIPDATE"] = (provenance.date, "UTC")

@@ -2,9 +2,9 @@
 each.
 """
 
-from napari_dip.physics.noise._estimate import estimate_sigma
+from napari_dip.physics.noise._estimate import diagonal_details, estimate_sigma
 from napari_dip.physics.noise._kinds import AnyNoise
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise.base import NoiseSettings
 
-__all__ = ["AnyNoise", "Likelihood", "NoiseSettings", "estimate_sigma"]
+__all__ = ["AnyNoise", "Likelihood", "NoiseSettings", "diagonal_details", "estimate_sigma"]

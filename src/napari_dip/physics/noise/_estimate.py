@@ -12,8 +12,11 @@ from napari_dip.core.noise_properties import NoiseKind
 from napari_dip.physics.correlated_noise import gaussian_transfer
 
 BLOCK_PX = 12  # side of a block
+FLOOR = 1e-3  # of the spread of an image: it has no less noise
+FLAT_DETAIL = 1e-9  # of the spread: smaller wavelet coefficients are 0
 MIN_BLOCKS = 8  # from which the noise can be estimated
 MIN_NEIGHBOR_CORRELATION = 0.12  # between neighbors, from which noise is correlated
+MAX_PATTERN_CORRELATION = 0.35  # at any distance, of either sign: more is a pattern (a mosaic of colors)
 MAX_BLOCK_SCATTER = 0.2  # of the logarithm of the strength of blocks; structure scatters more
 MAX_PROFILE_MISMATCH = 0.22  # of the autocorrelation, from that of smoothed noise
 MAX_LAG_PX = 6
@@ -31,25 +34,27 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
     It is the smaller of two: the median absolute deviation of the finest diagonal wavelet coefficients,
     wherever no pixel is missing and the image is not constant (padding, clipped skies), and the residual
     of the quietest blocks of the image. Both contain little but noise, the first some fine texture. It
-    is at least a thousandth of the standard deviation of the image, and 0 for a constant image.
+    is at least a thousandth of the standard deviation of the image, which is that of an image without
+    noise, and 0 for a constant image. Where hardly two neighbors are known, it is the standard deviation
+    of the image.
 
     References
     ----------
     .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994)
            425, section 2.5, doi:10.1093/biomet/81.3.425
     """
-    from astropy.stats import mad_std  # both take a second to import
-    from scipy.ndimage import convolve1d
+    from astropy.stats import mad_std  # takes a second to import
 
     image = image.astype(float)
     known = image[np.isfinite(image)]
     spread = float(known.std()) if known.size else 0.0
-    for high_pass in (_DB2, _HAAR):
-        after = len(high_pass) // 2
-        inside = slice(len(high_pass) - 1 - after, -after)  # where the filter does not reach an edge
-        detail = convolve1d(convolve1d(image, high_pass, axis=0), high_pass, axis=1)[inside, inside]
-        whole = detail[np.isfinite(detail) & (np.abs(detail) > 1e-9 * spread)]
-        if whole.size >= 500:
+    for high_pass, enough in ((_DB2, 500), (_HAAR, 50)):
+        detail = diagonal_details(image, high_pass)
+        varies = np.isfinite(detail) & (np.abs(detail) > FLAT_DETAIL * spread)
+        if np.count_nonzero(np.isfinite(detail)) >= enough and not _has_noise(detail, varies):
+            return _floor(image)
+        whole = detail[varies]
+        if whole.size >= enough:
             sigma = float(mad_std(whole))
             quiet = quiet_blocks(image)
             kind = "structured" if quiet is None else classify_noise(quiet)
@@ -57,14 +62,63 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
                 sigma = min(sigma, float(np.median(quiet.std(axis=(1, 2)))))
             elif quiet is not None and kind == "correlated":
                 sigma = float(quiet.std()) / _smoothed_noise_like(_autocorrelation(quiet))[1]
-            return max(sigma, 1e-3 * spread)
-    return spread  # hardly two neighbors are known: no better estimate is possible
+            return max(sigma, _floor(image))
+    return spread
 
 
-def quiet_blocks(image: NDArray[np.floating]) -> NDArray[np.float64] | None:
-    """Return the quietest fifth of all blocks, minus a quadratic surface, (N, BLOCK_PX, BLOCK_PX).
+def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
+    """Whether the noise of a (Y, X) image, which `estimate_sigma` estimates to be `sigma`, is more than
+    its lower bound; true for a constant image.
+    """
+    return sigma == 0 or sigma > 1.01 * _floor(image)
 
-    They are scaled to the strength of the noise; None if fewer than `MIN_BLOCKS` blocks are complete.
+
+def _floor(image: NDArray[np.floating]) -> float:
+    """The lower bound of the noise of an image; bright stars do not raise it."""
+    from astropy.stats import mad_std  # takes a second to import
+
+    known = image[np.isfinite(image)].astype(float)
+    if not known.size:
+        return 0.0
+    spread = float(known.std())
+    return FLOOR * min(spread, float(mad_std(known)) or spread)
+
+
+def _has_noise(detail: NDArray[np.float64], varies: NDArray[np.bool_]) -> bool:
+    """Whether wavelet coefficients that vary fill an area, or only the lines where objects end.
+
+    Charts, labels and ramps are flat nearly everywhere; padded and clipped images have noise elsewhere.
+    """
+    from scipy.ndimage import binary_erosion
+
+    number = np.count_nonzero(varies)
+    if 2 * number > np.count_nonzero(np.isfinite(detail)):
+        return True
+    inside = binary_erosion(varies | ~np.isfinite(detail), np.ones((9, 9), bool)) & varies
+    return bool(np.count_nonzero(inside) >= max(0.1 * number, 1))
+
+
+def diagonal_details(
+    image: NDArray[np.floating], high_pass: NDArray[np.float64] = _DB2
+) -> NDArray[np.float64]:
+    """Return the finest diagonal wavelet coefficients of a (Y, X) image, where no filter reaches an
+    edge; NaN near missing pixels.
+    """
+    from scipy.ndimage import convolve1d  # takes a second to import
+
+    after = len(high_pass) // 2
+    inside = slice(len(high_pass) - 1 - after, -after)
+    rows = convolve1d(image.astype(float), high_pass, axis=0)
+    detail: NDArray[np.float64] = convolve1d(rows, high_pass, axis=1)[inside, inside]
+    return detail
+
+
+def quiet_blocks(
+    image: NDArray[np.floating], *, min_blocks: int = MIN_BLOCKS, share: float = 0.2
+) -> NDArray[np.float64] | None:
+    """Return the quietest `share` of all blocks, minus a quadratic surface, (N, BLOCK_PX, BLOCK_PX).
+
+    They are scaled to the strength of the noise; None if these are fewer than `min_blocks`.
     """
     height, width = (side // BLOCK_PX for side in image.shape)
     tiles = (
@@ -75,8 +129,8 @@ def quiet_blocks(image: NDArray[np.floating]) -> NDArray[np.float64] | None:
     blocks = tiles.reshape(-1, BLOCK_PX * BLOCK_PX).astype(float)
     blocks = blocks[np.isfinite(blocks).all(axis=1)]
     blocks = blocks[np.ptp(blocks, axis=1) > 0]
-    number = len(blocks) // 5
-    if number < MIN_BLOCKS:
+    number = int(share * len(blocks) + 1e-9)
+    if number < min_blocks:
         return None
     y, x = np.mgrid[:BLOCK_PX, :BLOCK_PX].reshape(2, -1) / BLOCK_PX - 0.5
     surface, _ = np.linalg.qr(np.stack((np.ones_like(x), x, y, x * y, x**2, y**2), axis=1))
@@ -106,6 +160,8 @@ def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:
         is_similar = np.abs(correlation - expected[:, None]).max() < MAX_PROFILE_MISMATCH
         is_noise = width < CORRELATION_SIGMAS_PX[-1] and is_similar and _are_homogeneous(blocks)
         return "correlated" if is_noise else "structured"
+    if np.abs(correlation).max() > MAX_PATTERN_CORRELATION:
+        return "structured"
     kurtosis = np.mean(blocks**4, axis=(1, 2)) / variance**2
     return "heavy-tailed" if np.median(kurtosis) > HEAVY_TAIL_KURTOSIS else "white"
 
@@ -126,7 +182,11 @@ def noise_scale(y: FloatArray) -> float | None:
     sigmas = []
     for plane in y.reshape(-1, *y.shape[-2:]):
         quiet = quiet_blocks(plane)
-        if quiet is None or classify_noise(quiet) not in ("white", "correlated"):
+        if quiet is None:  # of a small image all blocks count, and only white noise can be told
+            quiet = quiet_blocks(plane, min_blocks=4, share=0.5)
+            if quiet is None or classify_noise(quiet) != "white":
+                continue
+        elif classify_noise(quiet) not in ("white", "correlated"):
             continue
         sigma = estimate_sigma(plane)
         if sigma < 1 or _are_homogeneous(quiet):

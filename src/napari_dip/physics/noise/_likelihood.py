@@ -72,14 +72,15 @@ class Likelihood(ABC):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return two versions of the data with independent noise and the same expectation `mean`.
 
-        They are y + alpha e and y - e / alpha, where e is drawn from the distribution of the noise.
+        They are y + alpha e and y - e / alpha, where e is drawn from the distribution of the noise; of
+        the measured one where less noise was measured than was given.
 
         References
         ----------
         .. [1] Pang et al., "Recorrupted-to-Recorrupted", CVPR 2021, eq. (6).
         """
         white = torch.randn(y.shape, generator=generator, device=y.device)
-        noise = self.correlate(white).mul_(self.random_std(mean))
+        noise = self.correlate(white).mul_(self.properties.split_scale * self.random_std(mean))
         return torch.add(y, noise, alpha=alpha), torch.sub(y, noise, alpha=1 / alpha)
 
     def correlate(self, white: torch.Tensor) -> torch.Tensor:

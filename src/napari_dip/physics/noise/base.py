@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_dip.core.axes import BoolArray, FloatArray
-from napari_dip.core.errors import SettingsError
+from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.settings import Settings
@@ -29,7 +29,10 @@ from napari_dip.physics.noise._outliers import detect_cosmic_rays, dilate_tracks
 from napari_dip.physics.noise._robust import HuberLikelihood
 
 MAX_NOISE_MISMATCH = 0.15  # relative difference between the measured noise and the specified one
-MIN_NOISE_RATIO = 0.05  # of the measured noise over the specified one: no image is taken to have less
+MIN_NOISE_RATIO = 0.05  # of the measured noise over that of the header: none is taken to be less
+MIN_COUNTS = 10  # median photon count from which the noise of counts can be measured
+MAX_STEP_SIGMAS = 0.1  # that two neighboring values may differ
+MAX_SIGMA_SPREADS = 1000  # standard deviations of the image
 MAX_CLIPPED_FRACTION = 0.1  # of all pixels, so near to a limit that noise may have clipped them
 MAX_OUTLIER_FRACTION = 0.02  # of all pixels: more are no outliers
 _NO_LIMITS = (-math.inf, math.inf)
@@ -49,6 +52,8 @@ class NoiseSettings(Settings, ABC):
     saturation: float | None = None
     """Largest value the detector reports, where censored; automatic: SATURATE of the header, else the
     maximum of the image, if many pixels share it. [data units]"""
+    trust_given: bool = False
+    """Use the given noise even where the image contradicts it, and do not measure it."""
     reject_outliers: bool = False
     """Expect hot pixels and cosmic rays: what is sharper than the optics allow counts as missing
     (L.A.Cosmic), with the pixels beside a track, and the loss grows linearly beyond three sigmas
@@ -68,18 +73,21 @@ class NoiseSettings(Settings, ABC):
         Raises
         ------
         SettingsError
-            If a number is neither given nor can be measured.
+            If a number is neither given nor can be measured, or cannot be that of these data.
+        ObservationError
+            If the values have too few digits for their noise.
         """
         base = self._base_likelihood(data, reference)
+        is_given = base.properties.is_given
         ratio = reference.properties.measured_ratio if reference else self._measure_ratio(base, data)
-        if reference:
-            base = base.with_scaled_noise(ratio)
-            base = base.with_properties(replace(reference.properties, sigma=base.properties.sigma))
-            return self._wrap(base, data.y, self._detect_outliers(base, data.y))
         source = base.properties.source
-        if ratio != 1:
+        if not is_given and ratio != 1:
             base = base.with_scaled_noise(ratio)
             source = f"{source}, but measured and taken to be {ratio:.2g} times that"
+        if reference:
+            base = base.with_properties(replace(reference.properties, sigma=base.properties.sigma))
+            return self._wrap(base, data.y, self._detect_outliers(base, data.y))
+        _check_plausible(base.properties, data)
         limits = self._limits(data) if self.censored else _NO_LIMITS
         outliers = self._detect_outliers(base, data.y)
         base = base.with_properties(
@@ -93,19 +101,24 @@ class NoiseSettings(Settings, ABC):
         """The likelihood as specified, without limits, outliers and correction."""
 
     def _measure_ratio(self, base: Likelihood, data: FitData) -> float:
-        """The measured noise over the specified one; 1 where they agree or it cannot be measured."""
-        if base.is_photon_count:
+        """The measured noise over the specified one; 1 where they agree or it cannot be measured.
+
+        Noise that is given is kept, and only reported, where the measurement differs.
+        """
+        is_given, y, inside = base.properties.is_given, data.y, data.observed.copy()
+        stabilized = base.stabilize_variance(y)
+        few = np.nanmedian(stabilized) < 2 * np.sqrt(MIN_COUNTS)  # whose noise is not Gaussian
+        if (is_given and self.trust_given) or (base.is_photon_count and (few or not is_given)):
             return 1.0
-        y, inside = data.y, data.observed.copy()
         for limit in (y[inside].min(), y[inside].max()):
             if _is_shared(y[inside], limit):
                 inside &= y != limit
         if not inside.any():
             return 1.0
-        scale = noise_scale(np.where(inside, base.stabilize_variance(y), np.nan))
+        scale = noise_scale(np.where(inside, stabilized, np.nan))
         if scale is None or abs(np.log(scale)) < np.log(1 + MAX_NOISE_MISMATCH):
             return 1.0
-        return max(scale, MIN_NOISE_RATIO)
+        return scale if is_given else max(scale, MIN_NOISE_RATIO)
 
     def _detect_outliers(self, base: Likelihood, y: FloatArray) -> BoolArray | None:
         """Pixels that are sharper than the optics allow, (T, C, Y, X), where they are to be rejected."""
@@ -183,6 +196,34 @@ class NoiseSettings(Settings, ABC):
         """The part of the noise that grows with the signal, (T, C, Y, X)."""
         signal = np.nan_to_num(np.abs(data.y - plane_medians(data.y)))
         return (self.relative_error * signal).astype(np.float32)
+
+
+def _check_plausible(properties: NoiseProperties, data: FitData) -> None:
+    """Refuse noise that the values cannot show, or that hides all of them.
+
+    Raises
+    ------
+    ObservationError
+        If the smallest step between two values exceeds a tenth of the noise.
+    SettingsError
+        If the noise is much larger than the image.
+    """
+    values = data.y[data.observed]
+    level, sigma = float(np.median(np.abs(values))), properties.median_sigma
+    step = float(np.spacing(np.float32(level)))
+    if properties.is_measurable and step > MAX_STEP_SIGMAS * sigma:
+        advice = "give the noise in the units of the image, or " if properties.is_given else ""
+        raise ObservationError(
+            f"values near {level:.4g} have steps of {step:.2g} in float32, and the noise is {sigma:.2g}:"
+            f" {advice}subtract a constant from the image before you convert it to float32"
+        )
+    spread = float(np.std(values, dtype=float))
+    if properties.is_given and sigma > MAX_SIGMA_SPREADS * spread:
+        raise SettingsError(
+            f"the noise is given as {sigma:.4g}, and the standard deviation of the whole image is"
+            f" {spread:.4g}: give the noise in the units of the image",
+            setting="noise.sigma",
+        )
 
 
 def _describe_outliers(outliers: BoolArray) -> str:

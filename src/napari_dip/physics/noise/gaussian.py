@@ -7,15 +7,22 @@ import math
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.noise._estimate import estimate_plane_sigmas
+from napari_dip.physics.noise._estimate import (
+    estimate_plane_sigmas,
+    has_measurable_noise,
+    plane_medians,
+)
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise.base import NoiseSettings
+
+TINY_SIGMA = 1e-3  # times the median of an error plane, below which a value is no error
 
 
 class Gaussian(NoiseSettings):
@@ -33,18 +40,28 @@ class Gaussian(NoiseSettings):
     from the image. [data units]"""
 
     def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
-        shape = (*data.y.shape[:2], 1, 1)
+        shape, is_measurable = (*data.y.shape[:2], 1, 1), True
         if self.sigma is not None:
             sigma, source = np.full(shape, self.sigma), "given"
         elif "sigma" in data.auxiliary:
-            sigma, source = np.where(data.observed, data.auxiliary["sigma"], np.nan), "error plane"
+            sigma, source = _raise_tiny(np.where(data.observed, data.auxiliary["sigma"], np.nan))
         elif reference:
             known = reference.properties
             sigma, source = known.sigma / known.measured_ratio, known.source
         else:
-            sigma, source = estimate_plane_sigmas(self._without_limits(data)), "estimated"
+            y = self._without_limits(data)
+            sigma, source = estimate_plane_sigmas(y), "estimated"
+            is_measurable = all(
+                has_measurable_noise(plane, found)
+                for plane, found in zip(y.reshape(-1, *y.shape[-2:]), sigma.flat, strict=True)
+            )
+            if not is_measurable:
+                source = "none to be measured, and taken to be a thousandth of the spread of the image"
         std = np.hypot(np.where(data.observed, sigma, np.inf), self._signal_dependent_std(data))
-        properties = NoiseProperties(np.asarray(sigma, np.float32), source)
+        is_given = self.sigma is not None or "sigma" in data.auxiliary
+        properties = NoiseProperties(
+            np.asarray(sigma, np.float32), source, is_given=is_given, is_measurable=is_measurable
+        )
         return GaussianLikelihood(properties, std.astype(np.float32))
 
 
@@ -67,8 +84,13 @@ class GaussianLikelihood(Likelihood):
         return self._random_std
 
     def stabilize_variance(self, y: FloatArray) -> FloatArray:
+        # An error plane is often made from the data, and brighter where they are: a ratio would have
+        # half the noise. So it is smoothed, and the level is subtracted.
+        sigma: NDArray[np.floating] = self.properties.sigma
+        if sigma.shape[-2:] != (1, 1):
+            y, sigma = y - plane_medians(y), _smoothed(sigma)
         # In double precision: float32 would overflow for a given sigma of 1e-30.
-        sigma, normalized = self.properties.sigma, np.full(y.shape, np.nan)
+        normalized = np.full(y.shape, np.nan)
         np.divide(y, sigma, out=normalized, where=sigma > 0, dtype=float)
         return normalized
 
@@ -82,3 +104,28 @@ class GaussianLikelihood(Likelihood):
         else:
             changed._std = torch.sqrt(self._std - change) * torch.sqrt(self._std + change)
         return changed
+
+
+def _raise_tiny(sigma: FloatArray) -> tuple[FloatArray, str]:
+    """An error plane whose tiny values are the median instead, and its source.
+
+    Such pixels would outweigh all others. They have no counts, or no known error.
+    """
+    median = np.nanmedian(sigma)
+    tiny = sigma < TINY_SIGMA * median
+    if not tiny.any():
+        return sigma, "error plane"
+    share = f"{tiny.mean():.2g} of it below a thousandth of the median, and taken to be the median"
+    return np.where(tiny, median, sigma), f"error plane; {share}"
+
+
+def _smoothed(sigma: FloatArray) -> NDArray[np.float64]:
+    """The standard deviation (T, C, Y, X) of the noise, as its mean square over 5 x 5 pixels."""
+    from scipy.ndimage import uniform_filter
+
+    known = np.isfinite(sigma)
+    sides = (1, 1, 5, 5)
+    unit = np.nanmedian(sigma)
+    squares = np.where(known, sigma / unit, 0).astype(float) ** 2
+    weight = np.maximum(uniform_filter(known.astype(float), sides), 1e-12)
+    return np.asarray(unit * np.sqrt(np.maximum(uniform_filter(squares, sides), 0) / weight))

@@ -74,7 +74,7 @@ class _PhotonSettings(NoiseSettings):
         source = f"{'given' if self.gain else 'header'}: {numbers}"
         sigma = np.maximum(expected, MIN_READ_NOISE_E / gain).astype(np.float32)
         return _PhotonLikelihood(
-            NoiseProperties(sigma, source),
+            NoiseProperties(sigma, source, is_given=self.gain is not None),
             calibration,
             self._signal_dependent_std(data),
             is_photon_count=self._is_photon_count(data, gain, offset),

@@ -16,6 +16,7 @@ from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers.original_toggle import OriginalToggle
 from napari_dip.plugin.preferences import preferences
+from napari_dip.plugin.session.messages import done_message
 from napari_dip.plugin.session.run import SNAPSHOT_EVERY, Run, State, prepare_run
 from napari_dip.plugin.session.worker import Controls, Outcome, in_thread, run_restoration
 from napari_dip.run.recipe import Recipe
@@ -148,7 +149,7 @@ class Session:
         run = self.current_run
         if self._run is None and run is not None and (result := run.result_at(step)) is not None:
             run.layers.replace(result)
-            self.message.emit(f"Shown: {result.summary}.", False)
+            self.message.emit(done_message(result), False)
 
     def show_original(self, *, on: bool) -> None:
         """Show the original layer instead of the result, or both as they were before."""
@@ -220,7 +221,8 @@ class Session:
                 run.result, run.warm_start = outcome.result, outcome.warm_start or run.warm_start
                 self._done.append(run)
                 run.layers.show(outcome.result, run.regular_snapshots, run.snapshot_every)
-                sentence = f"Done: {outcome.result.summary}."
+                sentence = done_message(outcome.result)
+                failed = outcome.result.assessment.level == "failed"
         except Exception as error:
             log.exception("not all layers of a result could be added")
             sentence, failed = f"Not all layers could be added: {error or type(error).__name__}", True

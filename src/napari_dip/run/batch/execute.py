@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ReadError, RestorationError
 from napari_dip.core.observation import Observation
@@ -49,6 +50,7 @@ def run_job(job: Job) -> JobResult:
             job.sources[0],
             job.target,
             "skipped" if is_done else "restored",
+            str(Assessment.from_dict(provenance.get("assessment"))),
             provenance.get("stop_reason", ""),
             provenance.get("steps", 0),
             _sigma_of(observation.y),

@@ -105,13 +105,15 @@ class Job:
 class JobResult:
     """What became of one job: a row of the summary.
 
-    The noise before and after is estimated in the same way in the input and in the result, in data
+    `assessment` is that of the result, such as ``"check: ..."``; it is empty where there is none. The
+    noise before and after is estimated in the same way in the input and in the result, in data
     units.
     """
 
     file: str
     output: str
     state: Literal["restored", "skipped", "failed"]
+    assessment: str = ""
     reason: str = ""
     steps: int = 0
     sigma_before: float = float("nan")
@@ -121,4 +123,4 @@ class JobResult:
 
 def failed_job(job: Job, reason: str) -> JobResult:
     """Return the result of a job that failed."""
-    return JobResult(job.sources[0], job.target, "failed", reason)
+    return JobResult(job.sources[0], job.target, "failed", reason=reason)
