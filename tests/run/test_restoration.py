@@ -201,8 +201,9 @@ def test_a_fit_that_diverges_says_so(fast_recipe, observation, diverging, steps)
 def test_a_fit_that_diverges_says_so_when_it_is_stopped_at_once(fast_recipe, observation, diverging):
     run = iter_restoration(observation, fast_recipe, snapshot_every=1)
     next(run)
+    next(run)
     run.stop()
-    with pytest.raises(RestorationError, match="diverged"):
+    with pytest.raises(DivergenceError, match="diverged"):
         _ = run.result
 
 

@@ -85,11 +85,11 @@ class GaussianLikelihood(Likelihood):
 
     def stabilize_variance(self, y: FloatArray) -> FloatArray:
         # An error plane is often made from the data, and brighter where they are: a ratio would have
-        # half the noise. So it is smoothed, and the level is subtracted.
-        sigma: NDArray[np.floating] = self.properties.sigma
+        # half the noise. So it is smoothed, and the level is subtracted; in double precision, for
+        # float32 would overflow for a given sigma of 1e-30.
+        sigma = self.properties.sigma.astype(float)
         if sigma.shape[-2:] != (1, 1):
             y, sigma = y - plane_medians(y), _smoothed(sigma)
-        # In double precision: float32 would overflow for a given sigma of 1e-30.
         normalized = np.full(y.shape, np.nan)
         np.divide(y, sigma, out=normalized, where=sigma > 0, dtype=float)
         return normalized
@@ -119,13 +119,13 @@ def _raise_tiny(sigma: FloatArray) -> tuple[FloatArray, str]:
     return np.where(tiny, median, sigma), f"error plane; {share}"
 
 
-def _smoothed(sigma: FloatArray) -> NDArray[np.float64]:
+def _smoothed(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
     """The standard deviation (T, C, Y, X) of the noise, as its mean square over 5 x 5 pixels."""
     from scipy.ndimage import uniform_filter
 
     known = np.isfinite(sigma)
     sides = (1, 1, 5, 5)
     unit = np.nanmedian(sigma)
-    squares = np.where(known, sigma / unit, 0).astype(float) ** 2
+    squares = np.where(known, sigma / unit, 0) ** 2
     weight = np.maximum(uniform_filter(known.astype(float), sides), 1e-12)
     return np.asarray(unit * np.sqrt(np.maximum(uniform_filter(squares, sides), 0) / weight))
