@@ -10,6 +10,7 @@ import tifffile
 from astropy.io import fits
 
 from napari_dip import Recipe, list_presets
+from napari_dip.cli import commands
 from napari_dip.cli.app import main
 from napari_dip.datasets import star_field
 from napari_dip.io import read_images
@@ -309,3 +310,33 @@ def test_options_that_make_no_sense_are_refused_before_the_work(call, flagged, t
     assert status == 2
     assert said in errors
     assert not (tmp_path / "out.fits").exists()
+
+
+def test_an_unexpected_error_is_one_sentence(call, frame, tmp_path, monkeypatch):
+    def fail(*args):
+        raise TypeError("no\nidea")
+
+    monkeypatch.setattr(commands, "run_with_progress", fail)
+    status, _, errors = call("run", "denoise", frame, tmp_path / "out.fits")
+    assert status == 2
+    assert errors.strip() == (
+        "napari-dip: unexpected error (TypeError: no); please report it: napari-dip --debug, before the"
+        " same command, shows the traceback"
+    )
+    with pytest.raises(TypeError):
+        call("--debug", "run", "denoise", frame, tmp_path / "out.fits")
+
+
+def test_a_failed_result_is_written_and_has_status_3(call, tmp_path):
+    """Of a fit that is far from its end nothing but the file can be used."""
+    noisy, out = tmp_path / "noisy.fits", tmp_path / "out.fits"
+    y, x = np.mgrid[:64, :64]
+    image = 100 * ((x // 8 + y // 8) % 2) + np.random.default_rng(0).normal(0, 1, y.shape)
+    fits.writeto(noisy, image.astype(np.float32))
+    early = ("--set", "solver.max_steps=2", "--set", "stopping.kind=fixed")
+    status, said, _ = call("run", "denoise", noisy, out, *FAST, *early)
+    assert status == 3
+    assert any(line.startswith("failed: the residual is ") for line in said.splitlines())
+    header = fits.getheader(out)
+    assert header["DIPCHECK"] == "failed"
+    assert header["DIPWHY"].startswith("the residual is ")

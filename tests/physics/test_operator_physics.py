@@ -238,8 +238,15 @@ class TestExposures:
     def test_shifts_are_found_to_a_tenth_of_a_pixel(self):
         stack, _ = drifting(self.SHIFTS, noise=5.0)
         stack[:, 40, 41] += 3000  # a hot pixel does not drift
-        found = MultiExposure()._shifts(stack[:, None].astype(np.float32))
+        found, unsure = MultiExposure()._shifts(stack[:, None].astype(np.float32))
         np.testing.assert_allclose(found, self.SHIFTS, atol=0.1)
+        assert unsure == []
+
+    def test_the_shift_of_a_frame_of_another_scene_is_uncertain(self, make_data):
+        stack, _ = drifting(self.SHIFTS, noise=5.0)
+        stack[1] = np.random.default_rng(0).normal(stack.mean(), 5, stack[1].shape)
+        (finding,) = MultiExposure().build(make_data(stack, "TYX", keep_times=True)).findings
+        assert finding.reason == "the shift of frame 2 against the first is uncertain"
 
     def test_each_frame_shows_the_scene_where_it_was(self, make_data):
         stack, scene = drifting(self.SHIFTS, noise=1e-6)

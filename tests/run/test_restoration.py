@@ -7,7 +7,7 @@ import pytest
 
 from napari_dip import Recipe, list_presets, restore
 from napari_dip.core.device import free_memory
-from napari_dip.core.errors import DeviceError, DivergenceError, RestorationError
+from napari_dip.core.errors import DeviceError, DivergenceError
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
 from napari_dip.run.restoration import iter_restoration

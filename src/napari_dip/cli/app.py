@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from napari_dip.core.errors import RestorationError
+from napari_dip.core.errors import RestorationError, describe_unexpected
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,9 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _options(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[  # read by `main`
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
 ) -> None:
     if show_version:
         print(version("napari-dip"))
@@ -36,6 +39,11 @@ def main() -> None:
         fail(str(error))
     except MemoryError:
         fail("the memory is full: restore a smaller part of the image, or close other programs")
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        where = "napari-dip --debug, before the same command, shows the traceback"
+        fail(describe_unexpected(error, where=where))
 
 
 def exit_if_failed(levels: Iterable[str]) -> None:

@@ -41,3 +41,18 @@ class ReadError(RestorationError, ValueError):
 
 class WriteError(RestorationError, OSError):
     """A result that cannot be written to the given path."""
+
+
+def describe_unexpected(error: BaseException, *, where: str) -> str:
+    """Return a sentence about an error that no part of the package foresaw.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    where : str
+        Where its traceback can be found, as a clause: ``"the log has the traceback"``.
+    """
+    text = str(error).strip().split("\n")[0]
+    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"unexpected error ({reason}); please report it: {where}"

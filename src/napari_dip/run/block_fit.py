@@ -248,6 +248,7 @@ class BlockFit:
 
     def _findings(self, measures: FitMeasures) -> Iterator[Finding]:
         yield from fit_findings(measures)
+        yield from self.problem.operator.findings
         properties = self.problem.likelihood.properties
         if properties.contradiction:
             yield Finding("check", properties.contradiction)

@@ -87,11 +87,11 @@ class GaussianLikelihood(Likelihood):
         # An error plane is often made from the data, and brighter where they are: a ratio would have
         # half the noise. So it is smoothed, and the level is subtracted; in double precision, for
         # float32 would overflow for a given sigma of 1e-30.
-        sigma = self.properties.sigma.astype(float)
+        centered, sigma = y.astype(float), self.properties.sigma.astype(float)
         if sigma.shape[-2:] != (1, 1):
-            y, sigma = y - plane_medians(y), _smoothed(sigma)
-        normalized = np.full(y.shape, np.nan)
-        np.divide(y, sigma, out=normalized, where=sigma > 0, dtype=float)
+            centered, sigma = centered - plane_medians(y), _smoothed(sigma)
+        normalized: FloatArray = np.full(y.shape, np.nan)
+        np.divide(centered, sigma, out=normalized, where=sigma > 0)
         return normalized
 
     def with_scaled_noise(self, factor: float) -> Self:

@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
+from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
@@ -69,6 +70,8 @@ class Operator(ABC):
         Whether A x is x, so that data can be copied into the scene bit by bit.
     note : str
         What was measured or assumed while building it, for the summary.
+    findings : tuple of Finding
+        Why the result should be checked.
     """
 
     scene_shape: tuple[int, int, int]
@@ -79,6 +82,7 @@ class Operator(ABC):
     is_identity: bool = False
     scene_layout: ChannelLayout | None = None
     note: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.fit_data import FitData
@@ -17,7 +18,7 @@ from napari_dip.physics.operators._psf import Beta, Fwhm, Shape, psf_kernels
 from napari_dip.physics.operators._resampling import ConserveFlux, Kernel, flux_gain, resampling_matrix
 from napari_dip.physics.operators.base import Operator, OperatorSettings
 from napari_dip.physics.operators.blur import convolve, transfer_function
-from napari_dip.physics.registration import edge_map, estimate_shift
+from napari_dip.physics.registration import NUM_PARTS, edge_map, register
 
 LANCZOS_REACH_PX = 3  # of a Lanczos filter, beyond the edge of a frame
 
@@ -67,7 +68,7 @@ class MultiExposure(OperatorSettings):
             raise ObservationError(
                 "there is only one exposure: give several files, or an image with a time axis (T)"
             )
-        shifts = self._shifts(y)
+        shifts, unsure = self._shifts(y)
         scales, backgrounds = self._match(y, shifts)
         height, width = y.shape[-2:]
         fine = [round(side * self.scale_factor) for side in (height, width)]
@@ -100,6 +101,10 @@ class MultiExposure(OperatorSettings):
         operator.note = f"shifts (x, y) in pixels: {found}"
         if zoom != (1.0, 1.0):
             operator.note += f"; {flux}"
+        if unsure:
+            frames = ", ".join(str(number + 1) for number in unsure)
+            reason = f"the shift of frame {frames} against the first is uncertain"
+            operator.findings = (Finding("check", reason),)
         return operator
 
     def make_example(self, seed: int) -> Observation:
@@ -113,8 +118,11 @@ class MultiExposure(OperatorSettings):
                 frame += 200 * np.exp(-((y - row + dy) ** 2 + (x - column + dx) ** 2) / 4)
         return Observation.from_array(frames + rng.normal(50, 4, frames.shape), axes="TYX")
 
-    def _shifts(self, y: FloatArray) -> NDArray[np.float64]:
-        """Where the origin of each frame lies in the first one, (T, 2) in pixels along Y and X."""
+    def _shifts(self, y: FloatArray) -> tuple[NDArray[np.float64], list[int]]:
+        """Where the origin of each frame lies in the first one, (T, 2) in pixels along Y and X; and
+        frames whose shift is uncertain.
+        """
+        unsure: list[int] = []
         if self.shifts is not None:
             if len(self.shifts) != len(y):
                 raise SettingsError(
@@ -131,14 +139,16 @@ class MultiExposure(OperatorSettings):
             shifts = np.zeros((len(y), 2))
         else:
             strengths = [edge_map(frame) for frame in y]
-            shifts = np.array([estimate_shift(strengths[0], one) for one in strengths])
+            found = [register(strengths[0], one, tolerance=0) for one in strengths[1:]]
+            shifts = np.array([np.zeros(2), *(registration.shift for registration in found)])
+            unsure = [n for n, each in enumerate(found, start=1) if each.num_agreeing < NUM_PARTS // 2]
         for number, shift in enumerate(shifts):
             if np.any(np.abs(shift) > 0.5 * np.array(y.shape[-2:])):
                 raise ObservationError(
                     f"frame {number + 1} is shifted by {shift[1]:.0f} x {shift[0]:.0f} pixels against"
                     " the first: they overlap by less than half; leave it out, or give operator.shifts"
                 )
-        return shifts
+        return shifts, unsure
 
     def _match(
         self, y: FloatArray, shifts: NDArray[np.float64]

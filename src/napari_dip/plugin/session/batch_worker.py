@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.core.errors import RestorationError
+from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.io import read_first_image
 from napari_dip.plugin.layers.to_observation import write_planes
+from napari_dip.plugin.session.messages import IN_LOG
 from napari_dip.run.batch.execute import run_jobs
 from napari_dip.run.batch.executors import local_workers
 from napari_dip.run.batch.job import Job, JobResult
@@ -102,7 +103,7 @@ def _run_batch(
         return str(error)
     except Exception as error:  # superqt's workers would swallow a RuntimeError
         log.exception("a batch failed")
-        return f"the batch failed ({error or type(error).__name__}); the log has the details"
+        return describe_unexpected(error, where=IN_LOG)
     finally:
         if jobs:
             done = [results[job.target] for job in jobs if job.target in results]

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_dip.core.errors import ObservationError, RestorationError, SettingsError
+from napari_dip.core.errors import (
+    ObservationError,
+    RestorationError,
+    SettingsError,
+    describe_unexpected,
+)
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
-from napari_dip.plugin.session.messages import MEMORY_FULL
+from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL
 from napari_dip.run.forecast import RunEstimate, RunEstimator
 from napari_dip.run.recipe import Recipe
 
@@ -117,9 +122,9 @@ def _make_report(
         return ForecastReport(errors=_input_errors(layer, middle_of, inputs) or {"image": str(error)})
     except (RestorationError, MemoryError, OSError) as error:
         return ForecastReport(errors={"image": str(error) or MEMORY_FULL})
-    except Exception:  # superqt's workers would swallow a RuntimeError
+    except Exception as error:  # superqt's workers would swallow a RuntimeError
         log.exception("a run could not be estimated")
-        return ForecastReport()
+        return ForecastReport(errors={"image": describe_unexpected(error, where=IN_LOG)})
 
 
 def _input_errors(layer: Image, middle_of: str, inputs: Mapping[str, Any]) -> dict[str, str]:

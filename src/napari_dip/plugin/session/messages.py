@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_dip.core.result import Result
 
 NO_IMAGE = "Open an image first: drop a file here, or use File > Open Sample."
+IN_LOG = "the log has the traceback"
 MEMORY_FULL = "the memory is full: crop the image first"
 
 

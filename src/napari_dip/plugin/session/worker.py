@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from threading import Event
 
-from napari_dip.core.errors import RestorationError
+from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
+from napari_dip.plugin.session.messages import IN_LOG
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.warm_start import WarmStart
@@ -86,8 +87,7 @@ def run_restoration(
         return Outcome(error=str(error))
     except Exception as error:
         log.exception("a restoration failed")
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        return Outcome(error=f"the restoration failed ({reason}); the log has the details")
+        return Outcome(error=describe_unexpected(error, where=IN_LOG))
     finally:
         steps.close()
 

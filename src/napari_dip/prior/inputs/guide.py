@@ -11,7 +11,7 @@ from pydantic import Field
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.registration import edge_map, estimate_shift
+from napari_dip.physics.registration import edge_map, register
 from napari_dip.prior.inputs.base import InputContext, InputSettings
 
 
@@ -29,8 +29,8 @@ class Guide(InputSettings):
     kind: Literal["guide"] = "guide"
     auxiliary: ClassVar[tuple[str, ...]] = ("guide",)
     misregistration: Literal["raise", "correct", "ignore"] = "raise"
-    """What to do if the guide is shifted against the image: raise an error, correct the shift, or ignore
-    it and trust that both are registered."""
+    """What to do if the guide is clearly shifted against the image: raise an error, correct the shift,
+    or ignore it and trust that both are registered."""
     tolerance: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Largest shift at which they count as registered. [pixel]"""
 
@@ -74,8 +74,9 @@ class Guide(InputSettings):
         moving, fixed = edge_map(np.asarray(guide, np.float32)), edge_map(y)
         if fixed.shape != moving.shape:
             fixed = resize(fixed, moving.shape, order=1)
-        shift = estimate_shift(fixed, moving)
-        if np.abs(shift).max() <= self.tolerance:
+        registration = register(fixed, moving, self.tolerance)
+        shift = registration.shift
+        if np.abs(shift).max() <= self.tolerance or not registration.is_sure:
             return guide
         if self.misregistration == "raise":
             raise ObservationError(

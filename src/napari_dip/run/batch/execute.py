@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.errors import ReadError, RestorationError
+from napari_dip.core.errors import ReadError, RestorationError, describe_unexpected
 from napari_dip.core.observation import Observation
 from napari_dip.io import read, read_provenance, write
 from napari_dip.io.atomic import remove_partial_files
@@ -27,6 +27,7 @@ from napari_dip.run.batch.job import Job, JobResult, failed_job
 from napari_dip.run.recipe import Recipe
 
 SIGMA_CROP_PX = 2048  # side of the part in which the noise before and after is estimated
+DEBUG_HINT = "napari-dip --debug run, for this file alone, shows the traceback"
 POLL_INTERVAL_S = 0.2
 
 
@@ -61,6 +62,8 @@ def run_job(job: Job) -> JobResult:
         return failed_job(job, str(error))
     except MemoryError:
         return failed_job(job, "the memory is full: use fewer workers, or set compute.tile_size")
+    except Exception as error:  # the other files can still be restored
+        return failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
 
 
 def run_jobs(
@@ -126,7 +129,7 @@ def _run_until_worker_crash(
                     suspects.append(job)
                     continue
                 except Exception as error:  # whatever it is, the other files remain to be done
-                    result = failed_job(job, repr(error))
+                    result = failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
                 yield result
     return suspects
 
