@@ -149,3 +149,15 @@ def to_canonical(array: NDArray[Any], axes: str) -> NDArray[Any]:
     order = [axes.index(letter) for letter in CANONICAL_AXES if letter in axes]
     sizes = dict(zip(axes, array.shape, strict=True))
     return array.transpose(order).reshape([sizes.get(letter, 1) for letter in CANONICAL_AXES])
+
+
+def crop_auxiliary(
+    name: str, array: FloatArray, image_shape: tuple[int, ...], rows: slice, columns: slice
+) -> FloatArray:
+    """Return the rows and columns of auxiliary data that belong to those of an image (Y, X)."""
+    finer, rest = divmod(array.shape[-1], image_shape[-1])
+    if name in NOT_ON_IMAGE_GRID or rest or array.shape[-2] != finer * image_shape[-2]:
+        return array
+    return array[
+        ..., finer * rows.start : finer * rows.stop, finer * columns.start : finer * columns.stop
+    ]

@@ -10,9 +10,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.core.axes import NOT_ON_IMAGE_GRID, BoolArray, ChannelLayout, FloatArray
+from napari_dip.core.axes import (
+    NOT_ON_IMAGE_GRID,
+    BoolArray,
+    ChannelLayout,
+    FloatArray,
+    crop_auxiliary,
+)
 from napari_dip.core.header import Header
-from napari_dip.core.observation import Observation, crop_auxiliary, is_constant
+from napari_dip.core.observation import Observation, is_constant
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ from napari_dip.core import arrays
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import (
     CANONICAL_AXES,
-    NOT_ON_IMAGE_GRID,
     BoolArray,
     FloatArray,
+    crop_auxiliary,
     guess_axes,
     to_canonical,
     validate_axes,
@@ -25,6 +25,7 @@ from napari_dip.core.axes import (
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.header import Header
 from napari_dip.core.mask_check import mask_findings
+from napari_dip.core.outside import INSIDE, find_outside
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +47,9 @@ class Observation:
         What the file says about the image.
     findings : tuple of Finding
         Why a result should be checked, whatever the run does.
+    outside : (T, C, Z, Y, X) uint8 or None
+        What kind of pixel lies outside the footprint of the image, see `core.outside`; None if all are
+        inside.
     """
 
     y: FloatArray
@@ -54,6 +58,7 @@ class Observation:
     auxiliary: Mapping[str, FloatArray] = field(default_factory=dict)
     header: Header = field(default_factory=Header)
     findings: tuple[Finding, ...] = ()
+    outside: NDArray[np.uint8] | None = None
 
     @classmethod
     def from_array(
@@ -99,6 +104,8 @@ class Observation:
         axes = validate_axes(axes, data)
         _check_real(data.dtype, "image")
         y, observed = _read(data, axes)
+        if (outside := find_outside(y)) is not None:
+            observed &= outside == INSIDE
         auxiliary = {}
         if mask is not None:
             observed &= ~_to_bool(mask, data.shape, axes)
@@ -111,8 +118,7 @@ class Observation:
         _check_something_to_restore(y, observed)
         for values in (y, observed, *auxiliary.values()):
             values.setflags(write=False)
-        header = header or Header()
-        return cls(y, observed, axes=axes, auxiliary=auxiliary, header=header, findings=findings)
+        return cls(y, observed, axes, auxiliary, header or Header(), findings, outside)
 
     @property
     def is_constant(self) -> bool:
@@ -127,8 +133,10 @@ class Observation:
             ]
             for name, array in self.auxiliary.items()
         }
-        y, observed = self.y[times, :, depths], self.observed[times, :, depths]
-        return replace(self, y=y, observed=observed, auxiliary=auxiliary)
+        part = (times, slice(None), depths)
+        outside = None if self.outside is None else self.outside[part]
+        y, observed = self.y[part], self.observed[part]
+        return replace(self, y=y, observed=observed, auxiliary=auxiliary, outside=outside)
 
     def crop(self, rows: slice, columns: slice) -> Observation:
         """Return some rows and columns, with the auxiliary data on the same grid or a finer one."""
@@ -136,8 +144,10 @@ class Observation:
             name: crop_auxiliary(name, array, self.y.shape[-2:], rows, columns)
             for name, array in self.auxiliary.items()
         }
-        inside = (..., rows, columns)
-        return replace(self, y=self.y[inside], observed=self.observed[inside], auxiliary=auxiliary)
+        part = (..., rows, columns)
+        outside = None if self.outside is None else self.outside[part]
+        y, observed = self.y[part], self.observed[part]
+        return replace(self, y=y, observed=observed, auxiliary=auxiliary, outside=outside)
 
     def with_auxiliary(self, name: str, array: ArrayLike, *, axes: str = "") -> Observation:
         """Return the observation with auxiliary data that an operator or a network input needs.
@@ -220,18 +230,6 @@ def is_constant(y: FloatArray, observed: BoolArray) -> bool:
         for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
     )
     return bool(low >= high)
-
-
-def crop_auxiliary(
-    name: str, array: FloatArray, image_shape: tuple[int, ...], rows: slice, columns: slice
-) -> FloatArray:
-    """Return the rows and columns of auxiliary data that belong to those of an image (Y, X)."""
-    finer, rest = divmod(array.shape[-1], image_shape[-1])
-    if name in NOT_ON_IMAGE_GRID or rest or array.shape[-2] != finer * image_shape[-2]:
-        return array
-    return array[
-        ..., finer * rows.start : finer * rows.stop, finer * columns.start : finer * columns.stop
-    ]
 
 
 def _read(data: arrays.Lazy, axes: str) -> tuple[FloatArray, BoolArray]:

@@ -73,9 +73,11 @@ def measure_fit(
     if hard_data_consistency:
         return FitMeasures(is_finite=True)
     known = problem.uncensored
-    std = problem.likelihood.std(problem.predicted(x)).expand_as(problem.y)
+    std = _smoothed_std(problem, x)
+    level = torch.where(known, problem.y, torch.nan).flatten(2).nanmedian(dim=2).values[..., None, None]
     predicted, y = (
-        torch.where(known, values / std, torch.nan) for values in (problem.predicted(x), problem.y)
+        torch.where(known, (values - level) / std, torch.nan)
+        for values in (problem.predicted(x), problem.y)
     )
     residual = y - predicted
     rms = float(residual[known].cpu().double().square().mean().sqrt())
@@ -84,6 +86,25 @@ def measure_fit(
     ratio, slope = _noise_of(predicted, y, residual)
     gain = None if problem.operator.is_identity else _noise_gain(problem, x)
     return FitMeasures(True, ratio, slope, rms, _structure(problem, residual), gain)
+
+
+def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
+    """The noise of each datum, (T, C, Y, X), without the noise that an error plane made from the data
+    has itself; infinite where it is unknown.
+    """
+    std = problem.likelihood.std(problem.predicted(x)).expand_as(problem.y)
+    known = std.isfinite()
+    unit = std[known].median()
+    squares = torch.where(known, std / unit, 0.0) ** 2
+    sums = (_box(values) for values in (squares, known.to(squares)))
+    smooth = unit * torch.sqrt(torch.div(*sums))
+    return torch.where(known, smooth, torch.inf)
+
+
+def _box(planes: torch.Tensor) -> torch.Tensor:
+    """Means over 5 x 5 pixels of planes (T, C, Y, X)."""
+    wide = torch.nn.functional.pad(planes, 4 * (2,), mode="replicate")
+    return torch.nn.functional.avg_pool2d(wide, 5, stride=1)
 
 
 def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) -> tuple[float, float]:

@@ -74,6 +74,10 @@ class Recipe(Settings):
     """How the scene becomes data."""
     noise: AnyNoise = Gaussian()
     """Model of the noise."""
+    extrapolate: bool = False
+    """Whether what is outside the footprint of the image is inferred, too: wide regions at the border of
+    the frame that are NaN or exactly 0, such as the sky off the limb of the Sun; off: they stay as they
+    are."""
     hard_data_consistency: bool = False
     """Hard data consistency: the result predicts each observed pixel exactly, and only the rest is
     restored; off: observed pixels are denoised, too."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_dip.core import arrays
 from napari_dip.core.observation import Observation
+from napari_dip.core.outside import restore_outside
 from napari_dip.core.progress import Progress, Request
 from napari_dip.core.result import History, Result, full_nan
 from napari_dip.core.torch_import import torch
@@ -191,7 +192,7 @@ class _ResultCanvases:
         if not arrays.fits_in_memory(self._image.shape):
             return None
         self._image[slices[0], :, slices[1]] = block.to_canonical(block.preview(x))
-        return self._to_input_axes(self._image)
+        return self._to_input_axes(self._image, zero=0.0)
 
     def put(self, slices: BlockSlices, block: TiledFit) -> None:
         """Copy what came out of a block to its place."""
@@ -214,8 +215,9 @@ class _ResultCanvases:
         if self._recipe.operator.has_complex_scene:
             header = replace(header, channels=("real", "imaginary"))
         uncertainty = self._uncertainty
+        self._inpainted &= np.isfinite(self._image)  # not what is as large as a tile
         return Result(
-            image=self._to_input_axes(self._image),
+            image=self._to_input_axes(self._image, zero=0.0),
             inpainted=self._to_input_axes(self._inpainted),
             residual=self._to_input_axes(self._residual, data=True),
             noise_std=self._to_input_axes(self._noise, data=True),
@@ -228,8 +230,20 @@ class _ResultCanvases:
             scale_factor=self.scale_factor,
         )
 
-    def _to_input_axes(self, planes: NDArray[Any], *, data: bool = False) -> NDArray[Any]:
-        axes = self._observation.axes if data else self._axes
+    def _to_input_axes(
+        self, planes: NDArray[Any], *, data: bool = False, zero: float = np.nan
+    ) -> NDArray[Any]:
+        """A copy with the axes of the input, of `data` or of the image, which stays as it was outside.
+
+        There it is `zero` where the data are 0, else NaN; False if it is bool.
+        """
+        observation = self._observation
+        axes = observation.axes if data else self._axes
         if self._alignment:
             planes = self._alignment.crop_back(planes, (1.0, 1.0) if data else self.scale_factor)
-        return self._observation.to_input_axes(planes, axes)
+        if not (data or observation.outside is None or self._recipe.extrapolate):
+            planes = planes.copy()
+            is_bool = planes.dtype == np.bool_
+            values = {"zero": False, "blank": False} if is_bool else {"zero": zero, "blank": np.nan}
+            restore_outside(planes, observation.outside, **values)
+        return observation.to_input_axes(planes, axes)

@@ -14,6 +14,8 @@ from napari_dip.physics.correlated_noise import gaussian_transfer
 BLOCK_PX = 12  # side of a block
 FLOOR = 1e-3  # of the spread of an image: it has no less noise
 FLAT_DETAIL = 1e-9  # of the spread: smaller wavelet coefficients are 0
+MIN_ZERO_SHARE = 0.3  # of photon counts whose Gaussian noise cannot be estimated
+MAX_POISSON_RATIO = 3.0  # of the variance between pixels over the mean of counts, or its inverse
 MIN_BLOCKS = 8  # from which the noise can be estimated
 MIN_NEIGHBOR_CORRELATION = 0.12  # between neighbors, from which noise is correlated
 MAX_PATTERN_CORRELATION = 0.35  # at any distance, of either sign: more is a pattern (a mosaic of colors)
@@ -71,6 +73,19 @@ def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
     its lower bound; true for a constant image.
     """
     return sigma == 0 or sigma > 1.01 * _floor(image)
+
+
+def is_sparse_count(y: FloatArray) -> bool:
+    """Whether y (T, C, Y, X) are photon counts that are mostly 0: whole numbers whose variance from
+    pixel to pixel is their mean.
+    """
+    known = y[np.isfinite(y)]
+    if known.min() < 0 or np.mean(known == 0) < MIN_ZERO_SHARE or np.any(known != np.rint(known)):
+        return False
+    details = [diagonal_details(plane, _HAAR) for plane in y.reshape(-1, *y.shape[-2:])]
+    squares = np.concatenate([d[np.isfinite(d)] for d in details]) ** 2
+    ratio = float(squares.mean() / known.mean(dtype=float)) if squares.size else 0.0
+    return 1 / MAX_POISSON_RATIO < ratio < MAX_POISSON_RATIO
 
 
 def _floor(image: NDArray[np.floating]) -> float:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from typing import Annotated, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.noise_properties import NoiseProperties
-from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise._estimate import (
     estimate_plane_sigmas,
     has_measurable_noise,
-    plane_medians,
+    is_sparse_count,
 )
+from napari_dip.physics.noise._gaussian import GaussianLikelihood
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise.base import NoiseSettings
+from napari_dip.physics.noise.poisson import Poisson
 
+SPARSE_COUNTS = "photon counts, most of them 0: Poisson noise"
 TINY_SIGMA = 1e-3  # times the median of an error plane, below which a value is no error
 
 
@@ -37,9 +37,14 @@ class Gaussian(NoiseSettings):
     kind: Literal["gaussian"] = "gaussian"
     sigma: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the noise; automatic: that of the noise layer or error plane, else estimated
-    from the image. [data units]"""
+    from the image. Photon counts that are mostly 0 have Poisson noise. [data units]"""
 
     def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
+        if self.sigma is None and "sigma" not in data.auxiliary and _is_sparse(data, reference):
+            counts = Poisson(gain=1.0, offset=0.0, relative_error=self.relative_error)
+            likelihood = counts._base_likelihood(data, reference)
+            properties = replace(likelihood.properties, source=SPARSE_COUNTS, is_given=False)
+            return likelihood.with_properties(properties)
         shape, is_measurable = (*data.y.shape[:2], 1, 1), True
         if self.sigma is not None:
             sigma, source = np.full(shape, self.sigma), "given"
@@ -65,45 +70,10 @@ class Gaussian(NoiseSettings):
         return GaussianLikelihood(properties, std.astype(np.float32))
 
 
-class GaussianLikelihood(Likelihood):
-    """Half the squared residual over the standard deviation `std`, (T, C, Y, X)."""
-
-    def __init__(self, properties: NoiseProperties, std: FloatArray) -> None:
-        super().__init__(properties)
-        self._std = torch.from_numpy(std)
-        self._random_std = torch.from_numpy(np.nan_to_num(properties.sigma))
-
-    def nll(self, mean: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        # Divide before squaring: data of 1e-20 squared would vanish in float32.
-        return 0.5 * ((mean - y) / self._std) ** 2
-
-    def std(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._std
-
-    def random_std(self, mean: torch.Tensor) -> torch.Tensor:
-        return self._random_std
-
-    def stabilize_variance(self, y: FloatArray) -> FloatArray:
-        # An error plane is often made from the data, and brighter where they are: a ratio would have
-        # half the noise. So it is smoothed, and the level is subtracted; in double precision, for
-        # float32 would overflow for a given sigma of 1e-30.
-        centered, sigma = y.astype(float), self.properties.sigma.astype(float)
-        if sigma.shape[-2:] != (1, 1):
-            centered, sigma = centered - plane_medians(y), _smoothed(sigma)
-        normalized: FloatArray = np.full(y.shape, np.nan)
-        np.divide(centered, sigma, out=normalized, where=sigma > 0)
-        return normalized
-
-    def with_scaled_noise(self, factor: float) -> Self:
-        changed = copy.copy(self)
-        changed.properties, changed._random_std = self._scale_sigma(factor), factor * self._random_std
-        # Roots before products: data of 1e-20 squared would vanish in float32.
-        change = math.sqrt(abs(factor**2 - 1)) * self._random_std
-        if factor > 1:
-            changed._std = torch.hypot(self._std, change)
-        else:
-            changed._std = torch.sqrt(self._std - change) * torch.sqrt(self._std + change)
-        return changed
+def _is_sparse(data: FitData, reference: Likelihood | None) -> bool:
+    if reference:
+        return reference.properties.source.startswith(SPARSE_COUNTS)
+    return is_sparse_count(data.y)
 
 
 def _raise_tiny(sigma: FloatArray) -> tuple[FloatArray, str]:
@@ -117,15 +87,3 @@ def _raise_tiny(sigma: FloatArray) -> tuple[FloatArray, str]:
         return sigma, "error plane"
     share = f"{tiny.mean():.2g} of it below a thousandth of the median, and taken to be the median"
     return np.where(tiny, median, sigma), f"error plane; {share}"
-
-
-def _smoothed(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation (T, C, Y, X) of the noise, as its mean square over 5 x 5 pixels."""
-    from scipy.ndimage import uniform_filter
-
-    known = np.isfinite(sigma)
-    sides = (1, 1, 5, 5)
-    unit = np.nanmedian(sigma)
-    squares = np.where(known, sigma / unit, 0) ** 2
-    weight = np.maximum(uniform_filter(known.astype(float), sides), 1e-12)
-    return np.asarray(unit * np.sqrt(np.maximum(uniform_filter(squares, sides), 0) / weight))

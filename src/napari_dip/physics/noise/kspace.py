@@ -10,9 +10,9 @@ from pydantic import Field
 from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.noise_properties import NoiseProperties
+from napari_dip.physics.noise._gaussian import GaussianLikelihood
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise.base import NoiseSettings
-from napari_dip.physics.noise.gaussian import GaussianLikelihood
 
 OUTER_KSPACE_FRACTION = (
     0.2  # of the samples, those farthest from the center, where the signal is weakest

@@ -17,9 +17,9 @@ from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.detector import Detector
 from napari_dip.physics.noise._estimate import estimate_plane_sigmas, plane_medians
+from napari_dip.physics.noise._gaussian import GaussianLikelihood
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise.base import MAX_NOISE_MISMATCH, NoiseSettings
-from napari_dip.physics.noise.gaussian import GaussianLikelihood
 
 MIN_READ_NOISE_E = 0.3  # electrons: without any, a pixel without photons would be known exactly
 
