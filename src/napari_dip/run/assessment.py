@@ -22,6 +22,7 @@ from napari_dip.physics.problem import Problem
 from napari_dip.run.recipe import Recipe
 
 MIN_DETAILS = 200  # wavelet coefficients from which the noise of an image can be told
+MIN_NOISE_SHARE = 1e-3  # of the spread of the data: they have no less noise
 STRUCTURE_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
 MAX_NOISE_RATIO = 1.05  # of the noise of the predicted data over that of the data
 MIN_SLOPE_CHECK, MIN_SLOPE_FAILED = -0.2, -0.3
@@ -114,11 +115,13 @@ def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) 
     if np.count_nonzero(known) < MIN_DETAILS:
         return np.nan, np.nan
     ours, theirs, left = (values[known] for values in details)
-    scale = _mad_std(theirs)
-    inside = (np.abs(left) < 4 * _mad_std(left)) & (np.abs(ours) < 4 * scale)  # no sources
-    square = float(np.mean(left[inside] ** 2))
-    slope = float(np.mean(ours[inside] * left[inside])) / square if square > 0 else np.nan
-    return _mad_std(ours) / scale if scale > 0 else np.nan, slope
+    floor = MIN_NOISE_SHARE * float(y[y.isfinite()].cpu().double().std())
+    scale, scale_left = max(_mad_std(theirs), floor), _mad_std(left)
+    inside = (np.abs(left) < 4 * scale_left) & (np.abs(ours) < 4 * scale)  # no sources
+    square = float(np.mean(left[inside] ** 2)) if inside.any() else 0.0
+    has_noise = scale_left > 3 * floor
+    slope = float(np.mean(ours[inside] * left[inside])) / square if has_noise and square else np.nan
+    return _mad_std(ours) / scale if scale else np.nan, slope
 
 
 def _details(planes: torch.Tensor) -> NDArray[np.float64]:

@@ -1,0 +1,97 @@
+"""What joins the border of the frame without data stays as it was."""
+
+import numpy as np
+import pytest
+
+from napari_dip import Observation, restore
+from napari_dip.core.outside import BLANK, INSIDE, ZERO
+
+
+@pytest.fixture
+def image():
+    """(64, 80) float: noise on a level."""
+    return 100 + np.random.default_rng(0).normal(0, 5, (64, 80))
+
+
+CORNER = np.add.outer(np.arange(64), np.arange(80)) < 40
+
+
+def codes(image, mask=None):
+    outside = Observation.from_array(image, axes="YX", mask=mask).outside
+    return np.zeros(image.shape) if outside is None else outside[0, 0, 0]
+
+
+@pytest.mark.parametrize(("value", "code"), [(np.nan, BLANK), (0.0, ZERO), (np.inf, BLANK)])
+def test_a_wide_region_at_the_border_is_outside(image, value, code):
+    image[CORNER] = value
+    found = codes(image)
+    assert set(np.unique(found)) == {INSIDE, code}
+    assert np.all(found[CORNER] == code) or np.mean(found[CORNER] == code) > 0.9
+    assert not found[~CORNER].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_bad_columns_and_holes_are_inside(image, value):
+    image[:, 30:36] = value
+    image[25:50, 45:75] = value
+    assert not codes(image).any()
+
+
+def test_painted_pixels_are_inside(image):
+    assert not codes(image, mask=CORNER).any()
+
+
+def test_zeros_that_are_data_are_inside(image):
+    counts = np.random.default_rng(0).poisson(0.01, (96, 96)).astype(float)
+    assert not codes(counts).any()
+    clipped = np.maximum(np.random.default_rng(0).normal(-2, 1, (96, 96)), 0)
+    assert not codes(clipped).any()
+    assert not codes(image).any()
+
+
+@pytest.mark.parametrize("preset_scale", [("denoise", 1), ("super-resolution", 4)])
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_what_is_outside_stays_as_it_was_unless_it_is_asked_for(
+    image, fast_settings, value, preset_scale
+):
+    from napari_dip import Recipe
+
+    preset, scale = preset_scale
+    image[CORNER] = value
+    image[40:43, 50:60] = np.nan  # a hole
+    changes = {"solver.max_steps": 3, "refinement.patch_method": "none"}
+    recipe = Recipe.preset(preset).with_settings({**fast_settings, **changes})
+    outside = (codes(image) > 0).repeat(scale, axis=0).repeat(scale, axis=1)
+    result = restore(image, recipe)
+    np.testing.assert_array_equal(result.image[outside], value)
+    assert np.isfinite(result.image[~outside]).all()
+    assert not result.inpainted[outside].any()
+    assert result.inpainted[~outside].sum() >= 30 * scale**2 - 90
+    filled = restore(image, recipe.with_settings({"extrapolate": True}))
+    assert np.isfinite(filled.image).all()
+    assert filled.inpainted[outside].mean() > 0.8
+
+
+def test_the_zeros_outside_are_not_fitted(image):
+    image[CORNER] = 0
+    observation = Observation.from_array(image, axes="YX")
+    assert not observation.observed[0, 0, 0][CORNER].any()
+    part = observation.crop(slice(0, 32), slice(0, 40))
+    assert part.outside.shape == part.y.shape
+    assert observation.select_planes(slice(0, 1), slice(0, 1)).outside.shape == observation.y.shape
+
+
+def test_frames_that_are_combined_are_outside_where_all_are(image, fast_settings):
+    from napari_dip import Recipe
+
+    frames = np.stack([image, image.copy(), image.copy()])
+    frames[0][CORNER] = np.nan
+    frames[1][:, -20:] = np.nan
+    frames[1][CORNER] = frames[2][CORNER] = np.nan
+    changes = {"solver.max_steps": 3, "operator.align": False}
+    result = restore(
+        Observation.from_array(frames, axes="TYX"),
+        Recipe.preset("coadd").with_settings({**fast_settings, **changes}),
+    )
+    assert np.isnan(result.image[:10, :10]).all()
+    assert np.isfinite(result.image[:, -20:]).all()
