@@ -30,6 +30,13 @@ def test_a_wide_region_at_the_border_is_outside(image, value, code):
     assert not found[~CORNER].any()
 
 
+def test_a_frame_that_was_turned_is_cut_out_of_zeros_whatever_its_level(image):
+    for level in (0, 1000):
+        frame = image - 100 + level
+        frame[CORNER] = 0
+        assert np.mean(codes(frame)[CORNER] == ZERO) > 0.9
+
+
 @pytest.mark.parametrize("value", [np.nan, 0.0])
 def test_bad_columns_and_holes_are_inside(image, value):
     image[:, 30:36] = value
@@ -44,6 +51,11 @@ def test_painted_pixels_are_inside(image):
 def test_zeros_that_are_data_are_inside(image):
     counts = np.random.default_rng(0).poisson(0.01, (96, 96)).astype(float)
     assert not codes(counts).any()
+    y, x = np.mgrid[:64, :64]
+    star = 40 * np.exp(-((y - 30) ** 2 + (x - 34) ** 2) / 8)
+    assert not codes(np.random.default_rng(0).poisson(star).astype(float)).any()
+    assert not codes(np.maximum(star - 0.01, 0)).any()
+    assert not codes(np.where(star > 1, 100.0, 0)).any()
     clipped = np.maximum(np.random.default_rng(0).normal(-2, 1, (96, 96)), 0)
     assert not codes(clipped).any()
     assert not codes(image).any()

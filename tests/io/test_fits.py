@@ -170,7 +170,9 @@ def test_a_written_file_carries_its_recipe(frame, fast_recipe, tmp_path):
     assert header["DIPSTEP"] == result.history[0].selected_step
     assert header["DIPNSRC"] == result.provenance.noise.source == "estimated"
     assert header["DIPSTOP"] == result.stop_reason
-    assert header["DIPSUMM"] == result.summary
+    assert header["DIPSUMM"] == result.summary.split("\n")[1]
+    assert header["DIPCHECK"] == result.assessment.level
+    assert header.get("DIPWHY", "") == "; ".join(result.assessment.reasons)
     assert not {"DIPITER", "DIPNOISE", "DIPVERD"} & set(header)
 
 

@@ -287,3 +287,25 @@ def test_a_likelihood_moves_to_a_device_with_all_its_tensors(make_data, tensors_
     assert len(moved) == len(before) >= (4 if options and noise.kind != "k-space" else 2)
     assert {tensor.device.type for tensor in moved} == {"meta"}
     assert {tensor.device.type for tensor in before} == {"cpu"}
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.3, 1.0])
+def test_photon_counts_that_are_mostly_0_have_poisson_noise(make_data, mean):
+    y, x = np.mgrid[:96, :96]
+    light = mean * (1 + 20 * np.exp(-((y - 40) ** 2 + (x - 50) ** 2) / 60))
+    counts = np.random.default_rng(0).poisson(light).astype(float)
+    likelihood = Gaussian().likelihood(make_data(counts))
+    assert likelihood.is_photon_count
+    assert likelihood.properties.source.startswith("photon counts, most of them 0")
+    assert likelihood.properties.kind == "white"
+    assert not likelihood.properties.contradiction
+
+
+def test_other_whole_numbers_have_not(make_data):
+    y, x = np.mgrid[:96, :96]
+    labels = np.hypot(y - 40, x - 50) // 15 % 3
+    clipped = np.maximum(np.random.default_rng(0).normal(0, 20, y.shape), 0).round()
+    for image in (labels, clipped, (y + x) % 2, 7 * ((x // 4) % 2)):
+        assert not Gaussian().likelihood(make_data(image)).is_photon_count
+    counts = np.random.default_rng(0).poisson(1.0, y.shape)
+    assert not Gaussian(sigma=1.0).likelihood(make_data(counts)).is_photon_count

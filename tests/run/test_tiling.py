@@ -300,13 +300,17 @@ class TestTheNoiseOfATile:
         assert (of_tile.kind, of_tile.source) == ("white", of_image.source)
         assert np.allclose(of_tile.sigma, of_image.sigma)
 
-    @pytest.mark.parametrize(("given", "corrected"), [(5.0, False), (2.5, True)])
-    def test_is_corrected_as_that_of_the_image(self, data, given, corrected):
+    @pytest.mark.parametrize(("given", "questioned"), [(5.0, False), (2.5, True), (10.0, True)])
+    def test_is_questioned_as_that_of_the_image(self, data, given, questioned):
         noise = Recipe().with_settings({"noise.sigma": given}).noise
-        reference = noise.likelihood(noise_sample(data, self.TILES))
-        assert ("but measured" in reference.properties.source) == corrected
-        of_tile = noise.likelihood(self.TILES[0].cut(data), reference).properties
-        assert np.median(of_tile.sigma) == pytest.approx(np.median(reference.properties.sigma))
+        reference = noise.likelihood(noise_sample(data, self.TILES)).properties
+        assert bool(reference.contradiction) == questioned
+        of_tile = noise.likelihood(
+            self.TILES[0].cut(data), noise.likelihood(noise_sample(data, self.TILES))
+        ).properties
+        assert np.median(of_tile.sigma) == np.median(reference.sigma) == given
+        assert of_tile.contradiction == reference.contradiction
+        assert of_tile.split_scale == reference.split_scale
 
     def test_is_what_the_header_says_or_what_the_image_says_against_it(self, make_data):
         photons = RNG.poisson(50, (400, 400))

@@ -11,6 +11,8 @@ INSIDE, BLANK, ZERO = 0, 1, 2
 """Codes of a pixel: inside, not finite outside, exactly 0 outside."""
 
 MIN_WIDTH_PX = 17  # of a region outside; bad columns that reach the border are narrower
+MIN_RIM_SHARE = 0.3  # of the median inside: at the rim an image that is cut out is as bright
+MIN_RIM_COUNTS = 5  # of whole numbers; fewer photons fade to 0
 MAX_ZERO_SHARE = 0.01  # of the pixels inside that are 0, where zeros at the border mean nothing
 
 
@@ -36,10 +38,25 @@ def _find_in_plane(plane: FloatArray) -> NDArray[np.uint8]:
     blank, zero = ~np.isfinite(plane), plane == 0
     codes = np.where(_wide_at_border(blank), np.uint8(BLANK), np.uint8(INSIDE))
     outside = _wide_at_border(zero)
-    inside = ~outside & ~blank
-    if inside.any() and np.count_nonzero(zero & inside) <= MAX_ZERO_SHARE * np.count_nonzero(inside):
+    if outside.any() and _is_cut_out(plane, outside, ~outside & ~blank):
         codes[outside] = ZERO
     return codes
+
+
+def _is_cut_out(plane: FloatArray, outside: BoolArray, inside: BoolArray) -> bool:
+    """Whether an image ends where it is 0, instead of fading to 0: it has few zeros elsewhere, and its
+    values at the rim are those of the rest.
+    """
+    from scipy.ndimage import binary_dilation
+
+    values = np.abs(plane[inside])
+    if not values.size or np.ptp(values) == 0 or np.mean(values == 0) > MAX_ZERO_SHARE:
+        return False
+    rim = np.abs(plane[inside & binary_dilation(outside, iterations=2)])
+    if not rim.size or np.median(rim) < MIN_RIM_SHARE * np.median(values):
+        return False
+    are_counts = bool(np.all(values == np.rint(values)))
+    return not are_counts or float(np.median(rim)) >= MIN_RIM_COUNTS
 
 
 def _reaches_border(region: BoolArray) -> bool:

@@ -77,15 +77,19 @@ def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
 
 def is_sparse_count(y: FloatArray) -> bool:
     """Whether y (T, C, Y, X) are photon counts that are mostly 0: whole numbers whose variance from
-    pixel to pixel is their mean.
+    pixel to pixel is their mean, at any distance.
     """
     known = y[np.isfinite(y)]
     if known.min() < 0 or np.mean(known == 0) < MIN_ZERO_SHARE or np.any(known != np.rint(known)):
         return False
-    details = [diagonal_details(plane, _HAAR) for plane in y.reshape(-1, *y.shape[-2:])]
-    squares = np.concatenate([d[np.isfinite(d)] for d in details]) ** 2
-    ratio = float(squares.mean() / known.mean(dtype=float)) if squares.size else 0.0
-    return 1 / MAX_POISSON_RATIO < ratio < MAX_POISSON_RATIO
+    mean = float(known.mean(dtype=float))
+    for lag in (1, 2):
+        differences = (y[..., lag:] - y[..., :-lag]).astype(float), y[..., lag:, :] - y[..., :-lag, :]
+        squares = np.concatenate([d[np.isfinite(d)] for d in differences]) ** 2
+        ratio = float(squares.mean()) / (2 * mean) if squares.size and mean else 0.0
+        if not 1 / MAX_POISSON_RATIO < ratio < MAX_POISSON_RATIO:
+            return False
+    return True
 
 
 def _floor(image: NDArray[np.floating]) -> float:
