@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +84,9 @@ def is_sparse_count(y: FloatArray) -> bool:
     if known.min() < 0 or np.mean(known == 0) < MIN_ZERO_SHARE or np.any(known != np.rint(known)):
         return False
     mean = float(known.mean(dtype=float))
-    for lag in (1, 2):
-        differences = (y[..., lag:] - y[..., :-lag]).astype(float), y[..., lag:, :] - y[..., :-lag, :]
-        squares = np.concatenate([d[np.isfinite(d)] for d in differences]) ** 2
-        ratio = float(squares.mean()) / (2 * mean) if squares.size and mean else 0.0
+    for lag, planes in product((1, 2), (y, y.swapaxes(-1, -2))):
+        squares = np.square(planes[..., lag:] - planes[..., :-lag], dtype=float)
+        ratio = float(squares[np.isfinite(squares)].mean()) / (2 * mean)
         if not 1 / MAX_POISSON_RATIO < ratio < MAX_POISSON_RATIO:
             return False
     return True
