@@ -1,9 +1,11 @@
 from . import datasets as datasets
+from .core.assessment import Assessment
 from .core.errors import (
     DeviceError,
     ObservationError,
     ReadError,
     RestorationError,
+    RestorationWarning,
     SettingsError,
     WriteError,
 )
@@ -39,6 +41,7 @@ from .run.restoration_run import RestorationRun
 __version__: str
 
 __all__ = [
+    "Assessment",
     "Automatic",
     "DataFission",
     "DeviceError",
@@ -59,6 +62,7 @@ __all__ = [
     "Recipe",
     "RestorationError",
     "RestorationRun",
+    "RestorationWarning",
     "Result",
     "SettingsError",
     "VarianceStopping",

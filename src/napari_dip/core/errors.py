@@ -8,6 +8,10 @@ class RestorationError(Exception):
     """
 
 
+class RestorationWarning(UserWarning):
+    """A result that has to be checked, or that failed: its assessment."""
+
+
 class ObservationError(RestorationError, ValueError):
     """Data that cannot be restored as they are: all missing, constant, too small, complex ..."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from napari_dip.core import interop
-from napari_dip.core.errors import SettingsError
+from napari_dip.core.errors import RestorationWarning, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
@@ -84,7 +86,13 @@ def restore_observation(
     *,
     keep_noise: bool = False,
 ) -> Any:
-    """Restore by `recipe` with the noise, quality, seed and device of `options`, and wrap the result."""
+    """Restore by `recipe` with the noise, quality, seed and device of `options`, and wrap the result.
+
+    Warns
+    -----
+    RestorationWarning
+        If the assessment of a result that is returned as an array is not good.
+    """
     if is_number(sigma := options.get("sigma")):
         options = {**options, "sigma": float(interop.in_data_units(sigma, observation.header.unit))}
     groups: dict[str, Any] = {"seed": options.get("seed", 0)}
@@ -95,9 +103,19 @@ def restore_observation(
     result = run_to_end(iter_restoration(observation, recipe, note=note), options.get("callback"))
     if options.get("full_output", False):
         return result
+    if result.assessment.level != "good":  # an array cannot say so itself
+        warnings.warn(str(result.assessment), RestorationWarning, stacklevel=_caller())
     dtype = options.get("dtype")
     image = result.image if dtype is None else interop.cast(result.image, dtype)
     return wrap(result, image)
+
+
+def _caller() -> int:
+    """Return the stack level, as of the function that calls this one, of the code of the user."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("napari_dip."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def noise_settings(options: Options, default: NoiseSettings) -> NoiseSettings:
