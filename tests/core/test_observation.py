@@ -123,3 +123,12 @@ class TestAPart:
         assert set(again.auxiliary) == set(whole.auxiliary) == {"sigma", "guide", "psf"}
         for name, array in whole.auxiliary.items():
             np.testing.assert_array_equal(again.auxiliary[name], array)
+
+
+def test_pixels_with_a_thousand_times_the_noise_are_missing():
+    image, sigma = np.random.default_rng(0).normal(100, 5, (2, 32, 40)), np.full((2, 32, 40), 5.0)
+    sigma[1] = 500  # of a plane that is noisier as a whole
+    sigma[0, 3, 4], sigma[0, 5, 6], sigma[1, 7, 8] = 1e20, 4e3, 1e6
+    observation = Observation.from_array(image, axes="TYX", sigma=sigma)
+    missing = np.argwhere(~observation.observed[:, 0, 0])
+    np.testing.assert_array_equal(missing, [(0, 3, 4), (1, 7, 8)])

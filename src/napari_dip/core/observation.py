@@ -26,6 +26,14 @@ from napari_dip.core.errors import ObservationError
 from napari_dip.core.header import Header
 from napari_dip.core.mask_check import mask_findings
 from napari_dip.core.outside import INSIDE, find_outside
+from napari_dip.core.planes import (
+    check_real,
+    is_usable_noise,
+    match_shape,
+    read_planes,
+    spoken_name,
+    to_bool,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,7 +92,7 @@ class Observation:
             axis, or (Y, X). Pixels that are not finite are missing anyway.
         sigma : array of float, optional
             Standard deviation of the noise of each pixel, in data units, with a shape as for `mask`.
-            Data are missing where it is not a positive number.
+            Data are missing where it is not a positive number, or a thousand times the median.
         header : Header, optional
             What the file says about the image.
 
@@ -102,17 +110,17 @@ class Observation:
         """
         data = arrays.as_indexable(array)
         axes = validate_axes(axes, data)
-        _check_real(data.dtype, "image")
-        y, observed = _read(data, axes)
+        check_real(data.dtype, "image")
+        y, observed = read_planes(data, axes)
         if (outside := find_outside(y)) is not None:
             observed &= outside == INSIDE
         auxiliary = {}
         if mask is not None:
-            observed &= ~_to_bool(mask, data.shape, axes)
+            observed &= ~to_bool(mask, data.shape, axes)
         if sigma is not None:
-            std = _match_shape(sigma, "sigma", data.shape, axes).astype(np.float32)
+            std = match_shape(sigma, "sigma", data.shape, axes).astype(np.float32)
             auxiliary["sigma"] = arrays.copy_array(np.broadcast_to(std, y.shape))
-            observed &= np.isfinite(auxiliary["sigma"]) & (auxiliary["sigma"] > 0)
+            observed &= is_usable_noise(auxiliary["sigma"])
         findings = mask_findings(y, observed)
         y[~observed] = np.nan
         _check_something_to_restore(y, observed)
@@ -169,17 +177,17 @@ class Observation:
         """
         data = np.asarray(array)
         axes = axes or guess_axes(data, self.axes)
-        _check_real(data.dtype, name)
+        check_real(data.dtype, name)
         canonical = to_canonical(data, validate_letters(axes, data, name)).astype(np.float32)
         for position, letter in ((0, "T"), (2, "Z")):
             have, need = canonical.shape[position], self.y.shape[position]
             if have not in (1, need):
                 raise ObservationError(
-                    f"the {_spoken(name)} has {have} planes along {letter} and the image has {need}:"
+                    f"the {spoken_name(name)} has {have} planes along {letter} and the image has {need}:"
                     " give as many, or one for all"
                 )
         if not np.isfinite(canonical).any():
-            raise ObservationError(f"the {_spoken(name)} has no finite value: choose another")
+            raise ObservationError(f"the {spoken_name(name)} has no finite value: choose another")
         canonical.setflags(write=False)
         return replace(self, auxiliary={**self.auxiliary, name: canonical})
 
@@ -192,7 +200,7 @@ class Observation:
             If its shape does not match, or nothing would be left.
         """
         shape = self.to_input_axes(self.observed).shape
-        missing = np.broadcast_to(_to_bool(mask, shape, self.axes), self.y.shape)
+        missing = np.broadcast_to(to_bool(mask, shape, self.axes), self.y.shape)
         observed = self.observed & ~missing
         findings = self.findings + mask_findings(self.y, observed)
         y = np.where(missing, np.float32(np.nan), self.y)
@@ -230,52 +238,6 @@ def is_constant(y: FloatArray, observed: BoolArray) -> bool:
         for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
     )
     return bool(low >= high)
-
-
-def _read(data: arrays.Lazy, axes: str) -> tuple[FloatArray, BoolArray]:
-    """The pixels with canonical axes, and which of them are finite, read in parts."""
-    sizes = dict(zip(axes, data.shape, strict=True))
-    shape = tuple(sizes.get(letter, 1) for letter in CANONICAL_AXES)
-    y, observed = arrays.empty(shape, np.float32), arrays.empty(shape, np.bool_)
-    for slices in arrays.iter_blocks(shape):
-        own = tuple(slices[CANONICAL_AXES.index(letter)] for letter in axes)
-        part = to_canonical(np.asarray(data[own]), axes)
-        with np.errstate(over="ignore"):
-            y[slices] = part
-        observed[slices] = np.isfinite(y[slices])
-        if np.any(~observed[slices] & np.isfinite(part)):
-            raise ObservationError("pixel values above 3.4e38 do not fit in float32: rescale the image")
-    return y, observed
-
-
-def _check_real(dtype: np.dtype[Any], name: str) -> None:
-    if np.issubdtype(dtype, np.complexfloating):
-        advice = "give its magnitude" if name != "image" else "restore its real part, or its magnitude"
-        raise ObservationError(f"the {_spoken(name)} is complex: {advice}")
-    if not (np.issubdtype(dtype, np.number) or dtype == np.bool_):
-        raise ObservationError(f"the {_spoken(name)} has values of type {dtype}: give real numbers")
-
-
-def _spoken(name: str) -> str:
-    return {"psf": "PSF", "coil_maps": "coil maps"}.get(name, name)
-
-
-def _to_bool(mask: ArrayLike, shape: tuple[int, ...], axes: str) -> BoolArray:
-    return np.asarray(np.nan_to_num(_match_shape(mask, "mask", shape, axes)) != 0)
-
-
-def _match_shape(values: ArrayLike, name: str, shape: tuple[int, ...], axes: str) -> NDArray[Any]:
-    """`values` with canonical axes, of full shape, or shared by the channels or by all planes."""
-    array = np.asarray(values)
-    sizes = dict(zip(axes, shape, strict=True))
-    for shared in ("", "C", "TCZ"):
-        own = "".join(letter for letter in axes if letter not in shared)
-        if array.shape == tuple(sizes[letter] for letter in own):
-            return to_canonical(array, own)
-    raise ObservationError(
-        f"the {name} of shape {array.shape} does not match the image of shape {shape} with axes "
-        f"'{axes}': give the shape of the image, or that without channels, or (Y, X)"
-    )
 
 
 def _check_something_to_restore(y: FloatArray, observed: BoolArray) -> None:
