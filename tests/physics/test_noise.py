@@ -1,13 +1,15 @@
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import norm
 from skimage.io import imread
 
-from napari_dip import Recipe
+from napari_dip import Header, Recipe
 from napari_dip.core.errors import RestorationError
 from napari_dip.physics.correlated_noise import autocorrelation
 from napari_dip.physics.noise import estimate_sigma
@@ -251,6 +253,11 @@ class TestTheKindOfTheNoise:
             assert not properties.is_measurable
             assert properties.median_sigma == pytest.approx(1e-3 * image.std(), rel=0.5)
 
+    def test_of_single_pixels_the_noise_cannot_be_measured(self, make_data):
+        y = np.random.default_rng(0).normal(100, 5, (64, 64))
+        y[np.random.default_rng(1).random(y.shape) < 0.95] = np.nan
+        assert not Gaussian().likelihood(make_data(y)).properties.is_measurable
+
     def test_bright_stars_do_not_raise_the_estimate(self):
         y, x = np.mgrid[:96, :96]
         star = 1e6 * np.exp(-((y - 50) ** 2 + (x - 40) ** 2) / 4)
@@ -349,3 +356,42 @@ def test_a_track_is_detected_up_to_the_edge_of_the_image(make_data):
     assert outliers[track].all()
     beside = binary_dilation(track, np.ones((3, 3)))
     assert outliers[~beside].sum() <= 2
+
+
+class TestTheBeamOfARadioTelescope:
+    """Its maps have noise as wide as the beam, of which the smallest scales show nothing."""
+
+    BEAM: ClassVar = {"BMAJ": 5.2 / 3600, "BMIN": 4.3 / 3600, "BUNIT": "JY/BEAM"}
+
+    @pytest.fixture
+    def radio_data(self, make_data):
+        """Give the data of smooth noise of strength 3 and a source, with pixels of 1 arcsec."""
+
+        def radio_data(cards):
+            rng = np.random.default_rng(0)
+            noise = gaussian_filter(rng.normal(size=(160, 160)), np.sqrt(5.2 * 4.3) / 2.3548)
+            y, x = np.mgrid[:160, :160]
+            source = 500 * np.exp(-((y - 80) ** 2 + (x - 70) ** 2) / 60)
+            text = fits.Header(cards).tostring(sep="\n")
+            header = Header(fits_header=text, pixel_size=dict.fromkeys("YX", (1.0, "arcsec")))
+            return make_data(source + 3 * noise / noise.std(), header=header)
+
+        return radio_data
+
+    def test_the_noise_is_found(self, radio_data):
+        properties = Gaussian().likelihood(radio_data(self.BEAM)).properties
+        assert properties.median_sigma == pytest.approx(3, rel=0.15)
+        assert properties.kind == "correlated"
+        assert properties.correlation_sigma == pytest.approx(np.sqrt(5.2 * 4.3) / 2.3548, rel=1e-3)
+        assert "as wide as the beam" in properties.source
+
+    def test_parts_have_the_noise_of_the_whole(self, radio_data):
+        data = radio_data(self.BEAM)
+        whole = Gaussian().likelihood(data)
+        part = Gaussian().likelihood(data.crop(slice(0, 64), slice(0, 64)), whole).properties
+        assert part.median_sigma == whole.properties.median_sigma
+        assert part.correlation_sigma == whole.properties.correlation_sigma
+
+    @pytest.mark.parametrize("cards", [{}, {"BMAJ": 1 / 3600, "BMIN": 1 / 3600}, {"BMAJ": 0.1}])
+    def test_no_beam_or_a_narrow_one_changes_nothing(self, radio_data, cards):
+        assert "beam" not in Gaussian().likelihood(radio_data(cards)).properties.source

@@ -65,6 +65,7 @@ def test_the_truth_is_good(large):
         (lambda scene, noise: scene - 1.2 * noise, "failed", "times as noisy as the data"),
         (lambda scene, noise: scene + 4 * SIGMA, "failed", "the residual is 4.1 times the noise"),
         (lambda scene, noise: scene + 1.5 * SIGMA, "check", "the residual is 1.8 times the noise"),
+        (lambda scene, noise: scene + 0.8 * noise, "check", "only 0.2 times the noise"),
         (lambda scene, noise: gaussian_filter(scene, 6), "check", "structure that noise has not"),
         (lambda scene, noise: np.where(scene > 120, np.nan, scene), "failed", "not finite"),
     ],

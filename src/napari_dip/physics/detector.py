@@ -54,7 +54,7 @@ class Detector:
         """
         if not header.fits_header:
             return cls()
-        cards = _Cards(header, y)
+        cards = Cards(header, y)
         gain = cards.first(_GAINS, most=_MAX_GAIN)
         gain = gain if gain is not None else cards.first((_CONVERSION,), most=_MAX_GAIN)
         unit = header.unit.lower().replace(" ", "")
@@ -75,7 +75,7 @@ class Detector:
         )
 
 
-class _Cards:
+class Cards:
     """The readable cards of the header, those of the extension before those of the primary HDU."""
 
     def __init__(self, header: Header, y: FloatArray) -> None:

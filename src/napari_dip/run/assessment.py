@@ -27,6 +27,7 @@ STRUCTURE_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
 MAX_NOISE_RATIO = 1.05  # of the noise of the predicted data over that of the data
 MIN_SLOPE_CHECK, MIN_SLOPE_FAILED = -0.2, -0.3
 MAX_RESIDUAL_CHECK, MAX_RESIDUAL_FAILED = 1.5, 3.0
+MIN_RESIDUAL = 0.3  # of few photons most pixels have none, and less than their noise
 MAX_STRUCTURE = 3.0
 CAPPED_SHARE = 0.05  # of the fall of the score that the last fifth of the steps may have
 MAX_FLUX_ERRORS, MAX_FLUX_CHANGE = 5.0, 0.005
@@ -177,6 +178,8 @@ def fit_findings(measures: FitMeasures) -> Iterator[Finding]:
         yield Finding("failed", f"the residual is {measures.residual:.2g} times the noise")
     elif measures.residual > MAX_RESIDUAL_CHECK:
         yield Finding("check", f"the residual is {measures.residual:.2g} times the noise")
+    if measures.residual < MIN_RESIDUAL:
+        yield Finding("check", f"the residual is only {measures.residual:.2g} times the noise")
     if measures.structure > MAX_STRUCTURE:
         yield Finding("check", "the residual has structure that noise has not")
 

@@ -253,7 +253,7 @@ class BlockFit:
         if properties.contradiction:
             yield Finding("check", properties.contradiction)
         if not (properties.is_measurable or self._recipe.hard_data_consistency):
-            yield Finding("check", "the image has no measurable noise: there may be nothing to restore")
+            yield Finding("check", "the image shows no noise that can be measured: is there any?")
         if self._attempt.note:
             yield Finding("check", self._attempt.note)
 

@@ -14,6 +14,7 @@ from napari_dip.physics.correlated_noise import gaussian_transfer
 
 BLOCK_PX = 12  # side of a block
 FLOOR = 1e-3  # of the spread of an image: it has no less noise
+MIN_DETAILS = 50  # wavelet coefficients from which noise can be estimated
 FLAT_DETAIL = 1e-9  # of the spread: smaller wavelet coefficients are 0
 MIN_ZERO_SHARE = 0.3  # of photon counts whose Gaussian noise cannot be estimated
 MAX_POISSON_RATIO = 3.0  # of the variance between pixels over the mean of counts, or its inverse
@@ -51,7 +52,7 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
     image = image.astype(float)
     known = image[np.isfinite(image)]
     spread = float(known.std()) if known.size else 0.0
-    for high_pass, enough in ((_DB2, 500), (_HAAR, 50)):
+    for high_pass, enough in ((_DB2, 10 * MIN_DETAILS), (_HAAR, MIN_DETAILS)):
         detail = diagonal_details(image, high_pass)
         varies = np.isfinite(detail) & (np.abs(detail) > FLAT_DETAIL * spread)
         if np.count_nonzero(np.isfinite(detail)) >= enough and not _has_noise(detail, varies):
@@ -70,10 +71,11 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
 
 
 def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
-    """Whether the noise of a (Y, X) image, which `estimate_sigma` estimates to be `sigma`, is more than
-    its lower bound; true for a constant image.
+    """Whether `sigma`, by `estimate_sigma` for a (Y, X) image, is a measurement, and neither its lower
+    bound nor the spread of single pixels; true for a constant image.
     """
-    return sigma == 0 or sigma > 1.01 * _floor(image)
+    details = np.count_nonzero(np.isfinite(diagonal_details(image, _HAAR)))
+    return sigma == 0 or (details >= MIN_DETAILS and sigma > 1.01 * _floor(image))
 
 
 def is_sparse_count(y: FloatArray) -> bool:

@@ -105,6 +105,8 @@ class NoiseSettings(Settings, ABC):
 
         Noise that is given is kept, and only reported, where the measurement differs.
         """
+        if base.properties.correlation_sigma:  # of a beam: the smallest scales have no noise
+            return 1.0
         is_given, y, inside = base.properties.is_given, data.y, data.observed.copy()
         stabilized = base.stabilize_variance(y)
         few = np.nanmedian(stabilized) < 2 * np.sqrt(MIN_COUNTS)  # whose noise is not Gaussian
@@ -135,7 +137,9 @@ class NoiseSettings(Settings, ABC):
             kind = "white"  # few photons have heavy tails on any scale
         if self.censored and _is_clipped(data.y[data.observed], properties):
             kind = "clipped"
-        if kind == "correlated":
+        if properties.correlation_sigma:
+            kind, width = "correlated", properties.correlation_sigma
+        elif kind == "correlated":
             width = estimate_correlation_sigma(stabilized)
         source = properties.source
         if self.censored:

@@ -11,6 +11,7 @@ from pydantic import Field
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.noise_properties import NoiseProperties
+from napari_dip.physics.beam import beam_sigma, estimate_beam_noise
 from napari_dip.physics.noise._estimate import (
     estimate_plane_sigmas,
     has_measurable_noise,
@@ -45,7 +46,7 @@ class Gaussian(NoiseSettings):
             likelihood = counts._base_likelihood(data, reference)
             properties = replace(likelihood.properties, source=SPARSE_COUNTS, is_given=False)
             return likelihood.with_properties(properties)
-        shape, is_measurable = (*data.y.shape[:2], 1, 1), True
+        shape, is_measurable, width = (*data.y.shape[:2], 1, 1), True, 0.0
         if self.sigma is not None:
             sigma, source = np.full(shape, self.sigma), "given"
         elif "sigma" in data.auxiliary:
@@ -53,6 +54,9 @@ class Gaussian(NoiseSettings):
         elif reference:
             known = reference.properties
             sigma, source = known.sigma / known.measured_ratio, known.source
+        elif width := beam_sigma(data.header, data.y):
+            sigma = np.full(shape, estimate_beam_noise(self._without_limits(data), width))
+            source = "estimated; as wide as the beam"
         else:
             y = self._without_limits(data)
             sigma, source = estimate_plane_sigmas(y), "estimated"
@@ -61,11 +65,15 @@ class Gaussian(NoiseSettings):
                 for plane, found in zip(y.reshape(-1, *y.shape[-2:]), sigma.flat, strict=True)
             )
             if not is_measurable:
-                source = "none to be measured, and taken to be a thousandth of the spread of the image"
+                source = "not measurable, and guessed from the spread of the image"
         std = np.hypot(np.where(data.observed, sigma, np.inf), self._signal_dependent_std(data))
         is_given = self.sigma is not None or "sigma" in data.auxiliary
         properties = NoiseProperties(
-            np.asarray(sigma, np.float32), source, is_given=is_given, is_measurable=is_measurable
+            np.asarray(sigma, np.float32),
+            source,
+            correlation_sigma=width,
+            is_given=is_given,
+            is_measurable=is_measurable,
         )
         return GaussianLikelihood(properties, std.astype(np.float32))
 
