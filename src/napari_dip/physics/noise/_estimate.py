@@ -75,7 +75,7 @@ def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
     bound nor the spread of single pixels; true for a constant image.
     """
     details = np.count_nonzero(np.isfinite(diagonal_details(image, _HAAR)))
-    return sigma == 0 or (details >= MIN_DETAILS and sigma > 1.01 * _floor(image))
+    return sigma == 0 or bool(details >= MIN_DETAILS and sigma > 1.01 * _floor(image))
 
 
 def is_sparse_count(y: FloatArray) -> bool:
