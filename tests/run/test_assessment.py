@@ -106,6 +106,7 @@ def history(scores, reason):
     ("histories", "reason"),
     [
         ([history(np.linspace(2, 1, 200), f"{ALL_STEPS}200 steps were taken")], "still improving"),
+        ([history([3, 2, 1], f"{ALL_STEPS}3 steps were taken")], "still improving"),
         ([history([1.0], "done"), history([], "not reached")], "1 of 2 parts were not restored"),
         ([history([1.0], "the fit diverged, and the best image before was kept")], "diverged"),
     ],

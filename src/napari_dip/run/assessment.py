@@ -214,8 +214,10 @@ def run_findings(
 
 def _still_falls(scores: FloatArray) -> bool:
     """Whether the last fifth of the steps lowered the score by more than a small part of its fall."""
-    before, lowest = (float(np.nanmin(part)) for part in (scores[: -(len(scores) // 5) or None], scores))
-    start = float(scores[min(len(scores) - 1, EMA_WARMUP_STEPS)])
+    if len(scores) <= EMA_WARMUP_STEPS:
+        return True
+    start, lowest = float(scores[EMA_WARMUP_STEPS]), float(np.nanmin(scores))
+    before = float(np.nanmin(scores[: -(len(scores) // 5)]))
     return before - lowest > CAPPED_SHARE * max(start - lowest, 0.0)
 
 
