@@ -226,6 +226,14 @@ def test_a_fit_that_always_diverges_is_refused(fast_recipe, observation, diverge
     assert len(begun) == len(list(attempts(fast_recipe, torch.device("cpu"))))
 
 
+@pytest.mark.parametrize("kind", ["deep-decoder", "conv-decoder", "hourglass", "unet"])
+def test_every_attempt_can_be_made(fast_recipe, observation, make_prior, kind):
+    recipe = fast_recipe.with_settings({"network.kind": kind, "network.channels": 8})
+    for attempt in attempts(recipe, torch.device("cpu")):
+        prior = make_prior(observation, attempt.recipe)
+        assert prior(None)[0].isfinite().all()
+
+
 def test_the_second_fit_of_an_ensemble_begins_where_the_first_one_succeeded(
     fast_recipe, observation, diverges_in
 ):

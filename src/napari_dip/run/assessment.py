@@ -21,7 +21,7 @@ from napari_dip.physics.noise import diagonal_details
 from napari_dip.physics.problem import Problem
 from napari_dip.run.recipe import Recipe
 
-MIN_DETAILS = 200  # wavelet coefficients from which the noise of an image can be told
+MIN_DETAILS = 200  # wavelet coefficients from which the noise of an image can be compared
 MIN_NOISE_SHARE = 1e-3  # of the spread of the data: they have no less noise
 STRUCTURE_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
 MAX_NOISE_RATIO = 1.05  # of the noise of the predicted data over that of the data
@@ -231,8 +231,8 @@ def _flux_findings(
         known = np.isfinite(residual[block])
         variance += float(np.nansum(np.where(known, noise_std[block], 0) ** 2, dtype=float))
         size += float(np.nansum(np.abs(observation.y[block]), dtype=float))
-    error = np.sqrt(variance)
-    if abs(change) > max(MAX_FLUX_ERRORS * error, MAX_FLUX_CHANGE * size):
+    error = float(np.sqrt(variance))
+    if error and abs(change) > max(MAX_FLUX_ERRORS * error, MAX_FLUX_CHANGE * size):
         yield Finding(
             "check",
             f"the flux changed by {100 * change / size:+.2g} %, which is {abs(change) / error:.0f} times"

@@ -109,7 +109,7 @@ class BlockFit:
 
         Raises
         ------
-        RestorationError
+        DivergenceError
             If every attempt at a fit diverges.
         """
         for member, seed in enumerate(warm_start.seeds()):

@@ -38,7 +38,10 @@ def attempts(recipe: Recipe, device: torch.device) -> Iterator[Attempt]:
     if recipe.compute.resolve_precision(device) == torch.bfloat16:
         recipe = recipe.with_settings({"compute.precision": "float32"})
         yield Attempt(recipe, "fitted in float32, because it diverged in bfloat16", cures_noise=False)
-    for method, name in (("masked", "masked pixels"), ("none", "the plain prior")):
+    methods = {"masked": "masked pixels", "none": "the plain prior"}
+    if recipe.network.input_downsampling > 1:  # the data do not fit into the network input
+        del methods["masked"]
+    for method, name in methods.items():
         if recipe.self_supervision.method in ("auto", "recorrupted", method):
             changes = {"self_supervision.method": method, "stopping.kind": "hold-out"}
             note = f"fitted again with {name}, because the first fit failed its check"
