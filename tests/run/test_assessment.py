@@ -1,12 +1,16 @@
 """The judgment of a result: what its own data say about it, and what is tried when it fails."""
 
+import warnings
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from scipy.ndimage import gaussian_filter
 
+import napari_dip as dip
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.assessment import Assessment, Finding
-from napari_dip.core.errors import DivergenceError
+from napari_dip.core.errors import DivergenceError, RestorationWarning
 from napari_dip.core.provenance import Provenance
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
@@ -260,3 +264,15 @@ def test_files_of_before_say_that_they_were_not_assessed(fast_recipe, observatio
 
 def test_measures_of_data_that_are_no_image_are_left_out():
     assert not list(fit_findings(FitMeasures(is_finite=True)))
+
+
+def test_an_array_comes_with_a_warning_at_the_line_of_the_caller(noisy, tmp_path):
+    with pytest.warns(RestorationWarning, match="^check: .*the noise is given as 2, but") as caught:
+        dip.denoise(noisy, sigma=2, quality="fast")
+    assert caught[0].filename == __file__
+    path = tmp_path / "noisy.fits"
+    fits.writeto(path, noisy.astype(np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RestorationWarning)
+        assert dip.denoise(path, sigma=2, quality="fast").assessment.level == "check"
+        dip.denoise(noisy, quality="fast")
