@@ -103,11 +103,12 @@ def restore_observation(
     result = run_to_end(iter_restoration(observation, recipe, note=note), options.get("callback"))
     if options.get("full_output", False):
         return result
-    if result.assessment.level != "good":  # an array cannot say so itself
-        warnings.warn(str(result.assessment), RestorationWarning, stacklevel=_caller())
     dtype = options.get("dtype")
     image = result.image if dtype is None else interop.cast(result.image, dtype)
-    return wrap(result, image)
+    wrapped = wrap(result, image)
+    if not isinstance(wrapped, Result) and result.assessment.level != "good":
+        warnings.warn(str(result.assessment), RestorationWarning, stacklevel=_caller())
+    return wrapped
 
 
 def _caller() -> int:
