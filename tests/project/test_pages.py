@@ -126,7 +126,7 @@ def test_commands_run(page, here):
             words = [str(part) for word in words for part in sorted(Path().glob(word)) or [word]]
         words += ["--overwrite"] if words[0] == "run" else []
         done = CliRunner().invoke(cli.app, words)
-        assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception}"
+        assert done.exit_code in (0, 3), f"{line}\n{done.output}\n{done.exception}"  # 3: two steps
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if python(p)], ids=page_name)
