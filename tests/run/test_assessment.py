@@ -17,6 +17,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import ALL_STEPS
 from napari_dip.physics.problem import Problem
 from napari_dip.run.assessment import FitMeasures, fit_findings, measure_fit, run_findings
+from napari_dip.run.block_fit import BlockFit
 from napari_dip.run.fallback import attempts
 
 SIGMA = 8.0
@@ -195,8 +196,6 @@ def diverges_in(monkeypatch):
         def loss(problem, x):
             return original(problem, x) * (torch.nan if len(begun) <= number else 1.0)
 
-        from napari_dip.run.block_fit import BlockFit
-
         new_fit = BlockFit._new_fit
         monkeypatch.setattr(Problem, "loss", loss)
         monkeypatch.setattr(
@@ -221,6 +220,27 @@ def test_a_fit_that_diverges_is_repeated_in_other_ways(
     assert np.isfinite(result.image).all()
     assert result.assessment.level != "good"
     assert reason in str(result.assessment)
+
+
+@pytest.mark.parametrize(("precision", "fits"), [("bfloat16", 2), ("float32", 1)])
+def test_a_fit_that_diverges_late_is_repeated_in_float32(
+    fast_recipe, observation, monkeypatch, precision, fits
+):
+    begun = []
+    original, new_fit = Problem.loss, BlockFit._new_fit
+
+    def loss(problem, x):
+        late = begun[-1].step > 110 and len(begun) == 1
+        return original(problem, x) * (torch.nan if late else 1.0)
+
+    monkeypatch.setattr(Problem, "loss", loss)
+    monkeypatch.setattr(BlockFit, "_new_fit", lambda *args: begun.append(new_fit(*args)) or begun[-1])
+    settings = {"solver.max_steps": 140, "compute.precision": precision}
+    result = restore(observation, fast_recipe.with_settings(settings))
+    assert len(begun) == fits
+    assert np.isfinite(result.image).all()
+    expected = "fitted in float32" if fits == 2 else "a fit diverged"
+    assert expected in str(result.assessment)
 
 
 def test_a_fit_that_always_diverges_is_refused(fast_recipe, observation, diverges_in):

@@ -17,7 +17,7 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.solver import PROGRESS_INTERVAL_S, Fit, FitProgress, FitResult
+from napari_dip.fitting.solver import DIVERGED, PROGRESS_INTERVAL_S, Fit, FitProgress, FitResult
 from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data
 from napari_dip.physics.noise import Likelihood
@@ -32,7 +32,7 @@ from napari_dip.run.fallback import attempts
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
 
-DIVERGED = (
+NOT_FINITE = (
     "the fit diverged, in float32 and with the plain prior, too: the image is not finite; check the"
     " noise that is given, and values far from all others"
 )
@@ -96,8 +96,7 @@ class BlockFit:
         self.problem = Problem.from_data(data, *physics, device=device, reference=reference)
         self.ensemble = EnsembleStatistics(self.problem)
         self.histories: list[History] = []
-        self._attempts = attempts(recipe, device)
-        self._attempt = next(self._attempts)
+        self._attempt, *self._attempts = attempts(recipe, device)
         self._method: Method = "none"
         self._source_flux_corrected = False
 
@@ -132,25 +131,33 @@ class BlockFit:
                 if fit.stop_requested or not self._try_next(FitMeasures(is_finite=False)):
                     raise
                 continue
-            if stop or not self._try_next(measures):
+            diverged = fitted.stop_reason.startswith(DIVERGED)
+            if stop or not self._try_next(measures, diverged=diverged):
                 break
             warm_start.weights.pop(member, None)
         if not measures.is_finite:
-            raise DivergenceError(DIVERGED)
+            raise DivergenceError(NOT_FINITE)
         warm_start.store_weights(member, fit.prior)
         self.ensemble.add(x, fit.monitor)
         course = fitted.loss, fitted.score, fitted.selected_step, fitted.stop_reason
         self.histories.append(History(*course))
         return stop
 
-    def _try_next(self, measures: FitMeasures) -> bool:
-        """Whether the fit failed its check in a way that another attempt may cure, which is now set."""
-        if measures.is_finite and not is_noisy(measures):
-            return False
-        for attempt in self._attempts:
-            if attempt.cures_noise or not measures.is_finite:
-                self._attempt = attempt
+    def _try_next(self, measures: FitMeasures, *, diverged: bool = False) -> bool:
+        """Whether the fit failed its check in a way that another attempt may cure, which is now set.
+
+        One that diverged after it had an image is only repeated in another precision.
+        """
+        while self._attempts:
+            attempt = self._attempts[0]
+            cures_noise = attempt.cures_noise and is_noisy(measures)
+            cures_divergence = diverged and not attempt.cures_noise
+            if not measures.is_finite or cures_noise or cures_divergence:
+                self._attempt = self._attempts.pop(0)
                 return True
+            if attempt.cures_noise or not is_noisy(measures):
+                return False
+            self._attempts.pop(0)
         return False
 
     def _new_fit(self, seed: int, weights: Weights | None) -> Fit:
