@@ -24,10 +24,7 @@ def find_outside(y: FloatArray) -> NDArray[np.uint8] | None:
     """
     codes: NDArray[np.uint8] | None = None
     for index in np.ndindex(y.shape[:3]):
-        plane = y[index]
-        if not _reaches_border(~np.isfinite(plane) | (plane == 0)):
-            continue
-        found = _find_in_plane(plane)
+        found = _find_in_plane(y[index])
         if found.any():
             codes = np.zeros(y.shape, np.uint8) if codes is None else codes
             codes[index] = found

@@ -9,8 +9,8 @@ import numpy as np
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.header import Header
 from napari_dip.physics.detector import Cards
+from napari_dip.physics.filters import FWHM_OVER_SIGMA
 
-FWHM_OVER_SIGMA = math.sqrt(8 * math.log(2))
 MIN_SIGMA_PX = 1.0  # narrower beams leave noise that can be measured as any other
 LAG_SIGMAS = 4.0  # distance of two pixels whose noise is independent
 

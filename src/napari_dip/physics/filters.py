@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from napari_dip.core.torch_import import torch
+
+FWHM_OVER_SIGMA = math.sqrt(8 * math.log(2))  # of a Gaussian
 
 
 def masked_mean(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

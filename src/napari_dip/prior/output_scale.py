@@ -10,6 +10,7 @@ from pydantic import Field
 
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
+from napari_dip.physics.filters import FWHM_OVER_SIGMA
 from napari_dip.physics.problem import Problem
 
 LARGE_RANGE_SIGMAS = 1000  # noise sigmas between the background and the brightest pixel
@@ -142,7 +143,7 @@ class OutputScale:
 
 
 def _gaussian_kernel(fwhm: float) -> torch.Tensor:
-    sigma = fwhm / math.sqrt(8 * math.log(2))
+    sigma = fwhm / FWHM_OVER_SIGMA
     half = math.ceil(3.5 * sigma)
     line = torch.exp(-0.5 * (torch.arange(-half, half + 1) / sigma) ** 2)
     return line / line.sum()

@@ -56,7 +56,6 @@ def collect(
     """
     reports, last = record.reports, record.reports[-1]
     has_flux = not recipe.operator.has_complex_scene
-    change = flux_change(observation, residual) if has_flux else None
     findings = [finding for report in reports for finding in report.findings]
     findings += run_findings(recipe, observation, record.histories, residual, noise_std)
     return Provenance(
@@ -81,7 +80,7 @@ def collect(
             ),
             unreproduced_sources=tuple(record.unreproduced_sources[:MAX_UNREPRODUCED]),
         ),
-        flux_change=change,
+        flux_change=flux_change(observation, residual) if has_flux else None,
         self_supervision=last.self_supervision,
         refinement=last.refinement,
         source_flux_corrected=any(report.source_flux_corrected for report in reports),

@@ -203,7 +203,7 @@ def noise_scale(y: FloatArray) -> float | None:
     sigmas = []
     for plane in y.reshape(-1, *y.shape[-2:]):
         quiet = quiet_blocks(plane)
-        if quiet is None:  # of a small image all blocks count, and only white noise can be told
+        if quiet is None:  # a small image: half of its blocks show whether the noise is white
             quiet = quiet_blocks(plane, min_blocks=4, share=0.5)
             if quiet is None or classify_noise(quiet) != "white":
                 continue

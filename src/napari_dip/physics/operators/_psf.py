@@ -10,6 +10,7 @@ from pydantic import Field
 
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import FitData
+from napari_dip.physics.filters import FWHM_OVER_SIGMA
 
 Shape = Literal["auto", "none", "gaussian", "moffat", "airy"]
 Fwhm = Annotated[float, Field(gt=0, le=100)]
@@ -54,7 +55,7 @@ def psf_model(shape: str, fwhm: float, beta: float = 2.5) -> NDArray[np.float64]
     from astropy.modeling.models import AiryDisk2D, Gaussian2D, Moffat2D
 
     if shape == "gaussian":
-        deviation = fwhm / np.sqrt(8 * np.log(2))
+        deviation = fwhm / FWHM_OVER_SIGMA
         profile = Gaussian2D(1, 0, 0, deviation, deviation)
     elif shape == "moffat":
         profile = Moffat2D(1, 0, 0, fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1)), beta)
