@@ -6,6 +6,7 @@ import pytest
 from napari_dip import Observation
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import FitData
+from napari_dip.core.interop import to_observation
 
 
 @pytest.mark.parametrize("axes", ["YX", "CYX", "YXC", "ZYX", "TYX", "TCZYX", "TZCYX", "XYC"])
@@ -132,3 +133,11 @@ def test_pixels_with_a_thousand_times_the_noise_are_missing():
     observation = Observation.from_array(image, axes="TYX", sigma=sigma)
     missing = np.argwhere(~observation.observed[:, 0, 0])
     np.testing.assert_array_equal(missing, [(0, 3, 4), (1, 7, 8)])
+
+
+def test_the_same_holds_for_the_noise_of_an_observation():
+    image, sigma = np.random.default_rng(0).normal(100, 5, (32, 40)), np.full((32, 40), 5.0)
+    sigma[3, 4], sigma[5, 6] = 1e20, 0
+    observation, _ = to_observation(Observation.from_array(image, axes="YX"), sigma=sigma)
+    missing = np.argwhere(~observation.observed[0, 0, 0])
+    np.testing.assert_array_equal(missing, [(3, 4), (5, 6)])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_dip.core import arrays
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray
+from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
@@ -182,6 +183,14 @@ def fit_findings(measures: FitMeasures) -> Iterator[Finding]:
         yield Finding("check", f"the residual is only {measures.residual:.2g} times the noise")
     if measures.structure > MAX_STRUCTURE:
         yield Finding("check", "the residual has structure that noise has not")
+
+
+def noise_findings(properties: NoiseProperties, *, hard_data_consistency: bool) -> Iterator[Finding]:
+    """Yield what is wrong with the noise that a fit assumed."""
+    if properties.contradiction:
+        yield Finding("check", properties.contradiction)
+    if not (properties.is_measurable or hard_data_consistency):
+        yield Finding("check", "the image shows no noise that can be measured: is there any?")
 
 
 def run_findings(

@@ -27,7 +27,13 @@ from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
 from napari_dip.refine.settings import Method
-from napari_dip.run.assessment import FitMeasures, fit_findings, is_noisy, measure_fit
+from napari_dip.run.assessment import (
+    FitMeasures,
+    fit_findings,
+    is_noisy,
+    measure_fit,
+    noise_findings,
+)
 from napari_dip.run.fallback import attempts
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
@@ -256,11 +262,8 @@ class BlockFit:
     def _findings(self, measures: FitMeasures) -> Iterator[Finding]:
         yield from fit_findings(measures)
         yield from self.problem.operator.findings
-        properties = self.problem.likelihood.properties
-        if properties.contradiction:
-            yield Finding("check", properties.contradiction)
-        if not (properties.is_measurable or self._recipe.hard_data_consistency):
-            yield Finding("check", "the image shows no noise that can be measured: is there any?")
+        hard = self._recipe.hard_data_consistency
+        yield from noise_findings(self.problem.likelihood.properties, hard_data_consistency=hard)
         if self._attempt.note:
             yield Finding("check", self._attempt.note)
 

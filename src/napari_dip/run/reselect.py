@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_dip.core.assessment import Assessment, Finding
+from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
-from napari_dip.run.assessment import fit_findings, measure_fit
+from napari_dip.run.assessment import fit_findings, measure_fit, noise_findings
 from napari_dip.run.provenance import flux_change
 from napari_dip.run.recipe import Recipe
 
@@ -54,9 +54,13 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
     history = replace(
         result.history[0], selected_step=step, stop_reason=f"step {step} was selected by hand"
     )
-    findings = [*fit_findings(measure_fit(known, x, hard_data_consistency=recipe.hard_data_consistency))]
-    if contradiction := problem.likelihood.properties.contradiction:
-        findings.append(Finding("check", contradiction))
+    hard = recipe.hard_data_consistency
+    findings = [
+        *fit_findings(measure_fit(known, x, hard_data_consistency=hard)),
+        *noise_findings(problem.likelihood.properties, hard_data_consistency=hard),
+        *problem.operator.findings,
+        *observation.findings,
+    ]
     provenance = replace(
         result.provenance,
         assessment=Assessment.from_findings(findings),

@@ -17,6 +17,7 @@ from napari_dip.core.interop.napari_layer import parts_of_layer, rescaled_placem
 from napari_dip.core.interop.parts import Parts, Wrap
 from napari_dip.core.interop.xarray_data import check_coordinates, parts_of_dataarray
 from napari_dip.core.observation import Observation
+from napari_dip.core.planes import is_usable_noise
 
 
 def take_apart(image: Any) -> Parts:
@@ -90,7 +91,8 @@ def to_observation(
         if sigma is not None:
             std = _like_image(sigma, observation.to_input_axes(observation.y).shape, image.header.unit)
             observation = observation.with_auxiliary("sigma", std, axes=observation.axes)
-            observation = observation.with_mask(~(np.isfinite(std) & (std > 0)))
+            usable = is_usable_noise(observation.auxiliary["sigma"])
+            observation = observation.with_mask(~observation.to_input_axes(usable))
         return observation, lambda result, values: result
     parts = take_apart(image)
     data = arrays.as_indexable(parts.array)
