@@ -18,12 +18,13 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import ALL_STEPS, DIVERGED
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS
 from napari_dip.physics.filters import gaussian_blur
-from napari_dip.physics.noise import diagonal_details
+from napari_dip.physics.noise import diagonal_details, smooth_std
 from napari_dip.physics.problem import Problem
 from napari_dip.run.recipe import Recipe
 
 MIN_DETAILS = 200  # wavelet coefficients from which the noise of an image can be compared
 MIN_NOISE_SHARE = 1e-3  # of the spread of the data: they have no less noise
+MAX_PATTERN_POWER = 1000.0  # of a frequency, over the median of all: more is a periodic pattern
 STRUCTURE_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
 MAX_NOISE_RATIO = 1.05  # of the noise of the predicted data over that of the data
 MIN_SLOPE_CHECK, MIN_SLOPE_FAILED = -0.2, -0.3
@@ -93,30 +94,20 @@ def measure_fit(
 
 def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
     """The noise of each datum, (T, C, Y, X), without the noise that an error plane made from the data
-    has itself; infinite where it is unknown.
+    has itself.
     """
     std = problem.likelihood.std(problem.predicted(x)).expand_as(problem.y)
-    known = std.isfinite()
-    unit = std[known].median()
-    squares = torch.where(known, std / unit, 0.0) ** 2
-    sums = (_box(values) for values in (squares, known.to(squares)))
-    smooth = unit * torch.sqrt(torch.div(*sums))
-    return torch.where(known, smooth, torch.inf)
-
-
-def _box(planes: torch.Tensor) -> torch.Tensor:
-    """Means over 5 x 5 pixels of planes (T, C, Y, X)."""
-    wide = torch.nn.functional.pad(planes, 4 * (2,), mode="replicate")
-    return torch.nn.functional.avg_pool2d(wide, 5, stride=1)
+    smooth = smooth_std(std.detach().cpu().double().numpy())
+    return torch.from_numpy(smooth).to(std)
 
 
 def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) -> tuple[float, float]:
     """The ratio of the noise of two normalized data (T, C, Y, X), and its slope on the residual."""
-    details = [_details(planes) for planes in (predicted, y, residual)]
+    details = np.stack([_details(planes) for planes in (predicted, y, residual)])
     known = np.isfinite(details).all(axis=0)
     if np.count_nonzero(known) < MIN_DETAILS:
         return np.nan, np.nan
-    ours, theirs, left = (values[known] for values in details)
+    ours, theirs, left = _without_patterns(details, known)[:, known]
     floor = MIN_NOISE_SHARE * float(y[y.isfinite()].cpu().double().std())
     scale, scale_left = max(_mad_std(theirs), floor), _mad_std(left)
     inside = (np.abs(left) < 4 * scale_left) & (np.abs(ours) < 4 * scale)  # no sources
@@ -129,6 +120,18 @@ def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) 
 def _details(planes: torch.Tensor) -> NDArray[np.float64]:
     stacked = planes.cpu().double().numpy().reshape(-1, *planes.shape[-2:])
     return np.stack([diagonal_details(plane) for plane in stacked])
+
+
+def _without_patterns(
+    details: NDArray[np.float64], known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The coefficients (3, N, Y, X) without the few frequencies at which the first of the three is by far
+    strongest: a checkerboard would hide the noise.
+    """
+    waves = np.fft.rfft2(np.where(known, details, 0))
+    power = np.abs(waves[0]) ** 2
+    is_pattern = power > MAX_PATTERN_POWER * np.median(power, axis=(-2, -1), keepdims=True)
+    return np.fft.irfft2(np.where(is_pattern, 0, waves), s=details.shape[-2:])
 
 
 def _mad_std(values: NDArray[np.float64]) -> float:

@@ -40,7 +40,7 @@ class GaussianLikelihood(Likelihood):
         # float32 would overflow for a given sigma of 1e-30.
         centered, sigma = y.astype(float), self.properties.sigma.astype(float)
         if sigma.shape[-2:] != (1, 1):
-            centered, sigma = centered - plane_medians(y), _smoothed(sigma)
+            centered, sigma = centered - plane_medians(y), smooth_std(sigma)
         normalized: FloatArray = np.full(y.shape, np.nan)
         np.divide(centered, sigma, out=normalized, where=sigma > 0)
         return normalized
@@ -57,13 +57,16 @@ class GaussianLikelihood(Likelihood):
         return changed
 
 
-def _smoothed(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation (T, C, Y, X) of the noise, as its mean square over 5 x 5 pixels."""
+def smooth_std(std: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation (T, C, Y, X) of the noise as its root mean square over 5 x 5 pixels.
+
+    Values that are not finite are unknown, and left out of the means.
+    """
     from scipy.ndimage import uniform_filter
 
-    known = np.isfinite(sigma)
+    known = np.isfinite(std)
     sides = (1, 1, 5, 5)
-    unit = np.nanmedian(sigma)
-    squares = np.where(known, sigma / unit, 0) ** 2
+    unit = np.median(std[known])
+    squares = np.where(known, std / unit, 0) ** 2
     weight = np.maximum(uniform_filter(known.astype(float), sides), 1e-12)
     return np.asarray(unit * np.sqrt(np.maximum(uniform_filter(squares, sides), 0) / weight))
