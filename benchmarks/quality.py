@@ -98,7 +98,7 @@ def table(noise: str, args) -> None:
     print(f"\n## {noise}\n", flush=True)
     header(
         "image", "noisy", "BM3D", "original, best step", "napari-dip", "sd over seeds",
-        "selected step", "below its best step", "s",
+        "selected step", "below its best step", "s", "assessment",
     )  # fmt: skip
     gains, above, gaps = [], [], []
     for name in args.images:
@@ -122,7 +122,7 @@ def table(noise: str, args) -> None:
             name, f"{psnr(expected, data, span):.2f}", f"{mean(peers):.2f}" if peers else "-",
             f"{mean(references):.2f}" if references else "-", f"{mean(scores):.2f}",
             f"{stdev(scores):.2f}" if len(scores) > 1 else "-", result.history[0].selected_step,
-            f"{mean(losses):.2f}", f"{result.provenance.seconds:.0f}",
+            f"{mean(losses):.2f}", f"{result.provenance.seconds:.0f}", result.assessment,
         )  # fmt: skip
     print(f"\nbelow its own best step: mean {mean(gaps):.2f}, at most {max(gaps):.2f} dB")
     for label, values in (("BM3D", gains), ("the best step of the original", above)):

@@ -104,7 +104,7 @@ def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
 def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) -> tuple[float, float]:
     """The ratio of the noise of two normalized data (T, C, Y, X), and its slope on the residual."""
     details = np.stack([_details(planes) for planes in (predicted, y, residual)])
-    known = np.isfinite(details).all(axis=0)
+    known: NDArray[np.bool_] = np.isfinite(details).all(axis=0)
     if np.count_nonzero(known) < MIN_DETAILS:
         return np.nan, np.nan
     ours, theirs, left = _without_patterns(details, known)[:, known]
@@ -122,16 +122,14 @@ def _details(planes: torch.Tensor) -> NDArray[np.float64]:
     return np.stack([diagonal_details(plane) for plane in stacked])
 
 
-def _without_patterns(
-    details: NDArray[np.float64], known: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """The coefficients (3, N, Y, X) without the few frequencies at which the first of the three is by far
-    strongest: a checkerboard would hide the noise.
+def _without_patterns(details: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The coefficients (3, N, Y, X) without the few frequencies at which the first of the three is by
+    far strongest: a checkerboard would hide the noise.
     """
     waves = np.fft.rfft2(np.where(known, details, 0))
     power = np.abs(waves[0]) ** 2
     is_pattern = power > MAX_PATTERN_POWER * np.median(power, axis=(-2, -1), keepdims=True)
-    return np.fft.irfft2(np.where(is_pattern, 0, waves), s=details.shape[-2:])
+    return np.asarray(np.fft.irfft2(np.where(is_pattern, 0, waves), s=details.shape[-2:]))
 
 
 def _mad_std(values: NDArray[np.float64]) -> float:
