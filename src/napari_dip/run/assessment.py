@@ -104,7 +104,7 @@ def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
 def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) -> tuple[float, float]:
     """The ratio of the noise of two normalized data (T, C, Y, X), and its slope on the residual."""
     details = np.stack([_details(planes) for planes in (predicted, y, residual)])
-    known: NDArray[np.bool_] = np.isfinite(details).all(axis=0)
+    known = np.asarray(np.isfinite(details).all(axis=0))
     if np.count_nonzero(known) < MIN_DETAILS:
         return np.nan, np.nan
     ours, theirs, left = _without_patterns(details, known)[:, known]
