@@ -289,10 +289,10 @@ def test_a_likelihood_moves_to_a_device_with_all_its_tensors(make_data, tensors_
     assert {tensor.device.type for tensor in before} == {"cpu"}
 
 
-@pytest.mark.parametrize("mean", [0.02, 0.3, 1.0])
-def test_photon_counts_that_are_mostly_0_have_poisson_noise(make_data, mean):
+@pytest.mark.parametrize(("mean", "peak"), [(0.02, 20), (0.3, 20), (1.0, 20), (0.5, 500)])
+def test_photon_counts_that_are_mostly_0_have_poisson_noise(make_data, mean, peak):
     y, x = np.mgrid[:96, :96]
-    light = mean * (1 + 20 * np.exp(-((y - 40) ** 2 + (x - 50) ** 2) / 60))
+    light = mean * (1 + peak * np.exp(-((y - 40) ** 2 + (x - 50) ** 2) / 60))
     counts = np.random.default_rng(0).poisson(light).astype(float)
     likelihood = Gaussian().likelihood(make_data(counts))
     assert likelihood.is_photon_count

@@ -55,6 +55,19 @@ def test_the_slope_shows_how_much_noise_is_left(large, share):
     assert measures.residual == pytest.approx(1 - share, rel=0.02)
 
 
+@pytest.mark.parametrize("share", [-0.6, -0.1, 0.3])
+def test_a_pattern_does_not_hide_the_noise(large, make_problem, make_observation, share):
+    scene, noise, _ = large
+    y, x = np.mgrid[: len(scene), : len(scene)]
+    scene = scene + 50 * ((y + x) % 2)
+    settings = {"noise.sigma": SIGMA, "noise.relative_error": 0, "noise.trust_given": True}
+    problem = make_problem(make_observation(scene + noise), settings)
+    bias = 0.02 * (scene - scene.mean())  # whose product with the pattern is larger than the noise
+    measures = measure_fit(problem, as_scene(scene - bias + share * noise))
+    assert measures.noise_slope == pytest.approx(share / (1 - share), abs=0.04)
+    assert measures.noise_ratio == pytest.approx(abs(share), abs=0.04)
+
+
 def test_the_truth_is_good(large):
     scene, _, problem = large
     measures = measure_fit(problem, as_scene(scene))

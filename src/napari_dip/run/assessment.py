@@ -107,7 +107,8 @@ def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) 
     known = np.asarray(np.isfinite(details).all(axis=0))
     if np.count_nonzero(known) < MIN_DETAILS:
         return np.nan, np.nan
-    ours, theirs, left = _without_patterns(details, known)[:, known]
+    details = _without_patterns(details, known)
+    ours, theirs, left = details[:, np.isfinite(details[0])]
     floor = MIN_NOISE_SHARE * float(y[y.isfinite()].cpu().double().std())
     scale, scale_left = max(_mad_std(theirs), floor), _mad_std(left)
     inside = (np.abs(left) < 4 * scale_left) & (np.abs(ours) < 4 * scale)  # no sources
@@ -123,13 +124,19 @@ def _details(planes: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _without_patterns(details: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The coefficients (3, N, Y, X) without the few frequencies at which the first of the three is by
-    far strongest: a checkerboard would hide the noise.
+    """The coefficients of prediction, data and residual, (3, N, Y, X), without the frequencies at which
+    the prediction is by far stronger than the noise: a checkerboard would hide that.
+
+    Where there are any, what lies near the edges, where the window vanishes, is left out, as NaN.
     """
-    waves = np.fft.rfft2(np.where(known, details, 0))
-    power = np.abs(waves[0]) ** 2
-    is_pattern = power > MAX_PATTERN_POWER * np.median(power, axis=(-2, -1), keepdims=True)
-    return np.asarray(np.fft.irfft2(np.where(is_pattern, 0, waves), s=details.shape[-2:]))
+    window = np.outer(*(np.hanning(side + 2)[1:-1] for side in details.shape[-2:]))
+    waves = np.fft.rfft2(np.where(known, details, 0) * window)
+    power = np.abs(waves) ** 2
+    is_pattern = power[0] > MAX_PATTERN_POWER * np.median(power[1], axis=(-2, -1), keepdims=True)
+    if not is_pattern.any():
+        return np.where(known, details, np.nan)
+    left = np.fft.irfft2(np.where(is_pattern, 0, waves), s=window.shape) / window
+    return np.where(known & (window > 0.25), left, np.nan)
 
 
 def _mad_std(values: NDArray[np.float64]) -> float:

@@ -17,7 +17,7 @@ FLOOR = 1e-3  # of the spread of an image: it has no less noise
 MIN_DETAILS = 50  # wavelet coefficients from which noise can be estimated
 FLAT_DETAIL = 1e-9  # of the spread: smaller wavelet coefficients are 0
 MIN_ZERO_SHARE = 0.3  # of photon counts whose Gaussian noise cannot be estimated
-MAX_POISSON_RATIO = 3.0  # of the variance between pixels over the mean of counts, or its inverse
+MAX_POISSON_RATIO = 1.5  # of the variance between pixels over the mean of counts, or its inverse
 MIN_BLOCKS = 8  # from which the noise can be estimated
 MIN_NEIGHBOR_CORRELATION = 0.12  # between neighbors, from which noise is correlated
 MAX_PATTERN_CORRELATION = 0.35  # at any distance, of either sign: more is a pattern (a mosaic of colors)
@@ -80,16 +80,19 @@ def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
 
 def is_sparse_count(y: FloatArray) -> bool:
     """Whether y (T, C, Y, X) are photon counts that are mostly 0: whole numbers whose variance from
-    pixel to pixel is their mean, at any distance.
+    pixel to pixel is their mean, at any distance, in most of the blocks that have any.
     """
     known = y[np.isfinite(y)]
     if known.min() < 0 or np.mean(known == 0) < MIN_ZERO_SHARE or np.any(known != np.rint(known)):
         return False
-    mean = float(known.mean(dtype=float))
-    for lag, planes in product((1, 2), (y, y.swapaxes(-1, -2))):
-        squares = np.square(planes[..., lag:] - planes[..., :-lag], dtype=float)
-        ratio = float(squares[np.isfinite(squares)].mean()) / (2 * mean)
-        if not 1 / MAX_POISSON_RATIO < ratio < MAX_POISSON_RATIO:
+    blocks = np.concatenate([_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])])
+    mean = blocks.mean(axis=(1, 2))
+    blocks, mean = blocks[mean > 0], mean[mean > 0]
+    if not len(blocks):
+        return False
+    for lag, x in product((1, 2), (blocks, blocks.swapaxes(1, 2))):
+        variance = np.mean((x[:, :, lag:] - x[:, :, :-lag]) ** 2, axis=(1, 2)) / 2
+        if not 1 / MAX_POISSON_RATIO < np.median(variance / mean) < MAX_POISSON_RATIO:
             return False
     return True
 
@@ -141,14 +144,7 @@ def quiet_blocks(
 
     They are scaled to the strength of the noise; None if these are fewer than `min_blocks`.
     """
-    height, width = (side // BLOCK_PX for side in image.shape)
-    tiles = (
-        image[: height * BLOCK_PX, : width * BLOCK_PX]
-        .reshape(height, BLOCK_PX, width, BLOCK_PX)
-        .swapaxes(1, 2)
-    )
-    blocks = tiles.reshape(-1, BLOCK_PX * BLOCK_PX).astype(float)
-    blocks = blocks[np.isfinite(blocks).all(axis=1)]
+    blocks = _blocks(image).reshape(-1, BLOCK_PX * BLOCK_PX)
     blocks = blocks[np.ptp(blocks, axis=1) > 0]
     number = int(share * len(blocks) + 1e-9)
     if number < min_blocks:
@@ -163,6 +159,14 @@ def quiet_blocks(
     quietest = left[np.argsort(coarse)[:number]]
     scaled: NDArray[np.float64] = quietest * np.sqrt(BLOCK_PX**2 / (BLOCK_PX**2 - surface.shape[1]))
     return scaled
+
+
+def _blocks(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """All blocks of a (Y, X) image in which nothing is missing, (N, BLOCK_PX, BLOCK_PX)."""
+    height, width = (side // BLOCK_PX for side in image.shape)
+    tiles = image[: height * BLOCK_PX, : width * BLOCK_PX].reshape(height, BLOCK_PX, width, BLOCK_PX)
+    blocks = tiles.swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX).astype(float)
+    return blocks[np.isfinite(blocks).all(axis=(1, 2))]
 
 
 def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:

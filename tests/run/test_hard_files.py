@@ -1,0 +1,75 @@
+"""Real files on which a restoration was once finite, plausible and wrong."""
+
+import numpy as np
+import pytest
+
+import napari_dip as dip
+from napari_dip import Recipe, restore
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def restored(data_folder):
+    """Restore a file of the data folder in few steps; returns the observation and the result."""
+
+    def run(name, preset="denoise", crop=None, **settings):
+        settings = {"solver.max_steps": 150, **settings}
+        recipe = Recipe.preset(preset).with_quality("fast").with_settings(settings)
+        observation = dip.read(data_folder / name)
+        if crop:
+            observation = observation.crop(*crop)
+        return observation, restore(observation, recipe)
+
+    return run
+
+
+def test_an_error_plane_with_its_pedestal_is_kept(restored):
+    name = "astronomy/decam_sci_err_dq_assembled.fits"
+    _, result = restored(name, crop=(slice(0, 96), slice(0, 96)))
+    noise = result.provenance.noise
+    assert noise.sigma[0][0] == pytest.approx(28.4, abs=0.3)
+    assert "measured" not in str(result.assessment)
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("radio_beam_4d", 2e-4), ("radio_beam_pbcor_4d", 4e-4)])
+def test_noise_as_wide_as_a_radio_beam_is_found(restored, name, sigma):
+    observation, result = restored(f"cases/astronomy/{name}.fits")
+    assert result.provenance.noise.sigma[0][0] == pytest.approx(sigma, rel=0.15)
+    assert result.assessment.level != "failed"
+    y, image = (np.squeeze(values) for values in (observation.y, result.image))
+    empty = np.abs(y) < 3 * sigma
+    assert np.std(image[empty]) < 0.7 * np.std(y[empty])
+    source = y > 5e-3
+    assert source.sum() > 10
+    assert image[source].sum() == pytest.approx(y[source].sum(), rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "share"), [("extended", 0.01), ("sparse", 0.1)])
+def test_the_flux_of_sparse_counts_is_conserved(restored, name, share):
+    observation, result = restored(f"cases/astronomy/chandra_{name}_counts.fits")
+    assert "Poisson" in result.provenance.noise.source
+    assert result.image.sum() == pytest.approx(observation.y.sum(), rel=share)
+
+
+def test_off_limb_pixels_stay_as_they_were(restored):
+    crop = (slice(0, 64), slice(0, 64))
+    observation, result = restored("cases/astronomy/hmi_off_limb_nan.fits", crop=crop)
+    outside = np.isnan(np.squeeze(observation.y))
+    assert 100 < outside.sum() < outside.size
+    np.testing.assert_array_equal(np.isnan(result.image), outside)
+
+
+def test_a_border_of_zeros_stays_zero_and_does_not_harm_its_neighbors(restored):
+    observation, result = restored("cases/astronomy/zero_border.fits")
+    assert np.count_nonzero(observation.outside) == np.count_nonzero(result.image == 0) == 3432
+    assert not result.image[np.squeeze(observation.outside) > 0].any()
+    assert result.assessment.level != "failed"
+
+
+def test_a_stack_diverges_in_no_precision(restored):
+    crop = (slice(0, 32), slice(0, 32))
+    name = "cases/microscopy/ome_xy_nm_z_um.ome.tif"
+    _, result = restored(name, "volume", crop, **{"solver.max_steps": 120})
+    assert np.isfinite(result.image).all()
+    assert result.assessment.level != "failed"
