@@ -166,7 +166,7 @@ def _blocks(image: NDArray[np.floating]) -> NDArray[np.float64]:
     height, width = (side // BLOCK_PX for side in image.shape)
     tiles = image[: height * BLOCK_PX, : width * BLOCK_PX].reshape(height, BLOCK_PX, width, BLOCK_PX)
     blocks = tiles.swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX).astype(float)
-    return blocks[np.isfinite(blocks).all(axis=(1, 2))]
+    return np.asarray(blocks[np.isfinite(blocks).all(axis=(1, 2))])
 
 
 def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:
