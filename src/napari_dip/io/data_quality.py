@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +28,12 @@ _HST_NAMES = (
 _DECAM_NAMES = (
     "bad", "no value", "saturated", "bleed trail", "cosmic ray", "low weight", "differs", "streak",
 )  # fmt: skip
+_MANGA_NAMES = ("no coverage", "low coverage", "dead fiber", "foreground star", *6 * ("",), "do not use")
+# Words in the names of bits that mean that nothing was measured. Other names say what was found there
+# (DETECTED, STARCORE), or how (CLIPPED, SUSPECT).
+_NO_MEASUREMENT = re.compile(
+    r"BAD|SAT|CR$|COSMIC|NO_?DATA|INTRP|NAN|DEAD|HOT|BLANK|DETECTOR|FLAT|DARK|VIGNETTED|^(CTE|LOW)$"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +62,29 @@ class DataQuality:
         """Return the flags by the convention of a telescope; of unknown ones all are bad, without
         names.
         """
-        values = np.nan_to_num(values)
-        if values.dtype.kind == "i" and values.dtype.itemsize < 8:  # the sign is a bit like the others
-            values = values.view(values.dtype.str.replace("i", "u"))
-        values = values.astype(np.int64)
+        values = _whole(values)
         telescope = telescope.upper().strip()
         kinds = {1 << bit for bit in range(64)}
         if telescope in ("JWST", "ROMAN"):
             return cls(values, _bits(_JWST_NAMES), frozenset((1, 2)))
         if telescope == "HST":
-            return cls(values, _bits(_HST_NAMES), frozenset(kinds))
+            return cls(values, _bits(_HST_NAMES), frozenset(kinds - {64}))  # warm: dark is subtracted
+        if instrument.upper().strip() == "MANGA":
+            return cls(values, _bits(_MANGA_NAMES), frozenset((1, 4, 1024)))
         if "DECAM" in instrument.upper():
             names = dict(enumerate(_DECAM_NAMES, start=1))
             return cls(values, names, frozenset(range(1, 1 << 16)), codes=True)
         return cls(values, {}, frozenset(kinds))
+
+    @classmethod
+    def from_named_bits(cls, values: NDArray[Any], names: Mapping[int, str]) -> DataQuality:
+        """Return the flags by the names that a file gives to their bits.
+
+        Bad are those whose name says that nothing was measured, and those without a name.
+        """
+        informational = {bit for bit, name in names.items() if not _NO_MEASUREMENT.search(name.upper())}
+        kinds = {1 << bit for bit in range(64)}
+        return cls(_whole(values), dict(names), frozenset(kinds - informational))
 
     def flag_counts(self) -> dict[int, tuple[str, int]]:
         """Return name and number of pixels of each bit or code that occurs, by its value."""
@@ -126,4 +142,12 @@ class DataQuality:
 
 
 def _bits(names: Collection[str]) -> dict[int, str]:
-    return {1 << bit: name for bit, name in enumerate(names)}
+    return {1 << bit: name for bit, name in enumerate(names) if name}
+
+
+def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Flags as whole numbers of which the sign is a bit like the others."""
+    values = np.nan_to_num(values)
+    if values.dtype.kind == "i" and values.dtype.itemsize < 8:
+        values = values.view(values.dtype.str.replace("i", "u"))
+    return values.astype(np.int64)

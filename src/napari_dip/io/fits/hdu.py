@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
+from napari_dip.core import arrays
 from napari_dip.io.fits.scan import validate_fits
 
 
@@ -27,23 +28,28 @@ def open_fits(path: Path, **options: bool) -> Iterator[fits.HDUList]:
         If they are not.
     """
     source = validate_fits(path)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with fits.open(source, memmap=False, **options) as hdus:
+    options.setdefault("checksum", arrays.fits_in_memory((path.stat().st_size,), np.uint8))
+    with warnings.catch_warnings():
+        # A card that astropy warns about is kept as it is: the user can do nothing about it.
+        warnings.simplefilter("ignore", AstropyWarning)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", AstropyWarning)
+            hdus = fits.open(source, memmap=False, **options)
+            hdus.readall()  # which compares the checksums
+        with hdus:
+            _warn_of_checksums(path, caught)
             yield hdus
-    wrong = []
-    for one in caught:
-        if failed := re.search(r"verification failed for HDU \('(.*)', \d+\)", str(one.message)):
-            wrong.append(failed[1])
-        elif not issubclass(one.category, AstropyWarning):
-            # A card that astropy warns about is kept as it is: the user can do nothing about it.
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _warn_of_checksums(path: Path, caught: Iterable[warnings.WarningMessage]) -> None:
+    pattern = r"verification failed for HDU \('(.*)', \d+\)"
+    wrong = [found[1] for one in caught if (found := re.search(pattern, str(one.message)))]
     if wrong:
         names = ", ".join(dict.fromkeys(wrong))
         warnings.warn(
             f"{path}: the checksum of {names} is wrong: it was changed or damaged after it was written."
             " Its pixels are shown as they are",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

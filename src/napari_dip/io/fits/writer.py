@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from napari_dip.core.header import Header
 from napari_dip.core.provenance import Provenance
 from napari_dip.io.atomic import atomic_write
+from napari_dip.io.fits.companions import is_byproduct_of
 from napari_dip.io.fits.hdu import name_of, open_fits
-from napari_dip.io.fits.reader import is_byproduct_of
 from napari_dip.io.image import ImageData
 
 # Cards that describe how pixels are stored, and are untrue of float32 pixels.
@@ -44,7 +44,7 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
         header = _drop_stale_cards(fits.Header.fromstring(image.header.fits_header, sep="\n"))
         hdu = kind(_storable(image.array.reshape(shape)), header)
-        for old in [other for other in hdus[index + 1 :] if is_byproduct_of(other, hdu)]:
+        for old in [other for other in hdus[index + 1 :] if is_byproduct_of(other, hdu, index)]:
             hdus.remove(old)
         hdus[index] = hdu
         if not image.header.fits_header:
@@ -52,13 +52,13 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
         _name_time(hdu.header, image)
         if metadata:
             _write_provenance(hdu.header, image, metadata)
-            hdus += _byproduct_hdus(image, hdu)
+            hdus += _byproduct_hdus(image, hdu, index)
         with atomic_write(path) as unfinished, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="silentfix+ignore")
 
 
-def _byproduct_hdus(image: ImageData, of: Any) -> list[fits.ImageHDU]:
+def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU]:
     """The inpainted pixels, the uncertainty and the normalized residual of the image HDU `of`."""
     planes: dict[str, tuple[NDArray[Any], str]] = {}
     if image.bad_mask is not None and image.bad_mask.any():
@@ -76,6 +76,7 @@ def _byproduct_hdus(image: ImageData, of: Any) -> list[fits.ImageHDU]:
         hdu = fits.ImageHDU(stored, name=name)
         hdu.header["DIPOF"] = (name_of(of), "name of the image that this belongs to")
         hdu.header["DIPOFVER"] = (of.ver, "its EXTVER")
+        hdu.header["DIPOFHDU"] = (index, "its number, from 0 on")
         if name == "UNCERT":
             hdu.header["UTYPE"] = ("StdDevUncertainty", "astropy.nddata")
         hdu.header["COMMENT"] = comment
@@ -88,9 +89,8 @@ def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
     """The HDUs of the source, or a new one if it is not a FITS file or does not exist anymore."""
     source = Path(header.path)
     if header.fits_header and source.is_file():
-        with open_fits(
-            source, do_not_scale_image_data=True
-        ) as hdus:  # so that they stay bit for bit as they are
+        # Not scaled, so that they stay bit for bit as they are.
+        with open_fits(source, do_not_scale_image_data=True, checksum=False) as hdus:
             yield hdus
     else:
         yield fits.HDUList([fits.PrimaryHDU()])
