@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,12 @@ class Header:
     fits_header: str = ""
     primary_header: str = ""
     description: str = ""
+
+    @property
+    def bayer_pattern(self) -> str:
+        """Colors of the pixels of a raw frame, such as ``"RGGB"``; empty if the header names none."""
+        found = re.search(r"^(BAYERPAT|COLORTYP)= *'([RGB]{4}) *'", self.fits_header, re.MULTILINE)
+        return found[2] if found else ""
 
     def __repr__(self) -> str:
         values = {

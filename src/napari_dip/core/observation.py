@@ -111,6 +111,7 @@ class Observation:
         data = arrays.as_indexable(array)
         axes = validate_axes(axes, data)
         check_real(data.dtype, "image")
+        _check_no_mosaic(header or Header(), axes)
         y, observed = read_planes(data, axes)
         if (outside := find_outside(y)) is not None:
             observed &= outside == INSIDE
@@ -238,6 +239,15 @@ def is_constant(y: FloatArray, observed: BoolArray) -> bool:
         for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
     )
     return bool(low >= high)
+
+
+def _check_no_mosaic(header: Header, axes: str) -> None:
+    """Refuse a raw frame of a color camera, as one plane."""
+    if header.bayer_pattern and "C" not in axes:
+        raise ObservationError(
+            f"this is a raw frame of a color camera ({header.bayer_pattern}): neighboring pixels have"
+            " different colors. Debayer it first; if it has one color, remove BAYERPAT from its header"
+        )
 
 
 def _check_something_to_restore(y: FloatArray, observed: BoolArray) -> None:

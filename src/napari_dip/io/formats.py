@@ -51,12 +51,15 @@ class Format:
 FORMATS = (
     Format(
         "FITS",
-        (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fz"),
+        (
+            *(".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".ftz", ".fits.fz", ".fz"),
+            *(".fits.bz2", ".fit.bz2", ".fts.bz2", ".img"),
+        ),
         "napari_dip.io.fits.reader:fits_images",
         "napari_dip.io.fits.reader:fits_image",
         "napari_dip.io.fits.reader:fits_provenance",
         "napari_dip.io.fits.writer:write_fits",
-        read_only_suffixes=(".fz",),
+        read_only_suffixes=(".bz2", ".ftz", ".img", ".fz"),
     ),
     Format(
         "TIFF",

@@ -150,9 +150,15 @@ class ImageData:
         )
 
     def planes_last(self) -> ImageData:
-        """Return the image with Y and X last, as files and layers have them."""
-        order, axes = _planes_last(self.axes)
-        residual_order, residual_axes = _planes_last(self.residual_axes)
+        """Return the image with Y and X last, as layers have them."""
+        return self.with_axis_order("".join(sorted(self.axes, key="YX".find)))
+
+    def with_axis_order(self, letters: str) -> ImageData:
+        """Return the image with its axes, and those of its residual, in the order of `letters`."""
+        axes = "".join(sorted(self.axes, key=letters.find))
+        residual_axes = "".join(sorted(self.residual_axes, key=letters.find))
+        order = [self.axes.index(letter) for letter in axes]
+        residual_order = [self.residual_axes.index(letter) for letter in residual_axes]
         return replace(
             self,
             array=self.array.transpose(order),
@@ -226,9 +232,3 @@ def valid_sigma(sigma: NDArray[np.float32], bad_mask: BoolArray) -> NDArray[np.f
         return None
     bad_mask |= ~(np.isfinite(sigma) & (sigma > 0))
     return sigma
-
-
-def _planes_last(axes: str) -> tuple[list[int], str]:
-    """The order of axes with Y and X last, and their letters in that order."""
-    letters = "".join(letter for letter in axes if letter not in "YX") + ("YX" if axes else "")
-    return [axes.index(letter) for letter in letters], letters

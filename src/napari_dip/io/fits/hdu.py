@@ -79,12 +79,6 @@ def name_of(hdu: Any) -> str:
     return str(hdu.name).upper().strip()
 
 
-def header_text(header: fits.Header) -> str:
-    """Return the cards, one a line, with spaces for characters that FITS forbids."""
-    images = ["".join(c if " " <= c <= "~" else " " for c in str(card)) for card in header.cards]
-    return "\n".join(image[i : i + 80] for image in images for i in range(0, len(image), 80))
-
-
 def native(data: NDArray[Any]) -> NDArray[Any]:
     """Return contiguous data in the byte order of the processor."""
     return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,18 @@ from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
 from napari_dip.core.world_coordinates import parse_wcs
+from napari_dip.io.fits.axes import channel_names, image_axes
+from napari_dip.io.fits.cards import header_text
 from napari_dip.io.fits.companions import companions_of, quality_of, role_of, sigma_of
-from napari_dip.io.fits.hdu import data_of, has_pixels, header_text, name_of, native, open_fits, shape_of
+from napari_dip.io.fits.hdu import data_of, has_pixels, name_of, native, open_fits, shape_of
 from napari_dip.io.image import ImageData, valid_sigma
 from napari_dip.io.lazy import chunked_array
 
-_SPECTRAL = ("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VELO", "BETA")
+# Values that are never measured: UNSEEN of HEALPix, and the limits of single precision.
+_NO_VALUES = np.array([-1.6375e30, -np.finfo(np.float32).max, np.finfo(np.float32).max], np.float32)
+# Values that stand for missing pixels where many have them, and all others lie far above.
+_MISSING_VALUES = (-999, -9999, -99999, -32768)
+MIN_MISSING = 4
 
 
 def fits_images(path: Path) -> Iterator[ImageData]:
@@ -82,9 +88,11 @@ def _contents(hdus: fits.HDUList) -> str:
 
 def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
     hdu = hdus[index]
-    stored_header = hdu.header.copy()  # reading the pixels changes it
+    stored_header, cards = hdu.header.copy(), header_text(hdu)  # reading the pixels changes them
     companions = companions_of(path, hdus, index)
-    array, axes = _without_single_axes(_pixels(path, hdus, index), stored_header)
+    pixels = _pixels(path, hdus, index)
+    shape, axes = image_axes(pixels.shape, stored_header)
+    array = pixels.reshape(shape)
     sigma = next((sigma_of(other) for other in companions if role_of(other).is_noise), None)
     flagged, quality = np.zeros(array.shape, bool), None
     for plane in companions:
@@ -103,9 +111,10 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
         hdu=index,
         name=str(hdu.name) if index else "",
         unit=str(stored_header.get("BUNIT", "")).strip(),
-        pixel_size=_pixel_size(stored_header, axes),
-        fits_header=header_text(stored_header),
-        primary_header=header_text(hdus[0].header) if index else "",
+        pixel_size=_pixel_size(stored_header),
+        channels=channel_names(stored_header, shape[axes.index("C")]) if "C" in axes else (),
+        fits_header=cards,
+        primary_header=header_text(hdus[0]) if index else "",
     )
     return ImageData(
         array,
@@ -121,34 +130,35 @@ def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
     """All pixels in data units and native byte order; lazy for a large image."""
     hdu = hdus[index]
     if arrays.fits_in_memory(shape_of(hdu), np.float64) or not hdu.shape or hdus.filename() is None:
-        return native(data_of(hdu))
+        return _without_missing_values(native(data_of(hdu)), path)
 
     def part(place: tuple[slice, ...]) -> NDArray[Any]:
         with open_fits(path) as again:
-            return np.asarray(again[index].section[place])
+            return _without_no_values(np.asarray(again[index].section[place]))
 
     return chunked_array(path, hdu.shape, part((slice(0, 1),) * len(hdu.shape)).dtype, part)
 
 
-def _without_single_axes(data: Any, header: fits.Header) -> tuple[Any, str]:
-    """The pixels without leading axes of length 1, and a letter for each other axis."""
-    letters = ""
-    kept = []
-    for axis in range(data.ndim - 2):
-        if data.shape[axis] == 1:
-            continue
-        kept.append(data.shape[axis])
-        kind = str(header.get(f"CTYPE{data.ndim - axis}", "")).upper()
-        colors = data.shape[axis] <= 4 and not kind
-        letters += "C" if kind.startswith((*_SPECTRAL, "STOKES", "LINEAR")) or colors else "T"
-    if len(letters) > 3:  # more axes than letters: the first ones become one, of time
-        kept = [math.prod(kept[:-2]), *kept[-2:]]
-    if len(set(letters)) < len(letters):
-        letters = "TZC"[: len(kept)]
-    return data.reshape(*kept, *data.shape[-2:]), f"{letters}YX"
+def _without_no_values(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The pixels with NaN for values that are never measured."""
+    missing = np.isin(pixels, _NO_VALUES)
+    return np.where(missing, np.nan, pixels) if missing.any() else pixels
 
 
-def _pixel_size(header: fits.Header, axes: str) -> dict[str, tuple[float, str]]:
+def _without_missing_values(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The pixels with NaN for values that stand for missing ones."""
+    pixels = _without_no_values(pixels)
+    low = np.nanmin(pixels) if np.isfinite(pixels).any() else np.nan
+    if low not in _MISSING_VALUES or np.count_nonzero(pixels == low) < MIN_MISSING:
+        return pixels
+    others = pixels[np.isfinite(pixels) & (pixels != low)].astype(float)
+    if not others.size or others.min() - low < np.quantile(others, 0.99) - others.min():
+        return pixels
+    warnings.warn(f"{path}: pixels of {low:g} count as missing", stacklevel=4)
+    return np.where(pixels == low, np.nan, pixels)
+
+
+def _pixel_size(header: fits.Header) -> dict[str, tuple[float, str]]:
     """Pixel sizes in arcsec of a celestial WCS; empty if there is none, or a broken one."""
     try:
         celestial = parse_wcs(header).celestial

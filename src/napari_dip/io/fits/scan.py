@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +19,10 @@ CARD_BYTES = 80
 MAX_HEADER_BYTES = 64 * 2**20
 MAX_HDUS = 1000
 MAX_AXES = 64
-GZIP_MAGIC = b"\x1f\x8b"
+_OPENERS: dict[bytes, Callable[[Path], gzip.GzipFile | bz2.BZ2File]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+}
 
 
 class _Readable(Protocol):
@@ -36,8 +41,9 @@ def validate_fits(path: Path) -> Path | io.BytesIO:
     """
     with path.open("rb") as file:
         magic = file.read(9)
-    if magic.startswith(GZIP_MAGIC):
-        return _inflated(path)
+    for start, opener in _OPENERS.items():
+        if magic.startswith(start):
+            return _inflated(path, opener)
     if magic != b"SIMPLE  =":
         raise ReadError(f"{path} is no FITS file: it does not begin with SIMPLE")
     with path.open("rb") as file:
@@ -45,16 +51,18 @@ def validate_fits(path: Path) -> Path | io.BytesIO:
     return path
 
 
-def _inflated(path: Path) -> io.BytesIO:
+def _inflated(path: Path, opener: Callable[[Path], gzip.GzipFile | bz2.BZ2File]) -> io.BytesIO:
     room = unpacked_limit_bytes()
     held = io.BytesIO()
     try:
-        with gzip.open(path) as packed:
+        with opener(path) as packed:
             if packed.peek(9)[:9] != b"SIMPLE  =":
                 raise ReadError(f"{path} is no FITS file: what is compressed does not begin with SIMPLE")
             scan = _Scan(path, packed, room, held)
             scan.walk()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except ReadError:
+        raise
+    except (EOFError, OSError, ValueError, zlib.error) as error:
         raise ReadError(
             f"{path}: the compressed data are broken or end early; download it again"
         ) from error
@@ -112,7 +120,7 @@ class _Scan:
             if self._at + need > self._most:
                 raise ReadError(
                     f"{self._path}: HDU {number} inflates to {need / 1e9:.3g} GB and"
-                    f" {self._most / 1e9:.3g} GB of memory may be taken: unpack it with gunzip first"
+                    f" {self._most / 1e9:.3g} GB of memory may be taken: unpack it first"
                 )
             have = len(self._read(padded))
         else:

@@ -13,6 +13,8 @@ from astropy.utils.exceptions import AstropyWarning
 
 from napari_dip.core.header import Header
 from napari_dip.core.world_coordinates import parse_wcs, replace_wcs
+from napari_dip.io.fits.axes import sky_axes
+from napari_dip.io.fits.cards import parse_cards
 
 # Sections of the detector and its mapping to the image: untrue of the new pixels.
 _SECTIONS = re.compile(r"(DATA|TRIM|CCD|BIAS|DET|AMP|ORIG)SEC[A-Z]?|LT[MV]\d(_\d)?")
@@ -63,16 +65,19 @@ def crop_header(header: Header, row: int, column: int) -> Header:
         return header
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        cards = fits.Header.fromstring(header.fits_header, sep="\n")
+        cards = parse_cards(header.fits_header)
         _without_plate(cards)
         _without_tables(cards)
         for keyword in [k for k in cards if _SECTIONS.fullmatch(k)]:
             cards.remove(keyword, ignore_missing=True, remove_all=True)
+        for keyword in ("IMAGEW", "IMAGEH"):  # the size of the whole
+            cards.remove(keyword, ignore_missing=True)
+        x, y = sky_axes(cards)
+        starts = {f"CRPIX{x}": column, f"CRPIX{y}": row, "X0_MP": column, "Y0_MP": row}
         for keyword in list(cards):
-            if found := re.fullmatch(r"CRPIX([12])[A-Z]?", keyword):
-                value = _number(cards, keyword)
-                if value is not None:
-                    cards[keyword] = value - {"1": column, "2": row}[found[1]]
+            start = starts.get(keyword[:6] if keyword.startswith("CRPIX") else keyword)
+            if start is not None and (value := _number(cards, keyword)) is not None:
+                cards[keyword] = value - start
         cards["HISTORY"] = f"Cut out from column {column + 1} and row {row + 1} on."
         text = str(cards.tostring(sep="\n", endcard=False, padding=False))
     return replace(header, fits_header=text)
@@ -88,14 +93,14 @@ def _without_tables(cards: fits.Header) -> None:
 
 
 def _rescale_linear_or_tables(text: str, zoom: tuple[float, float]) -> str:
-    cards = fits.Header.fromstring(text, sep="\n")
-    x, y = zoom[1], zoom[0]
+    cards = parse_cards(text)
+    y, x = zoom
     _without_plate(cards)
     _without_tables(cards)
     for keyword in {k for k in cards if _SECTIONS.fullmatch(k) or _NO_LONGER_TRUE.fullmatch(k)}:
         cards.remove(keyword, ignore_missing=True, remove_all=True)
     for alternate in {k[6:] for k in cards if re.fullmatch(r"CRPIX1[A-Z]?", k)} | {""}:
-        _scale_linear(cards, alternate, {1: x, 2: y})
+        _scale_linear(cards, alternate, dict(zip(sky_axes(cards), (x, y), strict=True)))
     for keyword in list(cards):
         if found := re.fullmatch(r"([AB])P?_(\d+)_(\d+)", keyword):
             own = x if found[1] == "A" else y
@@ -103,8 +108,12 @@ def _rescale_linear_or_tables(text: str, zoom: tuple[float, float]) -> str:
     mean = float(np.sqrt(x * y))
     sizes = {"PIXSCALE": mean, "SECPIX": mean, "SECPIX1": x, "SECPIX2": y, "PIXSCAL1": x}
     sizes |= {"PIXSCAL2": y, "XPIXSZ": x, "YPIXSZ": y, "PIXAR_A2": x * y, "PIXAR_SR": x * y}
+    sizes |= {"SCALE": mean, "IMSCL_MP": mean, "IMAGEW": 1 / x, "IMAGEH": 1 / y, "R_SUN": 1 / mean}
     for keyword, factor in sizes.items():
         _multiply(cards, keyword, 1 / factor)
+    for keyword, factor in (("X0_MP", x), ("Y0_MP", y)):  # the center of the Sun, counted from 0
+        if (value := _number(cards, keyword)) is not None:
+            cards[keyword] = (value + 0.5) * factor - 0.5
     cards["HISTORY"] = f"Pixels divided by {x:g} (x) and {y:g} (y), coordinates kept."
     return str(cards.tostring(sep="\n", endcard=False, padding=False))
 
@@ -118,17 +127,18 @@ def _scale_linear(cards: fits.Header, alternate: str, factors: Mapping[int, floa
         crpix = f"CRPIX{axis}{alternate}"
         if (value := _number(cards, crpix)) is not None:
             cards[crpix] = (value - 0.5) * factor + 0.5
-        if not matrix and not between and f"CTYPE{axis}{alternate}" in cards:
-            cdelt = f"CDELT{axis}{alternate}"
+        cdelt = f"CDELT{axis}{alternate}"
+        is_linear = cdelt in cards or f"CTYPE{axis}{alternate}" in cards
+        if not matrix and not between and is_linear:
             if cdelt not in cards:
                 cards[cdelt] = 1.0
             _multiply(cards, cdelt, 1 / factor)
     for keyword in list(cards):
-        if found := re.fullmatch(rf"CD\d_([12]){alternate}", keyword):
-            _multiply(cards, keyword, 1 / factors[int(found[1])])
-        elif (found := re.fullmatch(rf"PC0*([12])_?0*([12]){alternate}", keyword)) and not matrix:
-            i, j = int(found[1]), int(found[2])
-            _multiply(cards, keyword, (1.0 if between else factors[i]) / factors[j])
+        if found := re.fullmatch(rf"CD\d_(\d){alternate}", keyword):
+            _multiply(cards, keyword, 1 / factors.get(int(found[1]), 1.0))
+        elif (found := re.fullmatch(rf"PC0*(\d)_?0*(\d){alternate}", keyword)) and not matrix:
+            row, column = (factors.get(int(number), 1.0) for number in found.groups())
+            _multiply(cards, keyword, (1.0 if between else row) / column)
     if between and not any(re.fullmatch(r"PC\d_\d", keyword) for keyword in cards):
         for axis, factor in factors.items():
             cards[f"PC{axis}_{axis}"] = 1 / factor

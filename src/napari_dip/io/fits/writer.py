@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 from napari_dip.core.header import Header
 from napari_dip.core.provenance import Provenance
 from napari_dip.io.atomic import atomic_write
+from napari_dip.io.fits.axes import image_axes
+from napari_dip.io.fits.cards import parse_cards
 from napari_dip.io.fits.companions import is_byproduct_of
 from napari_dip.io.fits.hdu import name_of, open_fits
 from napari_dip.io.image import ImageData
 
-# Cards that describe how pixels are stored, and are untrue of float32 pixels.
+# Cards that describe how pixels are stored, and statistics of them: untrue of the pixels of a result.
 _STALE = re.compile(
-    r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|DATAMIN|DATAMAX|GCOUNT|PCOUNT"
+    r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|GCOUNT|PCOUNT"
+    r"|DATA(MIN|MAX|MEAN|MED|MEDN|RMS|STD|SKEW|KURT|CENT|P\d\d)\d?|IRAF-M(AX|IN)"
+    r"|(GOOD|SNR)M(AX|IN|EAN)|MEDIAN|MEANC\d+|HISTWIDE|SKEWNESS|MEDSHADO"
     r"|Z(IMAGE|SIMPLE|EXTEND|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|MASKCMP|QUANTIZ"
     r"|DITHER0|SCALE|ZERO|BLANK|HECKSUM|DATASUM|PCOUNT|GCOUNT)"
 )
@@ -37,13 +41,13 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
 
     `metadata` is that of a result, or empty.
     """
-    image = image.planes_last()
+    stored_header = parse_cards(image.header.fits_header)
+    image = _in_stored_order(image, stored_header)
     with _copy_of_source(image.header) as hdus:
         index = min(image.header.hdu, len(hdus) - 1)
         shape = _stored_shape(hdus[index], image.array)
         kind = fits.PrimaryHDU if index == 0 else fits.ImageHDU
-        header = _drop_stale_cards(fits.Header.fromstring(image.header.fits_header, sep="\n"))
-        hdu = kind(_storable(image.array.reshape(shape)), header)
+        hdu = kind(_storable(image.array.reshape(shape)), _drop_stale_cards(stored_header))
         for old in [other for other in hdus[index + 1 :] if is_byproduct_of(other, hdu, index)]:
             hdus.remove(old)
         hdus[index] = hdu
@@ -55,7 +59,7 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
             hdus += _byproduct_hdus(image, hdu, index)
         with atomic_write(path) as unfinished, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="silentfix+ignore")
+            hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="ignore")
 
 
 def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU]:
@@ -94,6 +98,14 @@ def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
             yield hdus
     else:
         yield fits.HDUList([fits.PrimaryHDU()])
+
+
+def _in_stored_order(image: ImageData, header: fits.Header) -> ImageData:
+    """The image with its axes in the order of the file that it was read from; else with Y and X last."""
+    shape = tuple(int(header.get(f"NAXIS{n}", 0)) for n in range(header.get("NAXIS", 0), 0, -1))
+    letters = image_axes(shape, header)[1] if shape else ""
+    is_same = set(letters) == set(image.axes)
+    return image.with_axis_order(letters) if is_same else image.planes_last()
 
 
 def _stored_shape(hdu: Any, image: NDArray[Any]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import numpy as np
@@ -15,8 +16,10 @@ ConserveFlux = Literal["auto", "yes", "no"]
 # Units of what one pixel collects; finer pixels collect less. All others are a surface brightness.
 _PER_PIXEL = {
     "adu", "dn", "count", "counts", "ct", "cts", "electron", "electrons", "e", "e-", "photon",
-    "photons", "ph", "jy/pix", "jy/pixel", "jy", "mjy", "ujy", "njy", "nanomaggy", "nanomaggies",
+    "photons", "ph", "jy", "mjy", "ujy", "mujy", "njy", "maggy", "nmgy", "nanomaggy", "nanomaggies",
 }  # fmt: skip
+_DIVISOR = r"(seconds?|sec|s|pixel|pix|px)"
+_RATE_OR_PIXEL = re.compile(rf"\s*/\s*{_DIVISOR}\b|[. *]+{_DIVISOR}(\^|\*\*)?-1\b")
 
 
 def resampling_matrix(
@@ -51,13 +54,17 @@ def flux_gain(
     conserve_flux: ConserveFlux, header: Header, factors: tuple[float, float]
 ) -> tuple[float, str]:
     """Return the value that a uniform scene of 1 has in the coarse pixels, and a note that says why."""
-    unit = header.unit.lower().replace(" ", "")
+    unit = header.unit.strip()
     if conserve_flux == "auto":
-        base = unit.removesuffix("/s").removesuffix("/sec").removesuffix("s-1")
-        per_pixel = base in _PER_PIXEL
-        why = f"unit {header.unit}" if unit else "no unit"
+        per_pixel = _base_unit(unit) in _PER_PIXEL
+        why = f"unit {unit}" if unit else "no unit"
     else:
         per_pixel, why = conserve_flux == "yes", "as set"
     if per_pixel:
         return factors[0] * factors[1], f"values are per pixel ({why}): flux is conserved"
     return 1.0, f"values are a surface brightness ({why}): brightness is conserved"
+
+
+def _base_unit(unit: str) -> str:
+    """A unit without a rate and without "per pixel": ``counts`` for ``counts sec-1``, ``adu/pixel``."""
+    return _RATE_OR_PIXEL.sub("", unit.lower().strip()).strip(" .*()")
