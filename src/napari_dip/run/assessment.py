@@ -102,14 +102,24 @@ def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
 
 
 def _noise_of(predicted: torch.Tensor, y: torch.Tensor, residual: torch.Tensor) -> tuple[float, float]:
-    """The ratio of the noise of two normalized data (T, C, Y, X), and its slope on the residual."""
+    """The ratio of the noise of two normalized data (T, C, Y, X), and its slope on the residual.
+
+    Where there is a pattern, they are the worse ones of those with it and without it.
+    """
     details = np.stack([_details(planes) for planes in (predicted, y, residual)])
-    known = np.asarray(np.isfinite(details).all(axis=0))
-    if np.count_nonzero(known) < MIN_DETAILS:
+    details = np.where(np.isfinite(details).all(axis=0), details, np.nan)
+    if np.count_nonzero(np.isfinite(details[0])) < MIN_DETAILS:
         return np.nan, np.nan
-    details = _without_patterns(details, known)
-    ours, theirs, left = details[:, np.isfinite(details[0])]
     floor = MIN_NOISE_SHARE * float(y[y.isfinite()].cpu().double().std())
+    ratios, slopes = zip(
+        *(_noise_in(values, floor) for values in (details, *_without_patterns(details))), strict=True
+    )
+    return float(np.fmax.reduce(ratios)), float(np.fmin.reduce(slopes))
+
+
+def _noise_in(details: NDArray[np.float64], floor: float) -> tuple[float, float]:
+    """Ratio and slope from the coefficients (3, N, Y, X) of prediction, data and residual."""
+    ours, theirs, left = details[:, np.isfinite(details[0])]
     scale, scale_left = max(_mad_std(theirs), floor), _mad_std(left)
     inside = (np.abs(left) < 4 * scale_left) & (np.abs(ours) < 4 * scale)  # no sources
     square = float(np.mean(left[inside] ** 2)) if inside.any() else 0.0
@@ -123,20 +133,19 @@ def _details(planes: torch.Tensor) -> NDArray[np.float64]:
     return np.stack([diagonal_details(plane) for plane in stacked])
 
 
-def _without_patterns(details: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The coefficients of prediction, data and residual, (3, N, Y, X), without the frequencies at which
-    the prediction is by far stronger than the noise: a checkerboard would hide that.
+def _without_patterns(details: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Yield the coefficients (3, N, Y, X) of prediction, data and residual, without the frequencies at
+    which the prediction is by far stronger than the noise: a checkerboard would hide that.
 
-    Where there are any, what lies near the edges, where the window vanishes, is left out, as NaN.
+    What lies near the edges, where the window vanishes, is left out, as NaN.
     """
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in details.shape[-2:]))
-    waves = np.fft.rfft2(np.where(known, details, 0) * window)
+    waves = np.fft.rfft2(np.nan_to_num(details) * window)
     power = np.abs(waves) ** 2
     is_pattern = power[0] > MAX_PATTERN_POWER * np.median(power[1], axis=(-2, -1), keepdims=True)
-    if not is_pattern.any():
-        return np.where(known, details, np.nan)
-    left = np.fft.irfft2(np.where(is_pattern, 0, waves), s=window.shape) / window
-    return np.where(known & (window > 0.25), left, np.nan)
+    if is_pattern.any():
+        left = np.fft.irfft2(np.where(is_pattern, 0, waves), s=window.shape) / window
+        yield np.where(np.isfinite(details) & (window > 0.25), left, np.nan)
 
 
 def _mad_std(values: NDArray[np.float64]) -> float:
