@@ -91,10 +91,38 @@ def test_what_cannot_be_restored_is_refused_in_one_sentence(array, axes, said):
     assert "\n" not in str(error.value)
 
 
-def test_an_empty_frame_is_named(noisy):
-    stack = np.stack([noisy, np.full_like(noisy, np.nan)])
-    with pytest.raises(ObservationError, match="T=1"):
-        Observation.from_array(stack, axes="TYX")
+class TestAMaskThatNamesItsAxes:
+    shape = (2, 3, 40, 44)  # T Z Y X
+
+    @pytest.fixture
+    def stack(self):
+        array = np.random.default_rng(0).normal(100, 5, self.shape)
+        return Observation.from_array(array, axes="TZYX")
+
+    @pytest.mark.parametrize(
+        ("shape", "axes", "place"),
+        [
+            ((3, 40, 44), "ZYX", np.s_[:, 1]),
+            ((2, 40, 44), "TYX", np.s_[1, :]),
+            ((1, 3, 40, 44), "CZYX", np.s_[:, 1]),
+            ((40, 44, 2), "YXT", np.s_[1, :]),
+            ((40, 44), "YX", np.s_[:, :]),
+        ],
+    )
+    def test_may_have_any_of_those_of_the_image(self, stack, shape, axes, place):
+        mask = np.zeros(shape, bool)
+        mask[tuple({"Y": slice(3, 5), "T": 1, "Z": 1, "C": 0}.get(a, slice(None)) for a in axes)] = True
+        expected = np.zeros(self.shape, bool)
+        expected[place][..., 3:5, :] = True
+        observed = stack.with_mask(mask, axes=axes).observed[:, 0]
+        np.testing.assert_array_equal(~observed, expected)
+
+    @pytest.mark.parametrize(("shape", "axes"), [((4, 40, 44), "ZYX"), ((3, 40, 44), "CYX")])
+    def test_is_refused_if_one_has_another_length(self, stack, shape, axes):
+        with pytest.raises(
+            ObservationError, match=r"the mask has axes . . x Y 40 x X 44, and the image"
+        ):
+            stack.with_mask(np.zeros(shape), axes=axes)
 
 
 class TestAPart:

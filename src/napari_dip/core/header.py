@@ -23,6 +23,8 @@ class Header:
         Such as ``{"X": (0.2167, "um")}``.
     channels : tuple of str
         Names along axis C.
+    rgb : bool
+        Whether the last axis holds the colors of a photograph.
     fits_header, primary_header : str
         The FITS header, one card a line; and that of the primary HDU, where the image is in an
         extension.
@@ -36,6 +38,7 @@ class Header:
     unit: str = ""
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
+    rgb: bool = False
     fits_header: str = ""
     primary_header: str = ""
     description: str = ""

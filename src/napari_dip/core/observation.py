@@ -55,9 +55,9 @@ class Observation:
         What the file says about the image.
     findings : tuple of Finding
         Why a result should be checked, whatever the run does.
-    outside : (T, C, Z, Y, X) uint8 or None
-        What kind of pixel lies outside the footprint of the image, see `core.outside`; None if all are
-        inside.
+    outside : (T, C, Z, Y, X) float32 or None
+        The value that each pixel outside the footprint of the image keeps, see `core.outside`; None if
+        all are inside.
     """
 
     y: FloatArray
@@ -66,7 +66,7 @@ class Observation:
     auxiliary: Mapping[str, FloatArray] = field(default_factory=dict)
     header: Header = field(default_factory=Header)
     findings: tuple[Finding, ...] = ()
-    outside: NDArray[np.uint8] | None = None
+    outside: FloatArray | None = None
 
     @classmethod
     def from_array(
@@ -113,11 +113,11 @@ class Observation:
         check_real(data.dtype, "image")
         _check_no_mosaic(header or Header(), axes)
         y, observed = read_planes(data, axes)
-        if (outside := find_outside(y)) is not None:
-            observed &= outside == INSIDE
-        auxiliary = {}
         if mask is not None:
             observed &= ~to_bool(mask, data.shape, axes)
+        if (outside := find_outside(y, observed)) is not None:
+            observed &= outside == INSIDE
+        auxiliary = {}
         if sigma is not None:
             std = match_shape(sigma, "sigma", data.shape, axes).astype(np.float32)
             auxiliary["sigma"] = arrays.copy_array(np.broadcast_to(std, y.shape))
@@ -192,8 +192,15 @@ class Observation:
         canonical.setflags(write=False)
         return replace(self, auxiliary={**self.auxiliary, name: canonical})
 
-    def with_mask(self, mask: ArrayLike) -> Observation:
-        """Return the observation with more missing data; `mask` as in `from_array`.
+    def with_mask(self, mask: ArrayLike, *, axes: str | None = None) -> Observation:
+        """Return the observation with more missing data.
+
+        Parameters
+        ----------
+        mask : array of bool or integer
+            As in `from_array`.
+        axes : str, optional
+            One letter for each axis of `mask`: then it may have any of the axes of the image.
 
         Raises
         ------
@@ -201,7 +208,7 @@ class Observation:
             If its shape does not match, or nothing would be left.
         """
         shape = self.to_input_axes(self.observed).shape
-        missing = np.broadcast_to(to_bool(mask, shape, self.axes), self.y.shape)
+        missing = np.broadcast_to(to_bool(mask, shape, self.axes, axes), self.y.shape)
         observed = self.observed & ~missing
         findings = self.findings + mask_findings(self.y, observed)
         y = np.where(missing, np.float32(np.nan), self.y)
@@ -251,18 +258,9 @@ def _check_no_mosaic(header: Header, axes: str) -> None:
 
 
 def _check_something_to_restore(y: FloatArray, observed: BoolArray) -> None:
-    per_plane = observed.any(axis=(1, 3, 4))
-    if not per_plane.any():
+    if not observed.any():
         raise ObservationError("no pixel is observed: all are NaN, flagged or masked")
-    if not per_plane.all():
-        t, z = np.argwhere(~per_plane)[0]
+    if is_constant(y, observed):
         raise ObservationError(
-            f"no pixel is observed in the plane at T={t}, Z={z} (counted from 0): leave it out"
+            f"all observed pixels have the same value, {np.nanmin(y):g}: there is nothing to restore"
         )
-    for t, z in np.ndindex(y.shape[0], y.shape[2]):
-        if is_constant(y[t, :, z], observed[t, :, z]):
-            where = f" of the plane at T={t}, Z={z} (counted from 0)" if per_plane.size > 1 else ""
-            raise ObservationError(
-                f"all observed pixels{where} have the same value, {np.nanmin(y[t, :, z]):g}:"
-                " there is nothing to restore"
-            )

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from napari_dip.core.axes import BoolArray, FloatArray
 
-INSIDE, BLANK, ZERO = 0, 1, 2
-"""Codes of a pixel: inside, not finite outside, exactly 0 outside."""
+INSIDE = np.inf
+"""Of a pixel that is not outside; the others have the value that they keep."""
 
 MIN_WIDTH_PX = 17  # of a region outside; bad columns that reach the border are narrower
 MIN_RIM_SHARE = 0.3  # of the median inside: at the rim an image that is cut out is as bright
@@ -16,28 +16,39 @@ MIN_RIM_COUNTS = 5  # of whole numbers; fewer photons fade to 0
 MAX_ZERO_SHARE = 0.01  # of the pixels inside that are 0, where zeros at the border mean nothing
 
 
-def find_outside(y: FloatArray) -> NDArray[np.uint8] | None:
-    """Return the code of each pixel of y (T, C, Z, Y, X), or None if all are inside.
+def find_outside(y: FloatArray, observed: BoolArray) -> FloatArray | None:
+    """Return the value that each pixel outside of y (T, C, Z, Y, X) keeps, or None if all are inside.
 
     Outside are wide regions at the border of the frame that are not finite, such as the sky off the limb
-    of the Sun, or exactly 0, such as the corners of a frame that was turned.
+    of the Sun, or exactly 0, such as the corners of a frame that was turned; and planes with one value,
+    such as an opaque alpha channel, or a frame that the camera lost, if others vary.
     """
-    codes: NDArray[np.uint8] | None = None
-    for index in np.ndindex(y.shape[:3]):
-        found = _find_in_plane(y[index])
-        if found.any():
-            codes = np.zeros(y.shape, np.uint8) if codes is None else codes
-            codes[index] = found
-    return codes
+    outside: FloatArray | None = None
+    constant = {index: _constant_of(y[index][observed[index]]) for index in np.ndindex(y.shape[:3])}
+    is_any_varying = any(value is None for value in constant.values())
+    for index, value in constant.items():
+        if value is not None and is_any_varying:
+            found = np.full_like(y[index], value)
+        else:
+            found = _find_in_plane(y[index])
+        if not np.all(found == INSIDE):
+            outside = np.full(y.shape, INSIDE, np.float32) if outside is None else outside
+            outside[index] = found
+    return outside
 
 
-def _find_in_plane(plane: FloatArray) -> NDArray[np.uint8]:
+def _constant_of(values: FloatArray) -> np.float32 | None:
+    """The only value that there is; None if there are several, or none."""
+    return values[0] if values.size and values.min() == values.max() else None
+
+
+def _find_in_plane(plane: FloatArray) -> FloatArray:
     blank, zero = ~np.isfinite(plane), plane == 0
-    codes = np.where(_wide_at_border(blank), np.uint8(BLANK), np.uint8(INSIDE))
+    found = np.where(_wide_at_border(blank), np.float32(np.nan), np.float32(INSIDE))
     outside = _wide_at_border(zero)
     if outside.any() and _is_cut_out(plane, outside, ~outside & ~blank):
-        codes[outside] = ZERO
-    return codes
+        found[outside] = 0
+    return found
 
 
 def _is_cut_out(plane: FloatArray, outside: BoolArray, inside: BoolArray) -> bool:
@@ -81,22 +92,22 @@ def _wide_at_border(region: BoolArray) -> BoolArray:
 
 
 def restore_outside(
-    planes: NDArray[np.floating | np.bool_], codes: NDArray[np.uint8], *, zero: float, blank: float
+    planes: NDArray[np.floating | np.bool_], outside: FloatArray, value: float | None = None
 ) -> None:
-    """Give the pixels outside of planes (T, C, Z, Y, X) these values, in place.
+    """Give the pixels outside of planes (T, C, Z, Y, X) the values that they keep, or `value`, in place.
 
-    The planes may have fewer times than the codes, if these were combined, and be finer by an integer
+    The planes may have fewer times than `outside`, if these were combined, and be finer by an integer
     factor. Planes of other channels stay as they are.
     """
-    if len(planes) < len(codes):
-        codes = np.where((codes > INSIDE).all(axis=0), codes.max(axis=0), INSIDE)[None]
+    if len(planes) < len(outside):
+        outside = np.where((outside == INSIDE).any(axis=0), np.float32(INSIDE), outside[0])[None]
     down, across = (
-        fine // coarse for fine, coarse in zip(planes.shape[3:], codes.shape[3:], strict=True)
+        fine // coarse for fine, coarse in zip(planes.shape[3:], outside.shape[3:], strict=True)
     )
     if min(down, across) < 1:
         return
-    codes = codes.repeat(down, axis=3).repeat(across, axis=4)
-    if codes.shape != planes.shape:
+    outside = outside.repeat(down, axis=3).repeat(across, axis=4)
+    if outside.shape != planes.shape:
         return
-    planes[codes == ZERO] = zero
-    planes[codes == BLANK] = blank
+    place = outside != INSIDE
+    planes[place] = outside[place] if value is None else value

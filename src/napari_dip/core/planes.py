@@ -67,9 +67,41 @@ def spoken_name(name: str) -> str:
     return {"psf": "PSF", "coil_maps": "coil maps"}.get(name, name)
 
 
-def to_bool(mask: ArrayLike, shape: tuple[int, ...], axes: str) -> BoolArray:
-    """Return where a mask of an image of this shape is nonzero, with canonical axes."""
-    return np.asarray(np.nan_to_num(match_shape(mask, "mask", shape, axes)) != 0)
+def to_bool(
+    mask: ArrayLike, shape: tuple[int, ...], axes: str, own_axes: str | None = None
+) -> BoolArray:
+    """Return where a mask of an image of this shape is nonzero, with canonical axes.
+
+    `own_axes` are those of the mask, where it names them.
+    """
+    array = np.asarray(mask)
+    if own_axes is None or array.shape == shape:
+        matched = match_shape(array, "mask", shape, axes)
+    else:
+        matched = _match_axes(array, own_axes, dict(zip(axes, shape, strict=True)))
+    return np.asarray(np.nan_to_num(matched) != 0)
+
+
+def _match_axes(array: NDArray[Any], axes: str, sizes: dict[str, int]) -> NDArray[Any]:
+    """A mask with canonical axes, if each of its own is as long as in the image, or 1.
+
+    Raises
+    ------
+    ObservationError
+        If one is not.
+    """
+    own = dict(zip(axes, array.shape, strict=True))
+    kept = {letter: size for letter, size in own.items() if size > 1 or letter in "YX"}
+    if any(sizes.get(letter) != size for letter, size in kept.items()):
+        raise ObservationError(
+            f"the mask has axes {_spell(own)}, and the image {_spell(sizes)}: leave out an axis, or give"
+            " each the length that it has in the image"
+        )
+    return to_canonical(array.reshape(tuple(kept.values())), "".join(kept))
+
+
+def _spell(sizes: dict[str, int]) -> str:
+    return " x ".join(f"{letter} {size}" for letter, size in sizes.items())
 
 
 def match_shape(values: ArrayLike, name: str, shape: tuple[int, ...], axes: str) -> NDArray[Any]:

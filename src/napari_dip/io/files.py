@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
@@ -77,6 +78,12 @@ def read_first_image(path: str | os.PathLike[str]) -> ImageData:
         return _read_named(file, name)
     read_all = _function(path, "read_images")
     image: ImageData = _call_reader(path, lambda p: next(read_all(p)))
+    if image.others:
+        warnings.warn(
+            f"{path} has {1 + len(image.others)} images, and the first is read: for another one, write"
+            f" its name or number in brackets, [{image.others[0]}]",
+            stacklevel=3,
+        )
     return image
 
 

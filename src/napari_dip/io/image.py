@@ -41,6 +41,8 @@ class ImageData:
         All quality flags of the file; the bad ones are in `bad_mask` already.
     levels : tuple of arrays
         Lower resolutions of the same image, for display.
+    others : tuple of str
+        Names of further images in the file, or their numbers.
     colormap : (N, 3) float array or None
         Red, green and blue from 0 to 1 for each value from 0 on; of two, the first is that of the lowest
         value. None where larger is brighter.
@@ -56,6 +58,7 @@ class ImageData:
     header: Header = field(default_factory=Header)
     quality: DataQuality | None = None
     levels: tuple[Any, ...] = ()
+    others: tuple[str, ...] = ()
     colormap: NDArray[np.float64] | None = None
 
     @property
@@ -181,6 +184,7 @@ class ImageData:
             sigma=result.uncertainty,
             residual=result.normalized_residual,
             residual_axes=result.residual_axes,
+            rgb=result.header.rgb and result.axes.endswith("C"),
             header=result.header,
         )
 

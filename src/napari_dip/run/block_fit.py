@@ -219,7 +219,8 @@ class BlockFit:
         return self.finalize(self.ensemble.mean_with(x))
 
     def finalize(self, x: torch.Tensor) -> torch.Tensor:
-        """Return `x`, projected onto the data if the recipe demands hard data consistency."""
+        """Return `x` where it contributes to the data, projected onto them if the recipe demands it."""
+        x = x * self.problem.operator.support
         return project_onto_data(self.problem, x) if self._recipe.hard_data_consistency else x
 
     def result(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -192,7 +192,7 @@ class _ResultCanvases:
         if not arrays.fits_in_memory(self._image.shape):
             return None
         self._image[slices[0], :, slices[1]] = block.to_canonical(block.preview(x))
-        return self._to_input_axes(self._image, zero=0.0)
+        return self._to_input_axes(self._image, outside=None)
 
     def put(self, slices: BlockSlices, block: TiledFit) -> None:
         """Copy what came out of a block to its place."""
@@ -217,8 +217,8 @@ class _ResultCanvases:
         uncertainty = self._uncertainty
         self._inpainted &= np.isfinite(self._image)  # not what is as large as a tile
         return Result(
-            image=self._to_input_axes(self._image, zero=0.0),
-            inpainted=self._to_input_axes(self._inpainted),
+            image=self._to_input_axes(self._image, outside=None),
+            inpainted=self._to_input_axes(self._inpainted, outside=False),
             residual=self._to_input_axes(self._residual, data=True),
             noise_std=self._to_input_axes(self._noise, data=True),
             uncertainty=None if uncertainty is None else self._to_input_axes(uncertainty),
@@ -231,11 +231,10 @@ class _ResultCanvases:
         )
 
     def _to_input_axes(
-        self, planes: NDArray[Any], *, data: bool = False, zero: float = np.nan
+        self, planes: NDArray[Any], *, data: bool = False, outside: float | None = np.nan
     ) -> NDArray[Any]:
-        """A copy with the axes of the input, of `data` or of the image, which stays as it was outside.
-
-        There it is `zero` where the data are 0, else NaN; False if it is bool.
+        """A copy with the axes of the input, of `data` or of the image, which is `outside` what the data
+        show, or stays as it was.
         """
         observation = self._observation
         axes = observation.axes if data else self._axes
@@ -243,7 +242,5 @@ class _ResultCanvases:
             planes = self._alignment.crop_back(planes, (1.0, 1.0) if data else self.scale_factor)
         if not (data or observation.outside is None or self._recipe.extrapolate):
             planes = planes.copy()
-            is_bool = planes.dtype == np.bool_
-            values = {"zero": False, "blank": False} if is_bool else {"zero": zero, "blank": np.nan}
-            restore_outside(planes, observation.outside, **values)
+            restore_outside(planes, observation.outside, outside)
         return observation.to_input_axes(planes, axes)

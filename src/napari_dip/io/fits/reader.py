@@ -46,7 +46,8 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
     if not science:
         raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
     for index in science:
-        yield _image(path, hdus, index)
+        others = tuple(_label(hdus[other], other) for other in science if other != index)
+        yield replace(_image(path, hdus, index), others=others)
 
 
 def fits_image(path: Path, wanted: str) -> ImageData:
@@ -77,6 +78,11 @@ def fits_provenance(path: Path) -> dict[str, Any]:
         latest = max(made, key=lambda header: str(header.get("DIPDATE", "")))
         rest = json.loads(latest.get("DIPPROV", "{}"))  # the first files lack it
         return {"recipe": json.loads(latest["DIPRECIP"]), **rest}
+
+
+def _label(hdu: Any, index: int) -> str:
+    """What `fits_image` finds an HDU by."""
+    return f"{name_of(hdu)},{hdu.ver}" if name_of(hdu) and hdu.ver > 1 else name_of(hdu) or str(index)
 
 
 def _contents(hdus: fits.HDUList) -> str:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.core.arrays import unpacked_limit_bytes
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
 from napari_dip.io.image import ImageData
-from napari_dip.io.mri.ismrmrd_reader import GROUP, INSTALL_HINT, read_cartesian
+from napari_dip.io.mri.ismrmrd_reader import (
+    GROUP,
+    INSTALL_HINT,
+    read_cartesian,
+    remove_oversampling,
+)
 
 ARRAY_NAMES = ("kspace", "coils")
 AXES_BY_NDIM = {2: "YX", 3: "CYX", 4: "TCYX", 5: "TCZYX"}
+MAP_AXES_BY_NDIM = {3: "CYX", 4: "CZYX"}
+FASTMRI_MARKS = {"ismrmrd_header", "reconstruction_rss", "reconstruction_esc"}
+MIN_CORNER_RATIO = 10.0  # of the energy at the corner of k-space over that at its center
+CORNER_PX = 2
 SHAPES_NEEDED = "(T, coils, Z, Y, X), (T, coils, Y, X), (coils, Y, X) or (Y, X)"
 
 
@@ -26,8 +38,9 @@ def kspace_images(path: Path) -> Iterator[ImageData]:
     ``.npy``: one complex array; ``.npz`` and ``.h5``: complex arrays named ``kspace`` and, optionally,
     ``coils``; or ISMRMRD in ``.h5``. K-space has the axes (T, coils, Y, X), (coils, Y, X), (Y, X), or
     (T, coils, Z, Y, X) of several slices, centered, and 0 where nothing was sampled;
-    coil maps have (coils, Y, X). Each becomes an image with the real parts of all coils as its first
-    channels, and then the imaginary parts.
+    coil maps have (coils, Y, X) or (coils, Z, Y, X). fastMRI's files have (slices, Y, X) or (slices,
+    coils, Y, X), which their own marks tell. Each becomes an image with the real parts of all coils as
+    its first channels, and then the imaginary parts.
 
     Raises
     ------
@@ -70,7 +83,10 @@ def is_kspace(path: str | os.PathLike[str]) -> bool:
 
 def _npz(path: Path) -> Mapping[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if name in ARRAY_NAMES}
+        names = [name for name in arrays.files if name in ARRAY_NAMES]
+        for name in names:
+            _check_budget(path, name, arrays.zip.getinfo(f"{name}.npy").file_size)
+        return {name: arrays[name] for name in names}
 
 
 def _open_hdf5(path: Path) -> Any:
@@ -89,7 +105,66 @@ def _names(path: Path) -> list[str]:
 
 def _hdf5(path: Path) -> Mapping[str, NDArray[Any]]:
     with _open_hdf5(path) as file:
-        return {name: file[name][()] for name in ARRAY_NAMES if hasattr(file.get(name), "dtype")}
+        names = [name for name in ARRAY_NAMES if name in file.keys()]  # noqa: SIM118  # also broken links
+        arrays = {name: _dataset(path, file, name) for name in names}
+        is_fastmri = "kspace" in arrays and not FASTMRI_MARKS.isdisjoint(file)
+        return {"kspace": _fastmri(arrays["kspace"], file)} if is_fastmri else arrays
+
+
+def _dataset(path: Path, file: Any, name: str) -> NDArray[Any]:
+    """A dataset whose values lie in the file itself, and fit into the memory."""
+    import h5py
+
+    link = file.get(name, getlink=True)
+    dataset = None if isinstance(link, h5py.ExternalLink) else file.get(name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ReadError(f"{path}: '{name}' lies in another file, or is no array: copy it into this one")
+    _check_budget(path, name, dataset.size * dataset.dtype.itemsize)
+    return np.asarray(dataset[()])
+
+
+def _check_budget(path: Path, name: str, size: int) -> None:
+    """Refuse an array that does not fit into the memory."""
+    if size > unpacked_limit_bytes():
+        raise ReadError(
+            f"{path}: '{name}' would take {size / 1e9:.3g} GB, and the memory has no room for that:"
+            " split the file"
+        )
+
+
+def _fastmri(kspace: NDArray[Any], file: Any) -> NDArray[np.complex64]:
+    """The k-space of a fastMRI file, as (1, coils, slices, Y, X), without oversampling along Y.
+
+    References
+    ----------
+    .. [1] Zbontar et al., "fastMRI: an open dataset and benchmarks for accelerated MRI",
+           arXiv:1811.08839, section 4.
+    """
+    slices = kspace[:, None] if kspace.ndim == 3 else kspace
+    if "mask" in file:  # of the columns that were sampled
+        slices = np.where(file["mask"][()].astype(bool), slices, 0)
+    whole = np.moveaxis(slices, 0, 1)[None]
+    text = file["ismrmrd_header"][()] if "ismrmrd_header" in file else b"<none/>"
+    size = ElementTree.fromstring(text).findtext(".//{*}reconSpace/{*}matrixSize/{*}x")
+    height = int(size or whole.shape[-2])
+    if not 0 < height < whole.shape[-2]:
+        return whole.astype(np.complex64)
+    return remove_oversampling(whole.swapaxes(-1, -2), height).swapaxes(-1, -2)
+
+
+def _warn_if_uncentered(planes: NDArray[Any], path: Path | str) -> None:
+    """Warn where the corner of k-space has far more energy than its center."""
+    energy = (np.abs(planes) ** 2).reshape(-1, *planes.shape[-2:]).sum(axis=0, dtype=float)
+    at_corner, at_center = (
+        np.roll(energy, (y + CORNER_PX, x + CORNER_PX), (0, 1))[: 2 * CORNER_PX, : 2 * CORNER_PX].sum()
+        for y, x in ((0, 0), tuple(-(side // 2) for side in energy.shape))
+    )
+    if at_corner > MIN_CORNER_RATIO * at_center:
+        warnings.warn(
+            f"{path or 'k-space'}: the zero frequency seems to be at the corner; it has to be at the"
+            " center: apply numpy.fft.fftshift to both axes",
+            stacklevel=3,
+        )
 
 
 def kspace_image(
@@ -107,17 +182,20 @@ def kspace_image(
         If the array is not complex, or has no axes that k-space can have.
     """
     name = ARRAY_NAMES[number]
-    if not np.iscomplexobj(array) or array.ndim not in AXES_BY_NDIM:
+    axes_by_ndim = AXES_BY_NDIM if name == "kspace" else MAP_AXES_BY_NDIM
+    planes = array if array.ndim != 2 else array[None]
+    if not np.iscomplexobj(array) or planes.ndim not in axes_by_ndim:
+        needed = SHAPES_NEEDED if name == "kspace" else "(coils, Y, X) or (coils, Z, Y, X)"
         raise ReadError(
-            f"{path}: '{name}' is {array.dtype} of shape {array.shape}; k-space has to be complex,"
-            f" of axes {SHAPES_NEEDED}"
+            f"{path}: '{name}' is {array.dtype} of shape {array.shape}; it has to be complex, of axes"
+            f" {needed}"
         )
-    planes = array if array.ndim > 2 else array[None]
-    coils = AXES_BY_NDIM[planes.ndim].index("C")
+    axes = axes_by_ndim[planes.ndim]
+    coils, flagged = axes.index("C"), None
     parts = np.concatenate((planes.real, planes.imag), axis=coils).astype(np.float32)
-    flagged = None
     if name == "kspace":
+        _warn_if_uncentered(planes, path)
         missing = planes == 0
         flagged = np.concatenate((missing, missing), axis=coils)
     about = Header(path=str(path), hdu=number, name=name, pixel_size=pixel_size or {})
-    return ImageData(parts, AXES_BY_NDIM[planes.ndim], bad_mask=flagged, header=about)
+    return ImageData(parts, axes, bad_mask=flagged, header=about)

@@ -51,6 +51,7 @@ def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tupl
         ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
         ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
         ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+        ismrmrd.ACQ_IS_PARALLEL_CALIBRATION,  # other lines are calibration and image
     )
     dataset = ismrmrd.Dataset(str(path), GROUP, create_if_needed=False)
     try:
@@ -70,16 +71,42 @@ def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tupl
         )
     if not readouts:
         raise ReadError(f"{path} has no readout of an image")
+    _check_one_image(path, readouts)
     grid, image = encoding.encodedSpace.matrixSize, encoding.reconSpace.matrixSize
     lines = encoding.encodingLimits.kspace_encoding_step_1
     first = grid.y // 2 - (lines.center if lines else grid.y // 2)
-    return _gridded(readouts, (grid.y, grid.x), image.x, first), _pixel_size(encoding.reconSpace)
+    reverse = ismrmrd.ACQ_IS_REVERSE
+    return _gridded(readouts, (grid.y, grid.x), image.x, first, reverse), _pixel_size(
+        encoding.reconSpace
+    )
+
+
+def _check_one_image(path: Path, readouts: list[Any]) -> None:
+    """Refuse readouts whose mean is no image: of several echoes or sets, or segments of one line."""
+    for name, spoken in (("contrast", "echoes (contrasts)"), ("set", "sets")):
+        if (number := len({getattr(one.idx, name) for one in readouts})) > 1:
+            raise ReadError(
+                f"{path} has {number} {spoken}, which are different images: write each to its own file"
+            )
+    segments: dict[tuple[int, ...], set[int]] = {}
+    for one in readouts:
+        idx = one.idx
+        place = (idx.kspace_encode_step_1, idx.slice, idx.phase, idx.repetition, idx.average)
+        segments.setdefault(place, set()).add(idx.segment)
+    if (number := max(map(len, segments.values()))) > 1:
+        raise ReadError(
+            f"{path} has {number} segments of the same line, which are different images: write each to"
+            " its own file"
+        )
 
 
 def _gridded(
-    readouts: list[Any], grid: tuple[int, int], width: int, first: int
+    readouts: list[Any], grid: tuple[int, int], width: int, first: int, reverse: int
 ) -> NDArray[np.complex64]:
-    """The mean of the `readouts` at each position of the `grid`; `first` is the row of line 0."""
+    """The mean of the `readouts` at each position of the `grid`; `first` is the row of line 0.
+
+    Those with the flag `reverse` run from right to left, as in echo-planar imaging.
+    """
     phases = 1 + max(one.idx.phase for one in readouts)
     times = phases * (1 + max(one.idx.repetition for one in readouts))
     slices = 1 + max(one.idx.slice for one in readouts)
@@ -88,23 +115,28 @@ def _gridded(
     number = np.zeros((times, slices, grid[0], 1, grid[1]), np.int32)
     for one in readouts:
         at = one.idx.repetition * phases + one.idx.phase
-        start = grid[1] // 2 - one.center_sample
+        samples, center = one.data, one.center_sample
+        if one.is_flag_set(reverse):
+            samples, center = samples[:, ::-1], one.number_of_samples - 1 - center
+        start = grid[1] // 2 - center
+        stop = min(start + one.number_of_samples, grid[1])
+        samples = samples[:, max(-start, 0) : stop - start]
         here = (
             at,
             one.idx.slice,
             one.idx.kspace_encode_step_1 + first,
             ...,
-            slice(start, start + one.number_of_samples),
+            slice(max(start, 0), stop),
         )
-        total[here] += one.data
+        total[here] += samples
         number[here] += 1
     total /= np.maximum(number, 1)
     kspace = np.moveaxis(total, 3, 1)
-    return _remove_oversampling(kspace, width) if width < grid[1] else kspace
+    return remove_oversampling(kspace, width) if width < grid[1] else kspace
 
 
-def _remove_oversampling(kspace: NDArray[np.complex64], width: int) -> NDArray[np.complex64]:
-    """The k-space of the central `width` columns of the image, with noise of the same strength."""
+def remove_oversampling(kspace: NDArray[np.complex64], width: int) -> NDArray[np.complex64]:
+    """Return the k-space of the central `width` columns of the image, with noise as strong as before."""
     middle = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, -1), norm="ortho"), -1)
     start = kspace.shape[-1] // 2 - width // 2
     kept = middle[..., start : start + width]

@@ -10,9 +10,19 @@ import numpy as np
 
 from napari_dip.io.tiff.ome import ome
 
-UNITS = {"um", "nm", "mm", "cm", "m", "s", "ms", "min", "h"}
-_SPELLINGS = dict.fromkeys(("µm", "μm", r"\u00b5m", r"\u03bcm", "micron", "microns", "micrometer"), "um")
-_SPELLINGS |= {"sec": "s", "second": "s"}
+_LENGTHS = {f"{prefix}m" for prefix in (*"YZEPTGMkhcmnpfazy", "da", "d", "u", "")} | {"angstrom"}
+_TIMES = {f"{prefix}s" for prefix in (*"YZEPTGMkhcmnpfazy", "da", "d", "u", "")} | {"min", "h", "d"}
+UNITS = _LENGTHS | _TIMES  # as napari and astropy write them
+OME_SPELLINGS = {"um": "µm", "us": "µs", "angstrom": "Å"}
+_SPELLINGS = {spelled: unit for unit, spelled in OME_SPELLINGS.items()}
+_SPELLINGS |= dict.fromkeys(("μm", r"\u00b5m", r"\u03bcm", "micron", "microns", "micrometer"), "um")
+_SPELLINGS |= {"μs": "us", "sec": "s", "second": "s", "seconds": "s", "msec": "ms", "usec": "us"}
+_SPELLINGS |= {"minute": "min", "minutes": "min", "hr": "h", "hour": "h", "hours": "h", "day": "d"}
+_SPELLINGS |= {"å": "angstrom", "inch": "in", "inches": "in", "millimeter": "mm", "nanometer": "nm"}
+_METERS = {  # other units of OME
+    "thou": 25.4e-6, "li": 25.4e-3 / 12, "in": 25.4e-3, "ft": 0.3048, "yd": 0.9144, "mi": 1609.344,
+    "pt": 25.4e-3 / 72, "ua": 149597870700.0, "ly": 9460730472580800.0, "pc": 3.0856775814913673e16,
+}  # fmt: skip
 
 Sizes = Mapping[str, tuple[float, str]]
 
@@ -44,12 +54,31 @@ def _of_ome(pixels: ElementTree.Element) -> Sizes:
 
 def _of_imagej(said: Mapping[str, Any], page: Any) -> tuple[Sizes, tuple[str, ...]]:
     unit = said.get("unit", "")
-    found = {"Z": (said.get("spacing"), unit), "T": (said.get("finterval"), said.get("tunit", "s"))}
-    for letter, tag in (("X", "XResolution"), ("Y", "YResolution")):
+    found = {
+        "Z": (said.get("spacing"), said.get("zunit", unit)),
+        "T": (said.get("finterval"), said.get("tunit", "s")),
+    }
+    for letter, tag, own in (("X", "XResolution", unit), ("Y", "YResolution", said.get("yunit", unit))):
         pixels, length = page.tags[tag].value if tag in page.tags else (0, 1)
-        found[letter] = (length / pixels if pixels else None, unit)
+        found[letter] = (length / pixels if pixels else None, own)
     channels, labels = said.get("channels", 1), said.get("Labels") or ()
     return _sizes(found), tuple(labels) if said.get("images") == channels == len(labels) else ()
+
+
+def apply_density_calibration(tiff: Any, pixels: Any) -> tuple[Any, str]:
+    """Return the values that ImageJ shows for `pixels`, and their unit: c0 + c1 v.
+
+    So it stores signed integers of 16 bits, and measurements in other units.
+    """
+    said = tiff.imagej_metadata or {}
+    start, slope = (said.get(key) for key in ("c0", "c1"))
+    if said.get("cf") != 0 or not slope or start is None or (start, slope) == (0, 1):
+        return pixels, ""
+    unit = str(said.get("vunit", "")).strip()
+    unit = "" if unit.lower() in ("gray value", "grey value") else unit
+    if (start, slope) == (-32768, 1) and pixels.dtype == np.uint16:
+        return (pixels.astype(np.int32) - 32768).astype(np.int16), unit
+    return (pixels.astype(np.float64) * slope + start).astype(np.float32), unit
 
 
 def _of_metamorph(said: Mapping[str, Any]) -> Sizes:
@@ -68,15 +97,17 @@ def _of_metamorph(said: Mapping[str, Any]) -> Sizes:
 
 
 def _sizes(said: Mapping[str, tuple[Any, str]]) -> Sizes:
-    """The plausible sizes, in units that napari knows."""
+    """The plausible sizes, in units that napari knows; the sign is the direction of a stage."""
     sizes = {}
     for letter, (value, unit) in said.items():
-        unit = str(unit).strip().lower()
-        unit = _SPELLINGS.get(unit, unit)
         try:
-            size = float(value)
+            size = abs(float(value))
         except (TypeError, ValueError):
             continue
+        unit = str(unit).strip()
+        unit = unit if unit in UNITS else _SPELLINGS.get(unit.lower(), unit)
+        if unit.lower() in _METERS:
+            size, unit = 1e3 * size * _METERS[unit.lower()], "mm"
         if unit in UNITS and np.isfinite(size) and size > 0:
             sizes[letter] = (size, unit)
     return sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +24,20 @@ from napari_dip.io.tiff import calibration
 from napari_dip.io.tiff.ome import ome
 from napari_dip.io.tiff.scan import open_tiff, validate_plane_count
 
+_BYPRODUCTS = ("FILLED", "UNCERT", "RESIDUAL")
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # of the tag PhotometricInterpretation
 
 
 def tiff_images(path: Path) -> Iterator[ImageData]:
     """Yield the images of a TIFF file; series FILLED, UNCERT and RESIDUAL belong to the one before."""
     with open_tiff(path) as tiff:
+        _warn_of_other_parts(path, tiff)
         image: ImageData | None = None
+        names = {
+            number: one.name or str(number)
+            for number, one in enumerate(tiff.series)
+            if one.name not in _BYPRODUCTS
+        }
         for number, one in enumerate(tiff.series):
             same_size = image is not None and image.array.shape == one.shape
             if image is not None and one.name == "FILLED":
@@ -39,7 +47,8 @@ def tiff_images(path: Path) -> Iterator[ImageData]:
             elif image is None or one.name != "RESIDUAL":
                 if image is not None:
                     yield image
-                image = _image(path, tiff, number, one)
+                others = tuple(name for other, name in names.items() if other != number)
+                image = replace(_image(path, tiff, number, one), others=others)
         if image is not None:
             yield image
 
@@ -58,11 +67,27 @@ def tiff_provenance(path: Path) -> dict[str, Any]:
     return {"recipe": json.loads(notes["napari-dip recipe"]), **rest}
 
 
+def _warn_of_other_parts(path: Path, tiff: Any) -> None:
+    """Say where the rest of a set of files is, whose first one lists them all."""
+    listed = ome(tiff).find("{*}BinaryOnly")
+    if listed is not None:
+        first = listed.get("MetadataFile", "another file")
+        where = "beside it" if path.with_name(first).is_file() else "not beside it"
+        warnings.warn(
+            f"{path} is one part of an image in several files: {first}, {where}, opens the whole",
+            stacklevel=3,
+        )
+
+
 def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
     validate_plane_count(path, len(series.pages), sum(page is not None for page in series.pages))
     page = series.keyframe
     axes, arranged = _arrangement(path, series)
-    levels = [arranged(_pixels(path, number, series, n)) for n in range(len(series.levels))]
+    levels, unit = [], ""
+    for level in range(len(series.levels)):
+        pixels = arranged(_pixels(path, number, series, level))
+        calibrated, unit = calibration.apply_density_calibration(tiff, pixels)
+        levels.append(calibrated)
     rgb = (
         axes.endswith("C")
         and "S" in series.axes
@@ -81,8 +106,10 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
             path=str(path),
             hdu=number,
             name=str(series.name or ""),
+            unit=unit,
             pixel_size=sizes,
             channels=channels,
+            rgb=rgb,
             description=str(page.description or tiff.pages[0].description or ""),
         ),
         levels=tuple(levels[1:]),

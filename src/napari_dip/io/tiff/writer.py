@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from napari_dip.core.errors import WriteError
 from napari_dip.core.header import Header
+from napari_dip.core.units import convert
 from napari_dip.io.atomic import atomic_write
 from napari_dip.io.image import ImageData
-from napari_dip.io.tiff.calibration import UNITS
+from napari_dip.io.tiff.calibration import OME_SPELLINGS, UNITS
 from napari_dip.io.tiff.ome import merge_source_ome, strip_illegal_xml
 
 _RECIPE_KEY = "napari-dip recipe"
@@ -34,7 +35,7 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
     for letter, (size, unit) in header.pixel_size.items():
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
         if unit in UNITS:  # OME has no angles: these stay in the annotation of the FITS header
-            metadata |= {key: size, f"{key}Unit": "µm" if unit == "um" else unit}
+            metadata |= {key: size, f"{key}Unit": OME_SPELLINGS.get(unit, unit)}
     sizes = dict(zip(image.axes, image.array.shape, strict=True))
     if header.channels and len(header.channels) == sizes.get("C"):
         metadata["Channel"] = {"Name": [strip_illegal_xml(name) for name in header.channels]}
@@ -69,14 +70,17 @@ def write_imagej(path: Path, image: ImageData, provenance: Mapping[str, Any]) ->
     axes += "C" if color else ""
     pixels = np.asarray(image.array.transpose([image.axes.index(letter) for letter in axes]))
     metadata: dict[str, Any] = {"axes": axes[:-1] + "S" if color else axes}
-    size = header.pixel_size
-    resolution = None
-    if {"X", "Y"} <= set(size):
-        metadata["unit"] = size["X"][1]
-        resolution = (1 / size["X"][0], 1 / size["Y"][0])
-    for letter, key in (("Z", "spacing"), ("T", "finterval")):
-        if letter in size:
-            metadata[key] = size[letter][0]
+    size, resolution = header.pixel_size, None
+    unit = size.get("X", (1, ""))[1]
+    converted = {letter: convert(*size[letter], to=unit) for letter in "XYZ" if letter in size}
+    lengths = {letter: length for letter, length in converted.items() if length}  # in one unit
+    if {"X", "Y"} <= set(lengths):
+        metadata["unit"] = unit
+        resolution = (1 / lengths["X"], 1 / lengths["Y"])
+        if "Z" in lengths:
+            metadata["spacing"] = lengths["Z"]
+    if "T" in size and (interval := convert(*size["T"], to="s")):
+        metadata["finterval"] = interval
     if header.channels and axes.replace("C", "") in ("YX",):
         metadata["Labels"] = list(header.channels)
     if provenance:

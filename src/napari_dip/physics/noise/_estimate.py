@@ -72,10 +72,11 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
 
 def has_measurable_noise(image: NDArray[np.floating], sigma: float) -> bool:
     """Whether `sigma`, by `estimate_sigma` for a (Y, X) image, is a measurement, and neither its lower
-    bound nor the spread of single pixels; true for a constant image.
+    bound nor the spread of single pixels; true for an image that is constant or not observed.
     """
     details = np.count_nonzero(np.isfinite(diagonal_details(image, _HAAR)))
-    return sigma == 0 or bool(details >= MIN_DETAILS and sigma > 1.01 * _floor(image))
+    is_measured = bool(details >= MIN_DETAILS and sigma > 1.01 * _floor(image))
+    return is_measured or sigma == 0 or not np.isfinite(image).any()
 
 
 def is_sparse_count(y: FloatArray) -> bool:
@@ -86,13 +87,16 @@ def is_sparse_count(y: FloatArray) -> bool:
     if known.min() < 0 or np.mean(known == 0) < MIN_ZERO_SHARE or np.any(known != np.rint(known)):
         return False
     blocks = np.concatenate([_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])])
-    mean = blocks.mean(axis=(1, 2))
-    blocks, mean = blocks[mean > 0], mean[mean > 0]
+    blocks = blocks[blocks.any(axis=(1, 2))]
     if not len(blocks):
         return False
     for lag, x in product((1, 2), (blocks, blocks.swapaxes(1, 2))):
         variance = np.mean((x[:, :, lag:] - x[:, :, :-lag]) ** 2, axis=(1, 2)) / 2
-        if not 1 / MAX_POISSON_RATIO < np.median(variance / mean) < MAX_POISSON_RATIO:
+        if (
+            not 1 / MAX_POISSON_RATIO
+            < np.median(variance / blocks.mean(axis=(1, 2)))
+            < MAX_POISSON_RATIO
+        ):
             return False
     return True
 

@@ -59,6 +59,11 @@ def coil_maps(data: FitData, shape: tuple[int, ...] | None = None) -> torch.Tens
     return to_complex(torch.from_numpy(np.nan_to_num(maps)))
 
 
+def support_of(maps: torch.Tensor) -> torch.Tensor:
+    """Return 1 where any of the maps (coils, Y, X) is sensitive, and 0 elsewhere, (Y, X)."""
+    return (maps != 0).any(dim=0).float()
+
+
 def normalize_maps(images: torch.Tensor) -> torch.Tensor:
     """Return the sensitivities of coils: their images (coils, Y, X) over the root of their sum of
     squares.

@@ -64,6 +64,8 @@ class Operator(ABC):
         Value of the data for a uniform scene of 1.
     background : float or tensor (T, C, 1, 1)
         What the data contain besides A x. [data units]
+    support : float or tensor (Y, X)
+        1 where the scene contributes to the data, and 0 elsewhere, where the result is 0.
     scene_layout : ChannelLayout or None
         What the channels of the scene stand for; None: the same as those of the data.
     is_identity : bool
@@ -79,6 +81,7 @@ class Operator(ABC):
     scale_factor: tuple[float, float] = (1.0, 1.0)
     dc_gain: float = 1.0
     background: float | torch.Tensor = 0.0
+    support: float | torch.Tensor = 1.0
     is_identity: bool = False
     scene_layout: ChannelLayout | None = None
     note: str = ""

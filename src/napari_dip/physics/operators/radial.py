@@ -19,6 +19,7 @@ from napari_dip.physics.operators._coils import (
     coil_maps,
     normalize_maps,
     num_coils,
+    support_of,
     to_complex,
     to_real,
 )
@@ -128,7 +129,7 @@ class RadialOperator(Operator):
     """
 
     def __init__(self, maps: torch.Tensor, places: FloatArray, shape: tuple[int, ...]) -> None:
-        self.maps = maps
+        self.maps, self.support = maps, support_of(maps)
         self.places = torch.from_numpy(2 * np.pi * places).float().flatten(2)
         self._shape, self._side = shape, (maps.shape[1], maps.shape[2])
         self.scene_layout = ChannelLayout(len(places), 2, 1)

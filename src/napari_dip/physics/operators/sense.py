@@ -16,6 +16,7 @@ from napari_dip.physics.operators._coils import (
     coil_maps,
     normalize_maps,
     num_coils,
+    support_of,
     to_complex,
     to_real,
 )
@@ -96,7 +97,7 @@ class SenseOperator(Operator):
     """
 
     def __init__(self, times: int, maps: torch.Tensor) -> None:
-        self.maps = ifftshift2(maps)
+        self.maps, self.support = ifftshift2(maps), support_of(maps)
         self.scene_layout = ChannelLayout(times, 2, 1)
         self.scene_shape = (2 * times, maps.shape[1], maps.shape[2])
 

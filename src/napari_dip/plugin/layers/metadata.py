@@ -112,6 +112,14 @@ def header_of(layer: Image, axes: str | None = None) -> Header:
     return Header(path=str(layer.source.path or ""), name=layer.name, pixel_size=sizes)
 
 
+_SHORT_UNITS = {
+    "micrometer": "um",
+    "arcsecond": "arcsec",
+    "angstrom": "angstrom",
+    "microsecond": "us",
+}
+
+
 def pixel_sizes(attributes: Mapping[str, Any], axes: str) -> dict[str, tuple[float, str]]:
     """Return pixel sizes by axis, from a layer's scale and units; none where the unit is the pixel."""
     scale, units = attributes.get("scale"), attributes.get("units")
@@ -120,6 +128,5 @@ def pixel_sizes(attributes: Mapping[str, Any], axes: str) -> dict[str, tuple[flo
     sizes = {}
     for letter, size, unit in zip(axes, scale, units, strict=True):
         if str(unit) not in ("pixel", "dimensionless"):
-            short = {"micrometer": "um", "arcsecond": "arcsec"}.get(str(unit)) or f"{unit:~}"
-            sizes[letter] = (float(size), short)
+            sizes[letter] = (float(size), _SHORT_UNITS.get(str(unit)) or f"{unit:~}")
     return sizes

@@ -69,7 +69,10 @@ def observation_from_layer(
     sizes = {a: n for a, n in zip(letters, shape, strict=False) if a in middle_of}
 
     def pixels_of(source: Layer, axes: str) -> Any:
-        pixels = layer_data_units(source) if part is None else layer_data_units(source)[part]
+        pixels = layer_data_units(source)
+        if source in (mask, sigma):
+            pixels = _broadcast(pixels, shape, letters)
+        pixels = pixels if part is None else pixels[part]
         return _middle_planes(pixels, axes, sizes) if sizes else pixels
 
     observation = Observation.from_array(
@@ -165,7 +168,9 @@ def _middle_planes(pixels: Any, axes: str, sizes: Mapping[str, int]) -> Any:
 
 
 def _broadcast(pixels: NDArray[Any], shape: tuple[int, ...], axes: str) -> NDArray[Any]:
-    """Broadcast a mask or noise map to an image's `shape`; all channels share it where it has none.
+    """Broadcast a mask or noise map to an image's `shape`, aligned with its last axes as napari does.
+
+    Colors, which napari counts as one pixel, share it.
 
     Raises
     ------

@@ -94,7 +94,8 @@ class Job:
         """
         observation = read(*self.sources, bad_flags=self.bad_flags, axes=self.axes)
         if self.mask is not None:
-            observation = observation.with_mask(read_first_image(self.mask).array)
+            mask = read_first_image(self.mask)
+            observation = observation.with_mask(mask.array, axes=mask.axes)
         for name, file in self.auxiliary:
             image = read_first_image(file)
             observation = observation.with_auxiliary(name, image.pixels, axes=image.axes)

@@ -113,7 +113,7 @@ class TiledFit:
             reference = self._recipe.noise.likelihood(noise_sample(self._data, self.tiles))
         for number, tile in enumerate(self.tiles):
             self.number, part = number, tile.cut(self._data)
-            if part.is_constant and len(self.tiles) > 1:
+            if part.is_constant:
                 self._copy_constant_tile(tile, part)
                 continue
             self.block_fit = BlockFit(self._recipe, part, self._planner.device, reference)
