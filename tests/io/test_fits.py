@@ -304,3 +304,26 @@ def test_a_broken_file_is_one_sentence_with_its_name(tmp_path, frame, spoil):
     with pytest.raises(ReadError, match=r"broken\.fits") as error:
         read_images(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_symbolic_link_stays_one(frame, fast_recipe, tmp_path):
+    (tmp_path / "store").mkdir()
+    link = tmp_path / "out.fits"
+    link.symlink_to(tmp_path / "store" / "real.fits")
+    result = restore(read(frame), fast_recipe)
+    write(link, result)
+    write(link, result, overwrite=True)
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["real.fits"]
+    np.testing.assert_array_equal(fits.getdata(link), result.image)
+
+
+def test_a_source_that_changed_since_it_was_read_is_noticed(frame, fast_recipe, tmp_path):
+    result = restore(read(frame), fast_recipe)
+    other = np.ones((7, 9), np.float32)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(other, name="OTHER")]).writeto(frame, overwrite=True)
+    with pytest.warns(UserWarning, match="was changed since it was read: what else it contains is not"):
+        write(tmp_path / "out.fits", result)
+    with fits.open(tmp_path / "out.fits") as hdus:
+        np.testing.assert_array_equal(hdus[0].data, result.image)
+        assert "OTHER" not in [hdu.name for hdu in hdus]

@@ -8,6 +8,7 @@ from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.io import ImageData, read_images, read_provenance, read_recipe, write_image
 
 
+@pytest.mark.filterwarnings("ignore:.* is one part of an image")
 def test_every_real_file_opens(data_folder):
     paths = sorted((data_folder / "microscopy").glob("*.tif*"))
     assert paths
@@ -54,6 +55,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.* is one part of an image")
 def test_axes_sizes_and_channels_of_every_file_are_read(data_folder):
     found = {}
     for path in sorted((data_folder / "microscopy").glob("*.tif*")):
@@ -312,14 +314,17 @@ def test_integers_are_rounded_and_the_clipped_fraction_is_returned(fast_recipe, 
     mask[5, 5] = True
     result = restore(Observation.from_array(array, axes="YX", mask=mask), fast_recipe)
     for name in ("a.fits", "a.ome.tif", "b.tif"):
-        clipped = write(
-            tmp_path / name, result, dtype="uint8", format="imagej" if name == "b.tif" else "auto"
-        )
+        kind = "imagej" if name == "b.tif" else "auto"
+        clipped = write(tmp_path / name, result, dtype="uint8", format=kind)
         assert clipped == np.mean(np.rint(result.image) > 255) > 0
         (image,) = read_images(tmp_path / name)
         assert image.array.dtype == np.uint8
         np.testing.assert_array_equal(image.array, np.clip(np.rint(result.image), 0, 255))
-        assert read_provenance(tmp_path / name)["stored"] == {"dtype": "uint8", "clipped": clipped}
+        assert read_provenance(tmp_path / name)["stored"] == {
+            "dtype": "uint8",
+            "clipped": clipped,
+            "format": kind,
+        }
     with pytest.raises(WriteError, match="float64 is not an integer type"):
         write(tmp_path / "c.tif", result, dtype="float64")
 

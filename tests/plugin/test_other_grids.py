@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip.core.errors import ObservationError
+from napari_dip.plugin.layers.to_observation import observation_from_layer
 from napari_dip.plugin.session.run import State
 
 
@@ -84,6 +85,22 @@ def test_a_mask_painted_on_the_first_applies_to_it_only(model, session, coadd, n
     residual = model.layers["a0 - normalized residual"].data
     assert np.isnan(residual[0, 5:8, 5:8]).all()
     assert np.isfinite(residual[1]).all()
+
+
+def test_holes_are_where_napari_shows_the_labels(model):
+    """A layer with fewer axes is aligned with the last ones of another."""
+    pixels = np.random.default_rng(0).poisson(100, (3, 2, 40, 44))
+    layer = model.add_image(pixels, name="a", axis_labels=("t", "c", "y", "x"))
+    painted = np.zeros((2, 40, 44), np.uint8)
+    painted[1, 20:24] = 1
+    mask = model.add_labels(painted)
+    observed = observation_from_layer(layer, mask=mask).observed
+    expected = np.zeros((3, 2, 40, 44), bool)
+    expected[:, 1, 20:24] = True
+    np.testing.assert_array_equal(~observed[:, :, 0], expected)
+    elsewhere = model.add_labels(np.zeros((3, 40, 44), np.uint8))  # one for each time, not channel
+    with pytest.raises(ObservationError, match=r"of shape \(3, 40, 44\) does not match an image"):
+        observation_from_layer(layer, mask=elsewhere)
 
 
 def test_color_exposures_may_share_a_mask_between_channels(model, session, coadd, noisy):

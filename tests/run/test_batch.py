@@ -85,6 +85,14 @@ def test_finished_jobs_are_skipped_until_recipe_or_data_change(jobs):
     assert run_job(replace(job, sources=jobs[1].sources, overwrite=True)).state == "restored"
 
 
+def test_a_target_of_another_type_is_not_done(jobs, tmp_path):
+    job = replace(jobs[0], target=str(tmp_path / "out.tif"))
+    assert run_job(job).state == "restored"
+    for change in ({"dtype": "uint16"}, {"format": "imagej"}):
+        other = replace(job, overwrite=True, **change)
+        assert [run_job(other).state for _ in range(2)] == ["restored", "skipped"]
+
+
 def test_a_failure_is_a_result_and_the_others_are_restored(jobs, tmp_path):
     absent = replace(jobs[0], sources=(str(tmp_path / "absent.fits"),))
     rows = [run_job(job) for job in (absent, jobs[1])]

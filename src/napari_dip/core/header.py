@@ -15,6 +15,8 @@ class Header:
     ----------
     path, hdu : str, int
         The file, and the FITS HDU in it.
+    identity : tuple or None
+        What distinguishes the file as it was read from a later one of the same name.
     name : str
         Name of the image (EXTNAME, OME image name).
     unit : str
@@ -34,6 +36,7 @@ class Header:
 
     path: str = ""
     hdu: int = 0
+    identity: tuple[int, int, int] | None = field(default=None, compare=False)
     name: str = ""
     unit: str = ""
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)

@@ -28,7 +28,11 @@ def check_output_path(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a new file beside `path`, with its suffixes, that takes its name when it is complete."""
+    """Yield a new file beside `path`, with its suffixes, that takes its name when it is complete.
+
+    A symbolic link stays one: the file that it names is replaced.
+    """
+    path = path.resolve()
     handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.name.lower(), dir=path.parent)
     os.close(handle)
     unfinished = Path(name)

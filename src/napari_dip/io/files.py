@@ -187,7 +187,8 @@ def write(
     image, metadata, clipped = ImageData.from_result(result), dict(result.metadata), 0.0
     if np.dtype(dtype) != np.float32:
         image, clipped = image.to_integer(dtype)
-        metadata["stored"] = {"dtype": str(np.dtype(dtype)), "clipped": clipped}
+    if np.dtype(dtype) != np.float32 or format != "auto":
+        metadata["stored"] = {"dtype": str(np.dtype(dtype)), "clipped": clipped, "format": format}
     write_image(path, image, metadata, overwrite=overwrite, format=format)
     return clipped
 

@@ -23,10 +23,10 @@ def chunked_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: Re
     """
     import dask.array as da
 
-    before = _identity(path)
+    before = file_identity(path)
 
     def part(block_info: Mapping[Any, Any]) -> NDArray[Any]:
-        if _identity(path) != before:
+        if file_identity(path) != before:
             raise ReadError(f"{path} was changed or moved since it was opened: open it again")
         place = tuple(slice(*ends) for ends in block_info[None]["array-location"])
         return np.ascontiguousarray(read(place), np.dtype(dtype).newbyteorder("="))
@@ -38,8 +38,8 @@ def chunked_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike, read: Re
     return da.map_blocks(part, chunks=chunks, dtype=kind, meta=like)  # type: ignore[no-untyped-call]
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What distinguishes a file from another one of the same name."""
+def file_identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what distinguishes a file from another one of the same name; None if there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -23,7 +23,7 @@ from napari_dip.io.fits.cards import header_text
 from napari_dip.io.fits.companions import companions_of, quality_of, role_of, sigma_of
 from napari_dip.io.fits.hdu import data_of, has_pixels, name_of, native, open_fits, shape_of
 from napari_dip.io.image import ImageData, valid_sigma
-from napari_dip.io.lazy import chunked_array
+from napari_dip.io.lazy import chunked_array, file_identity
 
 # Values that are never measured: UNSEEN of HEALPix, and the limits of single precision.
 _NO_VALUES = np.array([-1.6375e30, -np.finfo(np.float32).max, np.finfo(np.float32).max], np.float32)
@@ -115,6 +115,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
     header = Header(
         path=str(path),
         hdu=index,
+        identity=file_identity(path),
         name=str(hdu.name) if index else "",
         unit=str(stored_header.get("BUNIT", "")).strip(),
         pixel_size=_pixel_size(stored_header),

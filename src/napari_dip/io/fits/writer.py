@@ -23,6 +23,7 @@ from napari_dip.io.fits.cards import parse_cards
 from napari_dip.io.fits.companions import is_byproduct_of
 from napari_dip.io.fits.hdu import name_of, open_fits
 from napari_dip.io.image import ImageData
+from napari_dip.io.lazy import file_identity
 
 # Cards that describe how pixels are stored, and statistics of them: untrue of the pixels of a result.
 _STALE = re.compile(
@@ -90,14 +91,19 @@ def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU
 
 @contextmanager
 def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
-    """The HDUs of the source, or a new one if it is not a FITS file or does not exist anymore."""
+    """The HDUs of the source, or a new one if it is not a FITS file, or has changed since."""
     source = Path(header.path)
-    if header.fits_header and source.is_file():
+    is_there = bool(header.fits_header) and source.is_file()
+    if is_there and header.identity in (None, file_identity(source)):
         # Not scaled, so that they stay bit for bit as they are.
         with open_fits(source, do_not_scale_image_data=True, checksum=False) as hdus:
             yield hdus
-    else:
-        yield fits.HDUList([fits.PrimaryHDU()])
+        return
+    if is_there:
+        warnings.warn(
+            f"{source} was changed since it was read: what else it contains is not copied", stacklevel=5
+        )
+    yield fits.HDUList([fits.PrimaryHDU()])
 
 
 def _in_stored_order(image: ImageData, header: fits.Header) -> ImageData:

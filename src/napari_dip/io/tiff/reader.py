@@ -72,9 +72,9 @@ def _warn_of_other_parts(path: Path, tiff: Any) -> None:
     listed = ome(tiff).find("{*}BinaryOnly")
     if listed is not None:
         first = listed.get("MetadataFile", "another file")
-        where = "beside it" if path.with_name(first).is_file() else "not beside it"
+        advice = "open that one" if path.with_name(first).is_file() else "which is missing"
         warnings.warn(
-            f"{path} is one part of an image in several files: {first}, {where}, opens the whole",
+            f"{path} is one part of an image in several files, which {first} lists: {advice}",
             stacklevel=3,
         )
 

@@ -34,7 +34,8 @@ POLL_INTERVAL_S = 0.2
 def run_job(job: Job) -> JobResult:
     """Restore and write, or skip what is done already; a failure is a result, too.
 
-    A target is done if it has the same recipe and the digest of the same data.
+    A target is done if it has the same recipe, the digest of the same data, and the data type and format
+    that the job asks for.
     """
     try:
         observation, recipe = job.observation(), Recipe.from_json(job.recipe)
@@ -141,8 +142,11 @@ def _is_done(job: Job, recipe: Recipe, observation: Observation) -> bool:
         provenance = read_provenance(job.target)
     except ReadError:
         return False
-    same_recipe = provenance["recipe"] == recipe.model_dump(mode="json")
-    return bool(same_recipe and provenance.get("input", {}).get("sha256") == observation.digest())
+    stored = {"dtype": "float32", "format": "auto"} | provenance.get("stored", {})
+    is_same_kind = (stored["dtype"], stored["format"]) == (str(np.dtype(job.dtype)), job.format)
+    is_same_recipe = provenance["recipe"] == recipe.model_dump(mode="json")
+    is_same_input = provenance.get("input", {}).get("sha256") == observation.digest()
+    return bool(is_same_kind and is_same_recipe and is_same_input)
 
 
 def _sigma_of(y: FloatArray) -> float:
