@@ -17,6 +17,7 @@ from napari_dip.physics.operators._psf import psf_kernels, psf_model
 from napari_dip.physics.operators.blur import Blur
 from napari_dip.physics.operators.downsample import Downsample
 from napari_dip.physics.operators.exposures import MultiExposure
+from napari_dip.run.stack import Stack
 
 
 def apply(operator, scene):
@@ -123,6 +124,31 @@ class TestBlur:
         scene[0, 0] = 1000.0
         seen = apply(operator, scene)[0, 0]
         assert abs(seen[-5:]).max() < 1e-3
+
+    def test_a_psf_in_three_dimensions_is_refused(self, make_observation):
+        stack = make_observation(np.stack(5 * [draw(40, 50)]), "ZYX")
+        psf = np.ones((5, 9, 9))
+        with pytest.raises(
+            ObservationError, match="5 planes along Z, and deconvolution is plane by plane"
+        ):
+            stack.with_auxiliary("psf", psf, axes="ZYX")
+
+    def test_each_frame_has_its_own_psf_unless_they_are_restored_jointly(self, make_observation):
+        sharp, wide = np.zeros((9, 9)), psf_model("gaussian", 4.0)[:9, :9]
+        sharp[4, 4] = 1
+        frames = make_observation(np.stack(2 * [draw(40, 50)]), "TYX")
+        frames = frames.with_auxiliary("psf", np.stack([sharp, wide]), axes="TYX")
+        peaks = []
+        for _, data in Stack().iter_blocks(frames):
+            operator = Blur().build(data)
+            point = torch.zeros(operator.scene_shape)
+            point[0, operator.scene_shape[1] // 2, operator.scene_shape[2] // 2] = 1
+            peaks.append(float(operator(point).max()))
+        assert peaks[0] == pytest.approx(1, abs=1e-5)
+        assert peaks[1] < 0.2
+        ((_, jointly),) = Stack(joint_axes="T").iter_blocks(frames)
+        with pytest.raises(ObservationError, match="2 PSFs for frames that are restored jointly"):
+            Blur().build(jointly)
 
     def test_a_given_psf_is_centered_freed_of_its_background_and_normalized(self, make_data):
         psf = np.full((24, 31), 5.0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_dip import Recipe, restore
+from napari_dip import Observation, Recipe, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.header import Header
@@ -234,3 +234,23 @@ class TestAlignment:
         with pytest.raises(SettingsError, match="the guide has another") as error:
             FrameAlignment(PATH, (48, 64)).align(other)
         assert error.value.setting == "stack.align"
+
+
+@pytest.mark.parametrize(
+    ("joint", "axes", "wanted"), [("Z", "TYX", "ZYX"), ("T", "ZYX", "TYX"), ("Z", "TCYX", "ZCYX")]
+)
+def test_a_stack_along_another_axis_is_refused_with_the_axes_that_it_needs(joint, axes, wanted):
+    shape = [{"T": 3, "Z": 3, "C": 2}.get(letter, 40) for letter in axes]
+    observation = Observation.from_array(np.random.default_rng(0).normal(size=shape), axes=axes)
+    with pytest.raises(SettingsError, match=f"say so with --axes {wanted} or axes='{wanted}'"):
+        next(Stack(joint_axes=joint).iter_blocks(observation))
+    again = Observation.from_array(observation.to_input_axes(observation.y), axes=wanted)
+    assert len(list(Stack(joint_axes=joint).iter_blocks(again))) == 1
+
+
+def test_planes_along_the_named_axis_or_none_at_all_are_accepted():
+    rng = np.random.default_rng(0)
+    for shape, axes in (((3, 2, 40, 40), "TZYX"), ((40, 40), "YX")):
+        observation = Observation.from_array(rng.normal(size=shape), axes=axes)
+        for joint in ("T", "Z", "TZ", "none"):
+            assert list(Stack(joint_axes=joint).iter_blocks(observation))

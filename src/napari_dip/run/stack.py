@@ -63,12 +63,29 @@ class Stack(Settings):
         Raises
         ------
         SettingsError
-            If times are to be restored jointly that the operator combines.
+            If times are to be restored jointly that the operator combines, or planes along an axis that
+            the image lacks.
         """
         times, depths = observation.y.shape[0], observation.y.shape[2]
+        self._check_axes(times, depths, observation.axes)
         for slices in self.iter_slices(times, depths, combines_time=combines_time):
             part = observation.select_planes(*slices)
             yield slices, FitData.from_observation(part, keep_times=combines_time)
+
+    def _check_axes(self, times: int, depths: int, axes: str) -> None:
+        """Refuse a stack whose planes lie along another axis than those that are restored jointly."""
+        planes = {"T": times, "Z": depths}
+        if self.joint_axes == "none" or max(planes[letter] for letter in self.joint_axes) > 1:
+            return
+        for other in set("TZ") - set(self.joint_axes):
+            if planes[other] > 1:
+                wanted = axes.replace(self.joint_axes, "").replace(other, self.joint_axes)
+                raise SettingsError(
+                    f"stack.joint_axes is {self.joint_axes}, and the image has {planes[other]} planes"
+                    f" along {other}: if they are {self.joint_axes}, say so with --axes {wanted} or"
+                    f" axes='{wanted}'; else choose another recipe",
+                    setting="stack.joint_axes",
+                )
 
     def iter_slices(
         self, times: int, depths: int, *, combines_time: bool = False

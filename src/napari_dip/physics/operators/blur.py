@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
@@ -33,7 +34,12 @@ class Blur(OperatorSettings):
 
     def build(self, data: FitData) -> Operator:
         _, channels, height, width = data.y.shape
-        (psf,) = psf_kernels(data, self.psf, self.fwhm, self.beta, default="gaussian")[:1]
+        psf, *others = psf_kernels(data, self.psf, self.fwhm, self.beta, default="gaussian")
+        if others:
+            raise ObservationError(
+                f"there are {1 + len(others)} PSFs for frames that are restored jointly: set"
+                " stack.joint_axes to none, or give one PSF for all"
+            )
         operator = BlurOperator((channels, height, width), psf)
         if self.psf == "auto" and "psf" in data.auxiliary:
             operator.note = "PSF as given"
