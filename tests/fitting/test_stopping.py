@@ -92,6 +92,13 @@ def test_the_exponential_variance_forgets_and_converges_to_the_variance(problem)
     assert found[100] > 10 * found[-1]
 
 
+@pytest.mark.parametrize("method", ["wmv", "emv"])
+def test_the_variance_is_named_as_what_stopped_the_fit(problem, method):
+    monitor = VarianceStopping(method=method).monitor(problem, torch.Generator().manual_seed(0))
+    reason = monitor.stop_reason(valley(120, 5000))
+    assert reason.startswith("the variance of the images was lowest at step 120")
+
+
 @pytest.mark.parametrize(("method", "length"), [("wmv", 250), ("emv", 60)])
 def test_the_variance_is_lowest_where_the_scene_is_learned_and_no_noise_yet(problem, method, length):
     generator = torch.Generator().manual_seed(0)

@@ -9,10 +9,12 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import norm
 from skimage.io import imread
 
-from napari_dip import Header, Recipe
+from napari_dip import Header, KSpace, Recipe
 from napari_dip.core.errors import RestorationError
 from napari_dip.physics.correlated_noise import autocorrelation
 from napari_dip.physics.noise import estimate_sigma
+from napari_dip.physics.noise._estimate import quiet_blocks
+from napari_dip.physics.noise._robust import huber
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
 from napari_dip.physics.splitting import split_noise
@@ -395,3 +397,24 @@ class TestTheBeamOfARadioTelescope:
     @pytest.mark.parametrize("cards", [{}, {"BMAJ": 1 / 3600, "BMIN": 1 / 3600}, {"BMAJ": 0.1}])
     def test_no_beam_or_a_narrow_one_changes_nothing(self, radio_data, cards):
         assert "beam" not in Gaussian().likelihood(radio_data(cards)).properties.source
+
+
+def test_the_huber_loss_is_half_the_square_up_to_its_threshold_and_linear_beyond():
+    sigmas = torch.tensor([0.0, 1.0, 2.5, 2.9, 3.0, 5.0, 9.0])
+    expected = [0, 0.5, 3.125, 4.205, 4.5, 3 * 5 - 4.5, 3 * 9 - 4.5]
+    torch.testing.assert_close(huber(0.5 * sigmas**2), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("power", [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (0, 2)])
+def test_quiet_blocks_have_no_slope_and_no_curvature(power):
+    y, x = np.mgrid[:96, :96] / 96
+    surface = 1000 * y ** power[0] * x ** power[1] + np.random.default_rng(0).normal(0, 1, y.shape)
+    assert quiet_blocks(surface).std() == pytest.approx(1, abs=0.1)
+
+
+def test_the_noise_of_samples_that_were_not_taken_is_infinite(make_data):
+    y = np.random.default_rng(0).normal(0, 2, (2, 4, 40, 44))
+    y[:, :, ::2] = np.nan
+    likelihood = KSpace(sigma=2.0).likelihood(make_data(y, "TCYX", keep_times=True))
+    std = likelihood.std(torch.zeros(1)).numpy()
+    np.testing.assert_array_equal(std, np.where(np.isnan(y), np.inf, 2.0))

@@ -182,8 +182,8 @@ class Observation:
         canonical = to_canonical(data, validate_letters(axes, data, name)).astype(np.float32)
         if name == "psf" and canonical.shape[2] > 1:
             raise ObservationError(
-                f"the PSF has {canonical.shape[2]} planes along Z, and deconvolution is plane by plane: give"
-                " its plane in focus"
+                f"the PSF has {canonical.shape[2]} planes along Z, and deconvolution is plane by plane:"
+                " give its plane in focus"
             )
         for position, letter in ((0, "T"), (2, "Z")):
             have, need = canonical.shape[position], self.y.shape[position]
