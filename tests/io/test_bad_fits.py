@@ -51,6 +51,17 @@ def compressed(data):
 
 
 # What is in the file, and what the sentence has to speak of.
+def tiles(**cards):
+    """A tile-compressed image whose header says something else."""
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(GOOD.data)]).writeto(file)
+    content = file.getvalue()
+    for keyword, value in cards.items():
+        start = content.index(f"{keyword:<8}= ".encode())
+        content = content[:start] + card(keyword, value) + content[start + 80 :]
+    return content
+
+
 BROKEN = {
     "empty": (b"", "does not begin with SIMPLE"),
     "text": (b"a letter to the editor", "does not begin with SIMPLE"),
@@ -59,7 +70,7 @@ BROKEN = {
     "only SIMPLE": (b"SIMPLE  =", "no END"),
     "header cut off": (good()[:300], "no END"),
     "no END": (good().replace(b"END     ", b"DNE     "), "no END"),
-    "endless header": (card("SIMPLE", "T") + b" " * (66 * 2**20), "more than 64 MB"),
+    "endless header": (card("SIMPLE", "T") + b" " * (66 * 2**20), "more than 2 MB"),
     "BITPIX 17": (declared(bits=17), "BITPIX is 17"),
     "BITPIX huge": (declared(bits=10**19), "BITPIX is 1000"),
     "BITPIX text": (declared(bits="'float'"), "BITPIX is \"'float'\""),
@@ -99,7 +110,12 @@ BROKEN = {
         "broken or end early",
     ),
     "gz bomb": (compressed(declared(bits=8, sides=(10**8, 10**5))), "unpack it first"),
-    "gz of an endless header": (compressed(card("SIMPLE", "T") + b" " * (66 * 2**20)), "64 MB"),
+    "gz of a gigabyte of nothing": (compressed(declared(bits=8, sides=(2**15, 2**15))), "no trap"),
+    "tiles that are not there": (tiles(ZNAXIS2=10**9), "1,000,000,000 tiles, and 40 are there"),
+    "tiles without a side": (tiles(ZTILE1=0), "not positive"),
+    "ZNAXIS 1000": (tiles(ZNAXIS=1000), "ZNAXIS is 1000"),
+    "tiles as wide as a galaxy": (tiles(ZNAXIS1=10**9, ZTILE1=10**9), "would unpack to 160 GB"),
+    "gz of an endless header": (compressed(card("SIMPLE", "T") + b" " * (66 * 2**20)), "2 MB"),
 }  # fmt: skip
 
 

@@ -79,6 +79,10 @@ BROKEN = {
         raw({WIDTH: 200_000, LENGTH: 200_000, ROWS: 200_000, COMPRESSION: 8}),
         "40 GB from 2,122 bytes",
     ),
+    "a deflate bomb of 400 MB": (
+        raw({WIDTH: 20_000, LENGTH: 20_000, ROWS: 20_000, COMPRESSION: 8}),
+        "0.4 GB from 2,122 bytes",
+    ),
     "a tile of 100 TB": (raw({322: 2**24, 323: 2**22, 324: 122, 325: 2000}), "or a trap"),
     "65,535 samples": (raw({SAMPLES: 65535}), "cut off"),
     "a billion planes": (ome(SizeT=10**6, SizeZ=1000), "promises 1,000,000,000 planes and holds 1"),

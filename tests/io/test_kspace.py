@@ -132,7 +132,7 @@ class TestHdf5:
 
     def test_a_compressed_array_beyond_the_memory_is_refused(self, tmp_path, monkeypatch):
         np.savez_compressed(tmp_path / "a.npz", kspace=np.zeros((1, 64, 48), np.complex64))
-        monkeypatch.setattr(arrays, "unpacked_limit_bytes", lambda: 1000)
+        monkeypatch.setattr(arrays, "unpacked_limit_bytes", lambda stored: 1000)
         with pytest.raises(ReadError, match="'kspace' would take"):
             read_images(tmp_path / "a.npz")
 

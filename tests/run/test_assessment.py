@@ -93,6 +93,21 @@ def test_each_fault_is_found(large, change, level, reason):
     assert any(finding.level == level and reason in finding.reason for finding in findings), findings
 
 
+@pytest.mark.parametrize(("error", "is_seen"), [(0.003, False), (0.05, True)])
+def test_bright_pixels_that_are_changed_beyond_the_noise_are_seen(
+    make_problem, make_observation, error, is_seen
+):
+    y, x = np.mgrid[:96, :96]
+    stars = 100 + 1e4 * np.exp(-((y - 40) ** 2 + (x - 50) ** 2) / 20)
+    data = stars + np.random.default_rng(0).normal(0, SIGMA, stars.shape)
+    image = as_scene(100 + (1 - error) * (stars - 100))
+    given = make_problem(make_observation(data), {"noise.sigma": SIGMA})
+    reasons = [finding.reason for finding in fit_findings(measure_fit(given, image))]
+    assert any("bright pixels differ from the data by" in reason for reason in reasons) == is_seen
+    measured = make_problem(make_observation(data))
+    assert np.isnan(measure_fit(measured, image).bright_residual)
+
+
 def test_of_correlated_noise_the_residual_has_no_structure(make_problem, make_observation):
     noise = gaussian_filter(np.random.default_rng(0).normal(0, 20, (160, 160)), 0.8)
     problem = make_problem(make_observation(100 + noise))

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from napari_dip.core.errors import ObservationError
 
 MAX_ARRAY_SHARE = 0.1  # of the free memory, that one array may take
+MAX_UNPACKED_RATIO = 300  # over the size of the file
+MIN_UNPACKED_BYTES = 2**28  # that any file may unpack to
 MAX_UNPACKED_SHARE = 0.25  # of it, that a file may take whose size shows only while it is unpacked
 BLOCK_PIXELS = 2**24  # that are processed together
 
@@ -49,9 +51,19 @@ def fits_in_memory(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> boo
     return bool(_bytes(shape, dtype) <= MAX_ARRAY_SHARE * psutil.virtual_memory().available)
 
 
-def unpacked_limit_bytes() -> int:
-    """Return the memory that a file may take whose size shows only while it is unpacked. [byte]"""
-    return int(MAX_UNPACKED_SHARE * psutil.virtual_memory().available)
+def unpacked_limit_bytes(stored: int) -> int:
+    """Return the memory that a file of `stored` bytes may take, whose size shows only while it is
+    unpacked. [byte]
+    """
+    available = int(MAX_UNPACKED_SHARE * psutil.virtual_memory().available)
+    return min(available, densest_bytes(stored))
+
+
+def densest_bytes(stored: int) -> int:
+    """Return the size that `stored` bytes of an image unpack to at most: what is packed more densely
+    than that is a trap. [byte]
+    """
+    return max(MIN_UNPACKED_BYTES, MAX_UNPACKED_RATIO * stored)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -34,6 +34,8 @@ class NoiseProperties:
         Smallest and largest value that the detector can report, in data units.
     is_given : bool
         Whether the settings or an error plane specify it; otherwise it is measured, or the header's.
+    is_uniform : bool
+        Whether it is given as one number for all pixels, so that bright ones have no more noise.
     measured_ratio : float
         Measured noise over the specified noise; 1 where they agree or it cannot be measured.
     is_measurable : bool
@@ -49,6 +51,7 @@ class NoiseProperties:
     correlation_sigma: float = 0.0
     limits: tuple[float, float] = (-math.inf, math.inf)
     is_given: bool = False
+    is_uniform: bool = False
     measured_ratio: float = 1.0
     is_measurable: bool = True
     header_rejected: bool = False

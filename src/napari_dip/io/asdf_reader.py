@@ -109,6 +109,6 @@ def _meta(tree: Any, place: str) -> Mapping[str, Any]:
 
 def _pixels(path: Path, array: Any) -> NDArray[Any]:
     size = int(np.prod(array.shape, dtype=object)) * np.dtype(array.dtype).itemsize
-    if size > arrays.unpacked_limit_bytes():
+    if size > arrays.unpacked_limit_bytes(path.stat().st_size):
         raise ReadError(f"{path}: an array of {size / 1e9:.3g} GB is more than the memory has room for")
     return np.ascontiguousarray(array, dtype=np.dtype(array.dtype).newbyteorder("="))

@@ -31,6 +31,7 @@ MIN_SLOPE_CHECK, MIN_SLOPE_FAILED = -0.2, -0.3
 MAX_RESIDUAL_CHECK, MAX_RESIDUAL_FAILED = 1.5, 3.0
 MIN_RESIDUAL = 0.3  # of few photons most pixels have none, and less than their noise
 MAX_STRUCTURE = 3.0
+MAX_BRIGHT_RESIDUAL = 10.0  # where noise in proportion to the signal is added to the one given
 CAPPED_SHARE = 0.05  # of the fall of the score that the last fifth of the steps may have
 MAX_FLUX_ERRORS, MAX_FLUX_CHANGE = 5.0, 0.005
 
@@ -53,6 +54,9 @@ class FitMeasures:
         R.m.s. of the residual over the noise, errors of the flat field included.
     structure : float
         Mean square of the smoothed residual over that of smoothed noise.
+    bright_residual : float
+        R.m.s. of the residual over the noise that is given as one number, in pixels so bright that most
+        of the noise that is assumed is in proportion to the signal.
     noise_gain : float
         Noise of the scene over that of the data; None for the identity.
     """
@@ -62,6 +66,7 @@ class FitMeasures:
     noise_slope: float = np.nan
     residual: float = np.nan
     structure: float = np.nan
+    bright_residual: float = np.nan
     noise_gain: float | None = None
 
 
@@ -89,7 +94,8 @@ def measure_fit(
         return FitMeasures(is_finite=True, residual=rms)  # the data are no image
     ratio, slope = _noise_of(predicted, y, residual)
     gain = None if problem.operator.is_identity else _noise_gain(problem, x)
-    return FitMeasures(True, ratio, slope, rms, _structure(problem, residual), gain)
+    structure, bright = _structure(problem, residual), _bright_residual(problem, residual, std)
+    return FitMeasures(True, ratio, slope, rms, structure, bright, gain)
 
 
 def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
@@ -170,6 +176,15 @@ def _structure(problem: Problem, residual: torch.Tensor) -> float:
     return float(smooth[inside].cpu().double().square().mean() / kernel.cpu().double()) / max(white, 1.0)
 
 
+def _bright_residual(problem: Problem, residual: torch.Tensor, std: torch.Tensor) -> float:
+    """See `FitMeasures`; `residual` is over `std`, (T, C, Y, X)."""
+    if not problem.likelihood.properties.is_uniform:
+        return np.nan
+    over = std / torch.from_numpy(problem.likelihood.properties.sigma).to(std)
+    bright = residual.isfinite() & (over > 2)
+    return float((residual * over)[bright].cpu().double().square().mean().sqrt())
+
+
 def _noise_gain(problem: Problem, x: torch.Tensor) -> float:
     """The noise of the scene over that of the data, in the units of the scene."""
     noise = problem.scene_noise_std.expand(len(x), 1, 1)
@@ -198,6 +213,12 @@ def fit_findings(measures: FitMeasures) -> Iterator[Finding]:
         yield Finding("check", f"the residual is {measures.residual:.2g} times the noise")
     if measures.residual < MIN_RESIDUAL:
         yield Finding("check", f"the residual is only {measures.residual:.2g} times the noise")
+    if measures.bright_residual > MAX_BRIGHT_RESIDUAL:
+        yield Finding(
+            "check",
+            f"bright pixels differ from the data by {measures.bright_residual:.2g} times the given"
+            " noise, as noise.relative_error allows",
+        )
     if measures.structure > MAX_STRUCTURE:
         yield Finding("check", "the residual has structure that noise has not")
 

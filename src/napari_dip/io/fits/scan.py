@@ -8,15 +8,16 @@ import io
 import math
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from napari_dip.core.arrays import unpacked_limit_bytes
+from napari_dip.core.arrays import densest_bytes, unpacked_limit_bytes
 from napari_dip.core.errors import ReadError
 
 FITS_BLOCK_BYTES = 2880
 CARD_BYTES = 80
-MAX_HEADER_BYTES = 64 * 2**20
+MAX_HEADER_BYTES = 2 * 2**20
 MAX_HDUS = 1000
 MAX_AXES = 64
 _OPENERS: dict[bytes, Callable[[Path], gzip.GzipFile | bz2.BZ2File]] = {
@@ -52,7 +53,7 @@ def validate_fits(path: Path) -> Path | io.BytesIO:
 
 
 def _inflated(path: Path, opener: Callable[[Path], gzip.GzipFile | bz2.BZ2File]) -> io.BytesIO:
-    room = unpacked_limit_bytes()
+    room = unpacked_limit_bytes(path.stat().st_size)
     held = io.BytesIO()
     try:
         with opener(path) as packed:
@@ -115,12 +116,14 @@ class _Scan:
 
     def _pass_data(self, number: int, cards: dict[str, str]) -> None:
         need = self._size(number, cards)
+        if cards.get("ZIMAGE") == "T":
+            self._check_tiles(number, cards, need)
         padded = -(-need // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
         if self._held is not None:
             if self._at + need > self._most:
                 raise ReadError(
                     f"{self._path}: HDU {number} inflates to {need / 1e9:.3g} GB and"
-                    f" {self._most / 1e9:.3g} GB of memory may be taken: unpack it first"
+                    f" {self._most / 1e9:.3g} GB may be taken: unpack it first, if it is no trap"
                 )
             have = len(self._read(padded))
         else:
@@ -138,17 +141,7 @@ class _Scan:
 
     def _size(self, number: int, cards: dict[str, str]) -> int:
         """The size of the data that a header declares. [byte]"""
-
-        def whole(keyword: str, default: int | None = None) -> int:
-            text = cards.get(keyword)
-            if text is None and default is not None:
-                return default
-            try:
-                return int(text)  # type: ignore[arg-type]
-            except (TypeError, ValueError):
-                problem = "is missing" if text is None else f"is {text[:30]!r}, which is no whole number"
-                raise self._broken(number, f"{keyword} {problem}") from None
-
+        whole = partial(self._whole, number, cards)
         bits, axes = whole("BITPIX"), whole("NAXIS")
         if bits not in (8, 16, 32, 64, -32, -64):
             raise self._broken(number, f"BITPIX is {bits}, and FITS knows 8, 16, 32, 64, -32 and -64")
@@ -166,6 +159,47 @@ class _Scan:
         elif not number:  # only random groups have these cards in the first header
             extra, groups = 0, 1
         return abs(bits) // 8 * groups * (extra + (math.prod(sides) if axes else 0))
+
+    def _check_tiles(self, number: int, cards: dict[str, str], stored: int) -> None:
+        """Refuse a tile-compressed image whose tiles are not those that it promises.
+
+        References
+        ----------
+        .. [1] FITS standard 4.0, section 10.1: each row of the table is a tile.
+        """
+        axes = self._whole(number, cards, "ZNAXIS")
+        if not 0 <= axes <= MAX_AXES:
+            raise self._broken(number, f"ZNAXIS is {axes}, and 0 to {MAX_AXES} can be")
+        sides = [self._whole(number, cards, f"ZNAXIS{axis}") for axis in range(1, axes + 1)]
+        tiles = [
+            self._whole(number, cards, f"ZTILE{axis}", side if axis == 1 else 1)
+            for axis, side in enumerate(sides, start=1)
+        ]
+        if any(side < 0 for side in sides) or any(tile < 1 for tile in tiles):
+            raise self._broken(number, "a side in ZNAXISn or ZTILEn is not positive")
+        need = math.prod(-(-side // tile) for side, tile in zip(sides, tiles, strict=True))
+        have = self._whole(number, cards, "NAXIS2")
+        if axes and need != have:
+            raise self._broken(number, f"its image has {need:,} tiles, and {have:,} are there")
+        size = math.prod(sides) * abs(self._whole(number, cards, "ZBITPIX")) // 8
+        if size > densest_bytes(stored):
+            raise ReadError(
+                f"{self._path}: HDU {number} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes:"
+                " it is broken, or a trap"
+            )
+
+    def _whole(
+        self, number: int, cards: dict[str, str], keyword: str, default: int | None = None
+    ) -> int:
+        """The value of a card that is a whole number."""
+        text = cards.get(keyword)
+        if text is None and default is not None:
+            return default
+        try:
+            return int(text)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            problem = "is missing" if text is None else f"is {text[:30]!r}, which is no whole number"
+            raise self._broken(number, f"{keyword} {problem}") from None
 
     def _broken(self, number: int, what: str) -> ReadError:
         return ReadError(f"{self._path}: the header of HDU {number} is broken: {what}")

@@ -125,10 +125,10 @@ def _dataset(path: Path, file: Any, name: str) -> NDArray[Any]:
 
 def _check_budget(path: Path, name: str, size: int) -> None:
     """Refuse an array that does not fit into the memory."""
-    if size > unpacked_limit_bytes():
+    if size > unpacked_limit_bytes(path.stat().st_size):
         raise ReadError(
-            f"{path}: '{name}' would take {size / 1e9:.3g} GB, and the memory has no room for that:"
-            " split the file"
+            f"{path}: '{name}' would take {size / 1e9:.3g} GB: the memory has no room for that, or it is"
+            " far more than the file holds"
         )
 
 

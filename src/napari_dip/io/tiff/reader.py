@@ -180,10 +180,9 @@ def _pixels(path: Path, number: int, series: Any, level: int) -> Any:
         math.prod(found.keyframe.chunks) * found.dtype.itemsize
     )  # a tile may be larger than the image
     size, stored = max(int(found.nbytes), piece), path.stat().st_size
-    if size > 1000 * stored and size > arrays.unpacked_limit_bytes():
+    if size > arrays.densest_bytes(stored):
         raise ReadError(
-            f"{path} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes, and the memory has no"
-            " room for that: it is broken, or a trap"
+            f"{path} would unpack to {size / 1e9:.3g} GB from {stored:,} bytes: it is broken, or a trap"
         )
     if not arrays.fits_in_memory(found.shape, found.dtype):
         return _lazy_pixels(path, number, found, level)

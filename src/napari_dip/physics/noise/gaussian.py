@@ -73,6 +73,7 @@ class Gaussian(NoiseSettings):
             source,
             correlation_sigma=width,
             is_given=is_given,
+            is_uniform=self.sigma is not None,
             is_measurable=is_measurable,
         )
         return GaussianLikelihood(properties, std.astype(np.float32))
