@@ -44,7 +44,11 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
     science = [index for index, role in roles.items() if role.kind == "image"]
     science = science or [index for index, role in roles.items() if role.is_companion]
     if not science:
-        raise ReadError(f"{path} holds no image, only {_contents(hdus)}")
+        tables = [
+            name_of(hdu) for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and "TDIM*" in hdu.header
+        ]
+        where = f": its pixels are in a table, {tables[0]}, one frame a row" if tables else ""
+        raise ReadError(f"{path} holds no image, only {_contents(hdus)}{where}")
     for index in science:
         others = tuple(_label(hdus[other], other) for other in science if other != index)
         yield replace(_image(path, hdus, index), others=others)
