@@ -135,7 +135,7 @@ def test_fits(image, cards, data):
         [
             line
             for line in found.header.fits_header.split("\n")
-            if not line.startswith(("CHECKS", "DATAS"))
+            if not line.startswith(("CHECKSUM", "DATASUM"))
         ]
         for found in (read, again)
     ]

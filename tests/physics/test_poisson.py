@@ -296,6 +296,7 @@ def test_photon_counts_that_are_mostly_0_have_poisson_noise(make_data, mean, pea
     counts = np.random.default_rng(0).poisson(light).astype(float)
     likelihood = Gaussian().likelihood(make_data(counts))
     assert likelihood.is_photon_count
+    assert likelihood.properties.sigma.dtype == np.float32
     assert likelihood.properties.source.startswith("photon counts, most of them 0")
     assert likelihood.properties.kind == "white"
     assert not likelihood.properties.contradiction
@@ -305,7 +306,8 @@ def test_other_whole_numbers_have_not(make_data):
     y, x = np.mgrid[:96, :96]
     labels = np.hypot(y - 40, x - 50) // 15 % 3
     clipped = np.maximum(np.random.default_rng(0).normal(0, 20, y.shape), 0).round()
-    for image in (labels, clipped, (y + x) % 2, 7 * ((x // 4) % 2)):
+    repeated = np.random.default_rng(0).poisson(0.7, (48, 48)).repeat(2, 0).repeat(2, 1)
+    for image in (labels, clipped, (y + x) % 2, 7 * ((x // 4) % 2), repeated):
         assert not Gaussian().likelihood(make_data(image)).is_photon_count
     counts = np.random.default_rng(0).poisson(1.0, y.shape)
     assert not Gaussian(sigma=1.0).likelihood(make_data(counts)).is_photon_count
