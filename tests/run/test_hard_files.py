@@ -73,3 +73,21 @@ def test_a_stack_diverges_in_no_precision(restored):
     _, result = restored(name, "volume", crop, **{"solver.max_steps": 120})
     assert np.isfinite(result.image).all()
     assert result.assessment.level != "failed"
+
+
+def test_detected_stars_keep_their_flux(restored):
+    observation, result = restored("cases/astronomy/lsst_mask_named.fits")
+    y, image = np.squeeze(observation.y), np.squeeze(result.image)
+    bright = y > 10 * 20.7
+    assert bright.sum() > 200
+    assert image[bright].sum() == pytest.approx(y[bright].sum(), rel=0.03)
+    assert not result.inpainted.any()
+
+
+def test_variances_of_a_bright_sky_do_not_add_noise(restored):
+    observation, result = restored("cases/astronomy/ccddata_variance_bright_sky.fits")
+    y, image = np.squeeze(observation.y), np.squeeze(result.image)
+    assert result.provenance.noise.sigma[0][0] == pytest.approx(71, abs=1)
+    sky = np.abs(y - np.median(y)) < 3 * 71
+    assert image[sky].std() < 0.5 * y[sky].std()
+    assert result.assessment.level == "good"
