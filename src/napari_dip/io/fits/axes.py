@@ -7,6 +7,8 @@ import re
 
 from astropy.io import fits
 
+from napari_dip.core.errors import ReadError
+
 MAX_COLORS = 4
 MIN_SIDE_PX = 8  # of an image whose last axis may be its colors
 
@@ -33,24 +35,31 @@ def image_axes(shape: tuple[int, ...], header: fits.Header) -> tuple[tuple[int, 
 
     Colors, bands, Stokes parameters and the spectral axis are channels; so are up to four planes that
     have no name, and the last axis of an array as photographs have it.
+
+    Raises
+    ------
+    ReadError
+        If there are more axes than letters, and those of the sky are not the first.
     """
     if len(shape) == 3 and _has_colors_last(shape, header):
         return shape, "YXC"
     x, y = sky_axes(header)
-    kept, letters = [], []
-    for size, number in zip(shape, range(len(shape), 0, -1), strict=True):
-        if number in (x, y) or size > 1:
-            kept.append(size)
-            letters.append({x: "X", y: "Y"}.get(number) or _letter(size, number, header))
-    others = [letter for letter in letters if letter not in "XY"]
-    if len(others) > 3 and letters[-2:] == ["Y", "X"]:  # the first ones become one, of time
-        kept = [math.prod(kept[:-4]), *kept[-4:]]
-        others = others[-3:]
+    kept = [
+        (size, {x: "X", y: "Y"}.get(number) or _letter(size, number, header))
+        for size, number in zip(shape, range(len(shape), 0, -1), strict=True)
+        if number in (x, y) or size > 1
+    ]
+    sizes, letters = [size for size, _ in kept], "".join(letter for _, letter in kept)
+    others = letters.replace("X", "").replace("Y", "")
+    if len(others) > 3:  # the first ones become one, of time
+        if not letters.endswith("YX"):
+            raise ReadError(f"an image of {len(others)} axes besides X = {x} and Y = {y} cannot be read")
+        sizes, others = [math.prod(sizes[:-4]), *sizes[-4:]], others[-3:]
     if len(set(others)) < len(others):
-        others = list("TZC"[: len(others)])
-    letters = [letter for letter in letters if letter in "XY" or others][-len(kept) :]
+        others = "TZC"[: len(others)]
     named = iter(others)
-    return tuple(kept), "".join(n if n in "XY" else next(named) for n in letters)
+    named_all = (letter if letter in "XY" else next(named) for letter in letters[-len(sizes) :])
+    return tuple(sizes), "".join(named_all)
 
 
 def channel_names(header: fits.Header, number: int) -> tuple[str, ...]:

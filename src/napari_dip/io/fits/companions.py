@@ -185,11 +185,13 @@ def quality_of(hdu: Any, primary: fits.Header) -> DataQuality:
 def _names_of_bits(header: fits.Header) -> dict[int, str]:
     """The names of bits, by their values: cards as of Rubin and Subaru, and of Pan-STARRS."""
     names = {}
-    for keyword, value in header.items():
-        if keyword.startswith("MP_") and isinstance(value, int) and 0 <= value < 63:
-            names[1 << value] = keyword.removeprefix("MP_")
+    for keyword in header:
+        if keyword.startswith("MP_"):
+            bit = header[keyword]
+            if isinstance(bit, int) and 0 <= bit < 63:
+                names[1 << bit] = keyword.removeprefix("MP_")
         elif keyword.startswith("MSKNAM"):
-            bits = header.get("MSKVAL" + keyword.removeprefix("MSKNAM"))
-            if isinstance(bits, int) and bits > 0 and bits & (bits - 1) == 0:
-                names[bits] = str(value).strip()
+            value = header.get("MSKVAL" + keyword.removeprefix("MSKNAM"))
+            if isinstance(value, int) and value > 0 and value & (value - 1) == 0:
+                names[value] = str(header[keyword]).strip()
     return names
