@@ -163,3 +163,15 @@ class TestConstantPlanes:
     def test_an_image_with_one_value_is_refused(self):
         with pytest.raises(ObservationError, match="all observed pixels have the same value, 7"):
             Observation.from_array(np.full((3, 40, 44), 7.0), axes="TYX")
+
+    def test_planes_with_one_value_each_are_refused(self, fast_recipe):
+        frames = np.stack([np.full((40, 44), value) for value in (1.0, 2.0)])
+        observation = Observation.from_array(frames, axes="TYX")
+        with pytest.raises(ObservationError, match="each plane has one value only"):
+            restore(observation, fast_recipe)
+
+    def test_a_part_with_one_value_is_refused(self, movie, fast_recipe):
+        movie[0, :32, :32] = 5
+        part = Observation.from_array(movie[0], axes="YX").crop(slice(0, 32), slice(0, 32))
+        with pytest.raises(ObservationError, match="each plane has one value only"):
+            restore(part, fast_recipe)

@@ -100,7 +100,8 @@ CARDS = st.dictionaries(
         st.integers(-(10**9), 10**9),
         st.floats(-1e30, 1e30).map(lambda value: float(f"{value:.8g}")),
         st.booleans(),
-        st.text(string.ascii_letters + "0123456789 '/=-", max_size=60).map(str.strip),
+        # No slash: astropy takes one after a quote in a text for the beginning of the comment.
+        st.text(string.ascii_letters + "0123456789 '=-", max_size=60).map(str.strip),
     ),
     max_size=6,
 )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core import arrays
+from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.outside import restore_outside
 from napari_dip.core.progress import Progress, Request
@@ -65,7 +66,7 @@ def iter_restoration(
     Raises
     ------
     ObservationError
-        On iteration, if the observation lacks something that the operator needs.
+        On iteration, if the observation lacks something that the operator needs, or all is constant.
     SettingsError
         On iteration, if planes are to be restored jointly that the recipe combines or aligns.
     DeviceError
@@ -97,6 +98,8 @@ class _Restoration:
         aligned = alignment.align(observation) if alignment else observation
         combines_time = recipe.operator.combines_time
         blocks = list(recipe.stack.iter_blocks(aligned, combines_time=combines_time))
+        if all(data.is_constant for _, data in blocks):
+            raise ObservationError("each plane has one value only: there is nothing to restore")
         self._planner = TilePlanner(recipe.compute.resolve_device())
         warm_start = self._warm_start or WarmStart(recipe)
         self._canvases = _ResultCanvases(aligned, observation, recipe, alignment)
