@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 
 from napari_dip.cli.app import main
 from napari_dip.io import read_images
+from napari_dip.io.fits.writer import STALE
 
 SIDE = 160
 FEW_STEPS = ["--set", "solver.max_steps=20", "--set", "network.channels=8"]
@@ -42,6 +43,8 @@ def cut(path, target):
         if piece.wcs is not None:
             for keyword in ("CRPIX1", "CRPIX2"):
                 header[keyword] = piece.wcs.wcs.crpix[int(keyword[-1]) - 1]
+        for keyword in ("CHECKSUM", "DATASUM"):  # of the whole
+            header.remove(keyword, ignore_missing=True)
         hdus[index].data = piece.data
         fits.PrimaryHDU(piece.data, header).writeto(target, output_verify="silentfix+ignore")
 
@@ -58,7 +61,7 @@ def test_a_fits_frame_comes_back_with_its_cards_its_wcs_and_its_holes(
     with fits.open(source) as old, fits.open(restore_file(source, tmp_path / "out.fits")) as new:
         header = new[0].header
         for card in old[0].header.cards:
-            stale = card.keyword in {"BSCALE", "BZERO", "BLANK", "DATAMIN", "DATAMAX", *CHANGED, ""}
+            stale = card.keyword in {*CHANGED, ""} or STALE.fullmatch(card.keyword)
             if not stale and card.keyword not in ("HISTORY", "COMMENT"):
                 assert header[card.keyword] == card.value, card.keyword
         assert new[0].data.dtype == ">f4"

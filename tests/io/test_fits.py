@@ -93,7 +93,7 @@ def test_extensions_that_were_not_restored_stay_as_they_are_stored(tmp_path, fas
     scaled.header["BSCALE"], scaled.header["BZERO"] = 0.5, 3
     image = fits.PrimaryHDU(np.random.default_rng(0).normal(size=(40, 40)))
     fits.HDUList([image, scaled]).writeto(tmp_path / "in.fits")
-    write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), fast_recipe))
+    write(tmp_path / "out.fits", restore(read(f"{tmp_path / 'in.fits'}[0]"), fast_recipe))
     raw = [fits.open(tmp_path / f"{n}.fits", do_not_scale_image_data=True)[1] for n in ("in", "out")]
     assert raw[0].data.dtype == raw[1].data.dtype
     np.testing.assert_array_equal(raw[0].data, raw[1].data)

@@ -26,7 +26,7 @@ from napari_dip.io.image import ImageData
 from napari_dip.io.lazy import file_identity
 
 # Cards that describe how pixels are stored, and statistics of them: untrue of the pixels of a result.
-_STALE = re.compile(
+STALE = re.compile(
     r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|GCOUNT|PCOUNT"
     r"|DATA(MIN|MAX|MEAN|MED|MEDN|RMS|STD|SKEW|KURT|CENT|P\d\d)\d?|IRAF-M(AX|IN)"
     r"|(GOOD|SNR)M(AX|IN|EAN)|MEDIAN|MEANC\d+|HISTWIDE|SKEWNESS|MEDSHADO"
@@ -128,7 +128,7 @@ def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _drop_stale_cards(header: fits.Header) -> fits.Header:
-    for keyword in {k for k in header if _STALE.fullmatch(k)}:
+    for keyword in {k for k in header if STALE.fullmatch(k)}:
         header.remove(keyword, remove_all=True)
     return header
 
