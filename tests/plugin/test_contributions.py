@@ -38,6 +38,7 @@ def test_fits_opens_as_image_and_mask_with_its_scale(model, frame):
     assert "RA---TAN" in image.metadata["header"]
 
 
+@pytest.mark.filterwarnings("ignore:.* is one part of an image")
 def test_every_real_image_opens_as_layers(model, data_folder):
     names = ["decam_sci_err_dq_assembled.fits", "l1448_13co.fits", "m13_rice.fits"]
     paths = [str(data_folder / "astronomy" / name) for name in names]

@@ -72,11 +72,11 @@ def _warn_of_other_parts(path: Path, tiff: Any) -> None:
     listed = ome(tiff).find("{*}BinaryOnly")
     if listed is not None:
         first = listed.get("MetadataFile", "another file")
-        advice = "open that one" if path.with_name(first).is_file() else "which is missing"
-        warnings.warn(
-            f"{path} is one part of an image in several files, which {first} lists: {advice}",
-            stacklevel=3,
+        is_there = path.with_name(first).is_file()
+        advice = (
+            f"open {first} for all of them" if is_there else f"{first}, which lists them, is missing"
         )
+        warnings.warn(f"{path} is one part of an image in several files: {advice}", stacklevel=3)
 
 
 def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
