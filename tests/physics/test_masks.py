@@ -3,6 +3,7 @@ import pytest
 
 from napari_dip.core.errors import ObservationError
 from napari_dip.physics.masks import cosmic_ray_mask, dilate_mask, saturation_mask
+from napari_dip.physics.noise._outliers import detect_cosmic_rays
 
 rng = np.random.default_rng(0)
 
@@ -51,3 +52,14 @@ def test_a_mask_is_dilated_by_a_disk_in_each_plane():
     assert np.hypot(rows - 10, columns - 10).max() == 3
     assert wider[1].sum() == 29  # a disk, not a square
     np.testing.assert_array_equal(dilate_mask(wider, 1) & wider, wider)
+
+
+def test_cosmic_rays_are_found_between_missing_pixels():
+    rays, missing = (
+        np.random.default_rng(n).random((6, 1, 96, 96)) < f for n, f in ((1, 0.003), (2, 0.1))
+    )
+    y = np.random.default_rng(3).normal(100, 5, rays.shape).astype(np.float32) + 900 * rays
+    noise = np.where(missing, np.inf, 5).astype(np.float32)
+    found = detect_cosmic_rays(np.where(missing, np.nan, y).astype(np.float32), noise)
+    assert found[rays & ~missing].mean() > 0.38  # with single pixels missing, more than half are lost
+    assert found[~rays].mean() < 3e-4
