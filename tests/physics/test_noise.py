@@ -418,3 +418,15 @@ def test_the_noise_of_samples_that_were_not_taken_is_infinite(make_data):
     likelihood = KSpace(sigma=2.0).likelihood(make_data(y, "TCYX", keep_times=True))
     std = likelihood.std(torch.zeros(1)).numpy()
     np.testing.assert_array_equal(std, np.where(np.isnan(y), np.inf, 2.0))
+
+
+@pytest.mark.parametrize("holes", [0.5, 0.95])
+def test_noise_that_is_larger_than_the_spread_of_the_image_is_noticed_between_holes(make_data, holes):
+    """Where no block is complete, the noise cannot be measured, but the image varies less."""
+    y, x = np.mgrid[:64, :64]
+    image = 30 + 20 * np.sin(x / 9) + np.random.default_rng(0).normal(0, 5, y.shape)
+    image[np.random.default_rng(1).random(y.shape) < holes] = np.nan
+    properties = Gaussian(sigma=500.0).likelihood(make_data(image)).properties
+    assert properties.measured_ratio * 500 == pytest.approx(np.nanstd(image), rel=0.01)
+    assert "given as 500, but measured as 1" in properties.contradiction
+    assert not Gaussian(sigma=5.0).likelihood(make_data(image)).properties.contradiction

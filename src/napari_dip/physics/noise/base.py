@@ -30,6 +30,8 @@ from napari_dip.physics.noise._robust import HuberLikelihood
 
 MAX_NOISE_MISMATCH = 0.15  # relative difference between the measured noise and the specified one
 MIN_NOISE_RATIO = 0.05  # of the measured noise over that of the header: none is taken to be less
+MAX_SPREAD_RATIO = 0.7  # of the standard deviation of the image over noise that is certainly too large
+MIN_SPREAD_PX = 200  # pixels whose standard deviation bounds the noise
 MIN_COUNTS = 10  # median photon count from which the noise of counts can be measured
 MAX_STEP_SIGMAS = 0.1  # that two neighboring values may differ
 MAX_SIGMA_SPREADS = 1000  # standard deviations of the image
@@ -117,7 +119,12 @@ class NoiseSettings(Settings, ABC):
                 inside &= y != limit
         if not inside.any():
             return 1.0
-        scale = noise_scale(np.where(inside, stabilized, np.nan))
+        stabilized = np.where(inside, stabilized, np.nan)
+        scale = noise_scale(stabilized)
+        if scale is None and is_given:  # all that varies is its upper bound
+            known = stabilized[np.isfinite(stabilized)]
+            is_bounded = known.size >= MIN_SPREAD_PX and known.std() < MAX_SPREAD_RATIO
+            scale = float(known.std()) if is_bounded else None
         if scale is None or abs(np.log(scale)) < np.log(1 + MAX_NOISE_MISMATCH):
             return 1.0
         return scale if is_given else max(scale, MIN_NOISE_RATIO)
