@@ -157,6 +157,16 @@ def test_a_fit_that_used_all_steps_but_had_ended_is_good(observation):
     assert not list(run_findings(Recipe(), observation, ended, blank, blank))
 
 
+def test_a_result_of_few_pixels_is_to_be_checked(noisy):
+    missing = np.ones(noisy.shape, bool)
+    missing[::8, ::8] = False
+    observation = Observation.from_array(noisy, axes="YX", mask=missing)
+    blank = np.full(observation.y.shape, np.nan)
+    findings = list(run_findings(Recipe(), observation, [history([1.0], "done")], blank, blank))
+    assert levels(findings) == ["check"]
+    assert "only 42 values are observed" in findings[0].reason
+
+
 @pytest.mark.parametrize(("bias", "expected"), [(0.0, []), (1.5, ["check"])])
 def test_flux_that_changed_more_than_its_error_is_to_be_checked(observation, bias, expected):
     residual = bias + np.random.default_rng(0).normal(0, 8, observation.y.shape)

@@ -32,6 +32,7 @@ MAX_RESIDUAL_CHECK, MAX_RESIDUAL_FAILED = 1.5, 3.0
 MIN_RESIDUAL = 0.3  # of few photons most pixels have none, and less than their noise
 MAX_STRUCTURE = 3.0
 MAX_BRIGHT_RESIDUAL = 10.0  # where noise in proportion to the signal is added to the one given
+MIN_OBSERVED = 200  # values by which a result can be judged
 CAPPED_SHARE = 0.05  # of the fall of the score that the last fifth of the steps may have
 MAX_FLUX_ERRORS, MAX_FLUX_CHANGE = 5.0, 0.005
 
@@ -239,6 +240,8 @@ def run_findings(
     noise_std: FloatArray,
 ) -> Iterator[Finding]:
     """Yield what is wrong with a run as a whole; residual and noise are shaped as the data."""
+    if (number := int(np.count_nonzero(observation.observed))) < MIN_OBSERVED:
+        yield Finding("check", f"only {number} values are observed, too few to judge the result by")
     missed = sum(not len(history.loss) for history in histories)
     if missed:
         yield Finding("check", f"{missed} of {len(histories)} parts were not restored")

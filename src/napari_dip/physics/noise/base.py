@@ -122,8 +122,8 @@ class NoiseSettings(Settings, ABC):
         stabilized = np.where(inside, stabilized, np.nan)
         scale = noise_scale(stabilized)
         if scale is None and is_given:  # all that varies is its upper bound
-            known = stabilized[np.isfinite(stabilized)]
-            is_bounded = known.size >= MIN_SPREAD_PX and known.std() < MAX_SPREAD_RATIO
+            known = stabilized[np.isfinite(stabilized)].astype(float)
+            is_bounded = known.size >= MIN_SPREAD_PX and 0 < known.std() < MAX_SPREAD_RATIO
             scale = float(known.std()) if is_bounded else None
         if scale is None or abs(np.log(scale)) < np.log(1 + MAX_NOISE_MISMATCH):
             return 1.0
