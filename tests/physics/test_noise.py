@@ -430,3 +430,18 @@ def test_noise_that_is_larger_than_the_spread_of_the_image_is_noticed_between_ho
     assert properties.measured_ratio * 500 == pytest.approx(np.nanstd(image), rel=0.01)
     assert "given as 500, but measured as 1" in properties.contradiction
     assert not Gaussian(sigma=5.0).likelihood(make_data(image)).properties.contradiction
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({}, "noise is 5.*: subtract a constant from the image"),
+        ({"sigma": 5.0}, "noise is 5: give the noise in the units of the image, or subtract a constant"),
+    ],
+)
+def test_values_whose_steps_are_coarser_than_the_noise_are_refused_with_advice(
+    make_data, settings, advice
+):
+    image = 2e7 + np.random.default_rng(0).normal(0, 5, (64, 64))
+    with pytest.raises(RestorationError, match=f"steps of 2 in float32, and the {advice}"):
+        Gaussian(**settings).likelihood(make_data(image))
