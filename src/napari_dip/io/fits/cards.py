@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyWarning
 
-CARD_BYTES = 80
+from napari_dip.io.fits.scan import CARD_BYTES
 
 
 class VerbatimCard(fits.Card):  # type: ignore[misc]

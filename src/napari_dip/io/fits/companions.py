@@ -96,15 +96,45 @@ def role_of(hdu: Any) -> Role:
     return Role("other" if _NOT_SCIENCE.match(name) else "image", group)
 
 
-def companions_of(path: Path, hdus: fits.HDUList, index: int) -> list[Any]:
+def owners_of(hdus: fits.HDUList) -> dict[int, int]:
+    """Return the number of the image that each plane of noise, weights or flags belongs to.
+
+    It has the same group, shape and EXTVER; of several it is the one before the plane: extensions
+    without names follow their image. By-products of our own restoration name their image themselves.
+    """
+    images: dict[tuple[Any, ...], list[int]] = {}
+    planes: dict[int, tuple[Any, ...]] = {}
+    for number, hdu in enumerate(hdus):
+        role, grid = role_of(hdu), (shape_of(hdu), hdu.ver) if has_pixels(hdu) else ()
+        if role.kind == "image":
+            for group in {role.group, name_of(hdu)}:
+                images.setdefault((group, *grid), []).append(number)
+        elif role.is_companion and "DIPOF" not in hdu.header:
+            planes[number] = (role.group, *grid)
+    owners = {}
+    for number, key in planes.items():
+        if candidates := images.get(key):
+            owners[number] = max((one for one in candidates if one < number), default=candidates[0])
+    return owners
+
+
+def companions_of(path: Path, hdus: fits.HDUList, index: int, owners: dict[int, int]) -> list[Any]:
     """Return the HDUs that hold noise, weights or flags of the image with this index.
 
-    By-products of our own restoration come first: they belong to this image alone.
+    `owners` are those of the file. By-products of our own restoration come first: they belong to this
+    image alone.
     """
     image = hdus[index]
-    found = [number for number in range(len(hdus)) if _belongs_to(hdus, number, index)]
-    found.sort(key=lambda number: not is_byproduct_of(hdus[number], image, index))
-    return [hdus[number] for number in found] or list(_planes_beside(path, hdus, image))
+    ours = [
+        hdu
+        for number, hdu in enumerate(hdus)
+        if number != index
+        and is_byproduct_of(hdu, image, index)
+        and role_of(hdu).is_companion
+        and shape_of(hdu) == shape_of(image)
+    ]
+    theirs = [hdus[number] for number, owner in owners.items() if owner == index]
+    return ours + theirs or list(_planes_beside(path, hdus, image))
 
 
 def is_byproduct_of(other: Any, image: Any, index: int) -> bool:
@@ -114,30 +144,6 @@ def is_byproduct_of(other: Any, image: Any, index: int) -> bool:
         return False
     is_same_name = (cards["DIPOF"], cards.get("DIPOFVER", 1)) == (name_of(image), image.ver)
     return bool(is_same_name and cards.get("DIPOFHDU", index) == index)
-
-
-def _belongs_to(hdus: fits.HDUList, number: int, index: int) -> bool:
-    other, image = hdus[number], hdus[index]
-    role = role_of(other)
-    if number == index or not role.is_companion or shape_of(other) != shape_of(image):
-        return False
-    if "DIPOF" in other.header:
-        return is_byproduct_of(other, image, index)
-    owners = [
-        candidate
-        for candidate, hdu in enumerate(hdus)
-        if _is_image_of(hdu, role.group) and shape_of(hdu) == shape_of(other) and hdu.ver == other.ver
-    ]
-    if index not in owners:  # an error plane that is opened as an image has no owner
-        return False
-    before = [owner for owner in owners if owner < number]
-    # Extensions without names follow their image; planes of one name are told apart by EXTVER.
-    return len(owners) == 1 or index == (before[-1] if before else owners[0])
-
-
-def _is_image_of(hdu: Any, group: str) -> bool:
-    role = role_of(hdu)
-    return role.kind == "image" and group in (role.group, name_of(hdu))
 
 
 def _planes_beside(path: Path, hdus: fits.HDUList, hdu: Any) -> Iterator[fits.ImageHDU]:

@@ -20,7 +20,7 @@ from napari_dip.core.header import Header
 from napari_dip.core.world_coordinates import parse_wcs
 from napari_dip.io.fits.axes import channel_names, image_axes
 from napari_dip.io.fits.cards import header_text
-from napari_dip.io.fits.companions import companions_of, quality_of, role_of, sigma_of
+from napari_dip.io.fits.companions import companions_of, owners_of, quality_of, role_of, sigma_of
 from napari_dip.io.fits.hdu import data_of, has_pixels, name_of, native, open_fits, shape_of
 from napari_dip.io.image import ImageData, valid_sigma
 from napari_dip.io.lazy import chunked_array, file_identity
@@ -49,9 +49,10 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
         ]
         where = f": its pixels are in a table, {tables[0]}, one frame a row" if tables else ""
         raise ReadError(f"{path} holds no image, only {_contents(hdus)}{where}")
+    owners = owners_of(hdus)
     for index in science:
         others = tuple(_label(hdus[other], other) for other in science if other != index)
-        yield replace(_image(path, hdus, index), others=others)
+        yield replace(_image(path, hdus, index, owners), others=others)
 
 
 def fits_image(path: Path, wanted: str) -> ImageData:
@@ -68,7 +69,7 @@ def fits_image(path: Path, wanted: str) -> ImageData:
         for index, hdu in images.items():
             called = name == name_of(hdu) and version in ("", str(hdu.ver))
             if called or wanted == str(index):
-                return _image(path, hdus, index)
+                return _image(path, hdus, index, owners_of(hdus))
         have = ", ".join(name_of(hdu) or str(index) for index, hdu in images.items())
     raise ReadError(f"{path} has no image '{wanted}'; it has {have or 'none'}")
 
@@ -96,10 +97,10 @@ def _contents(hdus: fits.HDUList) -> str:
     return ", ".join(kinds) or "headers"
 
 
-def _image(path: Path, hdus: fits.HDUList, index: int) -> ImageData:
+def _image(path: Path, hdus: fits.HDUList, index: int, owners: dict[int, int]) -> ImageData:
     hdu = hdus[index]
     stored_header, cards = hdu.header.copy(), header_text(hdu)  # reading the pixels changes them
-    companions = companions_of(path, hdus, index)
+    companions = companions_of(path, hdus, index, owners)
     pixels = _pixels(path, hdus, index)
     shape, axes = image_axes(pixels.shape, stored_header)
     array = pixels.reshape(shape)
@@ -152,6 +153,8 @@ def _pixels(path: Path, hdus: fits.HDUList, index: int) -> Any:
 
 def _without_no_values(pixels: NDArray[Any]) -> NDArray[Any]:
     """The pixels with NaN for values that are never measured."""
+    if pixels.dtype.kind != "f":
+        return pixels
     missing = np.isin(pixels, _NO_VALUES)
     return np.where(missing, np.nan, pixels) if missing.any() else pixels
 

@@ -92,11 +92,8 @@ def is_sparse_count(y: FloatArray) -> bool:
         return False
     for lag, x in product((1, 2), (blocks, blocks.swapaxes(1, 2))):
         variance = np.mean((x[:, :, lag:] - x[:, :, :-lag]) ** 2, axis=(1, 2)) / 2
-        if (
-            not 1 / MAX_POISSON_RATIO
-            < np.median(variance / blocks.mean(axis=(1, 2)))
-            < MAX_POISSON_RATIO
-        ):
+        ratio = np.median(variance / blocks.mean(axis=(1, 2)))
+        if not 1 / MAX_POISSON_RATIO < ratio < MAX_POISSON_RATIO:
             return False
     return True
 
