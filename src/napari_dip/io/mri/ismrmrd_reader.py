@@ -75,10 +75,8 @@ def read_cartesian(path: Path) -> tuple[NDArray[np.complex64], Mapping[str, tupl
     grid, image = encoding.encodedSpace.matrixSize, encoding.reconSpace.matrixSize
     lines = encoding.encodingLimits.kspace_encoding_step_1
     first = grid.y // 2 - (lines.center if lines else grid.y // 2)
-    reverse = ismrmrd.ACQ_IS_REVERSE
-    return _gridded(readouts, (grid.y, grid.x), image.x, first, reverse), _pixel_size(
-        encoding.reconSpace
-    )
+    kspace = _gridded(readouts, (grid.y, grid.x), image.x, first, ismrmrd.ACQ_IS_REVERSE)
+    return kspace, _pixel_size(encoding.reconSpace)
 
 
 def _check_one_image(path: Path, readouts: list[Any]) -> None:
