@@ -107,6 +107,19 @@ def test_where_no_coil_is_sensitive_the_result_is_0(fast_settings, operator):
     assert np.ptp(image[..., DISK > 0]) > 0
 
 
+@pytest.mark.parametrize(("name", "share"), [("masked_maps", 0.57), ("slices_maps", 1)])
+def test_maps_of_the_whole_field_and_of_the_object_alone(data_folder, fast_settings, name, share):
+    kspace, maps = read_images(data_folder / "cases" / "microscopy" / f"{name}.npz")
+    observation = kspace.to_observation().with_auxiliary("coil_maps", maps.array, axes=maps.axes)
+    recipe = Recipe.preset("dynamic-mri").with_settings({**fast_settings, "operator.kind": "sense"})
+    image = dip.restore(observation, recipe).image
+    sensitive = np.abs(complex_of(maps)).any(axis=0)  # (Y, X) or (Z, Y, X)
+    assert sensitive.mean() == pytest.approx(share, abs=0.01)
+    image = np.moveaxis(np.asarray(image), kspace.axes.index("C"), 0)  # (C, [T], [Z], Y, X)
+    assert not image[..., ~sensitive].any()
+    assert np.ptp(image[..., sensitive]) > 0
+
+
 class TestHdf5:
     def test_links_to_other_files_are_refused(self, tmp_path):
         with h5py.File(tmp_path / "other.h5", "w") as file:

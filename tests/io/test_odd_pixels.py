@@ -1,5 +1,7 @@
 """Whole files with odd pixels: they open as they are, and a restoration says why it cannot, or can."""
 
+import errno
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,7 +9,7 @@ from astropy.io import fits
 
 from napari_dip import read, restore, write
 from napari_dip.core.errors import ObservationError, RestorationError, WriteError
-from napari_dip.io import read_images
+from napari_dip.io import check_writable, read_images
 
 SHAPE = (40, 48)
 SKY = np.random.default_rng(0).normal(100, 9, SHAPE)
@@ -154,12 +156,21 @@ def test_axes_without_a_letter_become_time_and_surplus_ones_one_axis(tmp_path, s
     np.testing.assert_array_equal(image.array, array.reshape(6, 2, 2, 40, 50))
 
 
-def test_a_folder_that_is_not_writable_is_refused(tmp_path, fast_recipe, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
-    array = SKY.astype(np.float32)
-    fits.writeto(tmp_path / "in.fits", array)
-    with pytest.raises(WriteError, match=r"the folder .* is not writable"):
-        write(tmp_path / "out.fits", restore(read(tmp_path / "in.fits"), fast_recipe))
+def test_a_folder_that_is_not_writable_is_refused(tmp_path, monkeypatch):
+    def mkstemp(**_):  # root may write everywhere
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", mkstemp)
+    with pytest.raises(WriteError, match=r"out\.fits cannot be written: Permission denied"):
+        check_writable(tmp_path / "out.fits")
+
+
+def test_the_output_is_tried_before_the_fit(tmp_path):
+    name = tmp_path / f"{250 * 'a'}.fits"
+    with pytest.raises(WriteError, match="cannot be written: File name too long"):
+        check_writable(name)
+    check_writable(tmp_path / "out.fits")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_replaced_after_it_was_read_does_not_spoil_the_result(tmp_path, fast_recipe):

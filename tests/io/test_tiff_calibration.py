@@ -1,15 +1,19 @@
 """Units, calibrated values and further images of TIFF files."""
 
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 
 import napari_dip as dip
+from napari_dip.core.errors import ReadWarning
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.units import convert
 from napari_dip.io import read_images
+from napari_dip.io.tiff import reader
 
 STACK = np.random.default_rng(0).poisson(100, (4, 40, 44)).astype(np.uint16)
 
@@ -145,6 +149,29 @@ class TestCalibratedValues:
         np.testing.assert_array_equal(image.array, STACK[0])
 
 
+def test_stage_positions_are_no_depths(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((2, 3, 40, 48), np.uint8),
+        metadata={"axes": "RTYX"},
+        photometric="minisblack",
+    )
+    with pytest.warns(ReadWarning, match="axis R are called Z, and need not be depths"):
+        (image,) = read_images(tmp_path / "a.tif")
+    assert image.axes == "ZTYX"
+    assert image.header.remarks[0].endswith("need not be depths")
+
+
+def test_planes_of_metamorph_at_several_places_of_the_stage_are_no_depths():
+    page = SimpleNamespace(photometric=1)
+    places = np.array([[0.0, 0.0], [500.0, 0.0]])
+    for found, expected in ((places, "TYX"), (0 * places, "ZYX")):
+        parent = SimpleNamespace(stk_metadata={"StagePosition": found})
+        series = SimpleNamespace(axes="ZYX", parent=parent, keyframe=page, shape=(2, 40, 48))
+        letters, _ = reader._arrangement(Path("a.stk"), series)
+        assert letters == expected
+
+
 def test_further_images_are_named_when_left_out(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
         for name, pixels in (("first", STACK[0]), ("second", STACK[1][:36])):
@@ -227,3 +254,10 @@ class TestCases:
     def test_alpha_stays_opaque(self, cases, fast_recipe):
         image = dip.restore(dip.read(cases / "rgba_noisy.tif"), fast_recipe).image
         np.testing.assert_array_equal(image[..., 3], 255)
+
+    def test_milliseconds_are_seconds_in_imagej(self, cases, tmp_path, fast_recipe):
+        result = dip.restore(dip.read(cases / "ome_time_ms.ome.tif"), fast_recipe)
+        dip.write(tmp_path / "a.tif", result, format="imagej")
+        with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+            assert tiff.imagej_metadata["finterval"] == pytest.approx(0.05)
+        assert sizes(tmp_path / "a.tif")["T"] == (pytest.approx(0.05), "s")

@@ -5,6 +5,7 @@ import pytest
 
 import napari_dip as dip
 from napari_dip import Recipe, restore
+from napari_dip.core.errors import ObservationError, ReadError, SettingsError
 
 pytestmark = pytest.mark.slow
 
@@ -92,3 +93,46 @@ def test_variances_of_a_bright_sky_do_not_add_noise(restored):
     sky = np.abs(y - np.median(y)) < 3 * 71
     assert image[sky].std() < 0.5 * y[sky].std()
     assert result.assessment.level == "good"
+
+
+def test_outside_a_drizzled_footprint_all_stays_as_it_was(restored):
+    observation, result = restored("cases/astronomy/drz_wht_ctx.fits")
+    outside = np.squeeze(observation.outside) == 0
+    assert outside.sum() == 3436
+    assert not result.image[outside].any()
+    assert not result.inpainted.any()
+    assert "3,436 pixels outside the image left as they were" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "planes"),
+    [("ome_aborted_acquisition.ome.tif", "2 of 8 planes have"), ("zero_frame.tif", "1 of 6 planes has")],
+)
+def test_the_summary_names_lost_frames(restored, name, planes):
+    _, result = restored(f"cases/microscopy/{name}", **{"solver.max_steps": 5})
+    assert f"{planes} one value or none" in result.summary
+
+
+def test_target_pixels_of_kepler_are_in_a_table(data_folder):
+    with pytest.raises(ReadError, match=r"no image to restore.*in a table, PIXELS, one frame a row"):
+        dip.read(data_folder / "cases/astronomy/target_pixels_tpf.fits")
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "said", "axes"),
+    [("plain_zstack", "volume", "TYX", "ZYX"), ("time_as_slices", "time-series", "ZYX", "TYX")],
+)
+def test_a_preset_says_which_axis_it_needs(data_folder, fast_settings, name, preset, said, axes):
+    path = data_folder / f"cases/microscopy/{name}.tif"
+    recipe = Recipe.preset(preset).with_settings(fast_settings)
+    assert dip.read(path).axes == said
+    with pytest.raises(SettingsError, match=f"if they are {axes[0]}, say so with --axes {axes}"):
+        restore(dip.read(path), recipe)
+    assert restore(dip.read(path, axes=axes), recipe).axes == axes
+
+
+@pytest.mark.parametrize("depths", [5, 7])
+def test_a_psf_with_depths_is_refused(data_folder, depths):
+    folder = data_folder / "cases/microscopy"
+    with pytest.raises(ObservationError, match=f"the PSF has {depths} planes along Z, .* by plane"):
+        dip.deconvolve(folder / "decon_stack5.tif", folder / f"decon_psf{depths}.tif")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from napari_dip.cli.app import app
 from napari_dip.cli.progress import out
-from napari_dip.core.errors import ReadError, SettingsError
+from napari_dip.core.errors import ReadError, ReadWarning, SettingsError
 from napari_dip.core.settings import Settings, ordered_fields
 from napari_dip.io import ImageData, read_images, read_recipe
 from napari_dip.run.recipe import Recipe, list_presets
@@ -50,12 +51,17 @@ def info(
     file: Annotated[Path, typer.Argument(help="A FITS or TIFF file.")],
 ) -> None:
     """Describe FILE: images, axes, pixel sizes, missing pixels, noise, and the recipe that made it."""
-    for number, image in enumerate(read_images(file)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadWarning)  # they are printed below
+        images = read_images(file)
+    for number, image in enumerate(images):
         title = image.header.name or f"image {number}"
         out.print(f"{title}: {_describe(image)}", markup=False)
         for flag, (name, count) in (image.quality.flag_counts() if image.quality else {}).items():
             use = "missing" if image.quality and flag in image.quality.bad else "used"
             out.print(f"  {flag} {name}: {count:,} pixels, {use}", markup=False)
+        for remark in image.header.remarks:
+            out.print(f"  note: {remark}", markup=False)
     try:
         recipe = Recipe.from_json(read_recipe(file), source=str(file))
     except ReadError:

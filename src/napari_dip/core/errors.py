@@ -12,6 +12,10 @@ class RestorationWarning(UserWarning):
     """A result that has to be checked, or that failed: its assessment."""
 
 
+class ReadWarning(UserWarning):
+    """What was assumed, left out or found wrong when a file was read."""
+
+
 class ObservationError(RestorationError, ValueError):
     """Data that cannot be restored as they are: all missing, constant, too small, complex ..."""
 

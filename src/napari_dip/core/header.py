@@ -32,6 +32,8 @@ class Header:
         extension.
     description : str
         The TIFF ImageDescription: OME-XML or ImageJ's.
+    remarks : tuple of str
+        What was assumed, left out or found wrong when the file was read.
     """
 
     path: str = ""
@@ -45,6 +47,7 @@ class Header:
     fits_header: str = ""
     primary_header: str = ""
     description: str = ""
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def bayer_pattern(self) -> str:

@@ -37,6 +37,19 @@ def find_outside(y: FloatArray, observed: BoolArray) -> FloatArray | None:
     return outside
 
 
+def describe_missing(observed: BoolArray, outside: FloatArray | None) -> str:
+    """Return which planes have no data, and how much is outside the others, as clauses."""
+    empty = ~observed.any(axis=(3, 4))
+    planes = int(empty.sum())
+    pixels = 0 if outside is None else int(np.count_nonzero(outside[~empty] != INSIDE))
+    have = "have" if planes > 1 else "has"
+    clauses = [
+        f"{planes} of {empty.size} planes {have} one value or none" if planes else "",
+        f"{pixels:,} pixels outside the image left as they were" if pixels else "",
+    ]
+    return "; ".join(filter(None, clauses))
+
+
 def _constant_of(values: FloatArray) -> np.float32 | None:
     """The only value that there is; None if there are several, or none."""
     return values[0] if values.size and values.min() == values.max() else None
@@ -75,7 +88,7 @@ def _wide_at_border(region: BoolArray) -> BoolArray:
     """The parts of a region that are at least `MIN_WIDTH_PX` wide, as if it continued beyond the border,
     and that touch the border.
     """
-    from scipy.ndimage import distance_transform_edt, label
+    from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
     if not _reaches_border(region) or region.all():
         return np.zeros_like(region)
@@ -85,6 +98,7 @@ def _wide_at_border(region: BoolArray) -> BoolArray:
     if not core.any():
         return np.zeros_like(region)
     opened = wide & (distance_transform_edt(~core) <= radius + 1)
+    opened = binary_dilation(opened, iterations=radius, mask=wide)  # into its corners
     inside = slice(radius, -radius)
     labels, _ = label(opened[inside, inside])
     edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])

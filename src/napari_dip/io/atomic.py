@@ -22,8 +22,11 @@ def check_output_path(path: Path, *, overwrite: bool) -> None:
         raise WriteError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
         raise WriteError(f"{path} exists: allow overwriting, or choose another name")
-    if not os.access(path.parent, os.W_OK):
-        raise WriteError(f"the folder {path.parent} is not writable")
+    try:
+        with _partial_file(path.resolve()):
+            pass
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -33,17 +36,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
     A symbolic link stays one: the file that it names is replaced.
     """
     path = path.resolve()
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.name.lower(), dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
-    try:
+    with _partial_file(path) as unfinished:
         yield unfinished
         with unfinished.open("rb+") as file:  # Windows syncs only writable files
             os.fsync(file.fileno())
         unfinished.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         unfinished.replace(path)
+
+
+@contextmanager
+def _partial_file(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.name.lower(), dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
     finally:
-        unfinished.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
 
 
 def remove_partial_files(path: Path) -> None:

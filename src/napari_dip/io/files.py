@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal, TypeVar, get_args
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import DTypeLike
 
-from napari_dip.core.errors import ReadError, WriteError
+from napari_dip.core.errors import ReadError, ReadWarning, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io.atomic import check_output_path
@@ -77,14 +78,19 @@ def read_first_image(path: str | os.PathLike[str]) -> ImageData:
     if name:
         return _read_named(file, name)
     read_all = _function(path, "read_images")
-    image: ImageData = _call_reader(path, lambda p: next(read_all(p)))
-    if image.others:
-        warnings.warn(
-            f"{path} has {1 + len(image.others)} images, and the first is read: for another one, write"
-            f" its name or number in brackets, [{image.others[0]}]",
-            stacklevel=3,
-        )
-    return image
+
+    def read_one(p: Path) -> list[ImageData]:
+        image: ImageData = next(read_all(p))
+        if image.others:
+            warnings.warn(
+                f"{path} has {1 + len(image.others)} images, and the first is read: for another one,"
+                f" write its name or number in brackets, [{image.others[0]}]",
+                ReadWarning,
+                stacklevel=5,
+            )
+        return [image]
+
+    return _read_with_remarks(path, read_one)[0]
 
 
 def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
@@ -104,7 +110,7 @@ def read_images(path: str | os.PathLike[str]) -> list[ImageData]:
         If there is no such file, or no image in it.
     """
     read_all = _function(path, "read_images")
-    return _call_reader(path, lambda p: list(read_all(p)))
+    return _read_with_remarks(path, lambda p: list(read_all(p)))
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -257,14 +263,27 @@ def _function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]:
 def _read_named(path: Path, name: str) -> ImageData:
     if format_to_read(path).read_named:
         read_one = _function(path, "read_named")
-        found: ImageData = _call_reader(path, lambda p: read_one(p, name))
-        return found
+        return _read_with_remarks(path, lambda p: [read_one(p, name)])[0]
     images = read_images(path)
     for image in images:
         if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
             return image
     have = ", ".join(image.header.name or str(image.header.hdu) for image in images)
     raise ReadError(f"{path} has no image '{name}'; it has {have}")
+
+
+def _read_with_remarks(
+    path: str | os.PathLike[str], reader: Callable[[Path], list[ImageData]]
+) -> list[ImageData]:
+    """Images that keep what was warned of when their file was read, for the summary of a result."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ReadWarning)
+        images = _call_reader(path, reader)
+    for one in caught:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    texts = [str(one.message) for one in caught if issubclass(one.category, ReadWarning)]
+    remarks = tuple(dict.fromkeys(texts))
+    return [replace(image, header=replace(image.header, remarks=remarks)) for image in images]
 
 
 def _call_reader(path: str | os.PathLike[str], reader: Callable[[Path], T]) -> T:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_dip.core import arrays
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
-from napari_dip.core.outside import restore_outside
+from napari_dip.core.outside import describe_missing, restore_outside
 from napari_dip.core.progress import Progress, Request
 from napari_dip.core.result import History, Result, full_nan
 from napari_dip.core.torch_import import torch
@@ -126,7 +126,13 @@ class _Restoration:
             self._reports += [report for _, report in block.reports]
             start = slices[0].start, slices[1].start
             unreproduced += [(*start, *place) for place in block.unreproduced_sources()]
-        notes = self._note, alignment.note if alignment else "", self._planner.note
+        notes = (
+            self._note,
+            alignment.note if alignment else "",
+            self._planner.note,
+            "" if recipe.extrapolate else describe_missing(observation.observed, observation.outside),
+            *observation.header.remarks,
+        )
         record = RunRecord(
             reports=self._reports,
             histories=histories,

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from napari_dip.core.errors import ReadError
+from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.io.data_quality import DataQuality
 from napari_dip.io.fits.hdu import data_of, has_pixels, name_of, native, open_fits, shape_of
 
@@ -161,7 +161,8 @@ def _planes_beside(path: Path, hdus: fits.HDUList, hdu: Any) -> Iterator[fits.Im
                 same = [o for o in others if has_pixels(o) and name_of(o) == name_of(hdu)]
                 planes = [native(data_of(o)) for o in same if shape_of(o) == shape_of(hdu)]
         except ReadError as error:
-            warnings.warn(f"a file beside {path.name} was left out: {error}", stacklevel=4)
+            text = f"a file beside {path.name} was left out: {error}"
+            warnings.warn(text, ReadWarning, stacklevel=4)
         else:
             yield from (fits.ImageHDU(plane, name=name) for plane in planes[:1])
 

@@ -15,6 +15,7 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from napari_dip.core import arrays
+from napari_dip.core.errors import ReadWarning
 from napari_dip.io.fits.scan import validate_fits
 
 
@@ -49,6 +50,7 @@ def _warn_of_checksums(path: Path, caught: Iterable[warnings.WarningMessage]) ->
         warnings.warn(
             f"{path}: the checksum of {names} is wrong: it was changed or damaged after it was written."
             " Its pixels are shown as they are",
+            ReadWarning,
             stacklevel=4,
         )
 

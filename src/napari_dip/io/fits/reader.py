@@ -15,7 +15,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from napari_dip.core import arrays
-from napari_dip.core.errors import ReadError
+from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.core.header import Header
 from napari_dip.core.world_coordinates import parse_wcs
 from napari_dip.io.fits.axes import channel_names, image_axes
@@ -45,10 +45,10 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
     science = science or [index for index, role in roles.items() if role.is_companion]
     if not science:
         tables = [
-            name_of(hdu) for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and "TDIM*" in hdu.header
+            name_of(hdu) for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.header["TDIM*"]
         ]
         where = f": its pixels are in a table, {tables[0]}, one frame a row" if tables else ""
-        raise ReadError(f"{path} holds no image, only {_contents(hdus)}{where}")
+        raise ReadError(f"{path} holds no image to restore, only {_contents(hdus)}{where}")
     owners = owners_of(hdus)
     for index in science:
         others = tuple(_label(hdus[other], other) for other in science if other != index)
@@ -91,10 +91,12 @@ def _label(hdu: Any, index: int) -> str:
 
 
 def _contents(hdus: fits.HDUList) -> str:
-    kinds = [
-        type(h).__name__.removesuffix("HDU") for h in hdus if len(getattr(h, "shape", ())) or h.size
+    named = [
+        f"{name_of(hdu) or 'an unnamed one'} ({type(hdu).__name__.removesuffix('HDU')})"
+        for hdu in hdus
+        if len(getattr(hdu, "shape", ())) or hdu.size
     ]
-    return ", ".join(kinds) or "headers"
+    return ", ".join(named) or "headers"
 
 
 def _image(path: Path, hdus: fits.HDUList, index: int, owners: dict[int, int]) -> ImageData:
@@ -168,7 +170,7 @@ def _without_missing_values(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     others = pixels[np.isfinite(pixels) & (pixels != low)].astype(float)
     if not others.size or others.min() - low < np.quantile(others, 0.99) - others.min():
         return pixels
-    warnings.warn(f"{path}: pixels of {low:g} count as missing", stacklevel=4)
+    warnings.warn(f"{path}: pixels of {low:g} count as missing", ReadWarning, stacklevel=4)
     return np.where(pixels == low, np.nan, pixels)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.arrays import unpacked_limit_bytes
-from napari_dip.core.errors import ReadError
+from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.core.header import Header
 from napari_dip.io.image import ImageData
 from napari_dip.io.mri.ismrmrd_reader import (
@@ -163,6 +163,7 @@ def _warn_if_uncentered(planes: NDArray[Any], path: Path | str) -> None:
         warnings.warn(
             f"{path or 'k-space'}: the zero frequency seems to be at the corner; it has to be at the"
             " center: apply numpy.fft.fftshift to both axes",
+            ReadWarning,
             stacklevel=3,
         )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_dip.core import arrays
 from napari_dip.core.axes import BoolArray
-from napari_dip.core.errors import ReadError
+from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.core.header import Header
 from napari_dip.io.image import ImageData
 from napari_dip.io.lazy import chunked_array
@@ -76,7 +76,8 @@ def _warn_of_other_parts(path: Path, tiff: Any) -> None:
         advice = (
             f"open {first} for all of them" if is_there else f"{first}, which lists them, is missing"
         )
-        warnings.warn(f"{path} is one part of an image in several files: {advice}", stacklevel=3)
+        text = f"{path} is one part of an image in several files: {advice}"
+        warnings.warn(text, ReadWarning, stacklevel=3)
 
 
 def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
@@ -121,9 +122,13 @@ def _arrangement(path: Path, series: Any) -> tuple[str, Callable[[Any], Any]]:
     """A letter for each axis, and a function that brings an array of the series into that shape.
 
     Samples are channels. An axis of unknown meaning (Q, I ...) becomes time, whose frames are restored
-    separately, so that nothing is mixed. If there are more axes than letters, the first ones are merged.
+    separately, so that nothing is mixed; so do the planes of a MetaMorph file at several places of the
+    stage. If there are more axes than letters, the first ones are merged.
     """
     axes = str(series.axes)
+    places = (series.parent.stk_metadata or {}).get("StagePosition", ())
+    if len(places) > 1 and np.ptp(places, axis=0).any():
+        axes = axes.replace("Z", "I")
     planar = axes.index("S") if "S" in axes and int(series.keyframe.photometric) == _RGB else None
     if planar is not None:  # colors may be stored plane by plane
         axes = axes.replace("S", "") + "S"
@@ -136,7 +141,11 @@ def _arrangement(path: Path, series: Any) -> tuple[str, Callable[[Any], Any]]:
     letters = ""
     for letter in axes:
         known = letter in "TCZYX" and letter not in letters
-        letters += letter if known else next(s for s in "TZCYX" if s not in letters + axes)
+        new = letter if known else next(s for s in "TZCYX" if s not in letters + axes)
+        if new == "Z" != letter:
+            text = f"{path}: the planes of axis {letter} are called Z, and need not be depths"
+            warnings.warn(text, ReadWarning, stacklevel=4)
+        letters += new
 
     def arranged(pixels: Any) -> Any:
         if planar is not None:
