@@ -13,7 +13,7 @@ from napari_dip import Header, KSpace, Recipe
 from napari_dip.core.errors import RestorationError
 from napari_dip.physics.correlated_noise import autocorrelation
 from napari_dip.physics.noise import estimate_sigma
-from napari_dip.physics.noise._estimate import quiet_blocks
+from napari_dip.physics.noise._quiet_blocks import quiet_blocks
 from napari_dip.physics.noise._robust import huber
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -29,8 +29,13 @@ CHECK_EVERY_STEPS = 10  # between two looks at the scores, so that no step waits
 class Solver(Settings):
     """Optimizer and running average."""
 
+    method: Literal["auto", "whole", "tiled", "amortized"] = "auto"
+    """What a network is fitted to: the whole image, tiles of it, or random crops of it, after which it
+    is applied everywhere (amortized). Automatic: amortized for images of three quarters of a megapixel
+    and more that are denoised or inpainted plane by plane; else the whole, or tiles where it is too
+    large."""
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
-    """Maximum number of steps. [step]"""
+    """Maximum number of steps; an amortized fit takes all of them. [step]"""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Step size of the Adam optimizer."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_dip.physics.noise import Likelihood, NoiseSettings
 from napari_dip.physics.noise._robust import huber
 from napari_dip.physics.operators import Operator, OperatorSettings
 from napari_dip.physics.regularizers import Regularization
+from napari_dip.physics.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,19 @@ class Problem:
         """The observed data that are values and not bounds, (T, C, Y, X) bool."""
         return self.observed if self.censored is None else self.observed & ~self.censored
 
+    def crops(self, windows: Windows) -> Problem:
+        """Return the problem of some `windows`, one after another along T; its operator is the
+        identity, and only its data, their noise and the `data_misfit` are of use.
+        """
+        sides = (self.y.shape[-2], self.y.shape[-1])
+        return replace(
+            self,
+            y=windows.cut(self.y),
+            observed=windows.cut(self.observed),
+            likelihood=self.likelihood.crops(windows, sides),
+            censored=None if self.censored is None else windows.cut(self.censored),
+        )
+
     def predicted(self, x: torch.Tensor) -> torch.Tensor:
         """Return the noise-free data of the scene `x`, (T, C, Y, X)."""
         return self.operator(x) + self.operator.background
@@ -165,7 +179,7 @@ class Problem:
     @cached_property
     def smoothed(self) -> torch.Tensor:
         """The data smoothed over 5 x 5 pixels, from those that are observed, (T, C, Y, X)."""
-        level = self.y[self.observed].mean()
+        level = masked_mean(self.observed, self.y)
         centered = torch.where(self.observed, self.y - level, 0.0)
         return level + normalized_convolution(
             centered, self.observed.float(), torch.zeros_like(self.observed)

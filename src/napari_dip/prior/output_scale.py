@@ -55,11 +55,18 @@ def noise_growth(problem: Problem) -> float:
 
 
 def choose_stretch(
-    values: torch.Tensor, observed: torch.Tensor, noise: torch.Tensor, output: Output, growth: float
+    values: torch.Tensor,
+    observed: torch.Tensor,
+    noise: torch.Tensor,
+    output: Output,
+    growth: float,
+    large_range: float = LARGE_RANGE_SIGMAS,
 ) -> AsinhStretch | None:
     """Return the asinh stretch where `output` or the data (C, N) demand it; None for a linear scale.
 
-    `noise` is the standard deviation of each channel, (C, 1, 1), and `growth` that of `noise_growth`.
+    `noise` is the standard deviation of each channel, (C, 1, 1), `growth` that of `noise_growth`, and
+    `large_range` the distance of the brightest pixel from the background that is too large for a linear
+    scale, in noise sigmas.
     """
     values, observed = values.cpu(), observed.cpu()
     shared = values[observed].median()
@@ -68,7 +75,7 @@ def choose_stretch(
         background.append(channel[known].median() if known.any() else shared)
         if known.any():
             brightest = max(brightest, float((channel[known] - background[-1]).abs().max()) / sigma)
-    is_large = brightest >= LARGE_RANGE_SIGMAS or growth > LARGE_NOISE_GROWTH
+    is_large = brightest >= large_range or growth > LARGE_NOISE_GROWTH
     if output.stretch == "linear" or (output.stretch == "auto" and not is_large):
         return None
     level = torch.stack(background)[:, None, None].to(noise.device)
@@ -111,30 +118,33 @@ class OutputScale:
     """A Gaussian along one axis, to which the output is smoothed."""
 
     @classmethod
-    def from_data(cls, problem: Problem, output: Output) -> OutputScale:
-        """Return the scale of the data of `problem`."""
+    def from_data(
+        cls, problem: Problem, output: Output, large_range: float = LARGE_RANGE_SIGMAS
+    ) -> OutputScale:
+        """Return the scale of the data of `problem`; see `choose_stretch` for `large_range`."""
         values, observed = problem.scaled_data()
         stretch = choose_stretch(
-            values, observed, problem.scene_noise_std, output, noise_growth(problem)
+            values, observed, problem.scene_noise_std, output, noise_growth(problem), large_range
         )
         stretched = stretch.forward(values[:, None])[:, 0] if stretch else values
         kernel = _gaussian_kernel(output.min_fwhm).to(problem.y.device) if output.min_fwhm else None
         return cls(*location_and_scale(stretched, observed), stretch, kernel)
 
     def to_network_units(self, x: torch.Tensor) -> torch.Tensor:
-        """Return a scene (C, Y, X) in data units as the network would output it."""
+        """Return a scene (..., C, Y, X) in data units as the network would output it."""
         return ((self.stretch.forward(x) if self.stretch else x) - self.offset) / self.scale
 
     def to_data_units(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the output of the network (C, Y, X) in data units."""
+        """Return the output of the network (..., C, Y, X) in data units."""
         x = self.offset + self.scale * image
         x = self.stretch.inverse(x) if self.stretch else x
         if self.kernel is None:
             return x
         reach = len(self.kernel) // 2
-        x = torch.nn.functional.pad(x[:, None], 4 * (reach,), mode="replicate")
-        x = torch.nn.functional.conv2d(x, self.kernel[None, None, :, None])
-        return torch.nn.functional.conv2d(x, self.kernel[None, None, None, :])[:, 0]
+        flat = x.reshape(-1, 1, *x.shape[-2:])
+        flat = torch.nn.functional.pad(flat, 4 * (reach,), mode="replicate")
+        flat = torch.nn.functional.conv2d(flat, self.kernel[None, None, :, None])
+        return torch.nn.functional.conv2d(flat, self.kernel[None, None, None, :]).reshape(x.shape)
 
     def noise_level(self, noise: torch.Tensor) -> float:
         """Return the standard deviation of the noise at the background, in the units of the network."""

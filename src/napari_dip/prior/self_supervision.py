@@ -17,6 +17,7 @@ from napari_dip.physics.splitting import spawn_generator, split_noise
 
 Method = Literal["recorrupted", "masked", "none"]
 
+DEFAULT_ALPHA = 0.5
 MIN_OBSERVED_FRACTION = 0.25  # of all pixels: with fewer, none can be spared
 _METHOD_FOR: dict[NoiseKind, Method] = {
     "white": "recorrupted",
@@ -48,8 +49,9 @@ class SelfSupervision(Settings):
     are missing); or not at all (the plain prior). Automatic: recorrupted where the noise is uniform and
     Gaussian, or as its model says; masked where it is heavy-tailed or clipped at the limits of censored
     data; none where it is correlated and differs from place to place."""
-    alpha: Annotated[float, Field(ge=0.1, le=3)] = 0.5
-    """Recorrupted: strength of the noise that is added to the input, relative to that of the data."""
+    alpha: Annotated[float, Field(ge=0.1, le=3)] | None = None
+    """Recorrupted: strength of the noise that is added to the input, relative to that of the data;
+    automatic: 0.5, and 0.7 for an amortized fit."""
     split_ratio: Annotated[float, Field(ge=0.1, le=0.95)] = 0.7
     """Masked: fraction of the pixels that the network is given."""
 
@@ -87,7 +89,7 @@ class SelfSupervision(Settings):
         """Return what splits the data of `problem` at each step; None for the plain prior."""
         match self.select_method(problem, input_downsampling):
             case "recorrupted":
-                return _Recorrupt(problem, self.alpha, generator)
+                return _Recorrupt(problem, self.alpha or DEFAULT_ALPHA, generator)
             case "masked":
                 return _MaskPixels(problem, self.split_ratio, spawn_generator(problem, generator))
         return None

@@ -48,13 +48,13 @@ class EnsembleStatistics:
         self.averaged = HeldOutError(problem, VALIDATION_SIGMA_PX)
         self.plain = HeldOutError(problem, 0.0)
 
-    def add(self, x: torch.Tensor, monitor: StoppingMonitor) -> None:
-        """Add a scene `x` (C, H, W), and the monitor of its fit."""
+    def add(self, x: torch.Tensor, monitor: StoppingMonitor | None = None) -> None:
+        """Add a scene `x` (C, H, W), and the monitor of its fit, if that held data back."""
         self.num_fits += 1
         self._scene.add(x / self._unit)
         if self._problem.operator.is_identity:
             self._top_hats.append((white_top_hat(x) / self._unit).half().cpu())
-        if monitor.validation_mask is None:
+        if monitor is None or monitor.validation_mask is None:
             return
         predicted = self._problem.predicted(x)
         if self.num_fits == 1:

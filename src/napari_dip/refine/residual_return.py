@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
-from napari_dip.refine.compact_sources import source_weights
+from napari_dip.refine.compact_sources import TOP_HAT_PX, max_filter, source_weights
 
 RESIDUAL_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
+SCALE_SIGMA_PX = 2.0  # of the Gaussian within which sources have one factor
+MIN_SCALE_POWER = 9.0  # square of the sigmas of a source below which its factor is drawn to 1
+SURROUNDINGS_SIGMA_PX = 3.0  # of the Gaussian that smooths the surroundings of sources
 LOCAL_SIGMA_PX = 6.0  # of the Gaussian over which its power is averaged
 
 
@@ -74,6 +79,35 @@ def add_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
     if weights is None:
         return None
     return x + weights * _blur_zero_padded(torch.where(problem.uncensored[0], data - x, 0.0))
+
+
+def scale_sources(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Return `x` with what stands out of its surroundings brightened or dimmed to agree with the data.
+
+    An estimate draws faint sources toward the sky, by a tenth of their flux where it is ten times its
+    noise, but it shows their shape. So around each pixel one factor is fitted to the residual: that of
+    the source itself, which has the noise of one number, and not of all its pixels. The factor is drawn
+    to 1 where the source has fewer than some three sigmas.
+
+    Parameters
+    ----------
+    x : (C, H, W) tensor
+        The scene; the operator is the identity.
+    problem : Problem
+        The data; where nothing is observed there is no residual.
+    """
+    data, noise = noisy_scene(problem, x)
+    surroundings = gaussian_blur(
+        max_filter(-max_filter(-x, TOP_HAT_PX), TOP_HAT_PX), SURROUNDINGS_SIGMA_PX
+    )
+    source = (x - surroundings) / noise
+    residual = torch.where(problem.uncensored[0], (data - x) / noise, 0.0)
+    known = problem.uncensored[0].to(x)
+    covariance, power = gaussian_blur(
+        torch.stack((residual * source, known * source**2)), SCALE_SIGMA_PX
+    ) * (2 * math.pi * SCALE_SIGMA_PX**2)
+    factor: torch.Tensor = covariance / (power + MIN_SCALE_POWER)
+    return x + factor * source * noise
 
 
 def _blur_zero_padded(planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:

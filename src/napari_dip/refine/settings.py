@@ -141,6 +141,10 @@ class Refinement(Settings):
             return None
         return add_source_flux(x, problem if is_single_fit else monitor.fit_problem)
 
+    def corrects_source_flux(self, *, hard_data_consistency: bool) -> bool:
+        """Whether sources of an amortized fit are scaled to agree with the data."""
+        return self.source_flux_correction == "auto" and not hard_data_consistency
+
     def _denoise_data(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
         """Estimate patches of the data, with `x` as the first pilot."""
         for _ in range(self.iterations or 2):

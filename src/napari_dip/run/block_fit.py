@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,9 @@ from napari_dip.prior.generator import Prior, PriorSettings
 from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
+from napari_dip.refine.residual_return import scale_sources
 from napari_dip.refine.settings import Method
+from napari_dip.run.amortized import Member
 from napari_dip.run.assessment import (
     FitMeasures,
     fit_findings,
@@ -121,6 +123,29 @@ class BlockFit:
             if (yield from self._run_member(member, seed, warm_start, snapshot_every)):
                 return True
         return False
+
+    def apply(
+        self, members: Sequence[Member], corner: tuple[int, int]
+    ) -> Generator[FitProgress, Request | None, bool]:
+        """Apply networks that were fitted to crops of the whole image, of which this is the part at
+        `corner`; return whether to stop the run.
+        """
+        request, last_report = Request(), time.monotonic()
+        for member in members:
+            x, history = torch.zeros_like(self.problem.y[0]), member.history
+            step = len(history.loss), float(history.loss[-1]), float(history.validation_loss[-1])
+            for number, estimate in enumerate(member.prior.estimate(self.problem, corner, member.seed)):
+                x += (estimate - x) / (number + 1)
+                if request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
+                    last_report, image = time.monotonic(), x if request.preview else None
+                    request = (yield FitProgress(*step, image)) or Request()
+            if self._recipe.refinement.corrects_source_flux(
+                hard_data_consistency=self._recipe.hard_data_consistency
+            ):
+                x = scale_sources(x, self.problem)
+                self._source_flux_corrected = True
+            self.ensemble.add(x)
+        return request.stop
 
     def _run_member(
         self, member: int, seed: int, warm_start: WarmStart, snapshot_every: int | None

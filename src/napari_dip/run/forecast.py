@@ -91,7 +91,8 @@ class RunEstimator:
         device = recipe.compute.resolve_device()
         combines_time = recipe.operator.combines_time
         slices, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
-        tiles, tiling_note = plan_tiles(recipe, data, device)
+        plan = plan_tiles(recipe, data, device)
+        tiles, tiling_note = plan.tiles, plan.note
         sample = noise_sample(data, tiles) if len(tiles) > 1 else data
         noise = recipe.noise.likelihood(sample).properties
         upsampling = _upsampling(recipe, data)

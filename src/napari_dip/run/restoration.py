@@ -157,7 +157,7 @@ class _Restoration:
             blocks=place[1],
             tile=block.number,
             tiles=len(block.tiles),
-            member=block.block_fit.ensemble.num_fits,
+            member=block.num_fits,
             members=self._recipe.ensemble.size,
             loss=progress.loss,
             validation_loss=progress.score,

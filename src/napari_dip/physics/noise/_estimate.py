@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.noise_properties import NoiseKind
 from napari_dip.physics.correlated_noise import gaussian_transfer
+from napari_dip.physics.noise._quiet_blocks import BLOCK_PX, all_blocks, quiet_blocks, white_std
 
-BLOCK_PX = 12  # side of a block
 FLOOR = 1e-3  # of the spread of an image: it has no less noise
 MIN_DETAILS = 50  # wavelet coefficients from which noise can be estimated
 FLAT_DETAIL = 1e-9  # of the spread: smaller wavelet coefficients are 0
 MIN_ZERO_SHARE = 0.3  # of photon counts whose Gaussian noise cannot be estimated
 MAX_POISSON_RATIO = 1.5  # of the variance between pixels over the mean of counts, or its inverse
-MIN_BLOCKS = 8  # from which the noise can be estimated
 MIN_NEIGHBOR_CORRELATION = 0.12  # between neighbors, from which noise is correlated
 MAX_PATTERN_CORRELATION = 0.35  # at any distance, of either sign: more is a pattern (a mosaic of colors)
 MAX_BLOCK_SCATTER = 0.2  # of the logarithm of the strength of blocks; structure scatters more
@@ -63,7 +62,7 @@ def estimate_sigma(image: NDArray[np.floating]) -> float:
             quiet = quiet_blocks(image)
             kind = "structured" if quiet is None else classify_noise(quiet)
             if quiet is not None and kind == "white":
-                sigma = min(sigma, float(np.median(quiet.std(axis=(1, 2)))))
+                sigma = min(sigma, white_std(quiet))
             elif quiet is not None and kind == "correlated":
                 sigma = float(quiet.std()) / _smoothed_noise_like(_autocorrelation(quiet))[1]
             return max(sigma, _floor(image))
@@ -86,7 +85,7 @@ def is_sparse_count(y: FloatArray) -> bool:
     known = y[np.isfinite(y)]
     if known.min() < 0 or np.mean(known == 0) < MIN_ZERO_SHARE or np.any(known != np.rint(known)):
         return False
-    blocks = np.concatenate([_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])])
+    blocks = np.concatenate([all_blocks(plane) for plane in y.reshape(-1, *y.shape[-2:])])
     blocks = blocks[blocks.any(axis=(1, 2))]
     if not len(blocks):
         return False
@@ -136,38 +135,6 @@ def diagonal_details(
     rows = convolve1d(image.astype(float), high_pass, axis=0)
     detail: NDArray[np.float64] = convolve1d(rows, high_pass, axis=1)[inside, inside]
     return detail
-
-
-def quiet_blocks(
-    image: NDArray[np.floating], *, min_blocks: int = MIN_BLOCKS, share: float = 0.2
-) -> NDArray[np.float64] | None:
-    """Return the quietest `share` of all blocks, minus a quadratic surface, (N, BLOCK_PX, BLOCK_PX).
-
-    They are scaled to the strength of the noise; None if these are fewer than `min_blocks`.
-    """
-    blocks = _blocks(image).reshape(-1, BLOCK_PX * BLOCK_PX)
-    blocks = blocks[np.ptp(blocks, axis=1) > 0]
-    number = int(share * len(blocks) + 1e-9)
-    if number < min_blocks:
-        return None
-    y, x = np.mgrid[:BLOCK_PX, :BLOCK_PX].reshape(2, -1) / BLOCK_PX - 0.5
-    surface, _ = np.linalg.qr(np.stack((np.ones_like(x), x, y, x * y, x**2, y**2), axis=1))
-    left = blocks - blocks.mean(axis=1, keepdims=True)
-    left -= left @ surface @ surface.T
-    left = left.reshape(-1, BLOCK_PX, BLOCK_PX)
-    # Ranked by the variance of means over 3 x 3 pixels, which is structure rather than noise.
-    coarse = left.reshape(-1, BLOCK_PX // 3, 3, BLOCK_PX // 3, 3).mean(axis=(2, 4)).var(axis=(1, 2))
-    quietest = left[np.argsort(coarse)[:number]]
-    scaled: NDArray[np.float64] = quietest * np.sqrt(BLOCK_PX**2 / (BLOCK_PX**2 - surface.shape[1]))
-    return scaled
-
-
-def _blocks(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    """All blocks of a (Y, X) image in which nothing is missing, (N, BLOCK_PX, BLOCK_PX)."""
-    height, width = (side // BLOCK_PX for side in image.shape)
-    tiles = image[: height * BLOCK_PX, : width * BLOCK_PX].reshape(height, BLOCK_PX, width, BLOCK_PX)
-    blocks = tiles.swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX).astype(float)
-    return np.asarray(blocks[np.isfinite(blocks).all(axis=(1, 2))])
 
 
 def classify_noise(blocks: NDArray[np.float64]) -> NoiseKind:

@@ -14,6 +14,7 @@ from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import gaussian_transfer
+from napari_dip.physics.windows import Windows
 
 
 class Likelihood(ABC):
@@ -104,6 +105,24 @@ class Likelihood(ABC):
             if isinstance(value, torch.Tensor | Likelihood):
                 setattr(moved, name, value.to(device))
         return moved
+
+    def crops(self, windows: Windows, sides: tuple[int, int]) -> Self:
+        """Return the likelihood of some `windows` of data whose `sides` are (Y, X).
+
+        Its `properties` have the median noise of each channel.
+        """
+        cropped = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Likelihood):
+                setattr(cropped, name, value.crops(windows, sides))
+            elif isinstance(value, torch.Tensor) and value.shape[-2:] in (sides, (1, 1)):
+                setattr(cropped, name, windows.cut(value))
+        sigma = self.properties.sigma
+        if sigma.shape[-2:] != (1, 1):
+            sigma = np.nanmedian(sigma, axis=(2, 3), keepdims=True)
+        cropped.properties = replace(self.properties, sigma=sigma)
+        cropped.outliers = cropped.censored = None
+        return cropped
 
     def _scale_sigma(self, factor: float) -> NoiseProperties:
         return replace(self.properties, sigma=factor * self.properties.sigma)

@@ -98,6 +98,36 @@ def tile_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ..
     )
 
 
+def application_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ...]:
+    """Return tiles that share an image without blending: each has `side` pixels of it, and a `margin`
+    around them without weight.
+    """
+    rows, columns = (
+        [
+            (
+                max(start - margin, 0),
+                start,
+                min(start + side, length),
+                min(start + side + margin, length),
+            )
+            for start in range(0, length, side)
+        ]
+        for length in (height, width)
+    )
+    return tuple(
+        Tile(slice(row[0], row[3]), slice(column[0], column[3]), (_inside(row), _inside(column)))
+        for row in rows
+        for column in columns
+    )
+
+
+def _inside(along: tuple[int, int, int, int]) -> FloatArray:
+    """Weights of the pixels of a tile along one axis: 1 inside, and 0 in its margins."""
+    start, first, last, stop = along
+    pixels = np.arange(start, stop)
+    return ((first <= pixels) & (pixels < last)).astype(np.float32)
+
+
 def _axis_tiles(length: int, side: int, margin: int) -> list[tuple[slice, FloatArray]]:
     """The pieces of one axis, with the weight of each pixel."""
     if side >= length:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from napari_dip.core import arrays
 from napari_dip.core.axes import BoolArray, ChannelLayout, FloatArray
 from napari_dip.core.device import raising_out_of_memory
-from napari_dip.core.errors import InsufficientMemoryError
+from napari_dip.core.errors import DivergenceError, InsufficientMemoryError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History, full_nan
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
+from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.operators import Operator
+from napari_dip.run.amortized import Member, fit_members
 from napari_dip.run.block_fit import BlockFit, BlockReport
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.tiles.planner import TilePlanner
-from napari_dip.run.tiles.tile import Tile, TileBlender, noise_sample
+from napari_dip.run.tiles.planner import DEFAULT_TILE_PX, TilePlanner
+from napari_dip.run.tiles.tile import Tile, TileBlender, noise_sample, tile_grid
 from napari_dip.run.warm_start import WarmStart
 
 _EMPTY = np.zeros(0, np.float32)
@@ -72,11 +74,9 @@ class TiledFit:
         The current one.
     histories, reports
         One for each fit; one for each tile that was fitted.
-    block_fit : BlockFit
-        The current one.
+    block_fit : BlockFit or None
+        That of the current tile; None before the first.
     """
-
-    block_fit: BlockFit
 
     def __init__(
         self, recipe: Recipe, data: FitData, planner: TilePlanner, warm_start: WarmStart
@@ -84,6 +84,7 @@ class TiledFit:
         self._recipe, self._data, self._planner = recipe, data, planner
         self._warm_start = warm_start
         self._canvases: _Canvases | None = None
+        self.block_fit: BlockFit | None = None
         self.tiles: tuple[Tile, ...] = ()
         self.number = 0
         self.histories: list[History] = []
@@ -98,35 +99,81 @@ class TiledFit:
     def run(self, snapshot_every: int | None) -> Generator[FitProgress, Request | None, None]:
         """Run all fits to all tiles; start again with smaller ones if the memory is full."""
         while True:
-            self.tiles = self._planner.plan(self._recipe, self._data)
+            plan = self._planner.plan(self._recipe, self._data)
+            self.tiles = plan.tiles
             self.histories, self.reports, self._canvases = [], [], None
             try:
                 with raising_out_of_memory(self._planner.device):
-                    return (yield from self._run_tiles(snapshot_every))
+                    if not plan.is_amortized:
+                        return (yield from self._run_tiles(snapshot_every))
+                    if (yield from self._run_amortized(snapshot_every)):
+                        return None
             except InsufficientMemoryError:
                 if not self._planner.shrink_tiles(self.tiles, self._recipe):
                     raise
 
-    def _run_tiles(self, snapshot_every: int | None) -> Generator[FitProgress, Request | None, None]:
-        reference = None
-        if len(self.tiles) > 1:
+    def _run_amortized(self, snapshot_every: int | None) -> Generator[FitProgress, Request | None, bool]:
+        """Fit one network for all tiles, and apply it to them; return whether it passed its check."""
+        height, width = self._data.y.shape[-2:]
+        samples = tile_grid(height, width, DEFAULT_TILE_PX, 0)
+        reference = self._recipe.noise.likelihood(noise_sample(self._data, samples))
+        method = self._recipe.self_supervision.method
+        if method == "auto" and reference.properties.kind == "structured":
+            self._planner.give_up_amortizing("its noise is structured")
+            return False
+        fitting = fit_members(
+            self._recipe, self._data, reference, self._planner.device, self._warm_start
+        )
+        try:
+            members = yield from fitting
+        except DivergenceError as error:
+            self._planner.give_up_amortizing(str(error))
+            return False
+        self.histories = [member.history for member in members]
+        yield from self._run_tiles(snapshot_every, reference, members)
+        if self._recipe.refinement.corrects_source_flux(
+            hard_data_consistency=self._recipe.hard_data_consistency
+        ):
+            self._balance_flux()
+        return True
+
+    def _balance_flux(self) -> None:
+        """Add the mean residual of each channel, so that the total flux is that of the data."""
+        residual, image = self.canvases.residual.planes, self.canvases.image.planes
+        for channel in range(len(image)):
+            mean = np.nanmean(residual[:, channel], dtype=float)
+            if np.isfinite(mean):
+                image[channel] += mean
+                residual[:, channel] -= mean
+
+    def _run_tiles(
+        self,
+        snapshot_every: int | None,
+        reference: Likelihood | None = None,
+        members: Sequence[Member] = (),
+    ) -> Generator[FitProgress, Request | None, None]:
+        """Restore one tile after another: by fits of its own, or with the networks of `members`."""
+        if reference is None and len(self.tiles) > 1:
             reference = self._recipe.noise.likelihood(noise_sample(self._data, self.tiles))
         for number, tile in enumerate(self.tiles):
             self.number, part = number, tile.cut(self._data)
             if part.is_constant:
                 self._copy_constant_tile(tile, part)
                 continue
-            self.block_fit = BlockFit(self._recipe, part, self._planner.device, reference)
-            problem, visible = self.block_fit.problem, self.block_fit.visible
+            self.block_fit = fit = BlockFit(self._recipe, part, self._planner.device, reference)
+            problem, visible = fit.problem, fit.visible
             canvases = self._allocate(problem.operator)
             uncovered = visible(problem.uncovered())
-            stop = yield from self.block_fit.run(self._warm_start, snapshot_every)
-            x, std = self.block_fit.result()
+            if members:
+                stop = yield from fit.apply(members, (tile.rows.start, tile.columns.start))
+            else:
+                stop = yield from fit.run(self._warm_start, snapshot_every)
+            x, std = fit.result()
             canvases.add(tile, visible(x), visible(std), uncovered)
             canvases.residual.add(tile, problem.residual(x).cpu().numpy())
             canvases.noise_std.add(tile, problem.noise_std(x).cpu().numpy())
-            self.histories += self.block_fit.histories
-            self.reports.append((tile, self.block_fit.report(x)))
+            self.histories += fit.histories
+            self.reports.append((tile, fit.report(x)))
             if stop:
                 self.histories += (len(self.tiles) - number - 1) * [NOT_REACHED]
                 return
@@ -160,12 +207,18 @@ class TiledFit:
                 places.setdefault((place[0] // 3, place[1] // 3), place)  # tiles overlap
         return list(places.values())
 
+    @property
+    def num_fits(self) -> int:
+        """Number of fits to the current tile that are finished."""
+        return self.block_fit.ensemble.num_fits if self.block_fit else 0
+
     def to_canonical(self, planes: NDArray[Any]) -> NDArray[Any]:
         """Return planes (C, Y, X) of the image as (T, C, Z, Y, X)."""
         return planes.reshape(*self.canvases.scene_layout.shape, *planes.shape[1:])
 
     def preview(self, x: torch.Tensor) -> FloatArray:
         """Return the image so far, with `x` in the tile whose fit stands there."""
+        assert self.block_fit is not None
         visible = self.block_fit.visible(self.block_fit.preview(x))
         return self.canvases.image.with_tile(self.tiles[self.number], visible)
 

@@ -1,0 +1,123 @@
+"""One network for a whole image: it is fitted to random crops, before it is applied tile by tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_dip.core.errors import DivergenceError
+from napari_dip.core.fit_data import FitData
+from napari_dip.core.progress import Request
+from napari_dip.core.result import History
+from napari_dip.core.torch_import import torch
+from napari_dip.fitting.amortized import AmortizedFit, CropSampler
+from napari_dip.fitting.solver import FitProgress
+from napari_dip.physics.noise import Likelihood
+from napari_dip.physics.problem import Problem
+from napari_dip.physics.windows import Windows
+from napari_dip.prior.amortized import AmortizedPrior
+from napari_dip.run.assessment import is_noisy, measure_fit
+from napari_dip.run.recipe import Recipe
+from napari_dip.run.warm_start import WarmStart
+
+MAX_SAMPLE_PX = 20_000_000  # of which crops are drawn; of larger images, regions are
+REGION_PX = 512
+CHECKED_PX = 256  # side of the part on which a fit is checked
+
+
+@dataclass(frozen=True)
+class Member:
+    """A fitted network of the ensemble, the seed of its noise, and the course of its fit."""
+
+    prior: AmortizedPrior
+    seed: int
+    history: History
+
+
+def fit_members(
+    recipe: Recipe, data: FitData, reference: Likelihood, device: torch.device, warm_start: WarmStart
+) -> Generator[FitProgress, Request | None, list[Member]]:
+    """Fit one network for each member of the ensemble to random crops of `data`.
+
+    A request to stop ends the current fit, which is then the last.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do.
+    data : FitData
+        The whole image.
+    reference : Likelihood
+        Of the whole image.
+    device : torch.device
+        Where to compute.
+    warm_start : WarmStart
+        Seeds and weights; it keeps those of the fitted networks.
+
+    Raises
+    ------
+    DivergenceError
+        If a fit diverges, or fails its check.
+    """
+    sample, region_height = _sample(data, recipe.seed)
+    physics = (recipe.operator, recipe.noise, recipe.regularization)
+    problem = Problem.from_data(sample, *physics, device=device, reference=reference)
+    members: list[Member] = []
+    for number, seed in enumerate(warm_start.seeds()):
+        generator = torch.Generator().manual_seed(seed)
+        prior = AmortizedPrior(
+            problem,
+            recipe.output,
+            recipe.self_supervision,
+            precision=recipe.compute.resolve_precision(device),
+            generator=generator,
+            start=warm_start.weights.get(number),
+        )
+        sampler = CropSampler(problem, generator, region_height)
+        fit = AmortizedFit(
+            prior, problem, sampler, recipe.solver.max_steps, generator, is_warm=prior.is_warm
+        )
+        history, stop = yield from fit.run()
+        _check(prior, problem, sampler, seed)
+        members.append(Member(prior, seed, history))
+        if recipe.solver.warm_start:
+            warm_start.weights[number] = prior.weights()
+        if stop:
+            break
+    return members
+
+
+def _sample(data: FitData, seed: int) -> tuple[FitData, int | None]:
+    """The data themselves, or regions of large ones, one below the other, and the height of these."""
+    height, width = data.y.shape[-2:]
+    if height * width <= MAX_SAMPLE_PX or min(height, width) < REGION_PX:
+        return data, None
+    rng = np.random.default_rng(seed)
+    number = MAX_SAMPLE_PX // REGION_PX**2
+    across = max(round(math.sqrt(number * width / height)), 1)
+    down = max(number // across, 1)
+    regions = []
+    for row in range(down):
+        for column in range(across):
+            place = (row + rng.random()) / down, (column + rng.random()) / across
+            top, left = (int(p * (n - REGION_PX)) for p, n in zip(place, (height, width), strict=True))
+            regions.append(data.crop(slice(top, top + REGION_PX), slice(left, left + REGION_PX)))
+    first, *others = [region for region in regions if not region.is_constant] or regions[:1]
+    return first.concatenate_rows(others), REGION_PX
+
+
+def _check(prior: AmortizedPrior, problem: Problem, sampler: CropSampler, seed: int) -> None:
+    """Raise an error if the network makes images that are not finite, or that carry more noise than the
+    data, or their noise turned upside down.
+    """
+    height, width = (min(CHECKED_PX, n) for n in problem.y.shape[-2:])
+    top, left = sampler.draw(1).places[0]
+    place = min(top, problem.y.shape[-2] - height), min(left, problem.y.shape[-1] - width)
+    part = problem.crops(Windows((place,), (height, width), (0,)))
+    estimates = list(prior.estimate(part, (0, 0), seed))
+    measures = measure_fit(part, torch.stack(estimates).mean(dim=0))
+    if not measures.is_finite or is_noisy(measures):
+        raise DivergenceError("it failed its check")
