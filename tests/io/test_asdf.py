@@ -40,6 +40,15 @@ def test_romans_data_come_with_errors_and_flags(roman):
     assert image.to_observation().observed.sum() == SKY.size - 5
 
 
+def test_errors_without_flags_mark_their_own_holes(tmp_path):
+    error = np.full(SKY.shape, 9, np.float32)
+    error[8, 8:10] = np.nan
+    (tmp_path / "a.asdf").write_bytes(written({"data": SKY, "err": error}))
+    image = read_images(tmp_path / "a.asdf")[0]
+    assert image.bad_mask.dtype == bool
+    assert image.bad_mask.sum() == 2
+
+
 @pytest.mark.parametrize("compression", [None, "zlib", "bzp2"])
 def test_every_array_of_another_file_is_an_image(tmp_path, compression):
     tree = {"a": SKY, "b": {"c": np.zeros((2, 40, 48), np.int16)}, "line": np.zeros(9), "words": "x"}

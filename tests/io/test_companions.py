@@ -11,7 +11,9 @@ from astropy.nddata import (
 )
 
 import napari_dip as dip
+from napari_dip.core.errors import ReadError
 from napari_dip.io import read_images
+from napari_dip.io.fits.reader import fits_provenance
 
 SHAPE = (40, 44)
 SIGMA = 2.5
@@ -205,3 +207,60 @@ class TestCases:
         assert [mask.sum() for mask in after] == [16, 16, 16]
         for mask, expected in zip(after, before, strict=True):
             np.testing.assert_array_equal(mask, expected)
+
+
+def test_of_eso_errors_name_their_image(tmp_path, science, flags):
+    """Two images with errors of their own, in an order that says nothing."""
+    errors = [np.full(SHAPE, sigma, np.float32) for sigma in (1.0, 2.0)]
+    path = written(
+        tmp_path,
+        hdu(errors[1], "ONE", HDUCLAS2="ERROR", HDUCLAS3="RMSE", SCIDATA="B"),
+        hdu(errors[0], "TWO", HDUCLAS2="ERROR", HDUCLAS3="RMSE", SCIDATA="A"),
+        hdu(science, "A", HDUCLAS2="DATA"),
+        hdu(science, "B", HDUCLAS2="DATA"),
+    )
+    found = {image.header.name: float(image.sigma[0, 0]) for image in read_images(path)}
+    assert found == {"A": 1.0, "B": 2.0}
+
+
+def test_only_an_extension_has_a_primary_header(tmp_path, science):
+    path = written(tmp_path, hdu(science, "A"))
+    assert read_images(path)[0].header.primary_header.startswith("SIMPLE")
+    fits.writeto(tmp_path / "b.fits", science)
+    assert read_images(tmp_path / "b.fits")[0].header.primary_header == ""
+
+
+def test_a_pixel_scale_of_0_is_none(tmp_path, science):
+    celestial = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": 1e-3, "CDELT2": 0.0}
+    path = written(tmp_path, hdu(science, "A", **celestial))
+    assert read_images(path)[0].header.pixel_size == {}
+
+
+def test_the_recipe_is_that_of_the_last_restoration(tmp_path, science):
+    hdus = [
+        hdu(science, name, DIPRECIP=f'{{"title": "{name}"}}', DIPDATE=date)
+        for name, date in (("A", "2026-01-01"), ("B", "2026-03-01"), ("C", "2026-02-01"))
+    ]
+    assert fits_provenance(written(tmp_path, *hdus))["recipe"]["title"] == "B"
+
+
+def test_an_hdu_that_is_cut_off_is_named(tmp_path, science):
+    fits.writeto(tmp_path / "a.fits", science)
+    whole = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "a.fits").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ReadError, match="the data of HDU 0 'PRIMARY' are"):
+        read_images(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize(("axes", "is_read"), [(64, True), (65, False)])
+def test_a_file_has_at_most_64_axes(tmp_path, axes, is_read):
+    cards = ["SIMPLE  =                    T", "BITPIX  =                    8", f"NAXIS   = {axes:20}"]
+    cards += [f"NAXIS{n:<3}= {20 if n < 3 else 1:20}" for n in range(1, axes + 1)]
+    header = "".join(card.ljust(80) for card in [*cards, "END"])
+    content = header.ljust(-(-len(header) // 2880) * 2880).encode()
+    (tmp_path / "a.fits").write_bytes(content + bytes(2880))
+    if is_read:
+        assert read_images(tmp_path / "a.fits")[0].array.shape == (20, 20)
+    else:
+        with pytest.raises(ReadError, match="NAXIS"):
+            read_images(tmp_path / "a.fits")

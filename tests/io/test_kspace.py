@@ -22,6 +22,11 @@ def kspace_of(image):
     return np.fft.fftshift(np.fft.fft2(shifted, norm="ortho"), axes=(-2, -1)).astype(np.complex64)
 
 
+def image_of(kspace):
+    shifted = np.fft.ifftshift(kspace, axes=(-2, -1))
+    return np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), axes=(-2, -1))
+
+
 def complex_of(image):
     """The complex array of an image with real and imaginary parts along C."""
     parts = np.split(np.asarray(image.array), 2, axis=image.axes.index("C"))
@@ -71,6 +76,12 @@ class TestFastMri:
     def test_cases(self, data_folder, name, shape):
         (image,) = read_images(data_folder / "cases" / "microscopy" / f"fastmri_{name}.h5")
         assert image.array.shape == shape
+
+
+def test_a_file_without_kspace_says_what_it_has(tmp_path):
+    np.savez(tmp_path / "a.npz", first=np.zeros((3, 4), complex), second=np.zeros(3))
+    with pytest.raises(ReadError, match=r"has no array 'kspace'; it has first, second$"):
+        read_images(tmp_path / "a.npz")
 
 
 def test_uncentered_kspace_is_noticed(tmp_path, data_folder):
@@ -155,16 +166,19 @@ class TestIsmrmrd:
     def write(self, tmp_path):
         ismrmrd = pytest.importorskip("ismrmrd")
 
-        def write(changes, flags=(), lines=16, samples=24):
+        def write(changes, flags=(), lines=16, samples=24, width=24):
             """Write lines of a ramp, `changes` says how line and readout differ."""
             path = tmp_path / "a.h5"
             with_header = ismrmrd.Dataset(str(path), "dataset")
-            size = f"<matrixSize><x>{samples}</x><y>{lines}</y><z>1</z></matrixSize>"
-            space = f"{size}<fieldOfView_mm><x>240</x><y>160</y><z>5</z></fieldOfView_mm>"
+            encoded, shown = (
+                f"<matrixSize><x>{columns}</x><y>{lines}</y><z>1</z></matrixSize>"
+                "<fieldOfView_mm><x>240</x><y>160</y><z>5</z></fieldOfView_mm>"
+                for columns in (samples, width)
+            )
             with_header.write_xml_header(
                 "<ismrmrdHeader xmlns='http://www.ismrm.org/ISMRMRD'><experimentalConditions>"
                 "<H1resonanceFrequency_Hz>1</H1resonanceFrequency_Hz></experimentalConditions><encoding>"
-                f"<encodedSpace>{space}</encodedSpace><reconSpace>{space}</reconSpace>"
+                f"<encodedSpace>{encoded}</encodedSpace><reconSpace>{shown}</reconSpace>"
                 "<encodingLimits/><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
             )
             for copy in range(2 if changes else 1):
@@ -184,8 +198,16 @@ class TestIsmrmrd:
 
     @pytest.mark.parametrize("name", ["contrast", "set", "segment"])
     def test_different_images_are_not_averaged(self, write, name):
-        with pytest.raises(ReadError, match="which are different images"):
+        with pytest.raises(ReadError, match=r"which are different images: write each to its own file$"):
             read_images(write(name))
+
+    def test_oversampled_columns_are_cut_off(self, write):
+        (image,) = read_images(write("", width=12))
+        found = complex_of(image)[0, 0, 0]
+        assert found.shape == (16, 12)
+        lines = 1 + np.arange(16)[:, None] + 1j * np.arange(24)
+        expected = image_of(lines)[:, 6:18]
+        np.testing.assert_allclose(image_of(found), expected, rtol=1e-4, atol=1e-4)
 
     def test_averages_are_averaged_and_repetitions_are_frames(self, write):
         (image,) = read_images(write("average"))

@@ -14,6 +14,7 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.units import convert
 from napari_dip.io import read_images
 from napari_dip.io.tiff import reader
+from napari_dip.io.tiff.calibration import read_calibration
 
 STACK = np.random.default_rng(0).poisson(100, (4, 40, 44)).astype(np.uint16)
 
@@ -170,6 +171,32 @@ def test_planes_of_metamorph_at_several_places_of_the_stage_are_no_depths():
         series = SimpleNamespace(axes="ZYX", parent=parent, keyframe=page, shape=(2, 40, 48))
         letters, _ = reader._arrangement(Path("a.stk"), series)
         assert letters == expected
+
+
+def test_metamorph_has_sizes_and_the_distance_of_planes():
+    tiff = SimpleNamespace(
+        ome_metadata=None,
+        imagej_metadata=None,
+        stk_metadata={
+            "SpatialCalibration": 1, "CalibrationUnits": "um", "XCalibration": 0.2, "YCalibration": 0.3,
+            "ZDistance": np.array([0.0, 1.5, 1.5]),
+        },
+    )  # fmt: skip
+    found, _ = read_calibration(tiff, 0, None)
+    assert found == {"X": (0.2, "um"), "Y": (0.3, "um"), "Z": (1.5, "um")}
+    del tiff.stk_metadata["ZDistance"]
+    assert "Z" not in read_calibration(tiff, 0, None)[0]
+
+
+def test_inpainted_pixels_are_marked_in_bytes(tmp_path, fast_recipe, make_observation):
+    mask = np.zeros(STACK[0].shape, bool)
+    mask[5:7, 8:11] = True
+    result = dip.restore(make_observation(STACK[0], mask=mask), fast_recipe)
+    dip.write(tmp_path / "a.ome.tif", result)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tiff:
+        marked = {series.name: series.asarray() for series in tiff.series}["FILLED"]
+    assert marked.dtype == np.uint8
+    np.testing.assert_array_equal(marked, mask)
 
 
 def test_further_images_are_named_when_left_out(tmp_path):

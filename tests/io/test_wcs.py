@@ -83,12 +83,13 @@ def test_real_headers_too(name, data_folder):
 
 def test_sizes_areas_and_sections_follow():
     header = CASES["cdelt"].copy()
-    header["PIXSCALE"], header["PIXAR_A2"], header["XPIXSZ"] = 0.36, 0.1296, 9.0
+    header["PIXSCALE"], header["PIXAR_A2"] = 0.36, 0.1296
+    header["XPIXSZ"], header["YPIXSZ"] = 9.0, 9.0
     header["DATASEC"], header["LTV1"], header["OBJECT"] = "[1:40,1:40]", 3.0, "M13"
     given = Header(fits_header=text_of(header), pixel_size={"X": (0.36, "arcsec"), "C": (1.0, "")})
     finer = rescale_header(given, (2.0, 2.0))
     after = fits.Header.fromstring(finer.fits_header, sep="\n")
-    assert (after["PIXSCALE"], after["XPIXSZ"]) == (0.18, 4.5)
+    assert (after["PIXSCALE"], after["XPIXSZ"], after["YPIXSZ"]) == (0.18, 4.5, 4.5)
     assert after["PIXAR_A2"] == pytest.approx(0.0324)
     assert "DATASEC" not in after
     assert "LTV1" not in after

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -18,13 +20,14 @@ from napari_dip.fitting.solver import FitProgress
 from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import Windows
-from napari_dip.prior.amortized import AmortizedPrior
+from napari_dip.prior.amortized import CELL_PX, AmortizedPrior
 from napari_dip.run.assessment import is_noisy, measure_fit
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
 
 MAX_SAMPLE_PX = 20_000_000  # of which crops are drawn; of larger images, regions are
 REGION_PX = 512
+TIMED_REPORTS = 6  # of steps, some 50 ms apart
 CHECKED_PX = 256  # side of the part on which a fit is checked
 
 
@@ -121,3 +124,30 @@ def _check(prior: AmortizedPrior, problem: Problem, sampler: CropSampler, seed: 
     measures = measure_fit(part, torch.stack(estimates).mean(dim=0))
     if not measures.is_finite or is_noisy(measures):
         raise DivergenceError("it failed its check")
+
+
+def time_amortized(recipe: Recipe, data: FitData, device: torch.device) -> tuple[float, float]:
+    """Return the duration of a step, and that of applying the network to a pixel. [s]
+
+    They are measured in the middle of `data`, in about a second.
+    """
+    part = data.crop(*(_middle(n) for n in data.y.shape[-2:]))
+    part = data if part.is_constant else part
+    problem = Problem.from_data(part, recipe.operator, recipe.noise, device=device)
+    generator = torch.Generator().manual_seed(0)
+    precision = recipe.compute.resolve_precision(device)
+    prior = AmortizedPrior(
+        problem, recipe.output, recipe.self_supervision, precision=precision, generator=generator
+    )
+    fit = AmortizedFit(prior, problem, CropSampler(problem, generator), 1000, generator)
+    reports = [(report.step, time.perf_counter()) for report in islice(fit.run(), TIMED_REPORTS)]
+    (first, started), *_, (last, ended) = reports
+    middle = problem.crops(Windows(((0, 0),), (CELL_PX, CELL_PX), (0,)))
+    for _ in prior.estimate(middle, (0, 0), 0):
+        pass
+    return (ended - started) / (last - first), (time.perf_counter() - ended) / CELL_PX**2
+
+
+def _middle(length: int) -> slice:
+    side = min(CHECKED_PX, length)
+    return slice((length - side) // 2, (length + side) // 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,17 +14,20 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.torch_import import torch
+from napari_dip.fitting.amortized import WARM_START_STEPS_SHARE
 from napari_dip.fitting.stopping.base import EarlyStopping
+from napari_dip.run.amortized import time_amortized
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.tiles.planner import plan_tiles, supports_tiling
-from napari_dip.run.tiles.tile import noise_sample
+from napari_dip.run.tiles.tile import Tile, noise_sample
 
 TRIAL_SIDES_PX = (96, 192)  # of the squares on which steps are timed
 TRIAL_STEPS = 5
 STEPS_PER_PATIENCE = 12  # that a fit takes typically; measured: docs/benchmarks/performance.md
 REFINEMENT_COST_STEPS = 70  # that take as long as the refinement
+APPLICATION_BYTES_PER_PIXEL = 400  # of a tile to which a network is applied
 WARM_START_STEP_SHARE = 0.5  # of the steps, with the network of the tile or plane before
 _TRIAL_SETTINGS = {
     "stopping.kind": "fixed",
@@ -70,6 +74,13 @@ class RunEstimate:
     max_seconds: float
 
 
+class _Cost(NamedTuple):
+    memory_bytes: float
+    steps: int
+    seconds: float
+    max_seconds: float
+
+
 class RunEstimator:
     """Estimates the duration of runs from steps that were timed on this machine."""
 
@@ -92,29 +103,74 @@ class RunEstimator:
         combines_time = recipe.operator.combines_time
         slices, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
         plan = plan_tiles(recipe, data, device)
-        tiles, tiling_note = plan.tiles, plan.note
+        tiles = plan.tiles
         sample = noise_sample(data, tiles) if len(tiles) > 1 else data
         noise = recipe.noise.likelihood(sample).properties
-        upsampling = _upsampling(recipe, data)
-        pixels = round(max(math.prod(map(len, tile.weights)) for tile in tiles) * upsampling**2)
-        steps = typical_steps(recipe)
-        blocks = recipe.stack.iter_slices(times, depths, combines_time=combines_time)
-        parts = len(tiles) * len(list(blocks))
-        fits = 1 + (parts - 1) * (WARM_START_STEP_SHARE if recipe.solver.warm_start else 1.0)
-        part = observation.select_planes(*slices)
-        per_step = self._seconds_per_step(recipe, part, upsampling, pixels, device)
-        per_step *= recipe.ensemble.size * fits
-        refinement = 0 if recipe.refinement.patch_method == "none" else REFINEMENT_COST_STEPS
+        blocks = len(list(recipe.stack.iter_slices(times, depths, combines_time=combines_time)))
+        if plan.is_amortized:
+            cost = self._amortized_cost(recipe, data, device, tiles, blocks)
+        else:
+            cost = self._cost(recipe, observation.select_planes(*slices), data, device, tiles, blocks)
         return RunEstimate(
             sigma=noise.median_sigma,
             source=noise.source,
             device=device.type,
-            memory_bytes=pixels * bytes_per_pixel(recipe, data.channel_layout, device),
-            tiles=tiling_note,
-            steps=steps,
-            seconds=per_step * (steps + refinement),
-            max_seconds=per_step * (recipe.solver.max_steps + refinement),
+            memory_bytes=cost.memory_bytes,
+            tiles=plan.note,
+            steps=cost.steps,
+            seconds=cost.seconds,
+            max_seconds=cost.max_seconds,
         )
+
+    def _cost(
+        self,
+        recipe: Recipe,
+        part: Observation,
+        data: FitData,
+        device: torch.device,
+        tiles: tuple[Tile, ...],
+        blocks: int,
+    ) -> _Cost:
+        """What fits to whole images or tiles cost."""
+        upsampling = _upsampling(recipe, data)
+        pixels = round(max(math.prod(map(len, tile.weights)) for tile in tiles) * upsampling**2)
+        steps, parts = typical_steps(recipe), len(tiles) * blocks
+        fits = 1 + (parts - 1) * (WARM_START_STEP_SHARE if recipe.solver.warm_start else 1.0)
+        per_step = self._seconds_per_step(recipe, part, upsampling, pixels, device)
+        per_step *= recipe.ensemble.size * fits
+        refinement = 0 if recipe.refinement.patch_method == "none" else REFINEMENT_COST_STEPS
+        return _Cost(
+            pixels * bytes_per_pixel(recipe, data.channel_layout, device),
+            steps,
+            per_step * (steps + refinement),
+            per_step * (recipe.solver.max_steps + refinement),
+        )
+
+    def _amortized_cost(
+        self,
+        recipe: Recipe,
+        data: FitData,
+        device: torch.device,
+        tiles: tuple[Tile, ...],
+        blocks: int,
+    ) -> _Cost:
+        """What an amortized fit costs, and applying it to all tiles."""
+        key = (
+            "amortized",
+            data.y.shape[1],
+            device.type,
+            recipe.compute.precision,
+            torch.get_num_threads(),
+        )
+        if key not in self._timings:
+            self._timings[key] = time_amortized(recipe, data, device)
+        per_step, per_pixel = self._timings[key]
+        sizes = [math.prod(map(len, tile.weights)) for tile in tiles]
+        steps = recipe.solver.max_steps
+        fits = 1 + (blocks - 1) * (WARM_START_STEPS_SHARE if recipe.solver.warm_start else 1.0)
+        seconds = recipe.ensemble.size * (per_step * steps * fits + per_pixel * sum(sizes) * blocks)
+        memory = APPLICATION_BYTES_PER_PIXEL * max(sizes)
+        return _Cost(memory, steps, seconds, seconds)
 
     def _seconds_per_step(
         self, recipe: Recipe, part: Observation, upsampling: float, pixels: int, device: torch.device

@@ -59,7 +59,7 @@ def kspace_images(path: Path) -> Iterator[ImageData]:
     else:
         arrays = _hdf5(path)
     if "kspace" not in arrays:
-        raise ReadError(f"{path} has no array 'kspace'; it has {', '.join(arrays) or 'none'}")
+        raise ReadError(f"{path} has no array 'kspace'; it has {', '.join(_listed(path)) or 'none'}")
     for number, name in enumerate(ARRAY_NAMES):
         if name in arrays:
             yield kspace_image(arrays[name], path, number)
@@ -79,6 +79,14 @@ def is_kspace(path: str | os.PathLike[str]) -> bool:
         return False
     except ReadError:  # a package is missing: reading the file will report it
         return True
+
+
+def _listed(path: Path) -> list[str]:
+    """The names of all arrays in a file."""
+    if path.suffix.lower() != ".npz":
+        return _names(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return list(arrays.files)
 
 
 def _npz(path: Path) -> Mapping[str, NDArray[Any]]:

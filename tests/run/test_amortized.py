@@ -1,0 +1,226 @@
+"""Whole images by one network that is fitted to random crops of them."""
+
+import numpy as np
+import pytest
+
+import napari_dip as dip
+from napari_dip import Recipe, iter_restore, restore
+from napari_dip.core.errors import SettingsError
+from napari_dip.core.torch_import import torch
+from napari_dip.run import amortized
+from napari_dip.run.forecast import RunEstimator
+from napari_dip.run.tiles import planner
+
+CPU = torch.device("cpu")
+SIGMA = 10.0
+Y, X = np.mgrid[:200, :180]
+SCENE = 100 + 20 * np.sin(X / 17) + 60.0 * (np.hypot(Y - 90, X - 70) < 30)
+NOISE = np.random.default_rng(0).normal(0, SIGMA, SCENE.shape)
+FAST = {"solver.method": "amortized", "solver.max_steps": 120, "compute.device": "cpu"}
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+@pytest.fixture
+def recipe():
+    return Recipe.preset("denoise").with_settings(FAST)
+
+
+@pytest.fixture(scope="module")
+def result(make_observation):
+    observation = make_observation(SCENE + NOISE)
+    return restore(observation, Recipe.preset("denoise").with_settings(FAST))
+
+
+def test_the_noise_goes_and_the_scene_stays(result):
+    error = result.image - SCENE
+    assert rms(error) < 0.4 * SIGMA
+    assert result.assessment.level == "good"
+    assert "one network for the whole image, fitted to crops of it" in result.summary
+    assert [len(history.loss) for history in result.history] == [120]
+    slope = np.mean(error * NOISE) / np.mean(NOISE**2)
+    assert abs(slope) < 0.15
+
+
+def test_the_total_flux_is_that_of_the_data(result):
+    assert result.image.sum(dtype=float) == pytest.approx((SCENE + NOISE).sum(), rel=1e-6)
+    assert abs(result.provenance.flux_change) < 1e-6
+    assert np.nanmean(result.residual) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_same_seed_repeats_it(result, recipe, make_observation):
+    again = restore(make_observation(SCENE + NOISE), recipe)
+    np.testing.assert_array_equal(again.image, result.image)
+    other = restore(make_observation(SCENE + NOISE), recipe.replace(seed=1))
+    assert rms(other.image - result.image) > 0.01 * SIGMA
+
+
+def test_the_size_of_the_parts_does_not_matter(result, recipe, make_observation, monkeypatch):
+    monkeypatch.setattr(planner, "APPLICATION_TILE_PX", 128)
+    parts = restore(make_observation(SCENE + NOISE), recipe)
+    # Each part knows its own background, to which the noise of bright pixels is proportional.
+    np.testing.assert_allclose(parts.image, result.image, atol=0.02 * SIGMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({}, {"mask": np.random.default_rng(1).random(SCENE.shape) < 0.1}),
+        ({}, {"sigma": np.where(X < 90, 0.5, 1.5) * SIGMA}),
+        ({"noise.censored": True, "noise.saturation": 165.0}, {}),
+        ({"noise.reject_outliers": True}, {}),
+        ({"self_supervision.method": "masked"}, {}),
+        ({"ensemble.size": 2}, {}),
+        ({"output.stretch": "asinh"}, {}),
+        ({"output.min_fwhm": 2.0}, {}),
+        ({"compute.precision": "float32"}, {}),
+    ],
+    ids=lambda case: " ".join(case) or None,
+)
+def test_all_that_is_known_of_the_data_is_used(recipe, make_observation, changes, options):
+    noise = NOISE * np.where(X < 90, 0.5, 1.5) if "sigma" in options else NOISE
+    data = SCENE + noise
+    observation = make_observation(data, **options)
+    found = restore(observation, recipe.with_settings(changes))
+    assert np.isfinite(found.image).all()
+    assert rms(found.image - SCENE) < 0.75 * SIGMA
+    mask = options.get("mask", np.zeros(SCENE.shape, bool))
+    if "noise.reject_outliers" not in changes:
+        np.testing.assert_array_equal(found.inpainted, mask)
+    assert (found.uncertainty is None) == ("ensemble.size" not in changes)
+
+
+def test_counts_of_photons(recipe, make_observation):
+    expected = SCENE / 20
+    data = np.random.default_rng(2).poisson(expected)
+    counting = {"noise.kind": "poisson", "noise.gain": 1.0}
+    found = restore(make_observation(data), recipe.with_settings(counting))
+    assert rms(found.image - expected) < 0.45 * rms(data - expected)
+    assert "recorrupted" in found.provenance.self_supervision
+
+
+def test_colors(recipe, make_observation):
+    scene = np.stack([SCENE, SCENE[::-1], 0.5 * SCENE], axis=-1)
+    data = scene + np.random.default_rng(3).normal(0, SIGMA, scene.shape)
+    found = restore(make_observation(data, "YXC"), recipe)
+    assert found.image.shape == scene.shape
+    assert rms(found.image - scene) < 0.65 * SIGMA
+
+
+def test_observed_pixels_can_be_kept(recipe, make_observation):
+    mask = np.random.default_rng(1).random(SCENE.shape) < 0.2
+    data = SCENE.astype(np.float32)
+    changes = {"hard_data_consistency": True, "noise.sigma": 1.0}
+    found = restore(make_observation(data, mask=mask), recipe.with_settings(changes))
+    np.testing.assert_array_equal(found.image[~mask], data[~mask])
+    assert rms((found.image - SCENE)[mask]) < SIGMA
+
+
+def test_the_next_plane_starts_with_the_network_of_the_last(recipe, make_observation):
+    other = np.random.default_rng(4).normal(0, SIGMA, SCENE.shape)
+    movie = np.stack([SCENE + NOISE, SCENE + other])
+    found = restore(make_observation(movie, "TYX"), recipe)
+    assert [len(history.loss) for history in found.history] == [120, 30]
+    errors = found.image - SCENE
+    assert rms(errors[1]) < 0.45 * SIGMA
+    slope = np.mean(errors[1] * NOISE) / np.mean(NOISE**2)
+    assert abs(slope) < 0.03  # of the first frame's noise
+    cold = restore(make_observation(movie, "TYX"), recipe.with_settings({"solver.warm_start": False}))
+    assert [len(history.loss) for history in cold.history] == [120, 120]
+
+
+def test_a_stop_keeps_the_network_so_far(recipe, make_observation):
+    with iter_restore(make_observation(SCENE + NOISE), recipe) as run:
+        next(run)
+        run.stop()
+        found = run.result
+    assert "stopped by hand" in found.history[0].stop_reason
+    assert len(found.history[0].loss) < 120
+    assert np.isfinite(found.image).all()
+
+
+@pytest.mark.parametrize("fault", ["noisy", "diverges"])
+def test_a_fit_that_fails_its_check_gives_way(fast_settings, make_observation, monkeypatch, fault):
+    if fault == "noisy":
+        monkeypatch.setattr(amortized, "is_noisy", lambda _: True)
+    else:
+        monkeypatch.setattr("napari_dip.fitting.amortized.LEARNING_RATE", 1e30)
+    monkeypatch.setattr(planner, "MIN_AMORTIZED_PX", 1000)
+    plain = Recipe.preset("denoise").with_settings(fast_settings)
+    found = restore(make_observation(SCENE + NOISE), plain)
+    assert "not with one network for the whole image, because" in found.summary
+    assert "as planned" not in found.summary
+    assert np.isfinite(found.image).all()
+
+
+def test_a_sample_of_a_huge_image_consists_of_regions(make_data, recipe, monkeypatch):
+    monkeypatch.setattr(amortized, "MAX_SAMPLE_PX", 16_000)
+    monkeypatch.setattr(amortized, "REGION_PX", 64)
+    sample, height = amortized._sample(make_data(SCENE + NOISE), seed=0)
+    assert height == 64
+    assert sample.y.shape[-1] == 64
+    assert sample.y.shape[-2] % 64 == 0
+    assert 2 * 64 <= sample.y.shape[-2] <= 4 * 64
+    values = set((SCENE + NOISE).astype(np.float32).ravel().tolist())
+    assert values.issuperset(sample.y.ravel().tolist())
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("changes", "side", "expected"),
+        [
+            ({}, 900, True),
+            ({}, 800, False),
+            ({"solver.method": "amortized"}, 200, True),
+            ({"solver.method": "whole"}, 900, False),
+            ({"solver.method": "tiled"}, 900, False),
+            ({"compute.tile_size": 256}, 900, False),
+            ({"self_supervision.method": "none"}, 900, False),
+            ({"regularization.total_variation": 0.1}, 900, False),
+            ({"operator.kind": "blur", "operator.fwhm": 3}, 900, False),
+        ],
+    )
+    def test_depends_on_size_and_recipe(self, make_data, changes, side, expected):
+        data = make_data(np.random.default_rng(0).normal(0, 1, (side, side)))
+        recipe = Recipe.preset("denoise").with_settings({"solver.method": "auto", **changes})
+        plan = planner.plan_tiles(recipe, data, CPU)
+        assert plan.is_amortized == expected
+        if changes.get("solver.method") == "whole":
+            assert len(plan.tiles) == 1
+        if changes.get("solver.method") == "tiled":
+            assert len(plan.tiles) > 1
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"operator.kind": "blur", "operator.fwhm": 3}, "the operator is not the identity"),
+            ({"regularization.total_variation": 0.1}, "there are regularizers"),
+            ({"self_supervision.method": "none"}, "self-supervision is switched off"),
+        ],
+    )
+    def test_of_what_cannot_be_is_refused(self, recipe, make_observation, changes, reason):
+        with pytest.raises(SettingsError, match=reason) as error:
+            restore(make_observation(SCENE + NOISE), recipe.with_settings(changes))
+        assert error.value.setting == "solver.method"
+
+    def test_of_a_small_image_is_refused(self, recipe, make_observation):
+        with pytest.raises(SettingsError, match="smaller than 128 pixels"):
+            restore(make_observation((SCENE + NOISE)[:100]), recipe)
+
+    def test_is_forecast(self, recipe, make_observation):
+        observation = make_observation(SCENE + NOISE)
+        estimate = RunEstimator().estimate(recipe, observation)
+        assert estimate.steps == 120
+        assert estimate.tiles.startswith("one network for the whole image")
+        assert 0 < estimate.seconds < float("inf")
+        more = RunEstimator().estimate(recipe, observation, times=9)
+        assert more.seconds > estimate.seconds
+
+    def test_by_the_function_for_arrays(self):
+        large = np.tile(SCENE + NOISE, (5, 5))[:900, :900]
+        estimate = RunEstimator().estimate(
+            Recipe.preset("denoise"), dip.Observation.from_array(large, axes="YX")
+        )
+        assert estimate.tiles.startswith("one network")
