@@ -34,6 +34,7 @@ SOURCE_SIGMA_PX, MIN_SOURCE_SIGMAS = (
 )  # of the Gaussian that smooths, and of what is left of noise
 SOURCE_MARGIN_PX = 8  # of a crop, within which no source is placed
 MAX_SOURCES = 1_000_000
+MAX_SOURCE_COVERAGE = 0.3  # of an image that is mostly empty
 WARM_START_STEPS_SHARE = 0.25  # of the steps, with the network of another image
 WARM_START_RATE_SHARE = 0.5  # of the learning rate
 
@@ -51,6 +52,13 @@ class CropSampler:
         On the CPU.
     region_height : int, optional
         Height of the regions that the whole consists of, one below the other: no crop belongs to two.
+
+    Attributes
+    ----------
+    side : int
+        Of the crops. [pixel]
+    is_sparse : bool
+        Whether most of the image is empty.
     """
 
     def __init__(
@@ -60,7 +68,8 @@ class CropSampler:
         self._height, self._width = problem.y.shape[-2:]
         self._region = region_height or self._height
         self.side = min(CROP_PX, self._region // 8 * 8, self._width // 8 * 8)
-        self._sources = _find_sources(problem)
+        self._sources, coverage = _find_sources(problem)
+        self.is_sparse = coverage <= MAX_SOURCE_COVERAGE
 
     def draw(self, number: int) -> Windows:
         """Return `number` random windows."""
@@ -86,17 +95,17 @@ class CropSampler:
         return int(torch.randint(below, (), generator=self._generator))
 
 
-def _find_sources(problem: Problem) -> list[tuple[int, int]]:
-    """Pixels that stand out of the noise after smoothing."""
+def _find_sources(problem: Problem) -> tuple[list[tuple[int, int]], float]:
+    """Pixels that stand out of the noise after smoothing, and their share."""
     known = problem.uncensored[0]
     level = torch.where(known, problem.y[0], torch.nan).flatten(1).nanmedian(dim=1).values
     centered = torch.where(known, problem.y[0] - level.nan_to_num()[:, None, None], 0.0)
     smooth = gaussian_blur(centered, SOURCE_SIGMA_PX)
     left = problem.scene_noise_std / math.sqrt(4 * math.pi * SOURCE_SIGMA_PX**2)
     places = (smooth.abs() > MIN_SOURCE_SIGMAS * left).any(dim=0).nonzero()
-    every = math.ceil(len(places) / MAX_SOURCES)
+    every = max(math.ceil(len(places) / MAX_SOURCES), 1)
     rows_and_columns: list[tuple[int, int]] = [tuple(place) for place in places[::every].tolist()]
-    return rows_and_columns
+    return rows_and_columns, len(places) / known[0].numel()
 
 
 class AmortizedFit:

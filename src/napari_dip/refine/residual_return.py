@@ -7,12 +7,20 @@ import math
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
-from napari_dip.refine.compact_sources import TOP_HAT_PX, max_filter, source_weights
+from napari_dip.refine.compact_sources import (
+    SOURCE_RIM_PX,
+    max_filter,
+    source_weights,
+    white_top_hat,
+)
 
 RESIDUAL_SIGMA_PX = 2.0  # of the Gaussian that smooths the residual
 SCALE_SIGMA_PX = 2.0  # of the Gaussian within which sources have one factor
 MIN_SCALE_POWER = 9.0  # square of the sigmas of a source below which its factor is drawn to 1
+SCALE_ITERATIONS = 2
+SHAPE_ERROR = 0.02  # of a source in an estimate, over its brightness
 SURROUNDINGS_SIGMA_PX = 3.0  # of the Gaussian that smooths the surroundings of sources
+WINGS_SIGMA_PX = 4.0  # of the Gaussian that smooths what their factors leave
 LOCAL_SIGMA_PX = 6.0  # of the Gaussian over which its power is averaged
 
 
@@ -81,13 +89,16 @@ def add_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor | None:
     return x + weights * _blur_zero_padded(torch.where(problem.uncensored[0], data - x, 0.0))
 
 
-def scale_sources(x: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """Return `x` with what stands out of its surroundings brightened or dimmed to agree with the data.
+def restore_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Return `x` with the flux that its sources have in the data.
 
     An estimate draws faint sources toward the sky, by a tenth of their flux where it is ten times its
     noise, but it shows their shape. So around each pixel one factor is fitted to the residual: that of
-    the source itself, which has the noise of one number, and not of all its pixels. The factor is drawn
-    to 1 where the source has fewer than some three sigmas.
+    the source itself, which has the noise of one number, and not of all its pixels. It is drawn to 1
+    where the source has fewer than some three sigmas, and fitted once more to what is left. What then is
+    left near sources, such as their faint wings, is smoothed and added.
+
+    Each pixel depends on others within 82 pixels, so that parts of an image can be processed alone.
 
     Parameters
     ----------
@@ -96,18 +107,31 @@ def scale_sources(x: torch.Tensor, problem: Problem) -> torch.Tensor:
     problem : Problem
         The data; where nothing is observed there is no residual.
     """
-    data, noise = noisy_scene(problem, x)
-    surroundings = gaussian_blur(
-        max_filter(-max_filter(-x, TOP_HAT_PX), TOP_HAT_PX), SURROUNDINGS_SIGMA_PX
+    for _ in range(SCALE_ITERATIONS):
+        x = _scale_sources(x, problem)
+    cores = (white_top_hat(x) > _noise_of_pixels(x, problem)).any(dim=0, keepdim=True).to(x)
+    near = gaussian_blur(max_filter(cores, 2 * SOURCE_RIM_PX + 1), SOURCE_RIM_PX / 2)
+    return x + near * gaussian_blur(
+        torch.where(problem.uncensored[0], problem.y[0] - x, 0.0), WINGS_SIGMA_PX
     )
-    source = (x - surroundings) / noise
-    residual = torch.where(problem.uncensored[0], (data - x) / noise, 0.0)
-    known = problem.uncensored[0].to(x)
+
+
+def _scale_sources(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """`x` with one factor for what stands out around each pixel."""
+    source = x - gaussian_blur(x - white_top_hat(x), SURROUNDINGS_SIGMA_PX)
+    noise = torch.hypot(_noise_of_pixels(x, problem), SHAPE_ERROR * source)
+    known, sigmas = problem.uncensored[0].to(x), source / noise
     covariance, power = gaussian_blur(
-        torch.stack((residual * source, known * source**2)), SCALE_SIGMA_PX
+        known * torch.stack(((problem.y[0] - x) / noise * sigmas, sigmas**2)), SCALE_SIGMA_PX
     ) * (2 * math.pi * SCALE_SIGMA_PX**2)
     factor: torch.Tensor = covariance / (power + MIN_SCALE_POWER)
-    return x + factor * source * noise
+    return x + factor * source
+
+
+def _noise_of_pixels(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """The noise of each pixel of the scene `x`, (C, H, W); 1 where nothing is observed."""
+    noise = problem.noise_std(x)[0]
+    return torch.where(problem.observed[0] & (noise > 0), noise, 1.0)
 
 
 def _blur_zero_padded(planes: torch.Tensor, *, squared: bool = False) -> torch.Tensor:

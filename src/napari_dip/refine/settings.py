@@ -54,8 +54,8 @@ class Refinement(Settings):
 
     source_flux_correction: Literal["auto", "off"] = "auto"
     """Add back flux that the fit missed to small bright sources, so that fluxes are not too low; some of
-    the noise of the data comes with it. Automatic: where similar patches are estimated together and most
-    of the image is empty."""
+    the noise of the data comes with it. Automatic: where similar patches are estimated together, or in
+    an amortized fit, and most of the image is empty."""
 
     def select_method(
         self, problem: Problem, monitor: StoppingMonitor, *, hard_data_consistency: bool
@@ -140,10 +140,6 @@ class Refinement(Settings):
         if self.source_flux_correction == "off" or hard_data_consistency or method != "patches":
             return None
         return add_source_flux(x, problem if is_single_fit else monitor.fit_problem)
-
-    def corrects_source_flux(self, *, hard_data_consistency: bool) -> bool:
-        """Whether sources of an amortized fit are scaled to agree with the data."""
-        return self.source_flux_correction == "auto" and not hard_data_consistency
 
     def _denoise_data(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
         """Estimate patches of the data, with `x` as the first pilot."""

@@ -33,11 +33,14 @@ CHECKED_PX = 256  # side of the part on which a fit is checked
 
 @dataclass(frozen=True)
 class Member:
-    """A fitted network of the ensemble, the seed of its noise, and the course of its fit."""
+    """A fitted network of the ensemble, the seed of its noise, and the course of its fit; and whether
+    the sources in what it makes of the data are given their flux.
+    """
 
     prior: AmortizedPrior
     seed: int
     history: History
+    corrects_flux: bool
 
 
 def fit_members(
@@ -85,12 +88,18 @@ def fit_members(
         )
         history, stop = yield from fit.run()
         _check(prior, problem, sampler, seed)
-        members.append(Member(prior, seed, history))
+        members.append(Member(prior, seed, history, sampler.is_sparse and corrects_flux(recipe)))
         if recipe.solver.warm_start:
             warm_start.weights[number] = prior.weights()
         if stop:
             break
     return members
+
+
+def corrects_flux(recipe: Recipe) -> bool:
+    """Whether flux that an amortized fit missed is added back."""
+    is_on = recipe.refinement.source_flux_correction == "auto"
+    return is_on and not recipe.hard_data_consistency
 
 
 def _sample(data: FitData, seed: int) -> tuple[FitData, int | None]:

@@ -26,7 +26,7 @@ from napari_dip.prior.generator import Prior, PriorSettings
 from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
-from napari_dip.refine.residual_return import scale_sources
+from napari_dip.refine.residual_return import restore_source_flux
 from napari_dip.refine.settings import Method
 from napari_dip.run.amortized import Member
 from napari_dip.run.assessment import (
@@ -139,10 +139,8 @@ class BlockFit:
                 if request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                     last_report, image = time.monotonic(), x if request.preview else None
                     request = (yield FitProgress(*step, image)) or Request()
-            if self._recipe.refinement.corrects_source_flux(
-                hard_data_consistency=self._recipe.hard_data_consistency
-            ):
-                x = scale_sources(x, self.problem)
+            if member.corrects_flux:
+                x = restore_source_flux(x, self.problem)
                 self._source_flux_corrected = True
             self.ensemble.add(x)
         return request.stop

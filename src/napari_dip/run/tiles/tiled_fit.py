@@ -19,7 +19,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.operators import Operator
-from napari_dip.run.amortized import Member, fit_members
+from napari_dip.run.amortized import Member, corrects_flux, fit_members
 from napari_dip.run.block_fit import BlockFit, BlockReport
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.tiles.planner import DEFAULT_TILE_PX, TilePlanner
@@ -131,9 +131,7 @@ class TiledFit:
             return False
         self.histories = [member.history for member in members]
         yield from self._run_tiles(snapshot_every, reference, members)
-        if self._recipe.refinement.corrects_source_flux(
-            hard_data_consistency=self._recipe.hard_data_consistency
-        ):
+        if corrects_flux(self._recipe):
             self._balance_flux()
         return True
 
