@@ -57,11 +57,51 @@ def test_the_same_seed_repeats_it(result, recipe, make_observation):
     assert rms(other.image - result.image) > 0.01 * SIGMA
 
 
-def test_the_size_of_the_parts_does_not_matter(result, recipe, make_observation, monkeypatch):
-    monkeypatch.setattr(planner, "APPLICATION_TILE_PX", 128)
-    parts = restore(make_observation(SCENE + NOISE), recipe)
-    # Each part knows its own background, to which the noise of bright pixels is proportional.
-    np.testing.assert_allclose(parts.image, result.image, atol=0.02 * SIGMA)
+def star_field(shape, sigmas):
+    """Stars with peaks of so many `sigmas`, 20 pixels apart, on a sky of 100; and their places."""
+    rng = np.random.default_rng(0)
+    scene, places = np.full(shape, 100.0), []
+    for row in range(12, shape[0] - 12, 20):
+        for column in range(12, shape[1] - 12, 20):
+            y, x = np.mgrid[row - 9 : row + 10, column - 9 : column + 10] - rng.uniform(-0.5, 0.5)
+            peak = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 1.3**2))
+            scene[row - 9 : row + 10, column - 9 : column + 10] += sigmas * SIGMA * peak
+            places.append((row, column))
+    return scene, places
+
+
+@pytest.mark.parametrize("scene", ["stars", "shapes"])
+def test_parts_have_no_seams(recipe, make_observation, monkeypatch, scene):
+    shape = (420, 300)
+    truth = (
+        star_field(shape, 20)[0] if scene == "stars" else np.tile(SCENE, (3, 3))[: shape[0], : shape[1]]
+    )
+    data = truth + np.random.default_rng(5).normal(0, SIGMA, shape)
+    observation, recipe = make_observation(data), recipe.with_settings({"solver.max_steps": 30})
+    monkeypatch.setattr(amortized, "is_noisy", lambda _: False)  # after so few steps it is
+    whole = restore(observation, recipe)
+    monkeypatch.setattr(planner, "APPLICATION_TILE_PX", 256)
+    parts = restore(observation, recipe)
+    assert parts.provenance.source_flux_corrected == (scene == "stars")
+    np.testing.assert_array_equal(parts.image, whole.image)
+
+
+def test_faint_stars_keep_their_flux(recipe, make_observation):
+    truth, places = star_field((300, 320), 3)
+    data = truth + np.random.default_rng(6).normal(0, SIGMA, truth.shape)
+    changes = {"solver.max_steps": 200, "noise.sigma": SIGMA}
+
+    def flux_of(image):
+        return sum(image[y - 3 : y + 4, x - 3 : x + 4].sum(dtype=float) - 4900 for y, x in places)
+
+    share, errors = {}, {}
+    for setting in ("off", "auto"):
+        changes["refinement.source_flux_correction"] = setting
+        image = restore(make_observation(data), recipe.with_settings(changes)).image
+        share[setting], errors[setting] = flux_of(image) / flux_of(truth), rms(image - truth)
+    assert share["off"] < 0.92
+    assert share["auto"] == pytest.approx(1, abs=0.04)
+    assert errors["auto"] < 1.15 * errors["off"] < 0.3 * SIGMA
 
 
 @pytest.mark.parametrize(
