@@ -1,8 +1,12 @@
-"""Large images: tiles compared with the whole image, on the same pixels; and the cost of a megapixel.
+"""Large images: one network for crops, tiles, and the whole image, on the same pixels; and the cost of
+a megapixel.
 
-Run as ``python benchmarks/large.py [--images sky-9 ...] [--side 1024] [--tiles 0 640 ...] [--steps N]
-[--preset denoise] [--sigma 25] [--threads 1]``. Prints a row for each tile size: 0 is the whole image,
-other numbers are the largest side of a tile. Steps and seconds are per megapixel of the image. The
+Run as ``python benchmarks/large.py [--images sky-9 ...] [--side 1024] [--tiles amortized 0 640 ...]
+[--steps N] [--preset denoise] [--sigma 25] [--seed 0] [--threads 1]``. Prints a row for each way to fit:
+*amortized*, 0 for the whole image, or the largest side of a tile. Steps and seconds are per megapixel of
+the image. Of star fields the fluxes of all stars in 7 x 7 pixels follow, by their signal-to-noise ratio
+there: the median of their relative error, and that of their relative distance from the flux of the noisy
+image. The
 memory is the peak of the process so far, above what it used before the row: request one row for each
 process. The seam is how much more the errors of neighboring pixels differ where two tiles meet than
 elsewhere, r.m.s., in units of the noise. With ``--steps`` every fit ends there: for seconds and memory
@@ -14,12 +18,14 @@ import resource
 import time
 
 import numpy as np
+from scipy.ndimage import maximum_filter, uniform_filter
 
 import quality
 from common import conditions, header, psnr, row, selected_steps
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.fit_data import iter_planes
 from napari_dip.core.torch_import import torch
+from napari_dip.fitting.amortized import CROP_PX, CROPS_PER_STEP
 from napari_dip.run.tiles.planner import plan_tiles
 
 
@@ -28,10 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", nargs="+", default=["sky-9"])
     parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--tiles", type=int, nargs="+", default=[0, 640])
+    parser.add_argument("--tiles", nargs="+", default=["amortized", "0", "640"])
     parser.add_argument("--preset", default="denoise")
     parser.add_argument("--sigma", type=float, default=25.0)
     parser.add_argument("--steps", type=int, help="limit for each fit: for memory and seconds only")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -49,32 +56,41 @@ def main() -> None:
     )
     for name in args.images:
         truth = quality.truth_of(name, args.side)
-        data = truth + np.random.default_rng(0).normal(0, args.sigma, truth.shape)
+        data = truth + np.random.default_rng(args.seed).normal(0, args.sigma, truth.shape)
         observation = Observation.from_array(data, axes="YXC" if truth.ndim == 3 else "YX")
         for side in args.tiles:
             restored(args, name, truth, observation, side)
 
 
-def restored(args, name: str, truth: np.ndarray, observation: Observation, side: int) -> None:
+def restored(args, name: str, truth: np.ndarray, observation: Observation, side: str) -> None:
     """Print one row of the table."""
-    changes = {"compute.tile_size": side or 8192, "compute.memory_limit_gb": 1000.0}
+    changes = {"compute.memory_limit_gb": 1000.0}
+    if side == "amortized":
+        changes["solver.method"] = "amortized"
+    else:
+        changes["compute.tile_size"] = int(side) or 8192
     if args.steps:
         changes["solver.max_steps"] = args.steps
     recipe = Recipe.preset(args.preset).with_settings(changes)
     device = recipe.compute.resolve_device()
     ((_, data),) = iter_planes(observation)
-    tiles, _ = plan_tiles(recipe, data, device)
+    plan = plan_tiles(recipe, data, device)
+    tiles = plan.tiles
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     result = restore(observation, recipe)
     seconds = time.perf_counter() - started
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
     megapixels = observation.y.size / observation.y.shape[1] / 1e6
-    fits = zip(tiles, result.history, strict=False)  # constant tiles have none
-    pixels = sum(len(t.weights[0]) * len(t.weights[1]) * len(h.loss) for t, h in fits)
+    if plan.is_amortized:
+        how, pixels = "amortized", CROPS_PER_STEP * CROP_PX**2 * sum(len(h.loss) for h in result.history)
+    else:
+        how = f"{len(tiles)} of {len(tiles[0].weights[1])} px" if len(tiles) > 1 else "whole image"
+        fits = zip(tiles, result.history, strict=False)  # constant tiles have none
+        pixels = sum(len(t.weights[0]) * len(t.weights[1]) * len(h.loss) for t, h in fits)
     row(
         name,
         "x".join(map(str, truth.shape)),
-        f"{len(tiles)} of {len(tiles[0].weights[1])} px" if len(tiles) > 1 else "whole image",
+        how,
         f"{psnr(truth, result.image):.2f}",
         f"{pixels / 1e6 / megapixels:.0f}",
         f"{seconds / megapixels:.0f}",
@@ -82,6 +98,24 @@ def restored(args, name: str, truth: np.ndarray, observation: Observation, side:
         "-" if len(tiles) == 1 else f"{seam(result.image - truth, tiles) / args.sigma:.3f}",
         selected_steps(result),
     )
+    if name.startswith("sky"):
+        print_fluxes(args.sigma, truth, np.squeeze(observation.y), result.image)
+
+
+def print_fluxes(sigma: float, truth: np.ndarray, data: np.ndarray, image: np.ndarray) -> None:
+    """Print how far the fluxes of the stars of a sky of 25 are from the truth, and from the data."""
+    peaks = truth == maximum_filter(truth, 7)
+    peaks[:8] = peaks[-8:] = peaks[:, :8] = peaks[:, -8:] = False
+    true, noisy, found = (49 * uniform_filter(x - 25.0, 7)[peaks] for x in (truth, data, image))
+    ratio = true / (7 * sigma)
+    for low, high in ((3, 5), (5, 10), (10, 20), (20, 50), (50, np.inf)):
+        inside = (ratio > low) & (ratio < high)
+        bias, change = (100 * np.median((found - x)[inside] / true[inside]) for x in (true, noisy))
+        print(
+            f"  S/N {low} to {high}: {inside.sum()} stars, {bias:+.2f} %, from the data {change:+.2f} %"
+        )
+    total, own = (100 * (x.sum(dtype=float) / truth.sum() - 1) for x in (image, data))
+    print(f"  total flux {total:+.4f} %, of the data {own:+.4f} %")
 
 
 def seam(error: np.ndarray, tiles) -> float:

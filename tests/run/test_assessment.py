@@ -333,3 +333,18 @@ def test_an_array_comes_with_a_warning_at_the_line_of_the_caller(noisy, tmp_path
         warnings.simplefilter("error", RestorationWarning)
         assert dip.denoise(path, sigma=2, quality="fast").assessment.level == "check"
         dip.denoise(noisy, quality="fast")
+
+
+def test_of_noise_with_structure_a_large_residual_is_no_failure():
+    for is_known, level in ((True, "failed"), (False, "check")):
+        measures = FitMeasures(is_finite=True, residual=5.0, is_noise_known=is_known)
+        (finding,) = fit_findings(measures)
+        assert finding.level == level
+
+
+def test_the_flux_of_saturated_pixels_is_unknown(fast_recipe, scene, noisy, make_observation):
+    limit = 120.0
+    observation = make_observation(np.minimum(noisy, limit))
+    settings = {"noise.censored": True, "noise.saturation": limit, "noise.sigma": 8.0}
+    result = restore(observation, fast_recipe.with_settings(settings))
+    np.testing.assert_array_equal(np.isnan(result.residual), noisy >= limit)

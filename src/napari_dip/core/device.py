@@ -30,7 +30,8 @@ class Compute(Settings):
     in tiles. [GB]"""
     tile_size: Annotated[int, Field(ge=128, le=8192)] | None = None
     """Largest side of the tiles in which an image is restored; automatic: images of up to a megapixel
-    are not tiled, larger ones have tiles of 640, or less if memory is short. [pixel]"""
+    are not tiled, larger ones that have no amortized fit have tiles of 640, or less if memory is short.
+    [pixel]"""
     num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of CPU cores to use without a GPU; automatic: all, or all but one in napari."""
 

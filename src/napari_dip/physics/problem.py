@@ -135,8 +135,8 @@ class Problem:
         return masked_mean(self.observed, huber(self.likelihood.nll(self.predicted(x), self.y)))
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """Return y - A x in data units, NaN where nothing is observed, (T, C, Y, X)."""
-        return torch.where(self.observed, self.y - self.predicted(x), torch.nan)
+        """Return y - A x in data units, (T, C, Y, X); NaN where nothing is observed, or only a bound."""
+        return torch.where(self.uncensored, self.y - self.predicted(x), torch.nan)
 
     def noise_std(self, x: torch.Tensor) -> torch.Tensor:
         """Return the standard deviation of the noise in each datum of the scene `x`, (T, C, Y, X)."""
@@ -167,7 +167,7 @@ class Problem:
 
     def data_psnr(self, x: torch.Tensor) -> float:
         """Return how well the scene `x` predicts the data: their range over the r.m.s. residual. [dB]"""
-        residual, y = self.residual(x)[self.observed], self.y[self.observed]
+        residual, y = self.residual(x)[self.uncensored], self.y[self.uncensored]
         error = torch.sqrt((residual.cpu().double() ** 2).mean())
         return float(20 * torch.log10((y.max() - y.min()).cpu().double() / error.clamp(min=1e-30)))
 

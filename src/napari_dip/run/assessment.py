@@ -60,6 +60,9 @@ class FitMeasures:
         of the noise that is assumed is in proportion to the signal.
     noise_gain : float
         Noise of the scene over that of the data; None for the identity.
+    is_noise_known : bool
+        Whether the noise is given or can be measured; of noise with structure, such as that of JPEG,
+        only a part is.
     """
 
     is_finite: bool
@@ -69,6 +72,7 @@ class FitMeasures:
     structure: float = np.nan
     bright_residual: float = np.nan
     noise_gain: float | None = None
+    is_noise_known: bool = True
 
 
 def measure_fit(
@@ -96,7 +100,9 @@ def measure_fit(
     ratio, slope = _noise_of(predicted, y, residual)
     gain = None if problem.operator.is_identity else _noise_gain(problem, x)
     structure, bright = _structure(problem, residual), _bright_residual(problem, residual, std)
-    return FitMeasures(True, ratio, slope, rms, structure, bright, gain)
+    properties = problem.likelihood.properties
+    is_known = properties.is_given or properties.kind != "structured"
+    return FitMeasures(True, ratio, slope, rms, structure, bright, gain, is_known)
 
 
 def _smoothed_std(problem: Problem, x: torch.Tensor) -> torch.Tensor:
@@ -208,7 +214,7 @@ def fit_findings(measures: FitMeasures) -> Iterator[Finding]:
         yield Finding("failed", "the image carries the noise of the data upside down")
     elif measures.noise_slope < MIN_SLOPE_CHECK:
         yield Finding("check", "the image carries some of the noise of the data upside down")
-    if measures.residual > MAX_RESIDUAL_FAILED:
+    if measures.residual > MAX_RESIDUAL_FAILED and measures.is_noise_known:
         yield Finding("failed", f"the residual is {measures.residual:.2g} times the noise")
     elif measures.residual > MAX_RESIDUAL_CHECK:
         yield Finding("check", f"the residual is {measures.residual:.2g} times the noise")

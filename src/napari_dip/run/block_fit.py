@@ -127,9 +127,7 @@ class BlockFit:
     def apply(
         self, members: Sequence[Member], corner: tuple[int, int]
     ) -> Generator[FitProgress, Request | None, bool]:
-        """Apply networks that were fitted to crops of the whole image, of which this is the part at
-        `corner`; return whether to stop the run.
-        """
+        """Apply networks that were fitted to crops of an image, whose part at `corner` this is."""
         request, last_report = Request(), time.monotonic()
         for member in members:
             x, history = torch.zeros_like(self.problem.y[0]), member.history
@@ -286,8 +284,8 @@ class BlockFit:
     def _findings(self, measures: FitMeasures) -> Iterator[Finding]:
         yield from fit_findings(measures)
         yield from self.problem.operator.findings
-        hard = self._recipe.hard_data_consistency
-        yield from noise_findings(self.problem.likelihood.properties, hard_data_consistency=hard)
+        properties, hard = self.problem.likelihood.properties, self._recipe.hard_data_consistency
+        yield from noise_findings(properties, hard_data_consistency=hard)
         if self._attempt.note:
             yield Finding("check", self._attempt.note)
 
