@@ -237,3 +237,18 @@ def test_unreproduced_sources_are_ringed(model, session, recipe, noisy, monkeypa
     rings = model.layers["a - unreproduced sources"]
     np.testing.assert_array_equal(rings.data, [[3, 4], [10, 20]])
     np.testing.assert_array_equal(rings.scale, (2, 2))
+
+
+def test_a_fit_to_crops_shows_its_result_and_no_iterations(model, session, noisy):
+    recipe = Recipe.preset("denoise").with_settings(
+        {"solver.method": "amortized", "solver.max_steps": 120, "compute.device": "cpu"}
+    )
+    pixels = np.tile(noisy, (3, 3))[:140, :150]
+    layer = model.add_image(pixels, name="a")
+    session.run(recipe, layer)
+    assert not session.sentences[-1][1], session.sentences
+    assert "one network for the whole image" in session.sentences[-1][0]
+    names = [layer.name for layer in model.layers]
+    assert "a - restored" in names
+    assert "a - iterations" not in names
+    assert np.std(model.layers["a - restored"].data - pixels) > 4

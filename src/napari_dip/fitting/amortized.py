@@ -24,7 +24,7 @@ CROPS_PER_STEP = 4
 LEARNING_RATE = 0.005  # of the kernels, by Muon
 HEAD_RATE_SHARE = 0.1  # of that, of biases and of the last layer, by Adam
 WARMUP_STEPS = 30
-WEIGHT_DECAY_OF_AVERAGE = 0.99  # of the moving average of the weights
+AVERAGE_DECAY = 0.99  # of the weights, in their moving average
 VALIDATE_EVERY_STEPS = 100
 VALIDATION_CROPS = 24
 SOURCE_SHARE = 0.5  # of the crops, that contain something that stands out of the noise
@@ -193,7 +193,7 @@ class AmortizedFit:
         for group in self._adam.param_groups:
             group["lr"] = HEAD_RATE_SHARE * rate
         self._adam.step()
-        decay = min(WEIGHT_DECAY_OF_AVERAGE, step / (step + 10))
+        decay = min(AVERAGE_DECAY, step / (step + 10))
         torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - decay)
         return float(loss.detach())
 

@@ -79,20 +79,19 @@ class AmortizedPrior:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def split(self, crops: Problem, generator: torch.Generator) -> tuple[Problem, Problem]:
-        """Return two parts of the data of `crops` with independent noise: the input, and the target."""
+        """Return two parts of the data of `crops` with independent noise: the input, and the target.
+
+        Crops that show too little to spare any of it are both.
+        """
         splitter = self._supervision.splitter(crops, 1, generator)
-        assert splitter is not None
+        if splitter is None:
+            return crops, crops
         parts = splitter(None)
         return parts.input, parts.target
 
     def __call__(self, data: Problem) -> torch.Tensor:
         """Return images (N, C, H, W) of the data (N, C, H, W), in data units."""
-        z = self._input(data)
-        with torch.autocast(
-            z.device.type, dtype=self._precision, enabled=self._precision != torch.float32
-        ):
-            output: torch.Tensor = self.network(z)
-        return self.scale.to_data_units(output)
+        return self.scale.to_data_units(self._run_network(self._input(data)))
 
     @torch.no_grad()
     def estimate(self, problem: Problem, corner: tuple[int, int], seed: int) -> Iterator[torch.Tensor]:
@@ -132,18 +131,21 @@ class AmortizedPrior:
         return z
 
     def _oriented(self, z: torch.Tensor, orientation: int) -> torch.Tensor:
+        """The image (C, H, W) that the network makes of an input in one orientation."""
         from napari_dip.prior.networks._local import SIZE_MULTIPLE
 
         height, width = z.shape[-2:]
         below, right = -height % SIZE_MULTIPLE, -width % SIZE_MULTIPLE
         z = torch.nn.functional.pad(z, (0, right, 0, below), mode="replicate")
         z = orient(z, orientation).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(
-            z.device.type, dtype=self._precision, enabled=self._precision != torch.float32
-        ):
-            output = self.network(z)
-        image = orient_back(output, orientation)[0, :, :height, :width]
-        return self.scale.to_data_units(image)
+        image = orient_back(self._run_network(z), orientation)
+        return self.scale.to_data_units(image[0, :, :height, :width])
+
+    def _run_network(self, z: torch.Tensor) -> torch.Tensor:
+        is_mixed = self._precision != torch.float32
+        with torch.autocast(z.device.type, dtype=self._precision, enabled=is_mixed):
+            output: torch.Tensor = self.network(z)
+        return output
 
     def _input(self, data: Problem) -> torch.Tensor:
         """The data, and what is known of them, in the units of the network."""

@@ -52,7 +52,8 @@ def iter_restoration(
     recipe : Recipe
         What to do.
     snapshot_every : int, optional
-        Number of steps between reports that always carry an image; it does not change the result.
+        Number of steps between reports that always carry an image; it does not change the result. An
+        amortized fit has none before it is applied.
     warm_start : WarmStart, optional
         What the fits start with. It keeps them, so that another run can continue where this one stops.
     note : str
@@ -156,7 +157,7 @@ class _Restoration:
             block=place[0],
             blocks=place[1],
             tile=block.number,
-            tiles=len(block.tiles),
+            tiles=block.num_tiles,
             member=block.num_fits,
             members=self._recipe.ensemble.size,
             loss=progress.loss,

@@ -206,6 +206,11 @@ class TiledFit:
         return list(places.values())
 
     @property
+    def num_tiles(self) -> int:
+        """Number of tiles; 1 as long as one network is fitted for all of them."""
+        return len(self.tiles) if self.block_fit else 1
+
+    @property
     def num_fits(self) -> int:
         """Number of fits to the current tile that are finished."""
         return self.block_fit.ensemble.num_fits if self.block_fit else 0
