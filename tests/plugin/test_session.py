@@ -251,4 +251,5 @@ def test_a_fit_to_crops_shows_its_result_and_no_iterations(model, session, noisy
     names = [layer.name for layer in model.layers]
     assert "a - restored" in names
     assert "a - iterations" not in names
+    assert "raise solver.max_steps" in session.continue_blocked_by()
     assert np.std(model.layers["a - restored"].data - pixels) > 4

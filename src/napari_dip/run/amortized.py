@@ -72,6 +72,7 @@ def fit_members(
     physics = (recipe.operator, recipe.noise, recipe.regularization)
     problem = Problem.from_data(sample, *physics, device=device, reference=reference)
     members: list[Member] = []
+    warm_start.is_amortized = True
     for number, seed in enumerate(warm_start.seeds()):
         generator = torch.Generator().manual_seed(seed)
         prior = AmortizedPrior(

@@ -30,6 +30,8 @@ class WarmStart:
         The current fit, or the last one.
     weights : dict of int to Weights
         The last weights of each member of the ensemble, where the next block starts with them.
+    is_amortized : bool
+        Whether the last fit was one to crops, which cannot be continued.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class WarmStart:
         self._recipe, self._num_blocks, self._member = recipe, 0, 0
         self._resumed_fit = fit
         self.fit: Fit | None = None
+        self.is_amortized = False
         self.weights: dict[int, Weights] = dict(weights or {})
 
     @property

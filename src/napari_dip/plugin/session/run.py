@@ -88,6 +88,8 @@ class Run:
     @property
     def continue_blocked_by(self) -> str:
         """Why the run cannot be continued, as a sentence; empty if it can."""
+        if self.warm_start.fit is None and self.warm_start.is_amortized:
+            return "A fit to crops takes all of its steps: raise solver.max_steps, and press Run again."
         if self.warm_start.fit is None:
             return "The network of this run is gone, because another run was started after it."
         if not self.warm_start.is_single_fit:
