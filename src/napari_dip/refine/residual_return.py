@@ -96,7 +96,8 @@ def restore_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor:
     noise, but it shows their shape. So around each pixel one factor is fitted to the residual: that of
     the source itself, which has the noise of one number, and not of all its pixels. It is drawn to 1
     where the source has fewer than some three sigmas, and fitted once more to what is left. What then is
-    left near sources, such as their faint wings, is smoothed and added.
+    left near sources, such as their faint wings, is smoothed and added. The shape is right to 2 per
+    cent: pixels so bright that this is more than their noise are drawn to the data.
 
     Each pixel depends on others within 82 pixels, so that parts of an image can be processed alone.
 
@@ -107,17 +108,19 @@ def restore_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor:
     problem : Problem
         The data; where nothing is observed there is no residual.
     """
+    source = torch.zeros_like(x)
     for _ in range(SCALE_ITERATIONS):
-        x = _scale_sources(x, problem)
-    cores = (white_top_hat(x) > _noise_of_pixels(x, problem)).any(dim=0, keepdim=True).to(x)
+        x, source = _scale_sources(x, problem)
+    known, noise = problem.uncensored[0], _noise_of_pixels(x, problem)
+    cores = (white_top_hat(x) > noise).any(dim=0, keepdim=True).to(x)
     near = gaussian_blur(max_filter(cores, 2 * SOURCE_RIM_PX + 1), SOURCE_RIM_PX / 2)
-    return x + near * gaussian_blur(
-        torch.where(problem.uncensored[0], problem.y[0] - x, 0.0), WINGS_SIGMA_PX
-    )
+    x = x + near * gaussian_blur(torch.where(known, problem.y[0] - x, 0.0), WINGS_SIGMA_PX)
+    error = SHAPE_ERROR * source
+    return x + torch.where(known, problem.y[0] - x, 0.0) * error**2 / (error**2 + noise**2)
 
 
-def _scale_sources(x: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """`x` with one factor for what stands out around each pixel."""
+def _scale_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """`x` with one factor for what stands out around each pixel; and what stands out."""
     source = x - gaussian_blur(x - white_top_hat(x), SURROUNDINGS_SIGMA_PX)
     noise = torch.hypot(_noise_of_pixels(x, problem), SHAPE_ERROR * source)
     known, sigmas = problem.uncensored[0].to(x), source / noise
@@ -125,7 +128,7 @@ def _scale_sources(x: torch.Tensor, problem: Problem) -> torch.Tensor:
         known * torch.stack(((problem.y[0] - x) / noise * sigmas, sigmas**2)), SCALE_SIGMA_PX
     ) * (2 * math.pi * SCALE_SIGMA_PX**2)
     factor: torch.Tensor = covariance / (power + MIN_SCALE_POWER)
-    return x + factor * source
+    return x + factor * source, source
 
 
 def _noise_of_pixels(x: torch.Tensor, problem: Problem) -> torch.Tensor:
