@@ -98,9 +98,9 @@ def _wide_at_border(region: BoolArray) -> BoolArray:
     if not core.any():
         return np.zeros_like(region)
     opened = wide & (distance_transform_edt(~core) <= radius + 1)
-    opened = binary_dilation(opened, iterations=radius, mask=wide)  # into its corners
     inside = slice(radius, -radius)
-    labels, _ = label(opened[inside, inside])
+    opened = binary_dilation(opened[inside, inside], iterations=radius, mask=region)  # into corners
+    labels, _ = label(opened)
     edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return np.isin(labels, np.setdiff1d(edges, [0]))
 
