@@ -45,7 +45,9 @@ def hdu_images(hdus: fits.HDUList, path: Path = Path()) -> Iterator[ImageData]:
     science = science or [index for index, role in roles.items() if role.is_companion]
     if not science:
         tables = [
-            name_of(hdu) for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.header["TDIM*"]
+            name_of(hdu)
+            for hdu in hdus
+            if isinstance(hdu, fits.BinTableHDU) and hdu.header["TDIM*"] and hdu.header["NAXIS2"] > 1
         ]
         where = f": its pixels are in a table, {tables[0]}, one frame a row" if tables else ""
         raise ReadError(f"{path} holds no image to restore, only {_contents(hdus)}{where}")
