@@ -7,6 +7,7 @@ import napari_dip as dip
 from napari_dip import Recipe, iter_restore, restore
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.torch_import import torch
+from napari_dip.prior.self_supervision import SelfSupervision
 from napari_dip.run import amortized
 from napari_dip.run.forecast import RunEstimator
 from napari_dip.run.tiles import planner
@@ -183,10 +184,12 @@ def test_a_stop_keeps_the_network_so_far(recipe, make_observation):
     assert np.isfinite(found.image).all()
 
 
-@pytest.mark.parametrize("fault", ["noisy", "diverges"])
+@pytest.mark.parametrize("fault", ["noisy", "diverges", "structured"])
 def test_a_fit_that_fails_its_check_gives_way(fast_settings, make_observation, monkeypatch, fault):
     if fault == "noisy":
         monkeypatch.setattr(amortized, "is_noisy", lambda _: True)
+    elif fault == "structured":
+        monkeypatch.setattr(SelfSupervision, "select_method", lambda *_: "none")
     else:
         monkeypatch.setattr("napari_dip.fitting.amortized.LEARNING_RATE", 1e30)
     monkeypatch.setattr(planner, "MIN_AMORTIZED_PX", 1000)

@@ -14,7 +14,7 @@ from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.muon import Muon
 from napari_dip.fitting.solver import PROGRESS_INTERVAL_S, FitProgress
-from napari_dip.physics.filters import gaussian_blur
+from napari_dip.physics.filters import channel_medians, gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import ORIENTATIONS, Windows
 from napari_dip.prior.amortized import AmortizedPrior
@@ -28,10 +28,8 @@ AVERAGE_DECAY = 0.99  # of the weights, in their moving average
 VALIDATE_EVERY_STEPS = 100
 VALIDATION_CROPS = 24
 SOURCE_SHARE = 0.5  # of the crops, that contain something that stands out of the noise
-SOURCE_SIGMA_PX, MIN_SOURCE_SIGMAS = (
-    1.5,
-    3.5,
-)  # of the Gaussian that smooths, and of what is left of noise
+SOURCE_SIGMA_PX = 1.5  # of the Gaussian that smooths the data before sources are searched
+MIN_SOURCE_SIGMAS = 3.5  # of a source, in sigmas of the noise that is left then
 SOURCE_MARGIN_PX = 8  # of a crop, within which no source is placed
 MAX_SOURCES = 1_000_000
 MAX_SOURCE_COVERAGE = 0.3  # of an image that is mostly empty
@@ -98,8 +96,8 @@ class CropSampler:
 def _find_sources(problem: Problem) -> tuple[list[tuple[int, int]], float]:
     """Pixels that stand out of the noise after smoothing, and their share."""
     known = problem.uncensored[0]
-    level = torch.where(known, problem.y[0], torch.nan).flatten(1).nanmedian(dim=1).values
-    centered = torch.where(known, problem.y[0] - level.nan_to_num()[:, None, None], 0.0)
+    level = channel_medians(problem.y, problem.uncensored).nan_to_num()
+    centered = torch.where(known, problem.y[0] - level, 0.0)
     smooth = gaussian_blur(centered, SOURCE_SIGMA_PX)
     left = problem.scene_noise_std / math.sqrt(4 * math.pi * SOURCE_SIGMA_PX**2)
     places = (smooth.abs() > MIN_SOURCE_SIGMAS * left).any(dim=0).nonzero()

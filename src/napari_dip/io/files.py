@@ -281,8 +281,7 @@ def _read_with_remarks(
         images = _call_reader(path, reader)
     for one in caught:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    texts = [str(one.message) for one in caught if issubclass(one.category, ReadWarning)]
-    remarks = tuple(dict.fromkeys(texts))
+    remarks = tuple({str(w.message): None for w in caught if issubclass(w.category, ReadWarning)})
     return [replace(image, header=replace(image.header, remarks=remarks)) for image in images]
 
 

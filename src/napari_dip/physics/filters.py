@@ -14,6 +14,12 @@ def masked_mean(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.where(pixels, values, 0.0).sum() / pixels.sum().clamp(min=1)
 
 
+def channel_medians(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """Return the median of the observed `values` (T, C, Y, X) of each channel, (C, 1, 1)."""
+    known = torch.where(observed, values, torch.nan)
+    return known.movedim(1, 0).flatten(1).nanmedian(dim=1).values[:, None, None]
+
+
 def normalized_convolution(
     values: torch.Tensor, weights: torch.Tensor, known: torch.Tensor
 ) -> torch.Tensor:

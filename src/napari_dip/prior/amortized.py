@@ -11,7 +11,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import normalized_convolution
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import ORIENTATIONS, Windows, orient, orient_back
-from napari_dip.prior.initialization import Weights, initialize, same_shapes
+from napari_dip.prior.initialization import Weights, copy_weights, initialize, same_shapes
 from napari_dip.prior.output_scale import Output, OutputScale
 from napari_dip.prior.self_supervision import SelfSupervision
 
@@ -76,7 +76,7 @@ class AmortizedPrior:
 
     def weights(self) -> Weights:
         """Return a copy of the weights."""
-        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        return copy_weights(self.network)
 
     def split(self, crops: Problem, generator: torch.Generator) -> tuple[Problem, Problem]:
         """Return two parts of the data of `crops` with independent noise: the input, and the target.

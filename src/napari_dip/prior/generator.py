@@ -10,7 +10,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.data_consistency import wiener_estimate
 from napari_dip.physics.filters import normalized_convolution
 from napari_dip.physics.problem import Problem
-from napari_dip.prior.initialization import Weights, initialize, same_shapes
+from napari_dip.prior.initialization import Weights, copy_weights, initialize, same_shapes
 from napari_dip.prior.inputs import InputContext, InputSettings, NetworkInput
 from napari_dip.prior.networks import NetworkSettings
 from napari_dip.prior.output_scale import Output, OutputScale
@@ -117,7 +117,7 @@ class Prior:
 
     def weights(self) -> Weights:
         """Return a copy of the weights."""
-        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        return copy_weights(self.network)
 
     def __call__(self, x: torch.Tensor | None = None) -> tuple[torch.Tensor, Problem]:
         """Return the image for the next input, and the problem that it has to solve.

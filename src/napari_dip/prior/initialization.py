@@ -11,6 +11,11 @@ from napari_dip.core.torch_import import torch
 Weights: TypeAlias = "Mapping[str, torch.Tensor]"
 
 
+def copy_weights(module: torch.nn.Module) -> Weights:
+    """Return a copy of the weights of a network."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
 def same_shapes(weights: Weights, others: Weights) -> bool:
     """Whether both belong to networks of the same architecture."""
     first, second = ({name: w.shape for name, w in group.items()} for group in (weights, others))

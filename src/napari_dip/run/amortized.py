@@ -66,11 +66,13 @@ def fit_members(
     Raises
     ------
     DivergenceError
-        If a fit diverges, or fails its check.
+        If a fit diverges, or fails its check, or the data cannot be split.
     """
     sample, region_height = _sample(data, recipe.seed)
     physics = (recipe.operator, recipe.noise, recipe.regularization)
     problem = Problem.from_data(sample, *physics, device=device, reference=reference)
+    if recipe.self_supervision.select_method(problem, 1) == "none":
+        raise DivergenceError("its noise is structured, or hardly anything is observed")
     members: list[Member] = []
     warm_start.is_amortized = True
     for number, seed in enumerate(warm_start.seeds()):

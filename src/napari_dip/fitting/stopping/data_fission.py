@@ -13,7 +13,7 @@ from napari_dip.fitting.stopping.base import (
     SeparatePixels,
     StoppingMonitor,
 )
-from napari_dip.physics.filters import masked_mean
+from napari_dip.physics.filters import channel_medians, masked_mean
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.splitting import spawn_generator, split_noise
 
@@ -102,14 +102,8 @@ def _bright_pixels(problem: Problem) -> torch.Tensor:
         return torch.zeros_like(problem.observed)
     smooth = problem.smoothed
     noise = problem.likelihood.random_std(smooth).expand_as(smooth)
-    median_noise = _channel_medians(noise, problem.observed)
-    distance = (smooth - _channel_medians(problem.y, problem.observed)).abs()
+    median_noise = channel_medians(noise, problem.observed)
+    distance = (smooth - channel_medians(problem.y, problem.observed)).abs()
     bright = (distance > BRIGHT_SIGMAS * median_noise) | (noise > NOISY_FACTOR * median_noise)
     bright &= problem.observed
     return bright & (2 * bright.sum() < problem.observed.sum())
-
-
-def _channel_medians(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-    """The median of the observed `values` (T, C, Y, X) of each channel, (C, 1, 1)."""
-    known = torch.where(observed, values, torch.nan)
-    return known.movedim(1, 0).flatten(1).nanmedian(dim=1).values[:, None, None]

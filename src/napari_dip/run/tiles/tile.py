@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,8 @@ TILE_MARGIN_PX = 16  # at the border of a tile, without weight where other tiles
 TILE_BLEND_PX = 32  # over which one tile fades into the next
 NOISE_SAMPLE_PX = 252  # side of the patches in which the noise is measured
 MAX_NOISE_SAMPLES = 16
+
+_Piece: TypeAlias = tuple[slice, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,18 @@ def tile_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ..
 
     They overlap by twice the `margin`, which has no weight, and `TILE_BLEND_PX`.
     """
-    rows, columns = _axis_tiles(height, side, margin), _axis_tiles(width, side, margin)
+    return _compose(_axis_tiles(height, side, margin), _axis_tiles(width, side, margin))
+
+
+def application_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ...]:
+    """Return tiles that share an image without blending: each has `side` pixels of it, and a `margin`
+    around them without weight.
+    """
+    return _compose(_axis_shares(height, side, margin), _axis_shares(width, side, margin))
+
+
+def _compose(rows: list[_Piece], columns: list[_Piece]) -> tuple[Tile, ...]:
+    """The tiles of all pieces of both axes, row by row in alternating direction."""
     return tuple(
         Tile(rows=row, columns=column, weights=(down, across))
         for number, (row, down) in enumerate(rows)
@@ -98,37 +112,17 @@ def tile_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ..
     )
 
 
-def application_grid(height: int, width: int, side: int, margin: int) -> tuple[Tile, ...]:
-    """Return tiles that share an image without blending: each has `side` pixels of it, and a `margin`
-    around them without weight.
-    """
-    rows, columns = (
-        [
-            (
-                max(start - margin, 0),
-                start,
-                min(start + side, length),
-                min(start + side + margin, length),
-            )
-            for start in range(0, length, side)
-        ]
-        for length in (height, width)
-    )
-    return tuple(
-        Tile(slice(row[0], row[3]), slice(column[0], column[3]), (_inside(row), _inside(column)))
-        for row in rows
-        for column in columns
-    )
+def _axis_shares(length: int, side: int, margin: int) -> list[_Piece]:
+    """The pieces of one axis, with weights of 1 in `side` pixels and 0 in the margins."""
+    pieces = []
+    for first in range(0, length, side):
+        pixels = np.arange(max(first - margin, 0), min(first + side + margin, length))
+        inside = (first <= pixels) & (pixels < first + side)
+        pieces.append((slice(int(pixels[0]), int(pixels[-1]) + 1), inside.astype(np.float32)))
+    return pieces
 
 
-def _inside(along: tuple[int, int, int, int]) -> FloatArray:
-    """Weights of the pixels of a tile along one axis: 1 inside, and 0 in its margins."""
-    start, first, last, stop = along
-    pixels = np.arange(start, stop)
-    return ((first <= pixels) & (pixels < last)).astype(np.float32)
-
-
-def _axis_tiles(length: int, side: int, margin: int) -> list[tuple[slice, FloatArray]]:
+def _axis_tiles(length: int, side: int, margin: int) -> list[_Piece]:
     """The pieces of one axis, with the weight of each pixel."""
     if side >= length:
         return [(slice(0, length), np.ones(length, np.float32))]

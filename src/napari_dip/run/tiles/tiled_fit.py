@@ -117,10 +117,6 @@ class TiledFit:
         height, width = self._data.y.shape[-2:]
         samples = tile_grid(height, width, DEFAULT_TILE_PX, 0)
         reference = self._recipe.noise.likelihood(noise_sample(self._data, samples))
-        method = self._recipe.self_supervision.method
-        if method == "auto" and reference.properties.kind == "structured":
-            self._planner.give_up_amortizing("its noise is structured")
-            return False
         fitting = fit_members(
             self._recipe, self._data, reference, self._planner.device, self._warm_start
         )
