@@ -1,14 +1,23 @@
 """Whole images by one network that is fitted to random crops of them."""
 
+import pickle
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import pytest
+import tifffile
 
 import napari_dip as dip
 from napari_dip import Recipe, iter_restore, restore
-from napari_dip.core.errors import SettingsError
+from napari_dip.core.errors import DeviceError, SettingsError
 from napari_dip.core.torch_import import torch
+from napari_dip.io import read_provenance
 from napari_dip.prior.self_supervision import SelfSupervision
 from napari_dip.run import amortized
+from napari_dip.run.batch import plan_jobs, run_job
+from napari_dip.run.executors import dask_workers
 from napari_dip.run.forecast import RunEstimator
 from napari_dip.run.tiles import planner
 
@@ -17,6 +26,8 @@ SIGMA = 10.0
 Y, X = np.mgrid[:200, :180]
 SCENE = 100 + 20 * np.sin(X / 17) + 60.0 * (np.hypot(Y - 90, X - 70) < 30)
 NOISE = np.random.default_rng(0).normal(0, SIGMA, SCENE.shape)
+OTHER_SCENE = 100 + 30 * np.sign(np.sin(X / 23) * np.sin(Y / 19))
+OTHER_NOISE = np.random.default_rng(4).normal(0, SIGMA, SCENE.shape)
 FAST = {"solver.method": "amortized", "solver.max_steps": 120, "compute.device": "cpu"}
 
 
@@ -161,17 +172,158 @@ def test_observed_pixels_can_be_kept(recipe, make_observation):
     assert rms((found.image - SCENE)[mask]) < SIGMA
 
 
-def test_the_next_plane_starts_with_the_network_of_the_last(recipe, make_observation):
-    other = np.random.default_rng(4).normal(0, SIGMA, SCENE.shape)
-    movie = np.stack([SCENE + NOISE, SCENE + other])
-    found = restore(make_observation(movie, "TYX"), recipe)
-    assert [len(history.loss) for history in found.history] == [120, 30]
-    errors = found.image - SCENE
-    assert rms(errors[1]) < 0.45 * SIGMA
-    slope = np.mean(errors[1] * NOISE) / np.mean(NOISE**2)
-    assert abs(slope) < 0.03  # of the first frame's noise
-    cold = restore(make_observation(movie, "TYX"), recipe.with_settings({"solver.warm_start": False}))
-    assert [len(history.loss) for history in cold.history] == [120, 120]
+class TestWarmStart:
+    def test_frames_of_one_field_have_networks_of_their_own(self, recipe, make_observation):
+        movie = np.stack([SCENE + NOISE, SCENE + OTHER_NOISE])
+        found = restore(make_observation(movie, "TYX"), recipe)
+        assert [len(history.loss) for history in found.history] == [120, 120]
+        assert "frames of one field, each with a new network" in found.summary
+
+    @pytest.mark.parametrize("scene", [SCENE, OTHER_SCENE], ids=["same field", "other field"])
+    def test_the_next_frame_is_faster_and_has_no_noise_of_the_last(
+        self, recipe, make_observation, scene
+    ):
+        movie = np.stack([SCENE + NOISE, scene + OTHER_NOISE])
+        choice = "always" if scene is SCENE else "auto"
+        found = restore(make_observation(movie, "TYX"), recipe.replace(solver={"warm_start": choice}))
+        assert [len(history.loss) for history in found.history] == [120, 30]
+        assert "begun with the network of the frame before" in found.summary
+        error = found.image[1] - scene
+        assert rms(error) < 0.45 * SIGMA
+        assert abs(np.mean(error * NOISE) / np.mean(NOISE**2)) < 0.03
+
+    def test_it_can_be_switched_off(self, recipe, make_observation):
+        movie = np.stack([SCENE + NOISE, OTHER_SCENE + OTHER_NOISE])
+        cold = recipe.replace(solver={"warm_start": "never"})
+        found = restore(make_observation(movie, "TYX"), cold)
+        assert [len(history.loss) for history in found.history] == [120, 120]
+        assert "network of the frame before" not in found.summary
+
+    def test_recipes_with_a_switch_are_read(self):
+        for switch, choice in ((True, "auto"), (False, "never")):
+            recipe = Recipe.parse({"solver": {"warm_start": switch}}, source="old")
+            assert recipe.solver.warm_start == choice
+
+    def test_a_network_that_fails_on_the_next_frame_is_replaced(
+        self, recipe, make_observation, monkeypatch
+    ):
+        checks = iter([False, True, False])
+        monkeypatch.setattr(amortized, "is_noisy", lambda _: next(checks))
+        movie = np.stack([SCENE + NOISE, OTHER_SCENE + OTHER_NOISE])
+        found = restore(make_observation(movie, "TYX"), recipe)
+        assert [len(history.loss) for history in found.history] == [120, 120]
+
+    def test_files_of_a_batch_begin_with_the_last_network(self, recipe, tmp_path):
+        names = "first.tif", "second.tif", "third.tif"
+        for name, frame in zip(names, (SCENE, OTHER_SCENE, OTHER_SCENE), strict=True):
+            noise = np.random.default_rng(len(name)).normal(0, SIGMA, SCENE.shape)
+            tifffile.imwrite(tmp_path / name, (frame + noise).astype(np.float32))
+        jobs = plan_jobs(recipe, [str(tmp_path / name) for name in names], tmp_path / "out")
+        rows = [run_job(job) for job in jobs]
+        assert [row.steps for row in rows] == [120, 30, 120]
+        notes = [read_provenance(job.target)["notes"] for job in jobs]
+        assert "begun with the network" not in notes[0]
+        assert "begun with the network of first.tif" in notes[1]
+        assert "frames of one field, each with a new network" in notes[2]
+
+
+@contextmanager
+def this_thread():
+    """A worker that does what it is given at once."""
+
+    class Now(Executor):
+        def submit(self, function, /, *arguments):
+            future = Future()
+            arguments, function = pickle.loads(pickle.dumps((arguments, function)))
+            future.set_result(function(*arguments))
+            return future
+
+    yield Now()
+
+
+class TestWorkers:
+    @pytest.fixture(autouse=True)
+    def small_parts(self, monkeypatch):
+        monkeypatch.setattr(planner, "APPLICATION_TILE_PX", 128)
+
+    def test_make_the_same_image(self, recipe, make_observation, result):
+        found = restore(make_observation(SCENE + NOISE), recipe, workers=this_thread)
+        np.testing.assert_array_equal(found.image, result.image)
+        np.testing.assert_array_equal(found.residual, result.residual)
+        np.testing.assert_array_equal(found.noise_std, result.noise_std)
+        assert found.provenance.assessment == result.provenance.assessment
+
+    def test_of_a_cluster_make_the_same_image(self, recipe, make_observation, monkeypatch):
+        distributed = pytest.importorskip("distributed")
+        monkeypatch.setattr(amortized, "is_noisy", lambda _: False)  # after few steps
+        data = SCENE + NOISE
+        data[:, 120:] = 7  # tiles without noise stay as they are
+        observation, changes = make_observation(data), {"ensemble.size": 2, "solver.max_steps": 20}
+        short = recipe.with_settings(changes)
+        alone = restore(observation, short)
+        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        with distributed.LocalCluster(**options) as cluster:
+            workers = partial(dask_workers, cluster.scheduler_address)
+            with iter_restore(observation, short, workers=workers) as run:
+                killed = False
+                for progress in run:
+                    if progress.tiles > 1 and not killed:
+                        cluster.workers[0].process.process._process.kill()
+                        killed = True
+                found = run.result
+        assert killed
+        np.testing.assert_array_equal(found.image, alone.image)
+        np.testing.assert_array_equal(found.uncertainty, alone.uncertainty)
+
+    def test_that_die_are_replaced(self, recipe, make_observation, result):
+        deaths = []
+
+        @contextmanager
+        def mortal():
+            with this_thread() as executor:
+                alive = executor.submit
+
+                def submit(*arguments):
+                    if len(deaths) < 2:
+                        deaths.append(arguments)
+                        future = Future()
+                        future.set_exception(BrokenExecutor())
+                        return future
+                    return alive(*arguments)
+
+                executor.submit = submit
+                yield executor
+
+        found = restore(make_observation(SCENE + NOISE), recipe, workers=mortal)
+        assert len(deaths) == 2
+        np.testing.assert_array_equal(found.image, result.image)
+
+    def test_that_die_always_are_told(self, recipe, make_observation):
+        @contextmanager
+        def dead():
+            class Broken(Executor):
+                def submit(self, *arguments):
+                    raise BrokenExecutor
+
+            yield Broken()
+
+        with pytest.raises(DeviceError, match="died 3 times: is their memory full"):
+            restore(make_observation(SCENE + NOISE), recipe, workers=dead)
+
+    def test_can_be_stopped(self, recipe, make_observation, result):
+        with iter_restore(make_observation(SCENE + NOISE), recipe, workers=this_thread) as run:
+            for progress in run:
+                if progress.tile > 0:
+                    run.stop()
+            found = run.result
+        assert "stopped before" in found.stop_reason
+        known = np.isfinite(found.image)
+        assert known.any()
+        assert not known.all()
+
+    def test_have_nothing_to_do_for_small_images(self, fast_recipe, make_observation):
+        found = restore(make_observation((SCENE + NOISE)[:64, :64]), fast_recipe, workers=this_thread)
+        assert "no worker was used" in found.summary
 
 
 def test_a_stop_keeps_the_network_so_far(recipe, make_observation):

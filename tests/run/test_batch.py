@@ -17,8 +17,8 @@ from napari_dip import Recipe, RestorationError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_provenance
 from napari_dip.run.batch.execute import run_job, run_jobs
-from napari_dip.run.batch.executors import dask_workers, local_workers
 from napari_dip.run.batch.plan import plan_jobs
+from napari_dip.run.executors import dask_workers, local_workers
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from napari_dip.run.batch import (
     SUMMARY,
     Job,
     JobResult,
+    Workers,
     dask_workers,
     local_workers,
     plan_jobs,
@@ -26,6 +27,11 @@ from napari_dip.run.batch import (
     write_summary,
 )
 from napari_dip.run.recipe import Recipe
+
+SchedulerAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers restore: tcp://host:8786."),
+]
 
 
 @app.command()
@@ -40,6 +46,10 @@ def run(
     format: Annotated[  # noqa: A002 - the name of the option
         FileFormat, typer.Option(help="imagej: a TIFF with the image and its recipe alone.")
     ] = "auto",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that apply the network of a large image to its parts.")
+    ] = 1,
+    scheduler: SchedulerAddress = None,
     *,
     options: SharedOptions,
 ) -> None:
@@ -61,7 +71,8 @@ def run(
         axes=options.axes,
     )
     job.check()
-    result = run_with_progress(resolved, job.observation())
+    helpers = _choose_workers(workers, scheduler) if scheduler or workers > 1 else None
+    result = run_with_progress(resolved, job.observation(), helpers)
     dtype = options.dtype
     clipped = write(target, result, overwrite=options.overwrite, dtype=dtype, format=format)
     out.print(result.summary, markup=False)
@@ -82,10 +93,7 @@ def run_batch(
     workers: Annotated[
         int, typer.Option(min=1, help="Number of files restored at a time on this machine.")
     ] = 1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers restore: tcp://host:8786."),
-    ] = None,
+    scheduler: SchedulerAddress = None,
     *,
     options: SharedOptions,
 ) -> None:
@@ -106,14 +114,13 @@ def run_batch(
         axes=options.axes,
     )
     num_parallel = workers if scheduler is None else len(jobs)
-    engine = partial(local_workers, workers) if scheduler is None else partial(dask_workers, scheduler)
     results: dict[str, JobResult] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     summary = output_dir / SUMMARY
     try:
         with Progress(*columns, console=out, transient=True) as bar:
             total = bar.add_task("restored", total=len(jobs))
-            for result in run_jobs(jobs, engine, num_parallel):
+            for result in run_jobs(jobs, _choose_workers(workers, scheduler), num_parallel):
                 results[result.output] = result
                 bar.console.print(_format_result(result), markup=False)
                 bar.advance(total)
@@ -153,6 +160,10 @@ def demo(
     before, after = (float(np.std((a - truth)[known])) for a in (image.array, result.image))
     out.print(f"error on the sky: {before:.2f} adu before, {after:.2f} adu after")
     out.print(f"written: {noisy}\n         {restored}", markup=False)
+
+
+def _choose_workers(number: int, scheduler: str | None) -> Workers:
+    return partial(dask_workers, scheduler) if scheduler else partial(local_workers, number)
 
 
 def _format_result(result: JobResult) -> str:

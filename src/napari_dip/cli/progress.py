@@ -17,12 +17,15 @@ from rich.progress import (
 
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
+from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
 
 out = Console(highlight=False, soft_wrap=True)
 
 
-def run_with_progress(recipe: Recipe, observation: Observation) -> Result:
+def run_with_progress(
+    recipe: Recipe, observation: Observation, workers: Workers | None = None
+) -> Result:
     """Return the result of a run under a progress bar; the first Ctrl-C stops it and keeps the image."""
     from napari_dip.run.restoration import iter_restoration
 
@@ -37,7 +40,7 @@ def run_with_progress(recipe: Recipe, observation: Observation) -> Result:
     with (
         _count_interrupts() as interrupts,
         Progress(*columns, console=out, transient=True) as bar,
-        iter_restoration(observation, recipe) as run,
+        iter_restoration(observation, recipe, workers=workers) as run,
     ):
         bar.console.print(f"{recipe.title} ... (Ctrl-C stops and keeps the image)", markup=False)
         task = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)

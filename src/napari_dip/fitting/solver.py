@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import DivergenceError
@@ -40,9 +40,16 @@ class Solver(Settings):
     """Step size of the Adam optimizer."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the exponential moving average of the images; 0 for none."""
-    warm_start: bool = True
-    """Start each tile of a large image, and each plane of a stack, with the network of the one before,
-    which takes about half the steps; off: each with a new network."""
+    warm_start: Literal["auto", "always", "never"] = "auto"
+    """Whether each tile of a large image, each plane of a stack, and each large frame of a batch starts
+    with the network of the one before, which takes a half to a quarter of the steps. Automatic: except
+    where amortized fits are for frames of the same field, whose errors have to be independent."""
+
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _from_switch(cls, value: Any) -> Any:
+        """Recipes once had a switch here."""
+        return {True: "auto", False: "never"}.get(value, value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)

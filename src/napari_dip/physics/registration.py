@@ -87,6 +87,14 @@ def register(fixed: NDArray[np.float64], moving: NDArray[np.float64], tolerance:
     return Registration(shift, _correlation(fixed, moving, shift), unshifted, agreeing)
 
 
+def show_same_scene(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    """Return whether two images show the same scene, perhaps shifted; both are results of `edge_map`."""
+    if first.shape != second.shape:
+        return False
+    shifts = np.zeros(2), estimate_shift(first, second, upsample_factor=1)
+    return max(_correlation(first, second, shift) for shift in shifts) > MIN_CORRELATION
+
+
 def _overlapping_parts(side: int) -> tuple[slice, slice]:
     return slice(0, 2 * side // 3), slice(side // 3, side)
 

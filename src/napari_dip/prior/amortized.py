@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 
@@ -77,6 +79,12 @@ class AmortizedPrior:
     def weights(self) -> Weights:
         """Return a copy of the weights."""
         return copy_weights(self.network)
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same prior on another device."""
+        moved = copy.copy(self)
+        moved.network, moved.scale = copy.deepcopy(self.network).to(device), self.scale.to(device)
+        return moved
 
     def split(self, crops: Problem, generator: torch.Generator) -> tuple[Problem, Problem]:
         """Return two parts of the data of `crops` with independent noise: the input, and the target.

@@ -46,6 +46,10 @@ class AsinhStretch:
         """Return values of the stretched scale in data units."""
         return self.background + self.softening * torch.sinh(x.clamp(-MAX_ASINH, MAX_ASINH))
 
+    def to(self, device: torch.device) -> AsinhStretch:
+        """Return the same map on another device."""
+        return AsinhStretch(self.background.to(device), self.softening.to(device))
+
 
 def noise_growth(problem: Problem) -> float:
     """Return the noise of the brightest datum over the median noise."""
@@ -129,6 +133,15 @@ class OutputScale:
         stretched = stretch.forward(values[:, None])[:, 0] if stretch else values
         kernel = _gaussian_kernel(output.min_fwhm).to(problem.y.device) if output.min_fwhm else None
         return cls(*location_and_scale(stretched, observed), stretch, kernel)
+
+    def to(self, device: torch.device) -> OutputScale:
+        """Return the same map on another device."""
+        return OutputScale(
+            self.offset.to(device),
+            self.scale.to(device),
+            self.stretch and self.stretch.to(device),
+            None if self.kernel is None else self.kernel.to(device),
+        )
 
     def to_network_units(self, x: torch.Tensor) -> torch.Tensor:
         """Return a scene (..., C, Y, X) in data units as the network would output it."""

@@ -21,6 +21,7 @@ from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import Windows
 from napari_dip.prior.amortized import CELL_PX, AmortizedPrior
+from napari_dip.prior.initialization import Weights
 from napari_dip.run.assessment import is_noisy, measure_fit
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
@@ -74,29 +75,41 @@ def fit_members(
     if recipe.self_supervision.select_method(problem, 1) == "none":
         raise DivergenceError("its noise is structured, or hardly anything is observed")
     members: list[Member] = []
-    warm_start.is_amortized = True
-    for number, seed in enumerate(warm_start.seeds()):
-        generator = torch.Generator().manual_seed(seed)
-        prior = AmortizedPrior(
-            problem,
-            recipe.output,
-            recipe.self_supervision,
-            precision=recipe.compute.resolve_precision(device),
-            generator=generator,
-            start=warm_start.weights.get(number),
-        )
-        sampler = CropSampler(problem, generator, region_height)
-        fit = AmortizedFit(
-            prior, problem, sampler, recipe.solver.max_steps, generator, is_warm=prior.is_warm
-        )
-        history, stop = yield from fit.run()
-        _check(prior, problem, sampler, seed)
-        members.append(Member(prior, seed, history, sampler.is_sparse and corrects_flux(recipe)))
-        if recipe.solver.warm_start:
-            warm_start.weights[number] = prior.weights()
+    starts, seeds = warm_start.start_amortized(data), warm_start.seeds()
+    for number, seed in enumerate(seeds):
+        fitting = _fit_member(recipe, problem, region_height, seed, starts.get(number))
+        try:
+            member, stop = yield from fitting
+        except DivergenceError:
+            if number not in starts:
+                raise
+            member, stop = yield from _fit_member(recipe, problem, region_height, seed, None)
+        members.append(member)
+        warm_start.store_weights(number, member.prior)
         if stop:
             break
     return members
+
+
+def _fit_member(
+    recipe: Recipe, problem: Problem, region_height: int | None, seed: int, start: Weights | None
+) -> Generator[FitProgress, Request | None, tuple[Member, bool]]:
+    """Fit one network to crops of `problem`; return it, and whether to stop the run."""
+    generator = torch.Generator().manual_seed(seed)
+    prior = AmortizedPrior(
+        problem,
+        recipe.output,
+        recipe.self_supervision,
+        precision=recipe.compute.resolve_precision(problem.y.device),
+        generator=generator,
+        start=start,
+    )
+    sampler = CropSampler(problem, generator, region_height)
+    steps = recipe.solver.max_steps
+    fit = AmortizedFit(prior, problem, sampler, steps, generator, is_warm=prior.is_warm)
+    history, stop = yield from fit.run()
+    _check(prior, problem, sampler, seed)
+    return Member(prior, seed, history, sampler.is_sparse and corrects_flux(recipe)), stop
 
 
 def corrects_flux(recipe: Recipe) -> bool:

@@ -93,6 +93,33 @@ class BlockReport:
     unreproduced_sources: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class FittedBlock:
+    """What came out of one block, or of a tile of it, as arrays.
+
+    Attributes
+    ----------
+    x, std : (C, H, W) float32
+        The visible part of the scene, and the standard deviation of its error.
+    uncovered : (C, H, W) bool
+        Pixels that no datum constrains.
+    residual, noise_std : (T, C, Y, X) float32
+        The data minus what `x` predicts, and their noise.
+    histories : list of History
+        One for each fit.
+    report : BlockReport
+        What the provenance records.
+    """
+
+    x: FloatArray
+    std: FloatArray
+    uncovered: BoolArray
+    residual: FloatArray
+    noise_std: FloatArray
+    histories: list[History]
+    report: BlockReport
+
+
 class BlockFit:
     """The data of one block, or of a tile of it: their problem, and the fits to it."""
 
@@ -244,8 +271,21 @@ class BlockFit:
         x = x * self.problem.operator.support
         return project_onto_data(self.problem, x) if self._recipe.hard_data_consistency else x
 
-    def result(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the restored scene, and the standard deviation of its error, (C, H, W) each."""
+    def result(self) -> FittedBlock:
+        """Return what the fits found."""
+        x, std = self._mean_and_std()
+        return FittedBlock(
+            x=self.visible(x),
+            std=self.visible(std),
+            uncovered=self.visible(self.problem.uncovered()),
+            residual=self.problem.residual(x).cpu().numpy(),
+            noise_std=self.problem.noise_std(x).cpu().numpy(),
+            histories=self.histories,
+            report=self._report(x),
+        )
+
+    def _mean_and_std(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The restored scene, and the standard deviation of its error, (C, H, W) each."""
         std, self._calibration = self.ensemble.uncertainty()
         if self._recipe.hard_data_consistency and self.problem.operator.is_identity:
             noise = self.problem.noise_std(self.ensemble.mean)[0]
@@ -257,8 +297,8 @@ class BlockFit:
         inside = x[:, *self.problem.operator.valid_region]
         return inside if isinstance(inside, np.ndarray) else np.asarray(inside.cpu())
 
-    def report(self, x: torch.Tensor) -> BlockReport:
-        """Return what the provenance records, once the `result` is `x`."""
+    def _report(self, x: torch.Tensor) -> BlockReport:
+        """What the provenance records, if the restored scene is `x`."""
         problem, recipe = self.problem, self._attempt.recipe
         properties, downsampling = problem.likelihood.properties, recipe.network.input_downsampling
         return BlockReport(

@@ -36,7 +36,7 @@ _TRIAL_SETTINGS = {
     "refinement.spectral_shrinkage": "off",
     "admm.max_iter": 0,
     "stack.align": False,
-    "solver.warm_start": True,
+    "solver.warm_start": "auto",
     "compute.tile_size": None,
     "compute.memory_limit_gb": None,
 }
@@ -135,7 +135,8 @@ class RunEstimator:
         upsampling = _upsampling(recipe, data)
         pixels = round(max(math.prod(map(len, tile.weights)) for tile in tiles) * upsampling**2)
         steps, parts = typical_steps(recipe), len(tiles) * blocks
-        fits = 1 + (parts - 1) * (WARM_START_STEP_SHARE if recipe.solver.warm_start else 1.0)
+        is_warm = recipe.solver.warm_start != "never"
+        fits = 1 + (parts - 1) * (WARM_START_STEP_SHARE if is_warm else 1.0)
         per_step = self._seconds_per_step(recipe, part, upsampling, pixels, device)
         per_step *= recipe.ensemble.size * fits
         refinement = 0 if recipe.refinement.patch_method == "none" else REFINEMENT_COST_STEPS
@@ -167,7 +168,8 @@ class RunEstimator:
         per_step, per_pixel = self._timings[key]
         sizes = [math.prod(map(len, tile.weights)) for tile in tiles]
         steps = recipe.solver.max_steps
-        fits = 1 + (blocks - 1) * (WARM_START_STEPS_SHARE if recipe.solver.warm_start else 1.0)
+        is_warm = recipe.solver.warm_start == "always"  # else frames of one field have new networks
+        fits = 1 + (blocks - 1) * (WARM_START_STEPS_SHARE if is_warm else 1.0)
         seconds = recipe.ensemble.size * (per_step * steps * fits + per_pixel * sum(sizes) * blocks)
         memory = APPLICATION_BYTES_PER_PIXEL * max(sizes)
         return _Cost(memory, steps, seconds, seconds)

@@ -20,6 +20,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.run.alignment import FrameAlignment
 from napari_dip.run.block_fit import BlockReport
+from napari_dip.run.executors import Workers
 from napari_dip.run.provenance import RunRecord, collect
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration_run import RestorationRun
@@ -28,6 +29,8 @@ from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import NOT_REACHED, TiledFit, next_progress
 from napari_dip.run.warm_start import WarmStart
 
+NO_USE_OF_WORKERS = "no worker was used, because the image is not restored by one network for its parts"
+
 
 def iter_restoration(
     observation: Observation,
@@ -35,6 +38,7 @@ def iter_restoration(
     *,
     snapshot_every: int | None = None,
     warm_start: WarmStart | None = None,
+    workers: Workers | None = None,
     note: str = "",
 ) -> RestorationRun:
     """Restore `observation` by `recipe`, step by step.
@@ -56,6 +60,9 @@ def iter_restoration(
         amortized fit has none before it is applied.
     warm_start : WarmStart, optional
         What the fits start with. It keeps them, so that another run can continue where this one stops.
+    workers : callable, optional
+        Makes an executor, such as `local_workers` and `dask_workers` do; its processes apply the network
+        of an amortized fit to the parts of an image.
     note : str
         What else the summary should say.
 
@@ -73,7 +80,7 @@ def iter_restoration(
     DeviceError
         On iteration, if the device is missing, or its memory is full.
     """
-    restoration = _Restoration(observation, recipe, snapshot_every, warm_start, note)
+    restoration = _Restoration(observation, recipe, snapshot_every, warm_start, workers, note)
     return RestorationRun(restoration.steps())
 
 
@@ -86,10 +93,11 @@ class _Restoration:
         recipe: Recipe,
         snapshot_every: int | None,
         warm_start: WarmStart | None,
+        workers: Workers | None,
         note: str,
     ) -> None:
         self._observation, self._recipe, self._note = observation, recipe, note
-        self._snapshot_every, self._warm_start = snapshot_every, warm_start
+        self._snapshot_every, self._warm_start, self._workers = snapshot_every, warm_start, workers
 
     def steps(self) -> Generator[Progress, Request | None, Result]:
         """Run, and report on the way."""
@@ -114,7 +122,7 @@ class _Restoration:
             if stopped:
                 histories.append(NOT_REACHED)
                 continue
-            block = TiledFit(recipe, data, self._planner, warm_start)
+            block = TiledFit(recipe, data, self._planner, warm_start, self._workers)
             fits = block.run(self._snapshot_every)
             progress = next_progress(fits, None)
             while progress is not None:
@@ -131,6 +139,8 @@ class _Restoration:
             self._note,
             alignment.note if alignment else "",
             self._planner.note,
+            *warm_start.notes,
+            NO_USE_OF_WORKERS if self._workers and not warm_start.is_amortized else "",
             "" if recipe.extrapolate else describe_missing(observation.observed, observation.outside),
             *observation.header.remarks,
         )

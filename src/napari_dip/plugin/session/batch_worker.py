@@ -19,10 +19,10 @@ from napari_dip.io import read_first_image
 from napari_dip.plugin.layers.to_observation import write_planes
 from napari_dip.plugin.session.messages import IN_LOG
 from napari_dip.run.batch.execute import run_jobs
-from napari_dip.run.batch.executors import local_workers
 from napari_dip.run.batch.job import Job, JobResult
 from napari_dip.run.batch.plan import plan_jobs
 from napari_dip.run.batch.summary import SUMMARY, write_summary
+from napari_dip.run.executors import local_workers
 from napari_dip.run.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from napari_dip.run.api._options import (
     observe,
     run_to_end,
 )
+from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.restoration_run import RestorationRun
@@ -31,6 +32,7 @@ def restore(
     sigma: ArrayLike | None = None,
     auxiliary: Mapping[str, Any] | None = None,
     axes: str | None = None,
+    workers: Workers | None = None,
     callback: Callback | None = None,
 ) -> Result:
     """Restore an image by any recipe, and wait for the result.
@@ -49,6 +51,9 @@ def restore(
         What the recipe takes besides: ``"psf"``, ``"guide"``, ``"coil_maps"``, ``"trajectory"``.
     axes : str, optional
         As for `denoise`.
+    workers : callable, optional
+        Makes an executor whose processes apply the network of a large image to its parts:
+        ``partial(local_workers, 4)``, ``partial(dask_workers, "tcp://host:8786")``.
     callback : callable, optional
         As for `denoise`.
 
@@ -71,7 +76,7 @@ def restore(
     ((48, 64), True)
     """
     options = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary, "axes": axes}
-    return run_to_end(iter_restore(image, recipe, **options), callback)
+    return run_to_end(iter_restore(image, recipe, workers=workers, **options), callback)
 
 
 def iter_restore(
@@ -83,12 +88,13 @@ def iter_restore(
     auxiliary: Mapping[str, Any] | None = None,
     axes: str | None = None,
     snapshot_every: int | None = None,
+    workers: Workers | None = None,
 ) -> RestorationRun:
     """Restore an image by any recipe, step by step.
 
     Parameters
     ----------
-    image, recipe, mask, sigma, auxiliary, axes
+    image, recipe, mask, sigma, auxiliary, axes, workers
         As for `restore`.
     snapshot_every : int, optional
         Number of steps between reports that always carry an image.
@@ -122,7 +128,7 @@ def iter_restore(
     if is_number(sigma):
         sigma = float(interop.in_data_units(sigma, observation.header.unit))
         chosen = chosen.replace(noise={"sigma": sigma})
-    return iter_restoration(observation, chosen, snapshot_every=snapshot_every)
+    return iter_restoration(observation, chosen, snapshot_every=snapshot_every, workers=workers)
 
 
 def _find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:

@@ -13,6 +13,7 @@ from concurrent.futures import (
     wait,
 )
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,15 +21,20 @@ from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ReadError, RestorationError, describe_unexpected
 from napari_dip.core.observation import Observation
+from napari_dip.core.result import Result
 from napari_dip.io import read, read_provenance, write
 from napari_dip.io.atomic import remove_partial_files
-from napari_dip.run.batch.executors import Workers
 from napari_dip.run.batch.job import Job, JobResult, failed_job
+from napari_dip.run.executors import POLL_INTERVAL_S, Workers
 from napari_dip.run.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari_dip.run.warm_start import WarmStart
 
 SIGMA_CROP_PX = 2048  # side of the part in which the noise before and after is estimated
 DEBUG_HINT = "napari-dip --debug run, for this file alone, shows the traceback"
-POLL_INTERVAL_S = 0.2
+
+_last_starts: dict[str, WarmStart] = {}  # what the next frame of a recipe starts with, in this process
 
 
 def run_job(job: Job) -> JobResult:
@@ -41,11 +47,9 @@ def run_job(job: Job) -> JobResult:
         observation, recipe = job.observation(), Recipe.from_json(job.recipe)
         is_done = _is_done(job, recipe, observation)
         if not is_done:
-            from napari_dip.run.restoration import iter_restoration
-
             job.check()
             remove_partial_files(Path(job.target))
-            result = iter_restoration(observation, recipe).result
+            result = _restore(observation, recipe)
             write(job.target, result, overwrite=job.overwrite, dtype=job.dtype, format=job.format)
         provenance = read_provenance(job.target)
         return JobResult(
@@ -133,6 +137,18 @@ def _run_until_worker_crash(
                     result = failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
                 yield result
     return suspects
+
+
+def _restore(observation: Observation, recipe: Recipe) -> Result:
+    """Restore a frame, which may start with the network of the last frame in this process."""
+    from napari_dip.run.restoration import iter_restoration
+    from napari_dip.run.warm_start import WarmStart
+
+    start = _last_starts.pop(recipe.to_json(), None) or WarmStart(recipe)
+    result = iter_restoration(observation, recipe, warm_start=start).result
+    _last_starts.clear()  # of one recipe at a time
+    _last_starts[recipe.to_json()] = start.next_frame(Path(observation.header.path).name)
+    return result
 
 
 def _is_done(job: Job, recipe: Recipe, observation: Observation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,10 @@ from napari_dip.fitting.solver import FitProgress
 from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.operators import Operator
 from napari_dip.run.amortized import Member, corrects_flux, fit_members
-from napari_dip.run.block_fit import BlockFit, BlockReport
+from napari_dip.run.block_fit import BlockFit, BlockReport, FittedBlock
+from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.tiles.application import TileTask, apply_on_workers
 from napari_dip.run.tiles.planner import DEFAULT_TILE_PX, TilePlanner
 from napari_dip.run.tiles.tile import Tile, TileBlender, noise_sample, tile_grid
 from napari_dip.run.warm_start import WarmStart
@@ -54,12 +56,20 @@ class _Canvases:
         self.noise_std = TileBlender(full_nan((times, channels, height, width)))
         self.inpainted = arrays.full(shape, 0, np.bool_)
 
-    def add(self, tile: Tile, x: FloatArray, std: FloatArray, uncovered: BoolArray) -> None:
-        """Blend in the scene of a tile, its uncertainty, and mark the pixels that no datum
-        constrains.
-        """
+    def add(
+        self,
+        tile: Tile,
+        x: FloatArray,
+        std: FloatArray,
+        uncovered: BoolArray,
+        residual: FloatArray,
+        noise_std: FloatArray,
+    ) -> None:
+        """Blend in what was made of a tile."""
         self.image.add(tile, x)
         self.uncertainty.add(tile, std)
+        self.residual.add(tile, residual)
+        self.noise_std.add(tile, noise_std)
         self.inpainted[:, *self.image.slices(tile)] |= uncovered
 
 
@@ -79,10 +89,15 @@ class TiledFit:
     """
 
     def __init__(
-        self, recipe: Recipe, data: FitData, planner: TilePlanner, warm_start: WarmStart
+        self,
+        recipe: Recipe,
+        data: FitData,
+        planner: TilePlanner,
+        warm_start: WarmStart,
+        workers: Workers | None = None,
     ) -> None:
         self._recipe, self._data, self._planner = recipe, data, planner
-        self._warm_start = warm_start
+        self._warm_start, self._workers = warm_start, workers
         self._canvases: _Canvases | None = None
         self.block_fit: BlockFit | None = None
         self.tiles: tuple[Tile, ...] = ()
@@ -126,7 +141,10 @@ class TiledFit:
             self._planner.give_up_amortizing(str(error))
             return False
         self.histories = [member.history for member in members]
-        yield from self._run_tiles(snapshot_every, reference, members)
+        if self._workers is None:
+            yield from self._run_tiles(snapshot_every, reference, members)
+        else:
+            yield from self._apply_on_workers(reference, members, self._workers)
         if corrects_flux(self._recipe):
             self._balance_flux()
         return True
@@ -155,22 +173,48 @@ class TiledFit:
                 self._copy_constant_tile(tile, part)
                 continue
             self.block_fit = fit = BlockFit(self._recipe, part, self._planner.device, reference)
-            problem, visible = fit.problem, fit.visible
-            canvases = self._allocate(problem.operator)
-            uncovered = visible(problem.uncovered())
+            self._allocate(fit.problem.operator)
             if members:
                 stop = yield from fit.apply(members, (tile.rows.start, tile.columns.start))
             else:
                 stop = yield from fit.run(self._warm_start, snapshot_every)
-            x, std = fit.result()
-            canvases.add(tile, visible(x), visible(std), uncovered)
-            canvases.residual.add(tile, problem.residual(x).cpu().numpy())
-            canvases.noise_std.add(tile, problem.noise_std(x).cpu().numpy())
-            self.histories += fit.histories
-            self.reports.append((tile, fit.report(x)))
+            self._add(tile, fit.result())
             if stop:
                 self.histories += (len(self.tiles) - number - 1) * [NOT_REACHED]
                 return
+
+    def _apply_on_workers(
+        self, reference: Likelihood, members: Sequence[Member], workers: Workers
+    ) -> Generator[FitProgress, Request | None, None]:
+        """Let workers apply the networks of `members` to the tiles, in any order."""
+        self._allocate(self._recipe.operator.build(self.tiles[0].cut(self._data)))
+        history = members[-1].history
+        course = len(history.loss), float(history.loss[-1]), float(history.validation_loss[-1])
+        task = TileTask(self._recipe, reference, tuple(members))
+        for finished in apply_on_workers(task, self._fitted_tiles(), workers):
+            if finished is not None:
+                self._add(*finished)
+            self.number = min(len(self.reports), len(self.tiles) - 1)
+            request = (yield FitProgress(*course, None)) or Request()
+            if request.stop:
+                self.histories.append(NOT_REACHED)
+                return
+
+    def _fitted_tiles(self) -> Iterator[tuple[Tile, FitData]]:
+        """The tiles with more than one value, and their data; the others are copied."""
+        for tile in self.tiles:
+            part = tile.cut(self._data)
+            if part.is_constant:
+                self._copy_constant_tile(tile, part)
+            else:
+                yield tile, part
+
+    def _add(self, tile: Tile, fitted: FittedBlock) -> None:
+        """Blend in what was made of a tile, and keep its report."""
+        f = fitted
+        self.canvases.add(tile, f.x, f.std, f.uncovered, f.residual, f.noise_std)
+        self.histories += fitted.histories
+        self.reports.append((tile, fitted.report))
 
     def _allocate(self, operator: Operator) -> _Canvases:
         """The canvases, which are made when the first operator is known."""
@@ -187,9 +231,9 @@ class TiledFit:
             down, across = (round(factor) for factor in canvases.scale_factor)
             covered = observed[0].repeat(down, axis=1).repeat(across, axis=2)
             x = np.full(covered.shape, y[observed][0] / operator.dc_gain, np.float32)
-            canvases.add(tile, x, np.zeros_like(x), ~covered)
-            canvases.residual.add(tile, np.where(observed, 0, np.nan).astype(np.float32))
-            canvases.noise_std.add(tile, np.full(y.shape, np.nan, np.float32))
+            residual = np.where(observed, 0, np.nan).astype(np.float32)
+            noise = np.full(y.shape, np.nan, np.float32)
+            canvases.add(tile, x, np.zeros_like(x), ~covered, residual, noise)
 
     def unreproduced_sources(self) -> list[tuple[int, int]]:
         """Return rows and columns of the image of small sources that most of the fits lack."""
@@ -204,7 +248,7 @@ class TiledFit:
     @property
     def num_tiles(self) -> int:
         """Number of tiles; 1 as long as one network is fitted for all of them."""
-        return len(self.tiles) if self.block_fit else 1
+        return len(self.tiles) if self._canvases else 1
 
     @property
     def num_fits(self) -> int:

@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 
 from napari_dip.core.errors import DeviceError, SettingsError
 
+POLL_INTERVAL_S = 0.2  # between two looks at what the workers have done
+
 Workers: TypeAlias = "Callable[[], AbstractContextManager[Executor]]"
 
 
