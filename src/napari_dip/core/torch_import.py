@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 
 def _load() -> ModuleType:
+    if sys.platform == "darwin":  # what Apple's GPUs cannot compute is left to the CPU
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # Mesa's OpenGL drivers put LLVM's symbols into the global scope; triton >= 3.7 exports its own.
     # Whichever binds wrongly takes the whole process down at the first optimiser (which imports
     # torch._dynamo, which imports triton). RTLD_DEEPBIND makes triton prefer its own symbols.

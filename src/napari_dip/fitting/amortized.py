@@ -6,14 +6,12 @@ import math
 import time
 from collections.abc import Generator
 
-import numpy as np
-
 from napari_dip.core.errors import DivergenceError
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.muon import Muon
-from napari_dip.fitting.solver import PROGRESS_INTERVAL_S, FitProgress
+from napari_dip.fitting.solver import CHECK_EVERY_STEPS, PROGRESS_INTERVAL_S, FitProgress
 from napari_dip.physics.filters import channel_medians, gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import ORIENTATIONS, Windows
@@ -161,25 +159,27 @@ class AmortizedFit:
         DivergenceError
             If the loss is not finite.
         """
-        losses, scores = (np.zeros(self._steps, np.float32) for _ in range(2))
+        curves = torch.zeros((2, self._steps), device=self._problem.y.device)  # losses, scores
         score, last_report, stop, step = self._validate(), time.monotonic(), False, 0
         while step < self._steps and not stop:
             step += 1
             loss = self._take_step(step)
             if step % VALIDATE_EVERY_STEPS == 0 or step == self._steps:
                 score = self._validate()
-            losses[step - 1], scores[step - 1] = loss, score
+            curves[0, step - 1], curves[1, step - 1] = loss, score
             if time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                 last_report = time.monotonic()
-                request = (yield FitProgress(step, loss, score, None)) or Request()
+                request = (yield FitProgress(step, float(loss), float(score), None)) or Request()
                 stop = request.stop
-            if not math.isfinite(loss):
-                raise DivergenceError(f"the fit to crops diverged at step {step}")
+            is_checked = step % CHECK_EVERY_STEPS == 0 or step == self._steps or stop
+            if is_checked and not math.isfinite(loss):
+                raise DivergenceError(f"the fit to crops diverged before step {step}")
         self._use_average()
         reason = f"stopped by hand after {step} steps" if stop else f"{step} steps on crops, as planned"
-        return History(losses[:step], scores[:step], step, reason), stop
+        losses, scores = curves[:, :step].cpu().numpy()
+        return History(losses, scores, step, reason), stop
 
-    def _take_step(self, step: int) -> float:
+    def _take_step(self, step: int) -> torch.Tensor:
         rate = self._rate * min(1.0, step / WARMUP_STEPS)
         rate *= 0.5 * (1 + math.cos(math.pi * step / self._steps))
         crops = self._problem.crops(self._sampler.draw(CROPS_PER_STEP))
@@ -193,18 +193,18 @@ class AmortizedFit:
         self._adam.step()
         decay = min(AVERAGE_DECAY, step / (step + 10))
         torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - decay)
-        return float(loss.detach())
+        return loss.detach()
 
     def _loss(self, crops: Problem, generator: torch.Generator) -> torch.Tensor:
         given, target = self._prior.split(crops, generator)
         return target.data_misfit(self._prior(given))
 
     @torch.no_grad()
-    def _validate(self) -> float:
+    def _validate(self) -> torch.Tensor:
         """The loss of the averaged weights on the same crops with the same random numbers."""
         current = [p.detach().clone() for p in self._parameters]
         self._use_average()
-        score = float(self._loss(self._validation, torch.Generator().manual_seed(0)))
+        score = self._loss(self._validation, torch.Generator().manual_seed(0))
         for parameter, value in zip(self._parameters, current, strict=True):
             parameter.copy_(value)
         return score

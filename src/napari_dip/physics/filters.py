@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from napari_dip.core.torch_import import torch
 
@@ -16,8 +17,8 @@ def masked_mean(pixels: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 def channel_medians(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """Return the median of the observed `values` (T, C, Y, X) of each channel, (C, 1, 1)."""
-    known = torch.where(observed, values, torch.nan)
-    return known.movedim(1, 0).flatten(1).nanmedian(dim=1).values[:, None, None]
+    known = torch.where(observed, values, torch.nan).movedim(1, 0).flatten(1).cpu()  # MPS has none
+    return known.nanmedian(dim=1).values[:, None, None].to(values.device)
 
 
 def normalized_convolution(
@@ -27,13 +28,19 @@ def normalized_convolution(
 
     It is 0 far from any weight.
     """
-    line = values.new_tensor([1, 4, 6, 4, 1]) / 16
+    line = _binomial(values.device)
     planes = torch.stack((values, weights)).reshape(-1, 1, *values.shape[-2:])
     planes = torch.nn.functional.conv2d(planes, line[None, None, :, None], padding=(2, 0))
     planes = torch.nn.functional.conv2d(planes, line[None, None, None, :], padding=(0, 2))
     numerator, denominator = planes.reshape(2, *values.shape)
-    smooth = numerator / denominator.clamp(min=max(1e-3 * float(weights.max()), 1e-12))
+    smooth = numerator / denominator.maximum((1e-3 * weights.max()).clamp(min=1e-12))
     return torch.where(known, values / torch.where(known, weights, 1.0), smooth)
+
+
+@lru_cache(maxsize=4)
+def _binomial(device: torch.device) -> torch.Tensor:
+    """Binomial weights, kept on the device: to copy them there would make each step wait."""
+    return torch.tensor([1, 4, 6, 4, 1], dtype=torch.float32, device=device) / 16
 
 
 def gaussian_blur(planes: torch.Tensor, sigma: float, *, squared: bool = False) -> torch.Tensor:

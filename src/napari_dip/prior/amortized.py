@@ -91,7 +91,8 @@ class AmortizedPrior:
 
         Crops that show too little to spare any of it are both.
         """
-        splitter = self._supervision.splitter(crops, 1, generator)
+        complete = not self._has_mask
+        splitter = self._supervision.splitter(crops, 1, generator, is_complete=complete)
         if splitter is None:
             return crops, crops
         parts = splitter(None)

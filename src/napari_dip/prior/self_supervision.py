@@ -84,12 +84,22 @@ class SelfSupervision(Settings):
         return self.method
 
     def splitter(
-        self, problem: Problem, input_downsampling: int, generator: torch.Generator
+        self,
+        problem: Problem,
+        input_downsampling: int,
+        generator: torch.Generator,
+        *,
+        is_complete: bool | None = None,
     ) -> Splitter | None:
-        """Return what splits the data of `problem` at each step; None for the plain prior."""
+        """Return what splits the data of `problem` at each step; None for the plain prior.
+
+        `is_complete` says whether all data are observed, where that is known: a GPU need not be asked.
+        """
         match self.select_method(problem, input_downsampling):
             case "recorrupted":
-                return _Recorrupt(problem, self.alpha or DEFAULT_ALPHA, generator)
+                complete = bool(problem.observed.all()) if is_complete is None else is_complete
+                alpha = self.alpha or DEFAULT_ALPHA
+                return _Recorrupt(problem, alpha, generator, is_complete=complete)
             case "masked":
                 return _MaskPixels(problem, self.split_ratio, spawn_generator(problem, generator))
         return None
@@ -126,10 +136,12 @@ class _Recorrupt(Splitter):
     to inpaint regions of just this shape.
     """
 
-    def __init__(self, problem: Problem, alpha: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, problem: Problem, alpha: float, generator: torch.Generator, *, is_complete: bool
+    ) -> None:
         self._problem, self._alpha, self._shifts = problem, alpha, generator
         self._generator = spawn_generator(problem, generator)
-        self._complete = bool(problem.observed.all())
+        self._complete = is_complete
 
     def __call__(self, x: torch.Tensor | None) -> Split:
         noisier, target = split_noise(self._problem, x, self._alpha, self._generator)

@@ -17,7 +17,7 @@ from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import ALL_STEPS, DIVERGED
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS
-from napari_dip.physics.filters import gaussian_blur
+from napari_dip.physics.filters import channel_medians, gaussian_blur
 from napari_dip.physics.noise import diagonal_details, smooth_std
 from napari_dip.physics.problem import Problem
 from napari_dip.run.recipe import Recipe
@@ -88,7 +88,8 @@ def measure_fit(
         return FitMeasures(is_finite=True)
     known = problem.uncensored
     std = _smoothed_std(problem, x)
-    level = torch.where(known, problem.y, torch.nan).flatten(2).nanmedian(dim=2).values[..., None, None]
+    levels = [channel_medians(y[None], pixels[None]) for y, pixels in zip(problem.y, known, strict=True)]
+    level = torch.stack(levels)
     predicted, y = (
         torch.where(known, (values - level) / std, torch.nan)
         for values in (problem.predicted(x), problem.y)

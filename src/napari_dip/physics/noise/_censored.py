@@ -9,6 +9,12 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise._wrapper import LikelihoodWrapper
 
+# Of 1, t, t^2 ... in log(erfc(z) / t) + z^2 with t = 1 / (1 + z / 2), from the highest power down.
+_ERFC = (
+    0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807,
+    -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223,
+)  # fmt: skip
+
 
 class CensoredLikelihood(LikelihoodWrapper):
     """Data at the limits are bounds: their likelihood is the probability of lying beyond.
@@ -42,7 +48,18 @@ class CensoredLikelihood(LikelihoodWrapper):
 
 
 def _log_cdf(x: torch.Tensor) -> torch.Tensor:
-    """The logarithm of the standard normal distribution function; torch's own lacks some GPUs."""
-    below, above = x.clamp(max=0) / 2**0.5, x.clamp(min=0) / 2**0.5
-    tail = torch.log(torch.special.erfcx(-below) / 2) - below**2
-    return torch.where(x < 0, tail, torch.log1p(-torch.special.erfc(above) / 2))
+    """The logarithm of the standard normal distribution function, in operations that every GPU has.
+
+    The fractional error of the function is below 1.2e-7.
+
+    References
+    ----------
+    .. [1] Press et al., "Numerical Recipes", 2nd ed. (1992), section 6.2: Chebyshev fit to erfc.
+    """
+    z = x.abs() / 2**0.5
+    t = 1 / (1 + z / 2)
+    series = torch.zeros_like(t)
+    for coefficient in _ERFC:
+        series = coefficient + t * series
+    tail = torch.log(t / 2) - z**2 + series
+    return torch.where(x < 0, tail, torch.log1p(-tail.clamp(max=0).exp()))

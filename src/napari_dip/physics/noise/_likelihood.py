@@ -6,6 +6,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -89,8 +90,7 @@ class Likelihood(ABC):
         width = self.properties.correlation_sigma
         if not width:
             return white
-        rows, columns = (gaussian_transfer(n, width) for n in white.shape[-2:])
-        transfer = torch.from_numpy(np.outer(rows, columns).astype(np.float32)).to(white.device)
+        transfer = _transfer(*white.shape[-2:], width, white.device)
         smooth: torch.Tensor = torch.fft.ifft2(transfer * torch.fft.fft2(white)).real
         return smooth / transfer.square().mean().sqrt()
 
@@ -126,3 +126,10 @@ class Likelihood(ABC):
 
     def _scale_sigma(self, factor: float) -> NoiseProperties:
         return replace(self.properties, sigma=factor * self.properties.sigma)
+
+
+@lru_cache(maxsize=2)
+def _transfer(height: int, width: int, sigma: float, device: torch.device) -> torch.Tensor:
+    """The transfer function of correlated noise, kept on the device from step to step."""
+    outer = np.outer(gaussian_transfer(height, sigma), gaussian_transfer(width, sigma))
+    return torch.from_numpy(outer.astype(np.float32)).to(device)

@@ -67,7 +67,8 @@ class TimeDependentNet(torch.nn.Module):
             with torch.no_grad():
                 self.last = self.generator(inputs)
         times, number = self._times, self._frames_per_step
-        selected = [(self.step + i * times // number) % times for i in range(number)]
+        places = torch.arange(number, device=z.device) * times // number
+        selected = (self.step + places) % times
         self.step += 1
         frames = self.last.clone()
         frames[selected] = self.generator(inputs[selected])
