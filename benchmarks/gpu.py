@@ -1,10 +1,10 @@
 """GPUs: seconds, quality and memory of each way to fit, on one device, in about eight minutes.
 
-Run as ``python benchmarks/gpu.py [--device cuda] [--cases whole-512 ...] [--budget 480] [--compile] [--small]``. The seconds
-are those of a second run on the same data, when kernels are loaded. A row that exceeds its
-share of the budget is stopped, and keeps what it has. With ``--compile`` a row follows for each fit to
-a whole image with its network compiled (CUDA graphs on CUDA). ``--small`` is a dry run for any machine. Random
-fields and noise have seed 0; the truth scores, and chooses nothing.
+Run as ``python benchmarks/gpu.py [--device cuda] [--cases whole-512 ...] [--budget 480] [--compile]
+[--small]``. The seconds are those of a second run on the same data, when kernels are loaded. A row that
+exceeds its share of the budget is stopped, and keeps what it has. With ``--compile`` a row follows for
+each fit to a whole image with its network compiled (CUDA graphs on CUDA). ``--small`` is a dry run for
+any machine. Noise and random numbers have seed 0; the truth scores, and chooses nothing.
 """
 
 import argparse

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from napari_dip import restore
 from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.physics.data_consistency import wiener_estimate
-from napari_dip.refine import patches
+from napari_dip.refine import _patch_search, patches
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 from napari_dip.refine.settings import Refinement
@@ -81,7 +81,7 @@ def test_batches_leave_no_seam(problem_of, stripes, monkeypatch):
     noisy = truth[0] + np.random.default_rng(0).normal(0, 8, truth.shape[1:])
     problem = problem_of(noisy, {"noise.sigma": 8.0})
     whole = refined(pilot, problem)
-    monkeypatch.setattr(patches, "PATCHES_PER_BATCH", 30)
+    monkeypatch.setattr(_patch_search, "DISTANCES_PER_BATCH", 441 * 30)
     monkeypatch.setattr(patches, "GROUPS_PER_BATCH", 7)
     np.testing.assert_allclose(refined(pilot, problem), whole, rtol=1e-5)
 
@@ -145,7 +145,7 @@ def test_it_is_left_out_where_the_noise_is_not_known_or_pixels_are_kept(
         result = restore(observation, recipe)
         assert np.array_equal(result.image, plain) == same
         assert result.provenance.refinement == ("none" if same else "patches")
-        assert ("refined by nonlocal Bayes" in result.summary) != same
+        assert ("refined by similar patches" in result.summary) != same
     forced = fast_recipe.with_settings({"refinement.patch_method": "nonlocal-bayes"})
     assert not np.array_equal(restore(structured, forced).image, restore(structured, off).image)
 

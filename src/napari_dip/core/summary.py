@@ -16,7 +16,7 @@ _SELF_SUPERVISION = {
     "masked": "masked data as network input",
 }
 _REFINEMENT = {
-    "patches": "refined by nonlocal Bayes",
+    "patches": "refined by similar patches",
     "spectrum": "refined by spectral shrinkage",
     "residual": "refined by residual correction",
 }

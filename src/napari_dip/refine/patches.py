@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import autocorrelation
+from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
 
 SEARCH_RADIUS_PX = 10  # around a patch, within which similar ones are searched for
 SEARCH_STRIDE_PX = 2  # between two patches that are searched for
 GROUPS_PER_BATCH = 512
-PATCHES_PER_BATCH = 2**15  # whose distances are in memory at the same time
 WHITE_NOISE_SHARE = 0.02  # of smooth noise that is taken to be white
 
 
@@ -69,16 +69,19 @@ def nonlocal_bayes(
         on_cpu = (pilot.cpu(), data.cpu(), std.cpu())
         image = yield from nonlocal_bayes(*on_cpu, correlation_sigma, settings)
         return image.to(pilot.device)
-    channels, height, width = pilot.shape
+    channels, _, width = pilot.shape
     size = settings.patch_size
     unit = std.median()  # data of 1e-20 squared would vanish in float32
     flat_pilot, flat_data, flat_std = ((image / unit).flatten() for image in (pilot, data, std))
-    offsets = _patch_offsets(pilot, size)
+    offsets = patch_offsets(pilot.shape, size, pilot.device)
     covariance = torch.kron(torch.eye(channels), _noise_covariance(size, correlation_sigma))
     covariance = covariance.to(pilot.device)
     numerator, weight = torch.zeros((2, flat_pilot.numel()), device=pilot.device)
-    grid = _PatchGrid(height - size + 1, width - size + 1)
-    for corners in grid.groups(flat_pilot.reshape(pilot.shape), settings):
+    shifts = square_shifts(SEARCH_RADIUS_PX)
+    found = find_similar(
+        flat_pilot.reshape(pilot.shape), size, settings.group_size, SEARCH_STRIDE_PX, shifts
+    )
+    for corners in (part for batch in found for part in torch.split(batch, GROUPS_PER_BATCH)):
         pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
         noise = flat_std[pixels].square().mean(dim=1, keepdim=True).sqrt()
         pilots, noisy = ((image[pixels] / noise).double() for image in (flat_pilot, flat_data))
@@ -88,14 +91,6 @@ def nonlocal_bayes(
         yield
     refined: torch.Tensor = unit * (numerator / weight).reshape(pilot.shape)
     return refined
-
-
-def _patch_offsets(image: torch.Tensor, size: int) -> torch.Tensor:
-    """The places of the pixels of a patch in a flattened image (C, H, W), relative to its corner."""
-    channels, height, width = image.shape
-    inside = torch.arange(size, device=image.device)
-    planes = torch.arange(channels, device=image.device)[:, None, None] * height * width
-    return (planes + inside[:, None] * width + inside).flatten()
 
 
 def _estimate_groups(
@@ -138,46 +133,3 @@ def _james_stein(difference: torch.Tensor, covariance: torch.Tensor, number: int
     measured = (difference @ torch.linalg.inv(covariance) * difference).sum(dim=-1, keepdim=True)
     shrunk: torch.Tensor = (1 - expected / measured.clamp(min=1e-12)).clamp(min=0) * difference
     return shrunk
-
-
-class _PatchGrid:
-    """The corners of all patches of an image, and a coarser grid of those whose group is formed."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self._shape = height, width
-        self._reach = tuple(min(SEARCH_RADIUS_PX, size - 1) for size in self._shape)
-
-    def groups(self, pilot: torch.Tensor, settings: PatchSettings) -> Iterator[torch.Tensor]:
-        """Yield rows and columns of the corners of similar patches, (B, group_size, 2), in batches."""
-        rows, columns = (
-            torch.unique(torch.tensor([*range(0, size, SEARCH_STRIDE_PX), size - 1]))
-            for size in self._shape
-        )
-        shifts = torch.cartesian_prod(*(torch.arange(-r, r + 1) for r in self._reach)).to(pilot.device)
-        for batch in torch.split(rows, max(PATCHES_PER_BATCH // len(columns), 1)):
-            corners = torch.cartesian_prod(batch, columns).to(pilot.device)
-            distances = self._distances(pilot, settings.patch_size, corners, shifts)
-            nearest = distances.topk(settings.group_size, largest=False).indices
-            yield from torch.split(corners[:, None] + shifts[nearest], GROUPS_PER_BATCH)
-
-    def _distances(
-        self, pilot: torch.Tensor, size: int, corners: torch.Tensor, shifts: torch.Tensor
-    ) -> torch.Tensor:
-        """Mean squared differences of the patches at `corners` and those shifted; (N, shifts)."""
-        first, last = int(corners[0, 0]), int(corners[-1, 0])
-        top, left = self._reach
-        wide = torch.nn.functional.pad(pilot[None], (left, left, top, top), mode="replicate")[0]
-        strip = pilot[:, first : last + size]
-        distances = torch.empty((len(corners), len(shifts)), device=pilot.device)
-        limits = torch.tensor(self._shape, device=pilot.device)
-        for number, (down, right) in enumerate(shifts.tolist()):
-            rows = slice(first + top + down, last + size + top + down)
-            shifted = wide[:, rows, left + right : left + right + pilot.shape[2]]
-            squares = ((shifted - strip) ** 2).sum(dim=0)
-            means = torch.nn.functional.avg_pool2d(squares[None, None], size, 1)[0, 0]
-            target = corners + shifts[number]
-            outside = ((target < 0) | (target >= limits)).any(dim=1)
-            at_corners = means[corners[:, 0] - first, corners[:, 1]]
-            distances[:, number] = torch.where(outside, torch.inf, at_corners)
-        distances[:, (shifts == 0).all(dim=1)] = -1  # the patch itself, even in a constant image
-        return distances

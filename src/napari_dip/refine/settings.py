@@ -13,6 +13,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data, wiener_estimate
 from napari_dip.physics.problem import Problem
+from napari_dip.refine.chained_patches import chain_patches
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 
@@ -34,17 +35,20 @@ class Refinement(Settings):
     what it has not learned. Behind a blur, the data show at which frequencies the pilot is noise.
     """
 
-    patch_method: Literal["auto", "nonlocal-bayes", "none"] = "auto"
-    """Estimate similar patches together (nonlocal Bayes). Automatic: where the operator is the identity
-    and the noise is uniform and as its model says, one time and depth at a time, or where the result has
-    to agree with the data; never behind a blur."""
+    patch_method: Literal["auto", "chained", "nonlocal-bayes", "none"] = "auto"
+    """Estimate similar patches together: by combinations of them in several passes (chained), or by
+    their covariance (nonlocal Bayes). Automatic: chained for one channel, the mean of both for several,
+    where the operator is the identity and the noise is uniform and as its model says, one time and depth
+    at a time; nonlocal Bayes where the result has to agree with the data; none behind a blur."""
+    passes: Annotated[int, Field(ge=1, le=20)] = 6
+    """Number of passes of the chain; each takes out a part of the noise."""
     iterations: Annotated[int, Field(ge=1, le=5)] | None = None
-    """Number of iterations, each with the result of the one before as the pilot; automatic: 2, and where
-    the result has to agree with the data 3, or 5 on a finer grid."""
+    """Number of iterations of nonlocal Bayes, each with the result of the one before as the pilot;
+    automatic: 2, and where the result has to agree with the data 3, or 5 on a finer grid."""
     patch_size: Annotated[int, Field(ge=2, le=12)] | None = None
-    """Side of a patch; automatic: 7 for one channel, 5 for more. [pixel]"""
+    """Side of a patch of nonlocal Bayes; automatic: 7 for one channel, 5 for more. [pixel]"""
     group_size: Annotated[int, Field(ge=8, le=100)] = 30
-    """Number of similar patches in a group."""
+    """Number of similar patches in a group of nonlocal Bayes."""
     spectral_shrinkage: Literal["auto", "off"] = "auto"
     """Damp the frequencies that are noise. Automatic: behind a blur, where the fit stopped by data
     fission."""
@@ -70,10 +74,19 @@ class Refinement(Settings):
             return "spectrum" if self.spectral_shrinkage == "auto" and has_probe else "none"
         single_plane = problem.scene_layout.times == problem.scene_layout.depths == 1
         suits = self.patch_method == "auto" and properties.can_be_sampled and single_plane
-        if suits or self.patch_method == "nonlocal-bayes":
+        if suits or self.patch_method in ("chained", "nonlocal-bayes"):
             return "patches"
         joint = self.residual_correction == "auto" and properties.kind == "white" and not single_plane
         return "residual" if joint else "none"
+
+    def can_chain(self, problem: Problem) -> bool:
+        """Whether the image of an amortized fit to `problem` is refined by a chain."""
+        return self.patch_method in ("auto", "chained") and problem.likelihood.properties.can_be_sampled
+
+    def chain(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
+        """Refine the scene `x` (C, H, W) by a chain of combinations of patches, all of it."""
+        data, noise = noisy_scene(problem, x)
+        return (yield from self._chain_planes(x, data, noise, problem))
 
     def refine(
         self,
@@ -143,10 +156,16 @@ class Refinement(Settings):
 
     def _denoise_data(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
         """Estimate patches of the data, with `x` as the first pilot."""
-        for _ in range(self.iterations or 2):
-            data, noise = noisy_scene(problem, x)
-            x = yield from self._denoise_planes(x, data, noise, problem)
-        return x
+        estimates = []
+        if self.patch_method != "nonlocal-bayes":
+            estimates.append((yield from self.chain(x, problem)))
+        is_both = self.patch_method == "auto" and problem.scene_layout.channels > 1
+        if self.patch_method == "nonlocal-bayes" or is_both:
+            for _ in range(self.iterations or 2):
+                data, noise = noisy_scene(problem, x)
+                x = yield from self._denoise_planes(x, data, noise, problem)
+            estimates.append(x)
+        return torch.stack(estimates).mean(dim=0)
 
     def _denoise_consistent(
         self, x: torch.Tensor, problem: Problem
@@ -164,16 +183,30 @@ class Refinement(Settings):
     def _denoise_planes(
         self, pilot: torch.Tensor, data: torch.Tensor, noise: torch.Tensor, problem: Problem
     ) -> Generator[None, None, torch.Tensor]:
-        """Estimate the patches of each time and depth separately."""
-        layout, denoised = problem.scene_layout, torch.empty_like(pilot)
+        """Estimate the patches of each time and depth separately, by nonlocal Bayes."""
         width = 0.0 if data is pilot else problem.likelihood.properties.correlation_sigma
-        size = self.patch_size or (7 if layout.channels == 1 else 5)
-        settings = PatchSettings(size, self.group_size)
-        planes = torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2)
-        for channels in planes.flatten(0, 1):
+        size = self.patch_size or (7 if problem.scene_layout.channels == 1 else 5)
+        settings, denoised = PatchSettings(size, self.group_size), torch.empty_like(pilot)
+        for channels in _planes(problem):
             parts = pilot[channels], data[channels], noise[channels]
             denoised[channels] = yield from nonlocal_bayes(*parts, width, settings)
         return denoised
+
+    def _chain_planes(
+        self, pilot: torch.Tensor, data: torch.Tensor, noise: torch.Tensor, problem: Problem
+    ) -> Generator[None, None, torch.Tensor]:
+        """Estimate the patches of each time and depth separately, by a chain."""
+        width, denoised = problem.likelihood.properties.correlation_sigma, torch.empty_like(pilot)
+        for channels in _planes(problem):
+            parts = pilot[channels], data[channels], noise[channels]
+            denoised[channels] = yield from chain_patches(*parts, width, passes=self.passes)
+        return denoised
+
+
+def _planes(problem: Problem) -> torch.Tensor:
+    """The places of the channels of each time and depth, (planes, channels)."""
+    layout = problem.scene_layout
+    return torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2).flatten(0, 1)
 
 
 def rms_beyond_wiener(problem: Problem, x: torch.Tensor) -> float:

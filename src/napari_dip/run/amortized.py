@@ -35,13 +35,13 @@ CHECKED_PX = 256  # side of the part on which a fit is checked
 @dataclass(frozen=True)
 class Member:
     """A fitted network of the ensemble, the seed of its noise, and the course of its fit; and whether
-    the sources in what it makes of the data are given their flux.
+    most of the image is empty.
     """
 
     prior: AmortizedPrior
     seed: int
     history: History
-    corrects_flux: bool
+    is_sparse: bool
 
 
 def fit_members(
@@ -109,13 +109,7 @@ def _fit_member(
     fit = AmortizedFit(prior, problem, sampler, steps, generator, is_warm=prior.is_warm)
     history, stop = yield from fit.run()
     _check(prior, problem, sampler, seed)
-    return Member(prior, seed, history, sampler.is_sparse and corrects_flux(recipe)), stop
-
-
-def corrects_flux(recipe: Recipe) -> bool:
-    """Whether flux that an amortized fit missed is added back."""
-    is_on = recipe.refinement.source_flux_correction == "auto"
-    return is_on and not recipe.hard_data_consistency
+    return Member(prior, seed, history, sampler.is_sparse), stop
 
 
 def _sample(data: FitData, seed: int) -> tuple[FitData, int | None]:

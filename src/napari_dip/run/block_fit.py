@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from napari_dip.run.assessment import (
     measure_fit,
     noise_findings,
 )
+from napari_dip.run.block_report import BlockReport, FittedBlock
 from napari_dip.run.fallback import attempts
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
@@ -45,79 +45,7 @@ NOT_FINITE = (
     " noise that is given, and values far from all others"
 )
 
-
-@dataclass(frozen=True)
-class BlockReport:
-    """What the provenance records of one block, or of a tile of it.
-
-    Attributes
-    ----------
-    sigma : tuple of float or None
-        Median noise of each plane; None where nothing is observed.
-    noise_source : str
-        Where these numbers come from.
-    residual : float
-        R.m.s. residual over the noise.
-    self_supervision, refinement : str
-        The methods that were used.
-    source_flux_corrected : bool
-        Whether flux was added back to small sources.
-    operator_note : str
-        The note of the operator.
-    data_psnr_db : float
-        How well the result predicts the data.
-    measures : FitMeasures
-        What the data say about the result.
-    findings : tuple of Finding
-        What is wrong with it.
-    fallback : str
-        What was changed because a first fit failed; empty if nothing was.
-    calibration : float or None
-        Ratio of the uncertainty to the spread of the fits.
-    unreproduced_sources : tuple of (row, column)
-        Small sources, in pixels of the visible part, that most fits lack.
-    """
-
-    sigma: tuple[float | None, ...]
-    noise_source: str
-    residual: float
-    self_supervision: str
-    refinement: str
-    source_flux_corrected: bool
-    operator_note: str
-    data_psnr_db: float
-    measures: FitMeasures
-    findings: tuple[Finding, ...]
-    fallback: str
-    calibration: float | None
-    unreproduced_sources: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class FittedBlock:
-    """What came out of one block, or of a tile of it, as arrays.
-
-    Attributes
-    ----------
-    x, std : (C, H, W) float32
-        The visible part of the scene, and the standard deviation of its error.
-    uncovered : (C, H, W) bool
-        Pixels that no datum constrains.
-    residual, noise_std : (T, C, Y, X) float32
-        The data minus what `x` predicts, and their noise.
-    histories : list of History
-        One for each fit.
-    report : BlockReport
-        What the provenance records.
-    """
-
-    x: FloatArray
-    std: FloatArray
-    uncovered: BoolArray
-    residual: FloatArray
-    noise_std: FloatArray
-    histories: list[History]
-    report: BlockReport
+_Course: TypeAlias = "tuple[int, float, float]"  # a step, its loss and score
 
 
 class BlockFit:
@@ -134,6 +62,7 @@ class BlockFit:
         self._attempt, *self._attempts = attempts(recipe, device)
         self._method: Method = "none"
         self._source_flux_corrected = False
+        self._request, self._stop_requested = Request(), False
 
     def run(
         self, warm_start: WarmStart, snapshot_every: int | None
@@ -155,20 +84,30 @@ class BlockFit:
         self, members: Sequence[Member], corner: tuple[int, int]
     ) -> Generator[FitProgress, Request | None, bool]:
         """Apply networks that were fitted to crops of an image, whose part at `corner` this is."""
-        request, last_report = Request(), time.monotonic()
         for member in members:
             x, history = torch.zeros_like(self.problem.y[0]), member.history
-            step = len(history.loss), float(history.loss[-1]), float(history.validation_loss[-1])
-            for number, estimate in enumerate(member.prior.estimate(self.problem, corner, member.seed)):
-                x += (estimate - x) / (number + 1)
-                if request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
-                    last_report, image = time.monotonic(), x if request.preview else None
-                    request = (yield FitProgress(*step, image)) or Request()
-            if member.corrects_flux:
-                x = restore_source_flux(x, self.problem)
-                self._source_flux_corrected = True
+            course = len(history.loss), float(history.loss[-1]), float(history.validation_loss[-1])
+            x = yield from self._report_while(self._apply(member, corner, x), course, x)
             self.ensemble.add(x)
-        return request.stop
+        return self._stop_requested
+
+    def _apply(
+        self, member: Member, corner: tuple[int, int], x: torch.Tensor
+    ) -> Generator[None, None, torch.Tensor]:
+        """Make an image by one network, and refine it; until then `x` has the mean so far."""
+        recipe, problem = self._recipe, self.problem
+        for number, estimate in enumerate(member.prior.estimate(problem, corner, member.seed)):
+            x += (estimate - x) / (number + 1)
+            yield
+        if recipe.hard_data_consistency:
+            return x
+        if member.is_sparse and recipe.refinement.source_flux_correction == "auto":
+            self._source_flux_corrected = True
+            return restore_source_flux(x, problem)
+        if not member.is_sparse and recipe.refinement.can_chain(problem):
+            self._method = "patches"
+            return (yield from recipe.refinement.chain(x, problem))
+        return x
 
     def _run_member(
         self, member: int, seed: int, warm_start: WarmStart, snapshot_every: int | None
@@ -231,32 +170,40 @@ class BlockFit:
         self, fitted: FitResult, prior: Prior, monitor: StoppingMonitor
     ) -> Generator[FitProgress, Request | None, tuple[torch.Tensor, bool]]:
         """Refine a fitted image as the recipe says; return it, and whether to stop the run."""
-        work = self._refinement_steps(fitted.x, prior, monitor, lambda: stop)
-        step = len(fitted.loss), float(fitted.loss[-1]), float(fitted.score[-1])
-        request, stop, last_report = fitted.request, fitted.request.stop, time.monotonic()
+        self._request, self._stop_requested = fitted.request, fitted.request.stop
+        course = len(fitted.loss), float(fitted.loss[-1]), float(fitted.score[-1])
+        work = self._refinement_steps(fitted.x, prior, monitor)
+        x = yield from self._report_while(work, course, fitted.x)
+        return x, self._stop_requested
+
+    def _report_while(
+        self, work: Generator[None, None, torch.Tensor], course: _Course, x: torch.Tensor
+    ) -> Generator[FitProgress, Request | None, torch.Tensor]:
+        """Report several times a second while `work` makes an image from `x`, which is returned."""
+        last_report = time.monotonic()
         while True:
             try:
                 next(work)
             except StopIteration as end:
-                return end.value, stop
-            if request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
+                refined: torch.Tensor = end.value
+                return refined
+            if self._request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                 last_report = time.monotonic()
-                image = fitted.x if request.preview else None
-                request = (yield FitProgress(*step, image)) or Request()
-                stop = stop or request.stop
+                image = x if self._request.preview else None
+                self._request = (yield FitProgress(*course, image)) or Request()
+                self._stop_requested = self._stop_requested or self._request.stop
 
     def _refinement_steps(
         self,
         x: torch.Tensor,
         prior: Prior,
         monitor: StoppingMonitor,
-        should_stop: Callable[[], bool],
     ) -> Generator[None, None, torch.Tensor]:
         recipe, problem = self._recipe, self.problem
         refinement, hard = recipe.refinement, recipe.hard_data_consistency
         self._method = refinement.select_method(problem, monitor, hard_data_consistency=hard)
         options = {"hard_data_consistency": hard, "is_single_fit": recipe.ensemble.size == 1}
-        x = yield from Admm(recipe.admm, problem, prior).run(x, should_stop)
+        x = yield from Admm(recipe.admm, problem, prior).run(x, lambda: self._stop_requested)
         x = yield from refinement.refine(x, problem, monitor, **options)
         corrected = refinement.correct_source_flux(x, problem, monitor, **options)
         self._source_flux_corrected |= corrected is not None

@@ -24,7 +24,7 @@ from napari_dip.core.provenance import (
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
 from napari_dip.run.assessment import run_findings
-from napari_dip.run.block_fit import BlockReport
+from napari_dip.run.block_report import BlockReport
 from napari_dip.run.recipe import Recipe
 
 MAX_UNREPRODUCED = 1000  # places of sources that a file remembers

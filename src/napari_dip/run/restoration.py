@@ -19,7 +19,7 @@ from napari_dip.core.result import History, Result, full_nan
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.run.alignment import FrameAlignment
-from napari_dip.run.block_fit import BlockReport
+from napari_dip.run.block_report import BlockReport
 from napari_dip.run.executors import Workers
 from napari_dip.run.provenance import RunRecord, collect
 from napari_dip.run.recipe import Recipe

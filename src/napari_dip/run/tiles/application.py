@@ -12,7 +12,8 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.noise import Likelihood
 from napari_dip.run.amortized import Member
-from napari_dip.run.block_fit import BlockFit, FittedBlock
+from napari_dip.run.block_fit import BlockFit
+from napari_dip.run.block_report import FittedBlock
 from napari_dip.run.executors import POLL_INTERVAL_S, Workers
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.tiles.tile import Tile

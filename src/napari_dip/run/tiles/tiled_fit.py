@@ -19,8 +19,9 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.operators import Operator
-from napari_dip.run.amortized import Member, corrects_flux, fit_members
-from napari_dip.run.block_fit import BlockFit, BlockReport, FittedBlock
+from napari_dip.run.amortized import Member, fit_members
+from napari_dip.run.block_fit import BlockFit
+from napari_dip.run.block_report import BlockReport, FittedBlock
 from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.tiles.application import TileTask, apply_on_workers
@@ -145,7 +146,8 @@ class TiledFit:
             yield from self._run_tiles(snapshot_every, reference, members)
         else:
             yield from self._apply_on_workers(reference, members, self._workers)
-        if corrects_flux(self._recipe):
+        recipe = self._recipe
+        if recipe.refinement.source_flux_correction == "auto" and not recipe.hard_data_consistency:
             self._balance_flux()
         return True
 
