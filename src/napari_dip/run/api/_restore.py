@@ -94,10 +94,12 @@ def iter_restore(
 
     Parameters
     ----------
-    image, recipe, mask, sigma, auxiliary, axes, workers
+    image, recipe, mask, sigma, auxiliary, axes
         As for `restore`.
     snapshot_every : int, optional
         Number of steps between reports that always carry an image.
+    workers : callable, optional
+        As for `restore`.
 
     Returns
     -------
