@@ -127,5 +127,5 @@ class TestFit:
         prior, fit = make_fit(20)
         with torch.no_grad():
             prior.network.head.weight.fill_(torch.nan)
-        with pytest.raises(DivergenceError, match="diverged at step 1"):
+        with pytest.raises(DivergenceError, match="diverged before step 10"):
             finish(fit.run())

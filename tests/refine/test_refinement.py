@@ -104,6 +104,14 @@ def test_a_star_that_the_pilot_has_too_faint_is_put_right(problem_of):
     assert error(found[0][sky], truth[sky]) < 0.3 * error(seen[sky], truth[sky])
 
 
+@pytest.mark.parametrize(("photons", "is_chained"), [(0.3, False), (2, False), (10, True)])
+def test_few_photons_are_not_chained(problem_of, photons, is_chained):
+    counts = np.random.default_rng(0).poisson(photons, (48, 48)).astype(float)
+    problem = problem_of(counts, {"noise.kind": "poisson", "noise.gain": 1.0})
+    assert Refinement().can_chain(problem) == is_chained
+    assert Refinement(patch_method="chained").can_chain(problem)
+
+
 def test_correlated_noise_is_distinguished_from_what_patches_share(problem_of):
     y, x = np.mgrid[:48, :56]
     truth = (100 + 20 * np.sin(0.3 * x + 0.1 * y))[None]

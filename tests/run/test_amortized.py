@@ -89,13 +89,26 @@ def test_parts_have_no_seams(recipe, make_observation, monkeypatch, scene):
         star_field(shape, 20)[0] if scene == "stars" else np.tile(SCENE, (3, 3))[: shape[0], : shape[1]]
     )
     data = truth + np.random.default_rng(5).normal(0, SIGMA, shape)
-    observation, recipe = make_observation(data), recipe.with_settings({"solver.max_steps": 30})
+    changes = {"solver.max_steps": 30, "refinement.patch_method": "none"}
+    observation, recipe = make_observation(data), recipe.with_settings(changes)
     monkeypatch.setattr(amortized, "is_noisy", lambda _: False)  # after so few steps it is
     whole = restore(observation, recipe)
     monkeypatch.setattr(planner, "APPLICATION_TILE_PX", 256)
     parts = restore(observation, recipe)
     assert parts.provenance.source_flux_corrected == (scene == "stars")
     np.testing.assert_array_equal(parts.image, whole.image)
+
+
+def test_parts_that_are_refined_differ_by_little(recipe, make_observation, monkeypatch):
+    scene = np.tile(SCENE, (3, 2))[:420, :300]
+    data = scene + np.random.default_rng(5).normal(0, SIGMA, scene.shape)
+    observation = make_observation(data)
+    whole = restore(observation, recipe)
+    assert whole.provenance.refinement == "patches"
+    monkeypatch.setattr(planner, "APPLICATION_TILE_PX", 256)
+    parts = restore(observation, recipe)
+    assert rms(parts.image - whole.image) < 0.01 * SIGMA
+    assert np.abs(parts.image - whole.image).max() < 0.1 * SIGMA
 
 
 def test_faint_stars_keep_their_flux(recipe, make_observation):

@@ -25,6 +25,7 @@ INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.5
 # Weights of a step, where it is small and where it is large compared with the noise, and how much they
 # differ between images (photographs and star fields).
 LARGE_STEP_SIGMAS = 0.5
+MAX_VARIANCE_GROWTH = 0.5  # four photons; groups of patches that look alike are biased by skew noise
 PRIOR_STEP_WEIGHTS, STEP_WEIGHT_STD = (0.8, 0.9), 0.25
 
 
@@ -39,7 +40,8 @@ class Refinement(Settings):
     """Estimate similar patches together: by combinations of them in several passes (chained), or by
     their covariance (nonlocal Bayes). Automatic: chained for one channel, the mean of both for several,
     where the operator is the identity and the noise is uniform and as its model says, one time and depth
-    at a time; nonlocal Bayes where the result has to agree with the data; none behind a blur."""
+    at a time; nonlocal Bayes where the result has to agree with the data, or fewer than four photons are
+    usual; none behind a blur."""
     passes: Annotated[int, Field(ge=1, le=20)] = 6
     """Number of passes of the chain; each takes out a part of the noise."""
     iterations: Annotated[int, Field(ge=1, le=5)] | None = None
@@ -81,7 +83,14 @@ class Refinement(Settings):
 
     def can_chain(self, problem: Problem) -> bool:
         """Whether the image of an amortized fit to `problem` is refined by a chain."""
-        return self.patch_method in ("auto", "chained") and problem.likelihood.properties.can_be_sampled
+        return self.patch_method in ("auto", "chained") and self._chains(problem)
+
+    def _chains(self, problem: Problem) -> bool:
+        """Whether a chain suits the noise; it is too skew where there are few photons."""
+        if self.patch_method != "auto":
+            return self.patch_method == "chained"
+        is_skew = _variance_growth(problem) > MAX_VARIANCE_GROWTH
+        return problem.likelihood.properties.can_be_sampled and not is_skew
 
     def chain(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
         """Refine the scene `x` (C, H, W) by a chain of combinations of patches, all of it."""
@@ -126,13 +135,14 @@ class Refinement(Settings):
             return x
         if hard_data_consistency:
             return (yield from self._denoise_consistent(x, monitor.fit_problem))
-        denoised = yield from self._denoise_data(x, monitor.fit_problem)
+        chains = self._chains(problem)
+        denoised = yield from self._denoise_data(x, monitor.fit_problem, chains=chains)
         if monitor.noise_probe is None:
             return denoised
         noise = _noise_map(problem, x)
         weights = _step_weights((denoised - x) / noise, x, problem, monitor.noise_probe)
         if is_single_fit:
-            denoised = yield from self._denoise_data(x, problem)
+            denoised = yield from self._denoise_data(x, problem, chains=chains)
         parts = _split_step((denoised - x) / noise)
         return x + noise * (weights[:, None, None, None] * parts).sum(dim=0)
 
@@ -154,13 +164,15 @@ class Refinement(Settings):
             return None
         return add_source_flux(x, problem if is_single_fit else monitor.fit_problem)
 
-    def _denoise_data(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
+    def _denoise_data(
+        self, x: torch.Tensor, problem: Problem, *, chains: bool
+    ) -> Generator[None, None, torch.Tensor]:
         """Estimate patches of the data, with `x` as the first pilot."""
         estimates = []
-        if self.patch_method != "nonlocal-bayes":
+        if chains:
             estimates.append((yield from self.chain(x, problem)))
         is_both = self.patch_method == "auto" and problem.scene_layout.channels > 1
-        if self.patch_method == "nonlocal-bayes" or is_both:
+        if is_both or not chains:
             for _ in range(self.iterations or 2):
                 data, noise = noisy_scene(problem, x)
                 x = yield from self._denoise_planes(x, data, noise, problem)
@@ -201,6 +213,17 @@ class Refinement(Settings):
             parts = pilot[channels], data[channels], noise[channels]
             denoised[channels] = yield from chain_patches(*parts, width, passes=self.passes)
         return denoised
+
+
+def _variance_growth(problem: Problem) -> float:
+    """By which share of itself the variance grows with a mean that is one sigma larger; the median.
+
+    It is 0 for Gaussian noise, and for photons alone the inverse root of their number, their skewness.
+    """
+    likelihood, mean = problem.likelihood, problem.smoothed
+    std = likelihood.random_std(mean).expand_as(mean)
+    more = likelihood.random_std(mean + std).expand_as(mean)
+    return float(((more / std).square() - 1)[problem.observed].median())
 
 
 def _planes(problem: Problem) -> torch.Tensor:
