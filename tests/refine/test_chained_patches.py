@@ -50,6 +50,14 @@ def test_search_finds_the_nearest_patches():
         assert {tuple(corner) for corner in group} == set(expected)
 
 
+def test_the_groups_of_thin_images_lie_inside():
+    image = tensor(np.random.default_rng(1).normal(0, 1, (6, 100)))
+    (found,) = find_similar(image, 6, 64, 4, square_shifts(32, 20))
+    assert found.shape[1] == 21 + 6  # what the first patch can be compared with
+    assert found[..., 0].unique().tolist() == [0]
+    assert 0 <= found[..., 1].min() <= found[..., 1].max() <= 94
+
+
 def test_every_second_shift_is_searched_far_away():
     shifts = square_shifts(4, 1)
     assert len(shifts) == len(set(shifts)) == 9 + 25 - 1
@@ -156,7 +164,7 @@ def test_a_basis_of_channels_is_orthonormal():
 
 
 def test_tiny_images():
-    for shape in ((7, 8), (6, 6), (12, 60)):
+    for shape in ((7, 8), (6, 6), (12, 60), (6, 60)):
         data = SCENE[: shape[0], : shape[1]] + NOISE[: shape[0], : shape[1]]
         found = chained(SCENE[: shape[0], : shape[1]], data)
         assert np.isfinite(found).all()

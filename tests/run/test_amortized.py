@@ -288,7 +288,8 @@ class TestWorkers:
         np.testing.assert_array_equal(found.image, alone.image)
         np.testing.assert_array_equal(found.uncertainty, alone.uncertainty)
 
-    def test_that_die_are_replaced(self, recipe, make_observation, result):
+    @pytest.mark.parametrize("when", ["given a tile", "at work"])
+    def test_that_die_are_replaced(self, recipe, make_observation, result, when):
         deaths = []
 
         @contextmanager
@@ -299,6 +300,8 @@ class TestWorkers:
                 def submit(*arguments):
                     if len(deaths) < 2:
                         deaths.append(arguments)
+                        if when == "given a tile":
+                            raise BrokenExecutor
                         future = Future()
                         future.set_exception(BrokenExecutor())
                         return future

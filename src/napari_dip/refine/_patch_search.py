@@ -43,7 +43,8 @@ def find_similar(
     size : int
         Side of a patch. [pixel]
     number : int
-        Of patches in a group: the nearest to its first one, which is on a grid; all in tiny images.
+        Of patches in a group: the nearest to its first one, which is on a grid. Fewer where the image
+        does not have so many within the shifts.
     stride : int
         Spacing of that grid; it contains the last row and column. [pixel]
     shifts : sequence of (down, right)
@@ -58,7 +59,7 @@ def find_similar(
     )
     for batch in torch.split(rows, max(DISTANCES_PER_BATCH // (len(columns) * len(possible)), 1)):
         distances = _distances(image, size, batch, columns, possible)
-        count = min(number, height * width)
+        count = min(number, int(distances.isfinite().sum(dim=0).min()))
         nearest = distances.flatten(1).T.topk(count, largest=False).indices
         corners = torch.cartesian_prod(batch, columns)
         yield corners[:, None] + moves[nearest]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from napari_dip.core.device import raising_out_of_memory
 from napari_dip.core.errors import DeviceError
@@ -75,19 +76,20 @@ def apply_on_workers(
     """
     cpu = torch.device("cpu")
     task = replace(task, members=tuple(replace(m, prior=m.prior.to(cpu)) for m in task.members))
-    waiting, lost = iter(parts), list[tuple[Tile, FitData]]()
+    waiting, again = iter(parts), list[tuple[Tile, FitData]]()
     for _ in range(MAX_CRASHES):
         running: dict[Future[FittedBlock], tuple[Tile, FitData]] = {}
         try:
             with workers() as executor:
                 while True:
                     while len(running) < MAX_WAITING_TILES:
-                        item = lost.pop() if lost else next(waiting, None)
-                        if item is None:
+                        again += [] if again else islice(waiting, 1)
+                        if not again:
                             break
-                        tile, part = item
+                        tile, part = again[-1]  # which stays there if its process is dead already
                         corner = tile.rows.start, tile.columns.start
-                        running[executor.submit(task.run, part, corner)] = item
+                        future = executor.submit(task.run, part, corner)
+                        running[future] = again.pop()
                     if not running:
                         return
                     yield None
@@ -96,7 +98,7 @@ def apply_on_workers(
                         tile, _ = running.pop(future)
                         yield tile, fitted
         except BrokenExecutor:
-            lost += running.values()
+            again += running.values()
     raise DeviceError(
         f"processes of the workers died {MAX_CRASHES} times: is their memory full? Use fewer, or set"
         " compute.tile_size"
