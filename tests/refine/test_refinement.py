@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from napari_dip import restore
 from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.physics.data_consistency import wiener_estimate
-from napari_dip.refine import _patch_search, patches
+from napari_dip.refine import _patch_search
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 from napari_dip.refine.settings import Refinement
@@ -82,7 +82,7 @@ def test_batches_leave_no_seam(problem_of, stripes, monkeypatch):
     problem = problem_of(noisy, {"noise.sigma": 8.0})
     whole = refined(pilot, problem)
     monkeypatch.setattr(_patch_search, "DISTANCES_PER_BATCH", 441 * 30)
-    monkeypatch.setattr(patches, "GROUPS_PER_BATCH", 7)
+    monkeypatch.setattr(_patch_search, "GROUPS_PER_BATCH", 7)
     np.testing.assert_allclose(refined(pilot, problem), whole, rtol=1e-5)
 
 

@@ -49,7 +49,7 @@ class Solver(Settings):
     @classmethod
     def _from_switch(cls, value: Any) -> Any:
         """Recipes once had a switch here."""
-        return {True: "auto", False: "never"}.get(value, value) if isinstance(value, bool) else value
+        return ("auto" if value else "never") if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from napari_dip.core.torch_import import torch
 
 DISTANCES_PER_BATCH = 2**24  # that are in memory at the same time
+GROUPS_PER_BATCH = 512
 
 
 def square_shifts(radius: int, dense_radius: int | None = None) -> list[tuple[int, int]]:
@@ -53,29 +56,29 @@ def find_similar(
     height, width = image.shape[-2] - size + 1, image.shape[-1] - size + 1  # of the corners
     possible = [shift for shift in shifts if abs(shift[0]) < height and abs(shift[1]) < width]
     moves = torch.tensor(possible, device=image.device)
-    rows, columns = (
-        torch.unique(torch.tensor([*range(0, n, stride), n - 1])).to(image.device)
-        for n in (height, width)
-    )
-    for batch in torch.split(rows, max(DISTANCES_PER_BATCH // (len(columns) * len(possible)), 1)):
+    rows, columns = (sorted({*range(0, n, stride), n - 1}) for n in (height, width))
+    together = max(DISTANCES_PER_BATCH // (len(columns) * len(possible)), 1)
+    for start in range(0, len(rows), together):
+        batch = rows[start : start + together]
         distances = _distances(image, size, batch, columns, possible)
         count = min(number, int(distances.isfinite().sum(dim=0).min()))
         nearest = distances.flatten(1).T.topk(count, largest=False).indices
-        corners = torch.cartesian_prod(batch, columns)
-        yield corners[:, None] + moves[nearest]
+        corners = torch.tensor(list(product(batch, columns)), device=image.device)
+        yield from torch.split(corners[:, None] + moves[nearest], GROUPS_PER_BATCH)
 
 
 def _distances(
     image: torch.Tensor,
     size: int,
-    rows: torch.Tensor,
-    columns: torch.Tensor,
+    rows: list[int],
+    columns: list[int],
     shifts: list[tuple[int, int]],
 ) -> torch.Tensor:
     """Mean squared differences of the patches on a grid and those shifted, (shifts, rows, columns);
     infinite where these are not in the image.
     """
-    first, last = int(rows[0]), int(rows[-1])
+    first, last = rows[0], rows[-1]
+    places = [torch.tensor(line, device=image.device) for line in (rows, columns)]
     height, width = image.shape[-2] - size + 1, image.shape[-1] - size + 1
     distances = torch.full(
         (len(shifts), len(rows), len(columns)), torch.inf, dtype=image.dtype, device=image.device
@@ -92,17 +95,17 @@ def _distances(
         )
         squares = (image[:, *moved] - image[:, lines, across]).square().sum(dim=0)
         inside = _between(rows, top, bottom), _between(columns, left, end)
-        strips = _sum_from(squares, rows[inside[0]] - top, size, dim=0)
-        sums = _sum_from(strips, columns[inside[1]] - left, size, dim=1)
+        strips = _sum_from(squares, places[0][inside[0]] - top, size, dim=0)
+        sums = _sum_from(strips, places[1][inside[1]] - left, size, dim=1)
         distances[number][inside] = sums / size**2
     if (0, 0) in shifts:
         distances[shifts.index((0, 0))] = -1  # the patch itself, even in a constant image
     return distances
 
 
-def _between(places: torch.Tensor, first: int, end: int) -> slice:
+def _between(places: list[int], first: int, end: int) -> slice:
     """Which of some rising `places` are at least `first`, and before `end`."""
-    return slice(*(int((places < limit).sum()) for limit in (first, end)))
+    return slice(bisect_left(places, first), bisect_left(places, end))
 
 
 def _sum_from(values: torch.Tensor, places: torch.Tensor, size: int, dim: int) -> torch.Tensor:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-import numpy as np
-
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.correlated_noise import autocorrelation
+from napari_dip.physics.correlated_noise import shift_correlation
 from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
 
 SEARCH_RADIUS_PX = 32  # around a patch, within which similar ones are searched for
@@ -15,8 +13,6 @@ DENSE_RADIUS_PX = 20  # within which every patch is compared; every second one b
 GRID_STRIDE_PX = 4  # between two patches that have a group
 SEARCH_EVERY_PASSES = 3
 FIRST_NOISE_SHARE = 0.4  # of the noise, that is left in the data by a pass before the first one
-GROUPS_PER_BATCH = 512
-WHITE_NOISE_SHARE = 0.02  # of smooth noise that is taken to be white
 
 
 def chain_patches(
@@ -67,27 +63,24 @@ def chain_patches(
            single-image denoising", IEEE Trans. Image Process. 33 (2024) 4600, arXiv:2212.00422. There
            the first pilot comes from patches, too.
     """
-    if pilot.device.type == "mps":  # which has no double precision
-        on_cpu = (pilot.cpu(), data.cpu(), std.cpu())
-        image = yield from chain_patches(
-            *on_cpu, correlation_sigma, passes=passes, patch_size=patch_size, group_size=group_size
-        )
-        return image.to(pilot.device)
     unit = std.flatten(1).median(dim=1).values[:, None, None]  # data of 1e-20 squared would vanish
     mixing = _cosine_basis(len(pilot)).to(pilot.device)
     y, x = (torch.tensordot(mixing, image / unit, dims=1) for image in (data, pilot))
     noise = torch.tensordot(mixing.square(), (std / unit).square(), dims=1).sqrt()
     width, z = y.shape[-1], y
     shifts = square_shifts(SEARCH_RADIUS_PX, DENSE_RADIUS_PX)
-    correlation = _shift_correlation(correlation_sigma).to(y.device) if correlation_sigma else None
+    correlation = None
+    if correlation_sigma:
+        apart = shift_correlation(2 * SEARCH_RADIUS_PX + 1, correlation_sigma)
+        correlation = torch.from_numpy(apart).to(y.device)
     offsets = patch_offsets((1, *y.shape[-2:]), patch_size, y.device)
     groups: list[torch.Tensor] = []
     for number in range(passes):
         left = FIRST_NOISE_SHARE * (1 - (number + 1) / passes)
         if number % SEARCH_EVERY_PASSES == 0:
             groups = []
-            for batch in find_similar(z[:1], patch_size, group_size, GRID_STRIDE_PX, shifts):
-                groups += torch.split(batch, GROUPS_PER_BATCH)
+            for corners in find_similar(z[:1], patch_size, group_size, GRID_STRIDE_PX, shifts):
+                groups.append(corners)
                 yield
         sums = y.new_zeros((3, *y.shape))  # of estimates, of data with less noise, of weights
         flat_sums = sums.flatten(2)
@@ -166,14 +159,6 @@ def _moves(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and columns between any two patches of each group, (B, K, K) each."""
     rows, columns = corners.unbind(dim=-1)
     return tuple((line[:, :, None] - line[:, None]).abs() for line in (rows, columns))  # type: ignore[return-value]
-
-
-def _shift_correlation(sigma: float) -> torch.Tensor:
-    """The correlation of noise between pixels so many rows and columns apart."""
-    along = autocorrelation(2 * SEARCH_RADIUS_PX + 1, sigma)
-    smooth = (1 - WHITE_NOISE_SHARE) * np.outer(along, along)
-    smooth[0, 0] = 1.0
-    return torch.from_numpy(smooth)
 
 
 def _cosine_basis(number: int) -> torch.Tensor:

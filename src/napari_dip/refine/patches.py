@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.correlated_noise import autocorrelation
+from napari_dip.physics.correlated_noise import shift_correlation
 from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
 
 SEARCH_RADIUS_PX = 10  # around a patch, within which similar ones are searched for
 SEARCH_STRIDE_PX = 2  # between two patches that are searched for
-GROUPS_PER_BATCH = 512
-WHITE_NOISE_SHARE = 0.02  # of smooth noise that is taken to be white
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,6 @@ def nonlocal_bayes(
            Sci. 6 (2013) 1665, doi:10.1137/120874989, eq. (12); there the pilot is a first estimate of
            the same kind.
     """
-    if pilot.device.type == "mps":  # which has no double precision
-        on_cpu = (pilot.cpu(), data.cpu(), std.cpu())
-        image = yield from nonlocal_bayes(*on_cpu, correlation_sigma, settings)
-        return image.to(pilot.device)
     channels, _, width = pilot.shape
     size = settings.patch_size
     unit = std.median()  # data of 1e-20 squared would vanish in float32
@@ -78,10 +72,8 @@ def nonlocal_bayes(
     covariance = covariance.to(pilot.device)
     numerator, weight = torch.zeros((2, flat_pilot.numel()), device=pilot.device)
     shifts = square_shifts(SEARCH_RADIUS_PX)
-    found = find_similar(
-        flat_pilot.reshape(pilot.shape), size, settings.group_size, SEARCH_STRIDE_PX, shifts
-    )
-    for corners in (part for batch in found for part in torch.split(batch, GROUPS_PER_BATCH)):
+    planes, number = flat_pilot.reshape(pilot.shape), settings.group_size
+    for corners in find_similar(planes, size, number, SEARCH_STRIDE_PX, shifts):
         pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
         noise = flat_std[pixels].square().mean(dim=1, keepdim=True).sqrt()
         pilots, noisy = ((image[pixels] / noise).double() for image in (flat_pilot, flat_data))
@@ -112,11 +104,9 @@ def _noise_covariance(size: int, correlation_sigma: float) -> torch.Tensor:
     """The covariance of the noise of a patch, (size^2, size^2), of variance 1."""
     if not correlation_sigma:
         return torch.eye(size**2, dtype=torch.double)
-    inside = np.arange(size)
-    along = torch.from_numpy(autocorrelation(size, correlation_sigma)[abs(inside[:, None] - inside)])
-    smooth: torch.Tensor = torch.kron(along, along)
-    # The covariance of a wide Gaussian is nearly singular.
-    return (1 - WHITE_NOISE_SHARE) * smooth + WHITE_NOISE_SHARE * torch.eye(size**2, dtype=torch.double)
+    rows, columns = np.divmod(np.arange(size**2), size)
+    apart = (abs(line[:, None] - line) for line in (rows, columns))
+    return torch.from_numpy(shift_correlation(size, correlation_sigma)[*apart])
 
 
 def _james_stein(difference: torch.Tensor, covariance: torch.Tensor, number: int) -> torch.Tensor:

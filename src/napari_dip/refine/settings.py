@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 
 Method = Literal["patches", "spectrum", "residual", "none"]
+AmortizedRefinement = Literal["source-flux", "chain", "none"]
 
 # Noise of an image that agrees with the data, over its r.m.s. distance from the Wiener estimate: where
 # pixels are missing, and where all are finer than those of the data.
@@ -81,12 +83,23 @@ class Refinement(Settings):
         joint = self.residual_correction == "auto" and properties.kind == "white" and not single_plane
         return "residual" if joint else "none"
 
-    def can_chain(self, problem: Problem) -> bool:
-        """Whether the image of an amortized fit to `problem` is refined by a chain."""
-        return self.patch_method in ("auto", "chained") and self._chains(problem)
+    def select_amortized(
+        self, problem: Problem, *, is_sparse: bool, hard_data_consistency: bool
+    ) -> AmortizedRefinement:
+        """Return what is done to the image of an amortized fit to `problem`, the same in all parts.
 
-    def _chains(self, problem: Problem) -> bool:
-        """Whether a chain suits the noise; it is too skew where there are few photons."""
+        Most of an image that `is_sparse` is empty.
+        """
+        if hard_data_consistency:
+            return "none"
+        if is_sparse:
+            return "source-flux" if self.source_flux_correction == "auto" else "none"
+        return "chain" if self.can_chain(problem) else "none"
+
+    def can_chain(self, problem: Problem) -> bool:
+        """Whether a chain is wanted and suits the noise, which is too skew where there are few
+        photons.
+        """
         if self.patch_method != "auto":
             return self.patch_method == "chained"
         is_skew = _variance_growth(problem) > MAX_VARIANCE_GROWTH
@@ -94,8 +107,9 @@ class Refinement(Settings):
 
     def chain(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
         """Refine the scene `x` (C, H, W) by a chain of combinations of patches, all of it."""
-        data, noise = noisy_scene(problem, x)
-        return (yield from self._chain_planes(x, data, noise, problem))
+        width = problem.likelihood.properties.correlation_sigma
+        chain = partial(chain_patches, correlation_sigma=width, passes=self.passes)
+        return (yield from _by_plane(chain, x, *noisy_scene(problem, x), problem))
 
     def refine(
         self,
@@ -135,7 +149,7 @@ class Refinement(Settings):
             return x
         if hard_data_consistency:
             return (yield from self._denoise_consistent(x, monitor.fit_problem))
-        chains = self._chains(problem)
+        chains = self.can_chain(problem)
         denoised = yield from self._denoise_data(x, monitor.fit_problem, chains=chains)
         if monitor.noise_probe is None:
             return denoised
@@ -198,21 +212,27 @@ class Refinement(Settings):
         """Estimate the patches of each time and depth separately, by nonlocal Bayes."""
         width = 0.0 if data is pilot else problem.likelihood.properties.correlation_sigma
         size = self.patch_size or (7 if problem.scene_layout.channels == 1 else 5)
-        settings, denoised = PatchSettings(size, self.group_size), torch.empty_like(pilot)
-        for channels in _planes(problem):
-            parts = pilot[channels], data[channels], noise[channels]
-            denoised[channels] = yield from nonlocal_bayes(*parts, width, settings)
-        return denoised
+        settings = PatchSettings(size, self.group_size)
+        estimate = partial(nonlocal_bayes, correlation_sigma=width, settings=settings)
+        return (yield from _by_plane(estimate, pilot, data, noise, problem))
 
-    def _chain_planes(
-        self, pilot: torch.Tensor, data: torch.Tensor, noise: torch.Tensor, problem: Problem
-    ) -> Generator[None, None, torch.Tensor]:
-        """Estimate the patches of each time and depth separately, by a chain."""
-        width, denoised = problem.likelihood.properties.correlation_sigma, torch.empty_like(pilot)
-        for channels in _planes(problem):
-            parts = pilot[channels], data[channels], noise[channels]
-            denoised[channels] = yield from chain_patches(*parts, width, passes=self.passes)
-        return denoised
+
+def _by_plane(
+    estimate: Callable[..., Generator[None, None, torch.Tensor]],
+    pilot: torch.Tensor,
+    data: torch.Tensor,
+    noise: torch.Tensor,
+    problem: Problem,
+) -> Generator[None, None, torch.Tensor]:
+    """Estimate each time and depth separately, from its pilot, data and noise (C, H, W)."""
+    layout, estimated = problem.scene_layout, torch.empty_like(pilot)
+    planes = torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2)
+    for channels in planes.flatten(0, 1):
+        parts = [image[channels] for image in (pilot, data, noise)]
+        if pilot.device.type == "mps":  # which has no double precision
+            parts = [part.cpu() for part in parts]
+        estimated[channels] = (yield from estimate(*parts)).to(pilot.device)
+    return estimated
 
 
 def _variance_growth(problem: Problem) -> float:
@@ -224,12 +244,6 @@ def _variance_growth(problem: Problem) -> float:
     std = likelihood.random_std(mean).expand_as(mean)
     more = likelihood.random_std(mean + std).expand_as(mean)
     return float(((more / std).square() - 1)[problem.observed].median())
-
-
-def _planes(problem: Problem) -> torch.Tensor:
-    """The places of the channels of each time and depth, (planes, channels)."""
-    layout = problem.scene_layout
-    return torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2).flatten(0, 1)
 
 
 def rms_beyond_wiener(problem: Problem, x: torch.Tensor) -> float:

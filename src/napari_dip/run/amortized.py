@@ -22,6 +22,7 @@ from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import Windows
 from napari_dip.prior.amortized import CELL_PX, AmortizedPrior
 from napari_dip.prior.initialization import Weights
+from napari_dip.refine.settings import AmortizedRefinement
 from napari_dip.run.assessment import is_noisy, measure_fit
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
@@ -34,14 +35,14 @@ CHECKED_PX = 256  # side of the part on which a fit is checked
 
 @dataclass(frozen=True)
 class Member:
-    """A fitted network of the ensemble, the seed of its noise, and the course of its fit; and whether
-    most of the image is empty.
+    """A fitted network of the ensemble, the seed of its noise, the course of its fit, and what is done
+    to each part of the image that it makes.
     """
 
     prior: AmortizedPrior
     seed: int
     history: History
-    is_sparse: bool
+    refinement: AmortizedRefinement
 
 
 def fit_members(
@@ -109,7 +110,12 @@ def _fit_member(
     fit = AmortizedFit(prior, problem, sampler, steps, generator, is_warm=prior.is_warm)
     history, stop = yield from fit.run()
     _check(prior, problem, sampler, seed)
-    return Member(prior, seed, history, sampler.is_sparse), stop
+    refinement = recipe.refinement.select_amortized(
+        problem,
+        is_sparse=sampler.is_sparse,
+        hard_data_consistency=recipe.hard_data_consistency,
+    )
+    return Member(prior, seed, history, refinement), stop
 
 
 def _sample(data: FitData, seed: int) -> tuple[FitData, int | None]:

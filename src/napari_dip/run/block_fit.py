@@ -95,18 +95,16 @@ class BlockFit:
         self, member: Member, corner: tuple[int, int], x: torch.Tensor
     ) -> Generator[None, None, torch.Tensor]:
         """Make an image by one network, and refine it; until then `x` has the mean so far."""
-        recipe, problem = self._recipe, self.problem
-        for number, estimate in enumerate(member.prior.estimate(problem, corner, member.seed)):
+        for number, estimate in enumerate(member.prior.estimate(self.problem, corner, member.seed)):
             x += (estimate - x) / (number + 1)
             yield
-        if recipe.hard_data_consistency:
-            return x
-        if member.is_sparse and recipe.refinement.source_flux_correction == "auto":
-            self._source_flux_corrected = True
-            return restore_source_flux(x, problem)
-        if not member.is_sparse and recipe.refinement.can_chain(problem):
-            self._method = "patches"
-            return (yield from recipe.refinement.chain(x, problem))
+        match member.refinement:
+            case "source-flux":
+                self._source_flux_corrected = True
+                return restore_source_flux(x, self.problem)
+            case "chain":
+                self._method = "patches"
+                return (yield from self._recipe.refinement.chain(x, self.problem))
         return x
 
     def _run_member(

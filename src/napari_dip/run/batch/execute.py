@@ -144,10 +144,11 @@ def _restore(observation: Observation, recipe: Recipe) -> Result:
     from napari_dip.run.restoration import iter_restoration
     from napari_dip.run.warm_start import WarmStart
 
-    start = _last_starts.pop(recipe.to_json(), None) or WarmStart(recipe)
+    key = recipe.to_json()
+    start = _last_starts.pop(key, None) or WarmStart(recipe)
     result = iter_restoration(observation, recipe, warm_start=start).result
     _last_starts.clear()  # of one recipe at a time
-    _last_starts[recipe.to_json()] = start.next_frame(Path(observation.header.path).name)
+    _last_starts[key] = start.next_frame(Path(observation.header.path).name)
     return result
 
 

@@ -213,8 +213,8 @@ class TiledFit:
 
     def _add(self, tile: Tile, fitted: FittedBlock) -> None:
         """Blend in what was made of a tile, and keep its report."""
-        f = fitted
-        self.canvases.add(tile, f.x, f.std, f.uncovered, f.residual, f.noise_std)
+        planes = fitted.x, fitted.std, fitted.uncovered, fitted.residual, fitted.noise_std
+        self.canvases.add(tile, *planes)
         self.histories += fitted.histories
         self.reports.append((tile, fitted.report))
 
