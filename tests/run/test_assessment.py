@@ -195,6 +195,16 @@ def test_a_mask_of_detected_objects_is_to_be_checked(stars):
     assert later.findings == observation.findings
 
 
+def test_a_mask_of_a_bright_scratch_is_good(stars):
+    y, x = np.mgrid[:96, :96]
+    scratch = np.abs(x - 0.7 * y - 15 - 6 * np.sin(y / 15)) < 2
+    image = np.where(scratch, 400, np.random.default_rng(0).normal(100, 2, y.shape))
+    assert not Observation.from_array(image, axes="YX", mask=scratch).findings
+    # Nor does it make a mask of stars look as if it left some.
+    both = np.where(scratch, 400, stars)
+    assert Observation.from_array(both, axes="YX", mask=scratch | (stars > 108)).findings
+
+
 def test_a_mask_of_bad_pixels_is_good(stars):
     rays = np.random.default_rng(1).random(stars.shape) < 0.01
     stars[rays] = 5000
