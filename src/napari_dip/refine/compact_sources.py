@@ -14,9 +14,9 @@ MIN_PEAK_SIGMAS = 0.5  # above the surroundings: higher peaks are searched for i
 MIN_PEAK_SHARE = 0.5  # of its height, with which a fit shows a source
 
 
-def white_top_hat(x: torch.Tensor) -> torch.Tensor:
+def white_top_hat(x: torch.Tensor, size: int = TOP_HAT_PX) -> torch.Tensor:
     """Return the white top-hat of `x` (C, H, W): what is narrow and brighter than its surroundings."""
-    return x - max_filter(-max_filter(-x, TOP_HAT_PX), TOP_HAT_PX)
+    return x - max_filter(-max_filter(-x, size), size)
 
 
 def max_filter(planes: torch.Tensor, size: int) -> torch.Tensor:

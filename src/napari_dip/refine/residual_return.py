@@ -111,7 +111,7 @@ def restore_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor:
     source = torch.zeros_like(x)
     for _ in range(SCALE_ITERATIONS):
         x, source = _scale_sources(x, problem)
-    known, noise = problem.uncensored[0], _noise_of_pixels(x, problem)
+    known, noise = problem.uncensored[0], noise_of_pixels(x, problem)
     cores = (white_top_hat(x) > noise).any(dim=0, keepdim=True).to(x)
     near = gaussian_blur(max_filter(cores, 2 * SOURCE_RIM_PX + 1), SOURCE_RIM_PX / 2)
     x = x + near * gaussian_blur(torch.where(known, problem.y[0] - x, 0.0), WINGS_SIGMA_PX)
@@ -122,7 +122,7 @@ def restore_source_flux(x: torch.Tensor, problem: Problem) -> torch.Tensor:
 def _scale_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """`x` with one factor for what stands out around each pixel; and what stands out."""
     source = x - gaussian_blur(x - white_top_hat(x), SURROUNDINGS_SIGMA_PX)
-    noise = torch.hypot(_noise_of_pixels(x, problem), SHAPE_ERROR * source)
+    noise = torch.hypot(noise_of_pixels(x, problem), SHAPE_ERROR * source)
     known, sigmas = problem.uncensored[0].to(x), source / noise
     covariance, power = gaussian_blur(
         known * torch.stack(((problem.y[0] - x) / noise * sigmas, sigmas**2)), SCALE_SIGMA_PX
@@ -131,8 +131,8 @@ def _scale_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, tor
     return x + factor * source, source
 
 
-def _noise_of_pixels(x: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """The noise of each pixel of the scene `x`, (C, H, W); 1 where nothing is observed."""
+def noise_of_pixels(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Return the noise of each pixel of the scene `x`, (C, H, W); 1 where nothing is observed."""
     noise = problem.noise_std(x)[0]
     return torch.where(problem.observed[0] & (noise > 0), noise, 1.0)
 

@@ -15,6 +15,7 @@ from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data, wiener_estimate
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
+from napari_dip.refine.insignificant_peaks import flatten_insignificant_peaks
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 
@@ -61,9 +62,9 @@ class Refinement(Settings):
     are restored jointly, under independent noise that is as its model says."""
 
     source_flux_correction: Literal["auto", "off"] = "auto"
-    """Add back flux that the fit missed to small bright sources, so that fluxes are not too low; some of
-    the noise of the data comes with it. Automatic: where similar patches are estimated together, or in
-    an amortized fit, and most of the image is empty."""
+    """Add back flux that the fit missed to small bright sources, so that fluxes are not too low, with
+    some of the noise of the data; and flatten small peaks of less than 4.5 sigmas. Automatic: where most
+    of the image is empty, and patches are estimated or one network is applied everywhere."""
 
     def select_method(
         self, problem: Problem, monitor: StoppingMonitor, *, hard_data_consistency: bool
@@ -169,14 +170,17 @@ class Refinement(Settings):
         hard_data_consistency: bool,
         is_single_fit: bool,
     ) -> torch.Tensor | None:
-        """Return the refined scene with the missed flux of its sources; None if there is none.
+        """Return the refined scene with the missed flux of its sources, and without peaks that the
+        data do not confirm; None if it has no sources.
 
         The arguments are those of `refine`.
         """
         method = self.select_method(problem, monitor, hard_data_consistency=hard_data_consistency)
         if self.source_flux_correction == "off" or hard_data_consistency or method != "patches":
             return None
-        return add_source_flux(x, problem if is_single_fit else monitor.fit_problem)
+        data = problem if is_single_fit else monitor.fit_problem
+        corrected = add_source_flux(x, data)
+        return None if corrected is None else flatten_insignificant_peaks(corrected, data)
 
     def _denoise_data(
         self, x: torch.Tensor, problem: Problem, *, chains: bool

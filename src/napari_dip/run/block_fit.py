@@ -25,6 +25,7 @@ from napari_dip.prior.generator import Prior, PriorSettings
 from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
+from napari_dip.refine.insignificant_peaks import flatten_insignificant_peaks
 from napari_dip.refine.residual_return import restore_source_flux
 from napari_dip.refine.settings import Method
 from napari_dip.run.amortized import Member
@@ -101,7 +102,8 @@ class BlockFit:
         match member.refinement:
             case "source-flux":
                 self._source_flux_corrected = True
-                return restore_source_flux(x, self.problem)
+                x = restore_source_flux(x, self.problem)
+                return flatten_insignificant_peaks(x, self.problem)
             case "chain":
                 self._method = "patches"
                 return (yield from self._recipe.refinement.chain(x, self.problem))

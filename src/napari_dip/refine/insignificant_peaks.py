@@ -1,0 +1,53 @@
+"""Small peaks of a nearly empty image that the data do not confirm."""
+
+from __future__ import annotations
+
+import math
+
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.filters import gaussian_blur
+from napari_dip.physics.problem import Problem
+from napari_dip.refine.compact_sources import max_filter, white_top_hat
+from napari_dip.refine.residual_return import noise_of_pixels
+
+PEAK_PX = 7  # largest width of a peak
+TEMPLATE_SIGMA_PX = 1.5  # of the Gaussian within which a peak is compared with the data
+MIN_SIGNIFICANCE = 4.5  # of a peak that stays [sigma]
+SURROUNDINGS_PX = 9  # around an insignificant peak, where all that is not higher goes with it
+PROTECTED_PX = 5  # around a significant one, which keeps its wings
+RETURN_SIGMA_PX = 4.0  # of the Gaussian over which the flux of what goes is spread
+
+
+def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Return `x` without the small peaks and dips that the data do not confirm.
+
+    Where noise adds up by chance, an estimate shows a faint peak. It is far lower than the noise, but
+    the restored sky is so smooth that it looks like a star. So each peak is the template of a matched
+    filter, which says how significant the flux is that the data have in its shape. Peaks of less than
+    4.5 sigmas are replaced by their surroundings, over which their flux is spread. Noise exceeds that in
+    about three of a million places.
+
+    Each pixel depends on others within 42 pixels, so that parts of an image can be processed alone.
+
+    Parameters
+    ----------
+    x : (C, H, W) tensor
+        The scene, which is mostly empty; the operator is the identity.
+    problem : Problem
+        The data; where nothing is observed all peaks stay.
+    """
+    noise, known = noise_of_pixels(x, problem), problem.uncensored[0].to(x)
+    flat = x
+    for sign in (1, -1):
+        peaks = white_top_hat(sign * flat, PEAK_PX)
+        template = peaks / noise
+        missed = torch.where(known > 0, sign * (problem.y[0] - flat), 0.0) / noise
+        product, power = gaussian_blur(
+            known * torch.stack(((missed + template) * template, template**2)), TEMPLATE_SIGMA_PX
+        ) * (2 * math.pi * TEMPLATE_SIGMA_PX**2)
+        is_significant = product >= MIN_SIGNIFICANCE * power.sqrt()
+        is_peak = (peaks == max_filter(peaks, 3)) & (peaks > 0)
+        low = max_filter(torch.where(is_peak & ~is_significant, peaks, 0.0), SURROUNDINGS_PX)
+        high = max_filter(torch.where(is_peak & is_significant, peaks, 0.0), PROTECTED_PX)
+        flat = flat - sign * torch.where((peaks <= low) & (high <= low), peaks, 0.0)
+    return flat + gaussian_blur(x - flat, RETURN_SIGMA_PX)
