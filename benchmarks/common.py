@@ -50,6 +50,8 @@ def curve(recipe: Recipe, observation: Observation, truth: np.ndarray, *, span: 
             if progress.image is not None and not progress.member:
                 scores[progress.step] = psnr(truth, progress.image, span)
         result = run.result
+    if not result.steps:
+        return result, 0.0  # without a fit there is no step
     stopped = scores[min(scores, key=lambda step: abs(step - result.history[0].selected_step))]
     if "stars and other bright pixels" in result.history[0].stop_reason:
         alone = recipe.with_settings({"refinement.patch_method": "none", "ensemble.size": 1})

@@ -1,9 +1,9 @@
 """Denoising compared with BM3D and the original method: prints a table for each noise.
 
 Run as ``python benchmarks/quality.py [--noises gaussian-25 ...] [--images F16 ...] [--side 128] [--seeds
-1] [--peers] [--reference 1500] [--threads 1]``. *Denoise* runs with its default settings and stops
-automatically. It estimates Gaussian noise; for photon noise it is given the gain and the read noise, as
-by a header. The truth is used only for scores. With ``--peers`` BM3D runs on the same pixels with the
+1] [--quality balanced] [--peers] [--reference 1500] [--threads 1]``. *Denoise* runs with its default
+settings and stops automatically. It estimates Gaussian noise; for photon noise it is given the gain and
+the read noise, as by a header. The truth is used only for scores. With ``--peers`` BM3D runs on the same pixels with the
 true sigma (photon noise by the generalized Anscombe transform and its exact unbiased inverse); that
 needs the package bm3d, which is free for non-commercial use only and not a part of napari-dip. With
 ``--reference`` the published configuration of the original method runs, too, and is scored at its best
@@ -22,6 +22,7 @@ import reference
 from common import DATA, center, conditions, curve, header, natural, psnr, row
 from napari_dip import Observation, Recipe
 from napari_dip.datasets._star_field import _scene
+from napari_dip.run.recipe import QUALITIES
 
 IMAGES = ("F16", "barbara", "camera", "astronaut", "coffee", "chelsea", "sky-21", "sky-22", "hst")
 NOISES = (
@@ -107,7 +108,8 @@ def table(noise: str, args) -> None:
         for seed in range(args.seeds):
             expected, data, settings, span = noisy_of(truth, noise, seed)
             axes = "YXC" if data.ndim == 3 else "YX"
-            recipe = Recipe.preset(args.preset).with_settings({**settings, "seed": seed})
+            recipe = Recipe.preset(args.preset).with_quality(args.quality)
+            recipe = recipe.with_settings({**settings, "seed": seed})
             result, gap = curve(recipe, Observation.from_array(data, axes=axes), expected, span=span)
             scores.append(psnr(expected, result.image, span))
             losses.append(gap)
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument("--noises", nargs="*", choices=NOISES, default=NOISES)
     parser.add_argument("--images", nargs="*", choices=IMAGES, default=IMAGES)
     parser.add_argument("--preset", default="denoise")
+    parser.add_argument("--quality", choices=QUALITIES, default="balanced")
     parser.add_argument("--side", type=int, default=128, help="of the images, in pixels")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--peers", action="store_true")

@@ -19,7 +19,8 @@ def tensor(array):
 
 def chained(pilot, data, std=SIGMA, *options, **sizes):
     data = tensor(data)
-    steps = chain_patches(tensor(pilot), data, torch.full_like(data, 1) * std, *options, **sizes)
+    pilot = None if pilot is None else tensor(pilot)
+    steps = chain_patches(pilot, data, torch.full_like(data, 1) * std, *options, **sizes)
     while True:
         try:
             next(steps)
@@ -105,6 +106,11 @@ def test_what_the_pilot_lacks_comes_back():
     pilot = gaussian_filter(SCENE, 1.5)
     found = chained(pilot, SCENE + NOISE)[0]
     assert rms(found - SCENE) < 0.5 * rms(pilot - SCENE)
+
+
+def test_without_a_pilot_one_is_made():
+    errors = [rms(chained(None, SCENE + NOISE, passes=passes)[0] - SCENE) for passes in (1, 2)]
+    assert errors[1] < errors[0] < 0.6 * SIGMA
 
 
 def test_a_flat_field_keeps_its_mean():

@@ -32,7 +32,7 @@ class History:
     validation_loss : (steps,) float32
         Stopping score of the running average.
     selected_step : int
-        The step whose image was taken, counted from 1; 0 where the block was not reached.
+        The step whose image was taken, counted from 1; 0 where the block had no fit.
     stop_reason : str
         Why the fit stopped, as a sentence.
     """
@@ -44,6 +44,9 @@ class History:
 
     def __repr__(self) -> str:
         return f"History({len(self.loss)} steps, selected_step={self.selected_step}: {self.stop_reason})"
+
+
+PATCHES_ONLY = "patches only, no network"  # the stop reason of a block that had no fit
 
 
 @dataclass(frozen=True, eq=False, repr=False)

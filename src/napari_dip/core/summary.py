@@ -26,11 +26,9 @@ def summarize(result: Result) -> str:
     """Return what a run did and found, in one line."""
     provenance = result.provenance
     noise, operator, ensemble = provenance.noise, provenance.operator, provenance.ensemble
-    selected = provenance.selected_step
-    at = f"step {selected[0]}" if len(selected) == 1 else f"steps {min(selected)} to {max(selected)}"
     sigma = next(value for planes in noise.sigma for value in planes if value is not None)
     parts = [
-        f"took {at} of {result.steps} in {provenance.seconds:.0f} s: {result.stop_reason}",
+        _describe_course(result),
         f"noise {sigma:.4g} ({noise.source})",
         _describe_residual(noise.residual),
         _describe_flux_change(provenance.flux_change),
@@ -47,6 +45,15 @@ def summarize(result: Result) -> str:
     if result.scale_factor != (1.0, 1.0):
         parts.append(f"it predicts the data with a PSNR of {min(operator.data_psnr_db):.1f} dB")
     return "; ".join(filter(None, parts))
+
+
+def _describe_course(result: Result) -> str:
+    """Which steps were taken of how many, why and how fast."""
+    selected, seconds = result.provenance.selected_step, f"in {result.provenance.seconds:.0f} s"
+    if not result.steps:
+        return f"{result.stop_reason}, {seconds}"
+    at = f"step {selected[0]}" if len(selected) == 1 else f"steps {min(selected)} to {max(selected)}"
+    return f"took {at} of {result.steps} {seconds}: {result.stop_reason}"
 
 
 def _describe_residual(residuals: Sequence[float]) -> str:

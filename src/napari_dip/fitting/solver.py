@@ -29,11 +29,11 @@ CHECK_EVERY_STEPS = 10  # between two looks at the scores, so that no step waits
 class Solver(Settings):
     """Optimizer and running average."""
 
-    method: Literal["auto", "whole", "tiled", "amortized"] = "auto"
+    method: Literal["auto", "whole", "tiled", "amortized", "patches"] = "auto"
     """What a network is fitted to: the whole image, tiles of it, or random crops of it, after which it
-    is applied everywhere (amortized). Automatic: amortized for images of three quarters of a megapixel
-    and more that are denoised or inpainted plane by plane; else the whole, or tiles where it is too
-    large."""
+    is applied everywhere (amortized); or no network, only similar patches of the image. Automatic:
+    amortized for images of three quarters of a megapixel and more that are denoised or inpainted plane
+    by plane; else the whole, or tiles where it is too large."""
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
     """Maximum number of steps; an amortized fit takes all of them. [step]"""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import shift_correlation
@@ -13,10 +14,13 @@ DENSE_RADIUS_PX = 20  # within which every patch is compared; every second one b
 GRID_STRIDE_PX = 4  # between two patches that have a group
 SEARCH_EVERY_PASSES = 3
 FIRST_NOISE_SHARE = 0.4  # of the noise, that is left in the data by a pass before the first one
+# Without a pilot, one is made from larger patches of the data. As these are noisy themselves, the risk
+# of data with more noise is minimized, to which this share of the noise is added.
+FIRST_PATCH_SIZE, FIRST_GROUP_SIZE, ADDED_NOISE_SHARE = 9, 16, 0.35
 
 
 def chain_patches(
-    pilot: torch.Tensor,
+    pilot: torch.Tensor | None,
     data: torch.Tensor,
     std: torch.Tensor,
     correlation_sigma: float = 0.0,
@@ -24,6 +28,8 @@ def chain_patches(
     passes: int = 6,
     patch_size: int = 6,
     group_size: int = 64,
+    stride: int = GRID_STRIDE_PX,
+    radius: int = SEARCH_RADIUS_PX,
 ) -> Generator[None, None, torch.Tensor]:
     """Estimate the scene from the data by combinations of similar patches, in several passes.
 
@@ -31,8 +37,8 @@ def chain_patches(
 
     Parameters
     ----------
-    pilot : (C, H, W) tensor
-        An estimate of the scene with little noise.
+    pilot : (C, H, W) tensor or None
+        An estimate of the scene with little noise. None: one that is made from patches, too.
     data : (C, H, W) tensor
         The scene under noise.
     std : (C, H, W) tensor
@@ -45,6 +51,10 @@ def chain_patches(
         Side of a patch. [pixel]
     group_size : int
         Number of similar patches that are combined.
+    stride : int
+        Distance of two patches that have a group. [pixel]
+    radius : int
+        Around a patch, within which similar ones are searched for. [pixel]
 
     Returns
     -------
@@ -55,47 +65,95 @@ def chain_patches(
     A combination has weights that sum to 1, and the smallest expected error for the patches of the pilot
     and the noise of the data. Each pass leaves some of the noise in the data, less and less, and its
     estimate is the pilot of the next; so the later ones decide about what the pilot did not show.
-    Channels are decorrelated first, and patches compared in their mean.
+    Channels are decorrelated first, and patches compared in their mean: in that of the pilot and the
+    data, or in the pilot alone if it was made from the data, with which it shares its errors.
 
     References
     ----------
     .. [1] Herbreteau, Kervrann, "Linear combinations of patches are unreasonably effective for
            single-image denoising", IEEE Trans. Image Process. 33 (2024) 4600, arXiv:2212.00422. There
-           the first pilot comes from patches, too.
+           the first pilot always comes from patches.
+    .. [2] Herbreteau, Kervrann, "A unified framework of nonlocal parametric methods for image
+           denoising", SIAM J. Imaging Sci. 18 (2025) 89, section 3: the first pilot.
     """
     unit = std.flatten(1).median(dim=1).values[:, None, None]  # data of 1e-20 squared would vanish
-    mixing = _cosine_basis(len(pilot)).to(pilot.device)
-    y, x = (torch.tensordot(mixing, image / unit, dims=1) for image in (data, pilot))
+    mixing = _cosine_basis(len(data)).to(data.device)
+    y = torch.tensordot(mixing, data / unit, dims=1)
     noise = torch.tensordot(mixing.square(), (std / unit).square(), dims=1).sqrt()
-    width, z = y.shape[-1], y
-    shifts = square_shifts(SEARCH_RADIUS_PX, DENSE_RADIUS_PX)
+    shifts = square_shifts(radius, DENSE_RADIUS_PX)
     correlation = None
     if correlation_sigma:
-        apart = shift_correlation(2 * SEARCH_RADIUS_PX + 1, correlation_sigma)
+        apart = shift_correlation(2 * radius + 1, correlation_sigma)
         correlation = torch.from_numpy(apart).to(y.device)
-    offsets = patch_offsets((1, *y.shape[-2:]), patch_size, y.device)
-    groups: list[torch.Tensor] = []
+    if pilot is None:
+        groups = find_similar(y[:1], FIRST_PATCH_SIZE, FIRST_GROUP_SIZE, stride, shifts)
+        first = _Pass(y, y, y, noise, ADDED_NOISE_SHARE, correlation, is_first=True)
+        x, _ = yield from first.run(groups, FIRST_PATCH_SIZE)
+    else:
+        x = torch.tensordot(mixing, pilot / unit, dims=1)
+    z = y
+    kept: list[torch.Tensor] = []
     for number in range(passes):
         left = FIRST_NOISE_SHARE * (1 - (number + 1) / passes)
         if number % SEARCH_EVERY_PASSES == 0:
-            groups = []
-            for corners in find_similar(z[:1], patch_size, group_size, GRID_STRIDE_PX, shifts):
-                groups.append(corners)
+            kept = []
+            compared = x if pilot is None else (x + z) / 2
+            for corners in find_similar(compared[:1], patch_size, group_size, stride, shifts):
+                kept.append(corners)
                 yield
+        x, z = yield from _Pass(y, x, z, noise, left, correlation).run(kept, patch_size)
+    restored: torch.Tensor = unit * torch.tensordot(mixing.T, z, dims=1)
+    return restored
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass: the data `y`, the pilot `x`, the data with less noise `z`, and the `noise` of `y`, of
+    which the share `left` stays; all (C, H, W). The first one makes a pilot of the data.
+    """
+
+    y: torch.Tensor
+    x: torch.Tensor
+    z: torch.Tensor
+    noise: torch.Tensor
+    left: float
+    correlation: torch.Tensor | None
+    is_first: bool = False
+
+    def run(
+        self, groups: Iterable[torch.Tensor], size: int
+    ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
+        """Return the estimate and the data with less noise from groups of patches, (B, K, 2) each."""
+        y, width = self.y, self.y.shape[-1]
+        offsets = patch_offsets((1, *y.shape[-2:]), size, y.device)
         sums = y.new_zeros((3, *y.shape))  # of estimates, of data with less noise, of weights
         flat_sums = sums.flatten(2)
         for corners in groups:
             places = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, n)
-            related = None if correlation is None else correlation[_moves(corners)]
+            related = None if self.correlation is None else self.correlation[_moves(corners)]
             for channel in range(len(y)):
-                at = [image[channel].flatten()[places] for image in (y, x, z, noise)]
-                parts = _combine(at[0], at[1], at[2], at[3], left, related)
+                planes = (self.y, self.x, self.z, self.noise)
+                at = [image[channel].flatten()[places] for image in planes]
+                if self.is_first:
+                    parts = _combine_data(at[0], at[3], self.left, related)
+                else:
+                    parts = _combine(at[0], at[1], at[2], at[3], self.left, related)
                 for total, part in zip(flat_sums[:, channel], parts, strict=True):
                     total.index_add_(0, places.flatten(), part.flatten())
             yield
         x, z = sums[:2] / sums[2]
-    restored: torch.Tensor = unit * torch.tensordot(mixing.T, z, dims=1)
-    return restored
+        return x, z
+
+
+def _combine_data(
+    y: torch.Tensor, noise: torch.Tensor, added: float, related: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A first estimate from groups of noisy patches (B, K, n), as `_combine` returns it."""
+    variance = added**2 * noise.double().square().sum(dim=2)
+    weights = _combination_weights(y.double(), variance, related, (1 + added**2) / added**2)
+    estimate = (weights.mT @ y.double()).float()
+    trust = (1 / weights.square().sum(dim=1))[..., None].float().expand_as(estimate)
+    return trust * estimate, trust * y, trust
 
 
 def _combine(
@@ -123,7 +181,7 @@ def _combine(
 
 
 def _combination_weights(
-    x: torch.Tensor, variance: torch.Tensor, related: torch.Tensor | None
+    x: torch.Tensor, variance: torch.Tensor, related: torch.Tensor | None, removed: float = 1.0
 ) -> torch.Tensor:
     """The weights (B, K, K) of combinations of patches, one in each column.
 
@@ -135,6 +193,8 @@ def _combination_weights(
         Of the noise of each patch, summed over its pixels.
     related : (B, K, K) tensor or None
         How the noise of the patches is correlated.
+    removed : float
+        Noise of the combined patches, as a multiple of `variance`.
     """
     x = x - x.mean(dim=1, keepdim=True)  # changes nothing, as weights sum to 1, and is more precise
     if related is None:
@@ -151,6 +211,7 @@ def _combination_weights(
     inverse = inverse - sums[:, :, None] * sums[:, None] / sums.sum(dim=1)[:, None, None]
     weights: torch.Tensor
     weights = -inverse * variance[:, None] if related is None else -inverse @ covariance
+    weights *= removed
     weights.diagonal(dim1=1, dim2=2).add_(1)
     return weights
 

@@ -8,7 +8,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.compact_sources import max_filter, white_top_hat
-from napari_dip.refine.residual_return import noise_of_pixels
+from napari_dip.refine.residual_return import add_source_flux, noise_of_pixels
 
 PEAK_PX = 7  # largest width of a peak
 TEMPLATE_SIGMA_PX = 1.5  # of the Gaussian within which a peak is compared with the data
@@ -16,6 +16,17 @@ MIN_SIGNIFICANCE = 4.5  # of a peak that stays [sigma]
 SURROUNDINGS_PX = 9  # around an insignificant peak, where all that is not higher goes with it
 PROTECTED_PX = 5  # around a significant one, which keeps its wings
 RETURN_SIGMA_PX = 4.0  # of the Gaussian over which the flux of what goes is spread
+
+
+def correct_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, bool]:
+    """Return the scene `x` (C, H, W) with the missed flux of its sources, and without peaks that the
+    data do not confirm; and whether it has sources, without which it stays as it is.
+    """
+    if add_source_flux(x, problem) is None:
+        return x, False
+    flat = flatten_insignificant_peaks(x, problem)  # so that no flux is added to them
+    corrected = add_source_flux(flat, problem)
+    return (flat if corrected is None else flatten_insignificant_peaks(corrected, problem)), True
 
 
 def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from typing import Annotated, Literal
 
@@ -15,9 +15,10 @@ from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data, wiener_estimate
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
-from napari_dip.refine.insignificant_peaks import flatten_insignificant_peaks
+from napari_dip.refine.insignificant_peaks import correct_sources
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
-from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
+from napari_dip.refine.plane_patches import by_plane, is_skew
+from napari_dip.refine.residual_return import add_residual, noisy_scene
 
 Method = Literal["patches", "spectrum", "residual", "none"]
 AmortizedRefinement = Literal["source-flux", "chain", "none"]
@@ -28,7 +29,6 @@ INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.5
 # Weights of a step, where it is small and where it is large compared with the noise, and how much they
 # differ between images (photographs and star fields).
 LARGE_STEP_SIGMAS = 0.5
-MAX_VARIANCE_GROWTH = 0.5  # four photons; groups of patches that look alike are biased by skew noise
 PRIOR_STEP_WEIGHTS, STEP_WEIGHT_STD = (0.8, 0.9), 0.25
 
 
@@ -103,14 +103,13 @@ class Refinement(Settings):
         """
         if self.patch_method != "auto":
             return self.patch_method == "chained"
-        is_skew = _variance_growth(problem) > MAX_VARIANCE_GROWTH
-        return problem.likelihood.properties.can_be_sampled and not is_skew
+        return problem.likelihood.properties.can_be_sampled and not is_skew(problem)
 
     def chain(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
         """Refine the scene `x` (C, H, W) by a chain of combinations of patches, all of it."""
         width = problem.likelihood.properties.correlation_sigma
         chain = partial(chain_patches, correlation_sigma=width, passes=self.passes)
-        return (yield from _by_plane(chain, x, *noisy_scene(problem, x), problem))
+        return (yield from by_plane(chain, x, *noisy_scene(problem, x), problem))
 
     def refine(
         self,
@@ -161,7 +160,7 @@ class Refinement(Settings):
         parts = _split_step((denoised - x) / noise)
         return x + noise * (weights[:, None, None, None] * parts).sum(dim=0)
 
-    def correct_source_flux(
+    def correct_sources(
         self,
         x: torch.Tensor,
         problem: Problem,
@@ -169,18 +168,16 @@ class Refinement(Settings):
         *,
         hard_data_consistency: bool,
         is_single_fit: bool,
-    ) -> torch.Tensor | None:
+    ) -> tuple[torch.Tensor, bool]:
         """Return the refined scene with the missed flux of its sources, and without peaks that the
-        data do not confirm; None if it has no sources.
+        data do not confirm; and whether it has such sources.
 
         The arguments are those of `refine`.
         """
         method = self.select_method(problem, monitor, hard_data_consistency=hard_data_consistency)
         if self.source_flux_correction == "off" or hard_data_consistency or method != "patches":
-            return None
-        data = problem if is_single_fit else monitor.fit_problem
-        corrected = add_source_flux(x, data)
-        return None if corrected is None else flatten_insignificant_peaks(corrected, data)
+            return x, False
+        return correct_sources(x, problem if is_single_fit else monitor.fit_problem)
 
     def _denoise_data(
         self, x: torch.Tensor, problem: Problem, *, chains: bool
@@ -218,36 +215,7 @@ class Refinement(Settings):
         size = self.patch_size or (7 if problem.scene_layout.channels == 1 else 5)
         settings = PatchSettings(size, self.group_size)
         estimate = partial(nonlocal_bayes, correlation_sigma=width, settings=settings)
-        return (yield from _by_plane(estimate, pilot, data, noise, problem))
-
-
-def _by_plane(
-    estimate: Callable[..., Generator[None, None, torch.Tensor]],
-    pilot: torch.Tensor,
-    data: torch.Tensor,
-    noise: torch.Tensor,
-    problem: Problem,
-) -> Generator[None, None, torch.Tensor]:
-    """Estimate each time and depth separately, from its pilot, data and noise (C, H, W)."""
-    layout, estimated = problem.scene_layout, torch.empty_like(pilot)
-    planes = torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2)
-    for channels in planes.flatten(0, 1):
-        parts = [image[channels] for image in (pilot, data, noise)]
-        if pilot.device.type == "mps":  # which has no double precision
-            parts = [part.cpu() for part in parts]
-        estimated[channels] = (yield from estimate(*parts)).to(pilot.device)
-    return estimated
-
-
-def _variance_growth(problem: Problem) -> float:
-    """By which share of itself the variance grows with a mean that is one sigma larger; the median.
-
-    It is 0 for Gaussian noise, and for photons alone the inverse root of their number, their skewness.
-    """
-    likelihood, mean = problem.likelihood, problem.smoothed
-    std = likelihood.random_std(mean).expand_as(mean)
-    more = likelihood.random_std(mean + std).expand_as(mean)
-    return float(((more / std).square() - 1)[problem.observed].median())
+        return (yield from by_plane(estimate, pilot, data, noise, problem))
 
 
 def rms_beyond_wiener(problem: Problem, x: torch.Tensor) -> float:

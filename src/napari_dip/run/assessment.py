@@ -13,7 +13,7 @@ from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.observation import Observation
-from napari_dip.core.result import History
+from napari_dip.core.result import PATCHES_ONLY, History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import ALL_STEPS, DIVERGED
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS
@@ -249,7 +249,7 @@ def run_findings(
     """Yield what is wrong with a run as a whole; residual and noise are shaped as the data."""
     if (number := int(np.count_nonzero(observation.observed))) < MIN_OBSERVED:
         yield Finding("check", f"only {number} values are observed, too few to judge the result by")
-    missed = sum(not len(history.loss) for history in histories)
+    missed = sum(not len(history.loss) and history.stop_reason != PATCHES_ONLY for history in histories)
     if missed:
         yield Finding("check", f"{missed} of {len(histories)} parts were not restored")
     if any(history.stop_reason.startswith(DIVERGED) for history in histories):

@@ -14,7 +14,7 @@ from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.errors import DivergenceError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
-from napari_dip.core.result import History
+from napari_dip.core.result import PATCHES_ONLY, History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import DIVERGED, PROGRESS_INTERVAL_S, Fit, FitProgress, FitResult
 from napari_dip.fitting.stopping import StoppingMonitor
@@ -25,7 +25,8 @@ from napari_dip.prior.generator import Prior, PriorSettings
 from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
 from napari_dip.refine.ensemble import EnsembleStatistics
-from napari_dip.refine.insignificant_peaks import flatten_insignificant_peaks
+from napari_dip.refine.insignificant_peaks import correct_sources, flatten_insignificant_peaks
+from napari_dip.refine.plane_patches import denoise_by_patches
 from napari_dip.refine.residual_return import restore_source_flux
 from napari_dip.refine.settings import Method
 from napari_dip.run.amortized import Member
@@ -76,6 +77,8 @@ class BlockFit:
         DivergenceError
             If every attempt at a fit diverges.
         """
+        if self._recipe.solver.method == "patches":
+            return (yield from self._estimate_patches())
         for member, seed in enumerate(warm_start.seeds()):
             if (yield from self._run_member(member, seed, warm_start, snapshot_every)):
                 return True
@@ -92,6 +95,17 @@ class BlockFit:
             self.ensemble.add(x)
         return self._stop_requested
 
+    def _estimate_patches(self) -> Generator[FitProgress, Request | None, bool]:
+        """Make an image of similar patches, without a network."""
+        work, start = denoise_by_patches(self.problem), self.problem.smoothed[0]
+        x = yield from self._report_while(work, (0, np.nan, np.nan), start)
+        if self._recipe.refinement.source_flux_correction == "auto":
+            x, self._source_flux_corrected = correct_sources(x, self.problem)
+        self.ensemble.add(x)
+        self.histories.append(History(*2 * (np.zeros(0, np.float32),), 0, PATCHES_ONLY))
+        self._method = "patches"
+        return self._stop_requested
+
     def _apply(
         self, member: Member, corner: tuple[int, int], x: torch.Tensor
     ) -> Generator[None, None, torch.Tensor]:
@@ -102,8 +116,7 @@ class BlockFit:
         match member.refinement:
             case "source-flux":
                 self._source_flux_corrected = True
-                x = restore_source_flux(x, self.problem)
-                return flatten_insignificant_peaks(x, self.problem)
+                return flatten_insignificant_peaks(restore_source_flux(x, self.problem), self.problem)
             case "chain":
                 self._method = "patches"
                 return (yield from self._recipe.refinement.chain(x, self.problem))
@@ -194,10 +207,7 @@ class BlockFit:
                 self._stop_requested = self._stop_requested or self._request.stop
 
     def _refinement_steps(
-        self,
-        x: torch.Tensor,
-        prior: Prior,
-        monitor: StoppingMonitor,
+        self, x: torch.Tensor, prior: Prior, monitor: StoppingMonitor
     ) -> Generator[None, None, torch.Tensor]:
         recipe, problem = self._recipe, self.problem
         refinement, hard = recipe.refinement, recipe.hard_data_consistency
@@ -205,9 +215,9 @@ class BlockFit:
         options = {"hard_data_consistency": hard, "is_single_fit": recipe.ensemble.size == 1}
         x = yield from Admm(recipe.admm, problem, prior).run(x, lambda: self._stop_requested)
         x = yield from refinement.refine(x, problem, monitor, **options)
-        corrected = refinement.correct_source_flux(x, problem, monitor, **options)
-        self._source_flux_corrected |= corrected is not None
-        return x if corrected is None else corrected
+        x, has_sources = refinement.correct_sources(x, problem, monitor, **options)
+        self._source_flux_corrected |= has_sources
+        return x
 
     def preview(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mean with the current fit, which stands at `x`."""
@@ -248,11 +258,12 @@ class BlockFit:
         """What the provenance records, if the restored scene is `x`."""
         problem, recipe = self.problem, self._attempt.recipe
         properties, downsampling = problem.likelihood.properties, recipe.network.input_downsampling
+        supervision = recipe.self_supervision.select_method(problem, downsampling)
         return BlockReport(
             sigma=tuple(_median_sigma(plane) for planes in properties.sigma for plane in planes),
             noise_source=properties.source,
             residual=round(float(problem.rms_normalized_residual(x)), 3),
-            self_supervision=recipe.self_supervision.select_method(problem, downsampling),
+            self_supervision="none" if recipe.solver.method == "patches" else supervision,
             refinement=self._method,
             source_flux_corrected=self._source_flux_corrected,
             operator_note=problem.operator.note,

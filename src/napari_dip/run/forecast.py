@@ -27,6 +27,7 @@ TRIAL_SIDES_PX = (96, 192)  # of the squares on which steps are timed
 TRIAL_STEPS = 5
 STEPS_PER_PATIENCE = 12  # that a fit takes typically; measured: docs/benchmarks/performance.md
 REFINEMENT_COST_STEPS = 70  # that take as long as the refinement
+PATCHES_BYTES_PER_PIXEL = 200
 APPLICATION_BYTES_PER_PIXEL = 400  # of a tile to which a network is applied
 WARM_START_STEP_SHARE = 0.5  # of the steps, with the network of the tile or plane before
 _TRIAL_SETTINGS = {
@@ -107,7 +108,9 @@ class RunEstimator:
         sample = noise_sample(data, tiles) if len(tiles) > 1 else data
         noise = recipe.noise.likelihood(sample).properties
         blocks = len(list(recipe.stack.iter_slices(times, depths, combines_time=combines_time)))
-        if plan.is_amortized:
+        if recipe.solver.method == "patches":
+            cost = self._patches_cost(recipe, observation.select_planes(*slices), tiles, blocks)
+        elif plan.is_amortized:
             cost = self._amortized_cost(recipe, data, device, tiles, blocks)
         else:
             cost = self._cost(recipe, observation.select_planes(*slices), data, device, tiles, blocks)
@@ -146,6 +149,21 @@ class RunEstimator:
             per_step * (steps + refinement),
             per_step * (recipe.solver.max_steps + refinement),
         )
+
+    def _patches_cost(
+        self, recipe: Recipe, part: Observation, tiles: tuple[Tile, ...], blocks: int
+    ) -> _Cost:
+        """What estimates of patches cost, without a network."""
+        key = "patches", part.y.shape[1], torch.get_num_threads()
+        if key not in self._timings:
+            sides = [_central_slice(length, TRIAL_SIDES_PX[0]) for length in part.y.shape[-2:]]
+            trial = part.crop(*sides)
+            runs = [iter_restoration(part if trial.is_constant else trial, recipe) for _ in range(2)]
+            seconds = min(run.result.provenance.seconds for run in runs)  # the first loads libraries
+            self._timings[key] = 0.0, seconds / math.prod(side.stop - side.start for side in sides)
+        sizes = [math.prod(map(len, tile.weights)) for tile in tiles]
+        seconds = self._timings[key][1] * sum(sizes) * blocks
+        return _Cost(PATCHES_BYTES_PER_PIXEL * max(sizes), 1, seconds, seconds)
 
     def _amortized_cost(
         self,

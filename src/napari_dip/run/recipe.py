@@ -35,10 +35,11 @@ from napari_dip.run.stack import Stack
 
 _MAX_FILE_BYTES = 2**20
 
-Quality = Literal["fast", "balanced", "best"]
+Quality = Literal["instant", "fast", "balanced", "best"]
 
 # What each quality changes in a preset. Chosen by measurement: docs/benchmarks/performance.md.
 _QUALITY_SETTINGS: Mapping[Quality, Mapping[str, Any]] = {
+    "instant": {"solver.method": "patches", "ensemble.size": 1},
     "fast": {
         "network.channels": 16,
         "network.upsampling": "nearest",
@@ -187,7 +188,8 @@ class Recipe(Settings):
 
         Parameters
         ----------
-        quality : {"fast", "balanced", "best"}
+        quality : {"instant", "fast", "balanced", "best"}
+            Instant: similar patches only, no network, for denoising; a megapixel takes half a minute.
             Fast: one fit of a narrower network that stops sooner. Balanced: the recipe as it is. Best:
             the mean of four fits. Settings that the recipe's network or stopping rule lacks are ignored.
 

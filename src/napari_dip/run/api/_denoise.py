@@ -53,8 +53,9 @@ def denoise(
         One letter for each axis, from T (time), C (channel), Z (depth), Y, X: ``"ZYX"``, ``"YXC"``.
     channel_axis : int, optional
         Which axis of a three-dimensional array holds channels.
-    quality : {"fast", "balanced", "best"}
-        Trade-off between quality and time; ``"best"`` averages four fits and has an uncertainty.
+    quality : {"instant", "fast", "balanced", "best"}
+        Trade-off between quality and time; ``"instant"`` uses similar patches and no network, ``"best"``
+        averages four fits and has an uncertainty.
     seed : int
         Seed of all random numbers: the same seed repeats the result.
     device : {"auto", "cuda", "mps", "cpu"}

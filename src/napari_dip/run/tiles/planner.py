@@ -26,6 +26,7 @@ DEFAULT_TILE_PX = 640  # where memory allows
 MIN_TILE_PX = 128
 MIN_AMORTIZED_PX = 750_000  # pixels from which a network for the whole image is better and faster
 MIN_AMORTIZED_SIDE_PX = 128
+MAX_MISSING_FOR_PATCHES = 0.5  # of the pixels, which are filled from their neighbors
 APPLICATION_TILE_PX = 1024  # side of the parts to which it is applied, without their margins
 
 
@@ -81,6 +82,8 @@ def plan_tiles(
         tiles = application_grid(height, width, max(side, CELL_PX), CELL_PX)
         return TilePlan(tiles, "one network for the whole image, fitted to crops of it", True)
     method = recipe.solver.method
+    if method == "patches":
+        _check_patches(recipe, data)
     whole = TilePlan(tile_grid(height, width, max(height, width), 0))
     if not supports_tiling(recipe) or method == "whole":
         return whole
@@ -123,12 +126,7 @@ def is_amortized(recipe: Recipe, data: FitData) -> bool:
     method, (height, width) = recipe.solver.method, data.y.shape[-2:]
     if method not in ("auto", "amortized"):
         return False
-    layout = data.channel_layout
-    obstacles = {
-        "the operator is not the identity": recipe.operator.kind != "identity",
-        "there are regularizers": recipe.regularization != Regularization(),
-        "the network has a guide": bool(recipe.network_input.auxiliary),
-        "planes are restored jointly": layout.times * layout.depths > 1,
+    obstacles = _obstacles(recipe, data) | {
         "self-supervision is switched off": recipe.self_supervision.method == "none",
         f"it is smaller than {MIN_AMORTIZED_SIDE_PX} pixels": min(height, width) < MIN_AMORTIZED_SIDE_PX,
     }
@@ -140,6 +138,34 @@ def is_amortized(recipe: Recipe, data: FitData) -> bool:
         )
     is_large = height * width >= MIN_AMORTIZED_PX and recipe.compute.tile_size is None
     return method == "amortized" or (is_large and not reasons)
+
+
+def _check_patches(recipe: Recipe, data: FitData) -> None:
+    """Raise a SettingsError if similar patches alone cannot restore the image."""
+    missing = 1 - float(data.observed.mean())
+    obstacles = _obstacles(recipe, data) | {
+        "observed pixels are to stay as they are": recipe.hard_data_consistency,
+        "it has no ensemble": recipe.ensemble.size > 1,
+        f"{missing:.0%} of the pixels are missing": missing > MAX_MISSING_FOR_PATCHES,
+    }
+    reasons = [reason for reason, applies in obstacles.items() if applies]
+    if reasons:
+        raise SettingsError(
+            f"patches alone cannot restore the image, because {reasons[0]}: choose another quality, or"
+            " another solver.method",
+            setting="solver.method",
+        )
+
+
+def _obstacles(recipe: Recipe, data: FitData) -> dict[str, bool]:
+    """What stands in the way of denoising an image plane by plane, and whether it does."""
+    layout = data.channel_layout
+    return {
+        "the operator is not the identity": recipe.operator.kind != "identity",
+        "there are regularizers": recipe.regularization != Regularization(),
+        "the network has a guide": bool(recipe.network_input.auxiliary),
+        "planes are restored jointly": layout.times * layout.depths > 1,
+    }
 
 
 def supports_tiling(recipe: Recipe) -> bool:

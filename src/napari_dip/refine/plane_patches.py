@@ -1,0 +1,74 @@
+"""Estimates of patches, plane by plane; and images that are made of them alone, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+
+from napari_dip.core.errors import SettingsError
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.problem import Problem
+from napari_dip.refine.chained_patches import chain_patches
+from napari_dip.refine.residual_return import noisy_scene
+
+MAX_VARIANCE_GROWTH = 0.5  # four photons; groups of patches that look alike are biased by skew noise
+
+
+def denoise_by_patches(problem: Problem) -> Generator[None, None, torch.Tensor]:
+    """Estimate the scene (C, H, W) by two passes of combinations of patches, without a network.
+
+    A generator that yields between two parts of the work. Pixels that are not observed are filled from
+    their neighbors, before.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data; the operator is the identity.
+
+    Raises
+    ------
+    SettingsError
+        If there are so few photons that patches which look alike are a biased choice.
+    """
+    if is_skew(problem):
+        raise SettingsError(
+            "there are fewer than about four photons per pixel, of which patches alone lose flux: choose"
+            " another quality, or solver.method",
+            setting="solver.method",
+        )
+    width = problem.likelihood.properties.correlation_sigma
+    smoothed = problem.smoothed[0]
+    estimate = partial(  # the fastest that is as good as BM3D: docs/benchmarks/performance.md
+        chain_patches, correlation_sigma=width, passes=2, patch_size=7, stride=5, radius=16
+    )
+    return (yield from by_plane(estimate, None, *noisy_scene(problem, smoothed), problem))
+
+
+def by_plane(
+    estimate: Callable[..., Generator[None, None, torch.Tensor]],
+    pilot: torch.Tensor | None,
+    data: torch.Tensor,
+    noise: torch.Tensor,
+    problem: Problem,
+) -> Generator[None, None, torch.Tensor]:
+    """Estimate each time and depth separately, from its pilot, data and noise (C, H, W)."""
+    layout, estimated = problem.scene_layout, torch.empty_like(data)
+    planes = torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2)
+    for channels in planes.flatten(0, 1):
+        parts = [None if image is None else image[channels] for image in (pilot, data, noise)]
+        if data.device.type == "mps":  # which has no double precision
+            parts = [None if part is None else part.cpu() for part in parts]
+        estimated[channels] = (yield from estimate(*parts)).to(data.device)
+    return estimated
+
+
+def is_skew(problem: Problem) -> bool:
+    """Whether the noise is that of few photons: its variance grows much with a mean one sigma larger.
+
+    By no share of itself for Gaussian noise, and for photons by the inverse root of their number, their
+    skewness.
+    """
+    likelihood, mean = problem.likelihood, problem.smoothed
+    std = likelihood.random_std(mean).expand_as(mean)
+    more = likelihood.random_std(mean + std).expand_as(mean)
+    return float(((more / std).square() - 1)[problem.observed].median()) > MAX_VARIANCE_GROWTH
