@@ -3,9 +3,10 @@
 Run as ``python benchmarks/quality.py [--noises gaussian-25 ...] [--images F16 ...] [--side 128] [--seeds
 1] [--quality balanced] [--peers] [--reference 1500] [--threads 1]``. *Denoise* runs with its default
 settings and stops automatically. It estimates Gaussian noise; for photon noise it is given the gain and
-the read noise, as by a header. The truth is used only for scores. With ``--peers`` BM3D runs on the same pixels with the
-true sigma (photon noise by the generalized Anscombe transform and its exact unbiased inverse); that
-needs the package bm3d, which is free for non-commercial use only and not a part of napari-dip. With
+the read noise, as by a header. The truth is used only for scores. With ``--peers`` BM3D runs on the same
+pixels with the true sigma (photon noise by the generalized Anscombe transform and its exact unbiased
+inverse); that needs the package bm3d, which is free for non-commercial use only and not a part of
+napari-dip. With
 ``--reference`` the published configuration of the original method runs, too, and is scored at its best
 step by ground truth.
 

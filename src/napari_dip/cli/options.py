@@ -36,7 +36,9 @@ class SharedOptions:
     ] = None
     quality: Annotated[
         Quality | None,
-        typer.Option(help="Fast for a first look, best for the mean of four fits."),
+        typer.Option(
+            help="Instant: patches, no network; fast: a first look; best: the mean of four fits."
+        ),
     ] = None
     changes: Annotated[
         list[str] | None,

@@ -83,7 +83,7 @@ class FitData:
 
     @property
     def is_constant(self) -> bool:
-        """Whether all observed pixels have the same value, or there are none."""
+        """Whether the observed pixels of each plane have the same value, or there are none."""
         return is_constant(self.y, self.observed)
 
     def crop(self, rows: slice, columns: slice) -> Self:

@@ -131,7 +131,7 @@ class Observation:
 
     @property
     def is_constant(self) -> bool:
-        """Whether all observed pixels have the same value, or there are none."""
+        """Whether the observed pixels of each plane have the same value, or there are none."""
         return is_constant(self.y, self.observed)
 
     def select_planes(self, times: slice, depths: slice) -> Observation:
@@ -245,12 +245,12 @@ class Observation:
 
 
 def is_constant(y: FloatArray, observed: BoolArray) -> bool:
-    """Whether all observed pixels have the same value, or there are none."""
+    """Whether the observed pixels of each plane have the same value, or there are none."""
     low, high = (
-        extreme(y, where=observed, initial=start)
+        extreme(y, axis=(-2, -1), where=observed, initial=start)
         for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
     )
-    return bool(low >= high)
+    return bool(np.all(low >= high))
 
 
 def _check_no_mosaic(header: Header, axes: str) -> None:
@@ -266,6 +266,8 @@ def _check_something_to_restore(y: FloatArray, observed: BoolArray) -> None:
     if not observed.any():
         raise ObservationError("no pixel is observed: all are NaN, flagged or masked")
     if is_constant(y, observed):
-        raise ObservationError(
-            f"all observed pixels have the same value, {np.nanmin(y):g}: there is nothing to restore"
-        )
+        low, high = np.nanmin(y), np.nanmax(y)
+        where = f"all observed pixels have the same value, {low:g}"
+        if low < high:
+            where = f"in each plane all observed pixels have the same value ({low:g} to {high:g})"
+        raise ObservationError(f"{where}: there is nothing to restore")
