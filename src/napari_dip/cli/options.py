@@ -40,6 +40,10 @@ class SharedOptions:
             help="Instant: patches, no network; fast: a first look; best: the mean of four fits."
         ),
     ] = None
+    strength: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="How much of the restoration is taken; 0 gives the data."),
+    ] = None
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: noise.sigma=12."),
@@ -62,12 +66,14 @@ class SharedOptions:
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False
 
     def resolve(self, name: str) -> Recipe:
-        """Return the recipe `name` with the quality, the changes and the seed of the command line."""
+        """Return the recipe `name` with what the command line changes."""
         recipe = find_recipe(name)
         if self.quality is not None:
             recipe = recipe.with_quality(self.quality)
         settings = dict(parse_change(text) for text in self.changes or [])
-        return recipe.with_settings(settings if self.seed is None else settings | {"seed": self.seed})
+        for name, value in (("seed", self.seed), ("strength", self.strength)):
+            settings |= {} if value is None else {name: value}
+        return recipe.with_settings(settings)
 
     @property
     def flags(self) -> tuple[int, ...] | None:

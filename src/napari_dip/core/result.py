@@ -12,8 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 from napari_dip.core import arrays, interop
 from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import BoolArray, FloatArray
+from napari_dip.core.errors import SettingsError
 from napari_dip.core.header import Header
+from napari_dip.core.observation import Observation
 from napari_dip.core.provenance import Provenance
+from napari_dip.core.strength import blend
 from napari_dip.core.summary import summarize
 
 if TYPE_CHECKING:
@@ -77,6 +80,8 @@ class Result:
         What the file of the input says, with coordinates on the grid of the image.
     scale_factor : (float, float)
         Pixels of the image per pixel of the input, along Y and X; the grids share their outer edges.
+    observation : Observation or None
+        The data.
     """
 
     image: FloatArray
@@ -90,6 +95,7 @@ class Result:
     provenance: Provenance
     header: Header = field(default_factory=Header)
     scale_factor: tuple[float, float] = (1.0, 1.0)
+    observation: Observation | None = None
 
     @property
     def normalized_residual(self) -> FloatArray:
@@ -130,6 +136,39 @@ class Result:
     def steps(self) -> int:
         """Number of steps of all fits."""
         return sum(len(history.loss) for history in self.history)
+
+    def at_strength(self, strength: float) -> Result:
+        """Return the result with an image between the data and the restoration.
+
+        Parameters
+        ----------
+        strength : float
+            0 gives the data, bit for bit, and 1 the restoration. Pixels without data stay as they are.
+
+        Returns
+        -------
+        Result
+            Its residual and uncertainty are those of the new image.
+
+        Raises
+        ------
+        SettingsError
+            If the strength is out of bounds, the operator is not the identity, or the image has another
+            strength than 1 already.
+
+        Examples
+        --------
+        >>> import napari_dip as dip
+        >>> image = np.random.default_rng(0).normal(100, 5, (48, 48)).astype("float32")
+        >>> result = dip.denoise(image, quality="instant", full_output=True)
+        >>> softer = result.at_strength(0.8)
+        >>> bool(softer.residual.std() < result.residual.std())
+        True
+        """
+        before = self.provenance.recipe.get("strength", 1.0)
+        if before != 1 or self.observation is None:
+            raise SettingsError(f"the image has a strength of {before:g}: start from the restoration")
+        return blend(self, self.observation, strength)
 
     def magnitude(self) -> Result:
         """Return the magnitude of a complex image, whose channels are its real and imaginary parts."""

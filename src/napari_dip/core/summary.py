@@ -32,6 +32,7 @@ def summarize(result: Result) -> str:
         f"noise {sigma:.4g} ({noise.source})",
         _describe_residual(noise.residual),
         _describe_flux_change(provenance.flux_change),
+        _describe_strength(provenance.recipe.get("strength", 1.0)),
         _SELF_SUPERVISION.get(provenance.self_supervision, ""),
         _REFINEMENT.get(provenance.refinement, ""),
         "missed flux of small sources added back" if provenance.source_flux_corrected else "",
@@ -64,6 +65,10 @@ def _describe_residual(residuals: Sequence[float]) -> str:
 
 def _describe_flux_change(change: float | None) -> str:
     return "" if change is None else f"flux changed by {100 * change:+.3f} %"
+
+
+def _describe_strength(strength: float) -> str:
+    return "" if strength == 1 else f"strength {strength:g}, with a part of what was removed"
 
 
 def _describe_noise_gain(gains: Sequence[float | None]) -> str:

@@ -106,6 +106,9 @@ class Recipe(Settings):
     """Number of fits that are averaged."""
     compute: Compute = Compute()
     """Device, precision and memory."""
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """How much of the restoration is taken: 0 gives the data, 1 the restored image. Between them, a part
+    of what was removed is added back, and counts in the uncertainty."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of all random numbers: the same seed repeats the run."""
 

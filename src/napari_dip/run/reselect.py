@@ -10,6 +10,7 @@ from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
+from napari_dip.core.strength import blend
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
 from napari_dip.run.assessment import fit_findings, measure_fit, noise_findings
@@ -74,7 +75,7 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
         source_flux_corrected=False,
         flux_change=flux_change(observation, residual.numpy().reshape(shape)),
     )
-    return replace(
+    selected = replace(
         result,
         image=image,
         residual=residual_planes,
@@ -83,6 +84,7 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
         history=(history,),
         provenance=provenance,
     )
+    return blend(selected, observation, recipe.strength)
 
 
 def _scene_showing(image: FloatArray, axes: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,6 +16,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.outside import describe_missing, restore_outside
 from napari_dip.core.progress import Progress, Request
 from napari_dip.core.result import History, Result, full_nan
+from napari_dip.core.strength import blend, check_strength
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.run.alignment import FrameAlignment
@@ -103,6 +104,7 @@ class _Restoration:
         """Run, and report on the way."""
         recipe, observation = self._recipe, self._observation
         self._start_time = time.monotonic()
+        check_strength(recipe.strength, recipe.operator.kind)
         alignment = recipe.stack.estimate_alignment(observation)
         aligned = alignment.align(observation) if alignment else observation
         combines_time = recipe.operator.combines_time
@@ -153,7 +155,7 @@ class _Restoration:
             seconds=time.monotonic() - self._start_time,
             device=self._planner.device,
         )
-        return self._canvases.finish(record)
+        return blend(self._canvases.finish(record), observation, recipe.strength)
 
     def _report(
         self, progress: FitProgress, block: TiledFit, slices: BlockSlices, place: tuple[int, int]
@@ -248,6 +250,7 @@ class _ResultCanvases:
             provenance=collect(self._recipe, observation, self._residual, self._noise, record),
             header=header,
             scale_factor=self.scale_factor,
+            observation=observation,
         )
 
     def _to_input_axes(
