@@ -234,7 +234,7 @@ class TestMasksAndNoise:
             ({"noise": "rician"}, "there is no noise 'rician': choose gaussian, poisson, poisson-gau"),
             ({"sigma": -1.0}, "noise: setting 'sigma' is -1.0: input should be greater than 0"),
             ({"noise": "poisson", "gain": 0.0}, "noise: setting 'gain' is 0.0"),
-            ({"quality": "slow"}, "there is no quality 'slow': choose fast, balanced, best"),
+            ({"quality": "slow"}, "there is no quality 'slow': choose instant, fast, balanced, best"),
             ({"seed": -1}, "setting 'seed' is -1"),
             ({"device": "tpu"}, "setting 'compute.device' is 'tpu'"),
         ],

@@ -16,6 +16,7 @@ MIN_SIGNIFICANCE = 4.5  # of a peak that stays [sigma]
 SURROUNDINGS_PX = 9  # around an insignificant peak, where all that is not higher goes with it
 PROTECTED_PX = 5  # around a significant one, which keeps its wings
 RETURN_SIGMA_PX = 4.0  # of the Gaussian over which the flux of what goes is spread
+MIN_SKY_SHARE = 0.05  # of a surrounding that is full of stars
 
 
 def correct_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, bool]:
@@ -35,8 +36,8 @@ def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tens
     Where noise adds up by chance, an estimate shows a faint peak. It is far lower than the noise, but
     the restored sky is so smooth that it looks like a star. So each peak is the template of a matched
     filter, which says how significant the flux is that the data have in its shape. Peaks of less than
-    4.5 sigmas are replaced by their surroundings, over which their flux is spread. Noise exceeds that in
-    about three of a million places.
+    4.5 sigmas are replaced by their surroundings, over whose sky their flux is spread. Noise exceeds
+    that in about three of a million places.
 
     Each pixel depends on others within 42 pixels, so that parts of an image can be processed alone.
 
@@ -48,7 +49,7 @@ def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tens
         The data; where nothing is observed all peaks stay.
     """
     noise, known = noise_of_pixels(x, problem), problem.uncensored[0].to(x)
-    flat = x
+    flat, sky = x, torch.ones_like(x)
     for sign in (1, -1):
         peaks = white_top_hat(sign * flat, PEAK_PX)
         template = peaks / noise
@@ -61,4 +62,7 @@ def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tens
         low = max_filter(torch.where(is_peak & ~is_significant, peaks, 0.0), SURROUNDINGS_PX)
         high = max_filter(torch.where(is_peak & is_significant, peaks, 0.0), PROTECTED_PX)
         flat = flat - sign * torch.where((peaks <= low) & (high <= low), peaks, 0.0)
-    return flat + gaussian_blur(x - flat, RETURN_SIGMA_PX)
+        if sign == 1:
+            sky = 1 - max_filter((is_peak & is_significant).to(x), PEAK_PX)
+    share = gaussian_blur(sky, RETURN_SIGMA_PX).clamp(min=MIN_SKY_SHARE)
+    return flat + sky * gaussian_blur((x - flat) / share, RETURN_SIGMA_PX)
