@@ -65,8 +65,8 @@ def chain_patches(
     A combination has weights that sum to 1, and the smallest expected error for the patches of the pilot
     and the noise of the data. Each pass leaves some of the noise in the data, less and less, and its
     estimate is the pilot of the next; so the later ones decide about what the pilot did not show.
-    Channels are decorrelated first, and patches compared in their mean: in that of the pilot and the
-    data, or in the pilot alone if it was made from the data, with which it shares its errors.
+    Channels are decorrelated first, and patches compared in their mean: in the average of pilot and data
+    where the noise is white, in the data where it is not, and in a pilot that was made of patches.
 
     References
     ----------
@@ -91,13 +91,14 @@ def chain_patches(
         x, _ = yield from first.run(groups, FIRST_PATCH_SIZE)
     else:
         x = torch.tensordot(mixing, pilot / unit, dims=1)
+    pilot_share = 1.0 if pilot is None else 0.0 if correlation_sigma else 0.5
     z = y
     kept: list[torch.Tensor] = []
     for number in range(passes):
         left = FIRST_NOISE_SHARE * (1 - (number + 1) / passes)
         if number % SEARCH_EVERY_PASSES == 0:
             kept = []
-            compared = x if pilot is None else (x + z) / 2
+            compared = torch.lerp(z, x, pilot_share)
             for corners in find_similar(compared[:1], patch_size, group_size, stride, shifts):
                 kept.append(corners)
                 yield
