@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from common import conditions, header, row
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.errors import RestorationError
+from napari_dip.run.recipe import QUALITIES
 
 SIDE = 64
 SIGMA = 5.0
@@ -158,9 +159,10 @@ def rms(error: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean(error.astype(float) ** 2)))
 
 
-def judge(case: Case, factor: float | None, steps: int) -> tuple[str, str]:
+def judge(case: Case, factor: float | None, quality: str, steps: int) -> tuple[str, str]:
     """Return the level of the result, with a mark if it is silently wrong, and what was seen."""
-    recipe = Recipe.preset("denoise").with_quality("fast").with_settings({"solver.max_steps": steps})
+    recipe = Recipe.preset("denoise").with_quality(quality)
+    recipe = recipe.with_settings({"solver.max_steps": steps})
     error = case.error
     if factor is not None and error is not None:
         error = factor * error
@@ -193,15 +195,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--only", nargs="+", default=[], choices=list(KINDS))
     parser.add_argument("--factors", nargs="+", default=list(FACTORS), choices=list(FACTORS))
+    parser.add_argument("--quality", choices=QUALITIES, default="fast")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--verbose", action="store_true", help="print what was seen")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(f"{conditions(1)}; denoise, fast, at most {args.steps} steps, {SIDE} pixels\n")
+    print(f"{conditions(1)}; denoise, {args.quality}, at most {args.steps} steps, {SIDE} pixels\n")
     header("array", "seed", *(f"sigma {name}" for name in args.factors))
     levels: list[str] = []
     for name, seed, case in cases(args.seeds, args.only):
-        seen = [judge(case, FACTORS[factor], args.steps) for factor in args.factors]
+        seen = [judge(case, FACTORS[factor], args.quality, args.steps) for factor in args.factors]
         row(name, seed, *(level for level, _ in seen))
         levels += [level for level, _ in seen]
         for factor, (level, words) in zip(args.factors, seen, strict=True):

@@ -43,8 +43,8 @@ from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
 
 NOT_FINITE = (
-    "the fit diverged, in float32 and with the plain prior, too: the image is not finite; check the"
-    " noise that is given, and values far from all others"
+    "the image is not finite, however it is made: check the noise that is given, and values far from all"
+    " others"
 )
 
 _Course: TypeAlias = "tuple[int, float, float]"  # a step, its loss and score
@@ -101,6 +101,8 @@ class BlockFit:
         x = yield from self._report_while(work, (0, np.nan, np.nan), start)
         if self._recipe.refinement.source_flux_correction == "auto":
             x, self._source_flux_corrected = correct_sources(x, self.problem)
+        if not self._measure(self.finalize(x)).is_finite:
+            raise DivergenceError(NOT_FINITE)
         self.ensemble.add(x)
         self.histories.append(History(*2 * (np.zeros(0, np.float32),), 0, PATCHES_ONLY))
         self._method = "patches"
