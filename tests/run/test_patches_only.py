@@ -67,7 +67,7 @@ def test_single_missing_pixels_are_filled(scene, noisy):
         ("inpaint", {}, "observed pixels are to stay as they are"),
         ("super-resolution", {}, "the operator is not the identity"),
         ("time-series", {}, "planes are restored jointly"),
-        ("denoise", {"ensemble.size": 2}, "it has no ensemble"),
+        ("denoise", {"ensemble.size": 2}, "an ensemble needs fits of a network"),
         ("denoise", {"noise.kind": "poisson", "noise.gain": 1}, "fewer than about four photons"),
     ],
 )

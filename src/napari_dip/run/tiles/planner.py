@@ -145,7 +145,7 @@ def _check_patches(recipe: Recipe, data: FitData) -> None:
     missing = 1 - float(data.observed.mean())
     obstacles = _obstacles(recipe, data) | {
         "observed pixels are to stay as they are": recipe.hard_data_consistency,
-        "it has no ensemble": recipe.ensemble.size > 1,
+        "an ensemble needs fits of a network": recipe.ensemble.size > 1,
         f"{missing:.0%} of the pixels are missing": missing > MAX_MISSING_FOR_PATCHES,
     }
     reasons = [reason for reason, applies in obstacles.items() if applies]
