@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
-from napari_dip.refine.compact_sources import max_filter, white_top_hat
-from napari_dip.refine.residual_return import add_source_flux, noise_of_pixels
+from napari_dip.refine.compact_sources import max_filter, source_weights, white_top_hat
+from napari_dip.refine.residual_return import add_source_flux, matched_sums, noise_of_pixels, noisy_scene
 
 PEAK_PX = 7  # largest width of a peak
 TEMPLATE_SIGMA_PX = 1.5  # of the Gaussian within which a peak is compared with the data
@@ -23,7 +21,7 @@ def correct_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, bo
     """Return the scene `x` (C, H, W) with the missed flux of its sources, and without peaks that the
     data do not confirm; and whether it has sources, without which it stays as it is.
     """
-    if add_source_flux(x, problem) is None:
+    if source_weights(x, noisy_scene(problem, x)[1], problem.observed[0]) is None:
         return x, False
     flat = flatten_insignificant_peaks(x, problem)  # so that no flux is added to them
     corrected = add_source_flux(flat, problem)
@@ -54,9 +52,7 @@ def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tens
         peaks = white_top_hat(sign * flat, PEAK_PX)
         template = peaks / noise
         missed = torch.where(known > 0, sign * (problem.y[0] - flat), 0.0) / noise
-        product, power = gaussian_blur(
-            known * torch.stack(((missed + template) * template, template**2)), TEMPLATE_SIGMA_PX
-        ) * (2 * math.pi * TEMPLATE_SIGMA_PX**2)
+        product, power = matched_sums(missed + template, template, known, TEMPLATE_SIGMA_PX)
         is_significant = product >= MIN_SIGNIFICANCE * power.sqrt()
         is_peak = (peaks == max_filter(peaks, 3)) & (peaks > 0)
         low = max_filter(torch.where(is_peak & ~is_significant, peaks, 0.0), SURROUNDINGS_PX)

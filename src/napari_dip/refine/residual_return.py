@@ -124,11 +124,22 @@ def _scale_sources(x: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, tor
     source = x - gaussian_blur(x - white_top_hat(x), SURROUNDINGS_SIGMA_PX)
     noise = torch.hypot(noise_of_pixels(x, problem), SHAPE_ERROR * source)
     known, sigmas = problem.uncensored[0].to(x), source / noise
-    covariance, power = gaussian_blur(
-        known * torch.stack(((problem.y[0] - x) / noise * sigmas, sigmas**2)), SCALE_SIGMA_PX
-    ) * (2 * math.pi * SCALE_SIGMA_PX**2)
+    covariance, power = matched_sums((problem.y[0] - x) / noise, sigmas, known, SCALE_SIGMA_PX)
     factor: torch.Tensor = covariance / (power + MIN_SCALE_POWER)
     return x + factor * source, source
+
+
+def matched_sums(
+    data: torch.Tensor, template: torch.Tensor, known: torch.Tensor, sigma: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sums of data times template, and of the template squared, around each pixel.
+
+    Both are in units of the noise, count where they are `known` (1, else 0), and are weighted by a
+    Gaussian of height 1 and standard deviation `sigma` [pixel].
+    """
+    products = known * torch.stack((data * template, template**2))
+    product, power = gaussian_blur(products, sigma) * (2 * math.pi * sigma**2)
+    return product, power
 
 
 def noise_of_pixels(x: torch.Tensor, problem: Problem) -> torch.Tensor:
