@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import product
 
 from napari_dip.core.torch_import import torch
 
 DISTANCES_PER_BATCH = 2**24  # that are in memory at the same time
-GROUPS_PER_BATCH = 512
+SHIFTS_TOGETHER = 16
+GROUPS_PER_BATCH, GROUPS_PER_CPU_BATCH = 512, 64  # the smaller ones stay in the cache
 
 
 def square_shifts(radius: int, dense_radius: int | None = None) -> list[tuple[int, int]]:
@@ -56,56 +56,51 @@ def find_similar(
     height, width = image.shape[-2] - size + 1, image.shape[-1] - size + 1  # of the corners
     possible = [shift for shift in shifts if abs(shift[0]) < height and abs(shift[1]) < width]
     moves = torch.tensor(possible, device=image.device)
+    margin = max(abs(line) for shift in possible for line in shift)
+    padded = torch.nn.functional.pad(image, (margin, margin, margin, margin), value=torch.inf)
     rows, columns = (sorted({*range(0, n, stride), n - 1}) for n in (height, width))
+    groups = GROUPS_PER_CPU_BATCH if image.device.type == "cpu" else GROUPS_PER_BATCH
     together = max(DISTANCES_PER_BATCH // (len(columns) * len(possible)), 1)
     for start in range(0, len(rows), together):
         batch = rows[start : start + together]
-        distances = _distances(image, size, batch, columns, possible)
+        distances = _distances(padded, image.shape[-1], size, batch, columns, possible)
         count = min(number, int(distances.isfinite().sum(dim=0).min()))
         nearest = distances.flatten(1).T.topk(count, largest=False).indices
         corners = torch.tensor(list(product(batch, columns)), device=image.device)
-        yield from torch.split(corners[:, None] + moves[nearest], GROUPS_PER_BATCH)
+        yield from torch.split(corners[:, None] + moves[nearest], groups)
 
 
 def _distances(
-    image: torch.Tensor,
+    padded: torch.Tensor,
+    width: int,
     size: int,
     rows: list[int],
     columns: list[int],
     shifts: list[tuple[int, int]],
 ) -> torch.Tensor:
     """Mean squared differences of the patches on a grid and those shifted, (shifts, rows, columns);
-    infinite where these are not in the image.
+    infinite where these are not in the image, of some `width` and with an infinite margin around it.
     """
-    first, last = rows[0], rows[-1]
-    places = [torch.tensor(line, device=image.device) for line in (rows, columns)]
-    height, width = image.shape[-2] - size + 1, image.shape[-1] - size + 1
-    distances = torch.full(
-        (len(shifts), len(rows), len(columns)), torch.inf, dtype=image.dtype, device=image.device
-    )
-    for number, (down, right) in enumerate(shifts):
-        top, bottom = max(first, -down), min(last, height - 1 - down) + 1
-        left, end = max(0, -right), width - max(0, right)
-        if top >= bottom:
-            continue
-        lines, across = slice(top, bottom + size - 1), slice(left, end + size - 1)
-        moved = (
-            slice(lines.start + down, lines.stop + down),
-            slice(across.start + right, across.stop + right),
-        )
-        squares = (image[:, *moved] - image[:, lines, across]).square().sum(dim=0)
-        inside = _between(rows, top, bottom), _between(columns, left, end)
-        strips = _sum_from(squares, places[0][inside[0]] - top, size, dim=0)
-        sums = _sum_from(strips, places[1][inside[1]] - left, size, dim=1)
-        distances[number][inside] = sums / size**2
+    margin = (padded.shape[-1] - width) // 2
+    first, height = rows[0], rows[-1] + size - rows[0]
+    fixed = padded[:, margin + first :, margin:][:, :height, :width]
+    from_first, across = (torch.tensor(line, device=padded.device) for line in (rows, columns))
+    from_first -= first
+    distances = padded.new_empty((len(shifts), len(rows), len(columns)))
+    squares = padded.new_empty((SHIFTS_TOGETHER, len(padded), height, width))
+    for start in range(0, len(shifts), SHIFTS_TOGETHER):
+        part = shifts[start : start + SHIFTS_TOGETHER]
+        for (down, right), square in zip(part, squares, strict=False):
+            top, left = margin + first + down, margin + right
+            torch.sub(padded[:, top : top + height, left : left + width], fixed, out=square)
+        differing = squares[: len(part)].square_()
+        total = differing[:, 0] if len(padded) == 1 else differing.sum(dim=1)
+        strips = _sum_from(total, from_first, size, dim=1)
+        distances[start : start + len(part)] = _sum_from(strips, across, size, dim=2)
+    distances /= size**2
     if (0, 0) in shifts:
         distances[shifts.index((0, 0))] = -1  # the patch itself, even in a constant image
     return distances
-
-
-def _between(places: list[int], first: int, end: int) -> slice:
-    """Which of some rising `places` are at least `first`, and before `end`."""
-    return slice(bisect_left(places, first), bisect_left(places, end))
 
 
 def _sum_from(values: torch.Tensor, places: torch.Tensor, size: int, dim: int) -> torch.Tensor:

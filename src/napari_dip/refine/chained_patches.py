@@ -125,20 +125,20 @@ class _Pass:
         self, groups: Iterable[torch.Tensor], size: int
     ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
         """Return the estimate and the data with less noise from groups of patches, (B, K, 2) each."""
-        y, width = self.y, self.y.shape[-1]
-        offsets = patch_offsets((1, *y.shape[-2:]), size, y.device)
-        sums = y.new_zeros((3, *y.shape))  # of estimates, of data with less noise, of weights
+        shape, width = self.y.shape, self.y.shape[-1]
+        offsets = patch_offsets((1, *shape[1:]), size, self.y.device)
+        sums = self.y.new_zeros((3, *shape))  # of estimates, of data with less noise, of weights
         flat_sums = sums.flatten(2)
         for corners in groups:
             places = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, n)
             related = None if self.correlation is None else self.correlation[_moves(corners)]
-            for channel in range(len(y)):
-                planes = (self.y, self.x, self.z, self.noise)
-                at = [image[channel].flatten()[places] for image in planes]
+            for channel in range(shape[0]):
+                y, noise = self.y[channel].take(places), self.noise[channel].take(places)
                 if self.is_first:
-                    parts = _combine_data(at[0], at[3], self.left, related)
+                    parts = _combine_data(y, noise, self.left, related)
                 else:
-                    parts = _combine(at[0], at[1], at[2], at[3], self.left, related)
+                    x, z = self.x[channel].take(places), self.z[channel].take(places)
+                    parts = _combine(y, x, z, noise, self.left, related)
                 for total, part in zip(flat_sums[:, channel], parts, strict=True):
                     total.index_add_(0, places.flatten(), part.flatten())
             yield
@@ -198,21 +198,22 @@ def _combination_weights(
         Noise of the combined patches, as a multiple of `variance`.
     """
     x = x - x.mean(dim=1, keepdim=True)  # changes nothing, as weights sum to 1, and is more precise
-    if related is None:
-        scaled = x / variance[..., None]
-        inner = torch.eye(x.shape[2], dtype=x.dtype, device=x.device) + x.mT @ scaled
-        factor = torch.linalg.cholesky(inner)
-        half = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
-        inverse = torch.diag_embed(1 / variance) - half.mT @ half
-    else:
+    covariance = torch.diag_embed(variance)
+    if related is not None:
         spread = variance.sqrt()
         covariance = related.to(x.dtype) * spread[:, :, None] * spread[:, None]
+    if related is None and x.shape[2] < x.shape[1]:  # fewer pixels than patches: the smaller matrix
+        scaled = x / variance[..., None]
+        inner = torch.eye(x.shape[2], dtype=x.dtype, device=x.device) + x.mT @ scaled
+        half = torch.linalg.solve_triangular(torch.linalg.cholesky(inner), scaled.mT, upper=False)
+        inverse = torch.diag_embed(1 / variance) - half.mT @ half
+    else:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(x @ x.mT + covariance))
     sums = inverse.sum(dim=2)
-    inverse = inverse - sums[:, :, None] * sums[:, None] / sums.sum(dim=1)[:, None, None]
+    inverse -= sums[:, :, None] * (sums / sums.sum(dim=1, keepdim=True))[:, None]
     weights: torch.Tensor
-    weights = -inverse * variance[:, None] if related is None else -inverse @ covariance
-    weights *= removed
+    weights = inverse * variance[:, None] if related is None else inverse @ covariance
+    weights *= -removed
     weights.diagonal(dim1=1, dim2=2).add_(1)
     return weights
 
