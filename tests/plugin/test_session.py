@@ -253,3 +253,31 @@ def test_a_fit_to_crops_shows_its_result_and_no_iterations(model, session, noisy
     assert "a - iterations" not in names
     assert "raise solver.max_steps" in session.continue_blocked_by()
     assert np.std(model.layers["a - restored"].data - pixels) > 4
+
+
+def test_an_image_of_patches_is_shown_before_the_first_step(model, session, script, recipe, noisy):
+    layer, shown = model.add_image(noisy, name="a"), []
+
+    def watch(progress):
+        if progress.step == 0 and progress.image is not None:
+            shown.append(model.layers[-1].data.copy())
+            assert "patches" in progress.note
+
+    script.after = watch
+    session.run(recipe, layer)
+    (first,) = shown
+    assert np.std(first - layer.data) > 0
+    assert not np.array_equal(first, model.layers["a - restored"].data)
+    assert session.current_run.steps[0] > 0  # it is no image of the fit
+    session.continue_run()
+    assert len(shown) == 1
+
+
+def test_no_image_of_patches_where_they_cannot_restore_it(model, session, script, recipe, noisy):
+    layer, notes = model.add_image(noisy, name="a"), []
+    script.after = lambda progress: notes.append(progress.note)
+    missing = np.arange(noisy.size).reshape(noisy.shape) % 4 > 0
+    mask = model.add_labels(missing.astype(np.uint8))
+    session.run(recipe, layer, mask=mask)
+    assert session.current_run.result is not None
+    assert not any(notes)

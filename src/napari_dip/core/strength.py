@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_dip.core import arrays
+from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -49,14 +50,21 @@ def blend(result: Result, observation: Observation, strength: float) -> Result:
     error = None if result.uncertainty is None else arrays.empty(data.shape, np.float32)
     for block in _leading_slices(data.shape):
         has_data = np.isfinite(result.residual[block])
-        mean = strength * result.image[block] + (1 - strength) * data[block]
-        image[block] = np.where(has_data, mean, result.image[block])
+        image[block] = blend_images(result.image[block], data[block], has_data, strength)
         residual[block] = strength * result.residual[block]
         if error is not None and result.uncertainty is not None:
             own, noise = result.uncertainty[block], (1 - strength) * result.noise_std[block]
             both = np.hypot(np.sqrt(strength * (2 - strength)) * own, noise)
             error[block] = np.where(has_data, both, own)
     return replace(result, image=image, residual=residual, uncertainty=error, provenance=provenance)
+
+
+def blend_images(
+    restored: FloatArray, data: FloatArray, has_data: BoolArray, strength: float
+) -> FloatArray:
+    """Return an image between the data (0) and their restoration (1); that where there are no data."""
+    mean: FloatArray = strength * restored + (1 - strength) * data
+    return np.where(has_data, mean, restored)
 
 
 def _leading_slices(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -59,6 +59,11 @@ class WarmStart:
         """Whether the run consists of one fit, which can be continued."""
         return self._num_blocks == self._recipe.ensemble.size == 1
 
+    @property
+    def is_cold(self) -> bool:
+        """Whether there is neither a fit to continue, nor weights to start with."""
+        return self._resumed_fit is None and not self.weights
+
     def resume(self) -> WarmStart:
         """Return the start of a run that continues the only fit of this one."""
         return WarmStart(self._recipe, fit=self.fit)

@@ -54,6 +54,7 @@ class ResultLayers:
         self._added: list[Hashable] = []
         self._image_id: Hashable = None
         self._residual_id: Hashable = None
+        self._uncertainty_id: Hashable = None
 
     @property
     def image_layer(self) -> Image | None:
@@ -87,7 +88,7 @@ class ResultLayers:
             added = self._add(LayerSpec("image", placement.to_display(image), options))
             self._image_id = added.unique_id
         elif self.image_layer is not None:
-            self.preview_step(image)
+            self.preview_image(image)
             if self._is_complex:  # the range of the first preview says nothing about later ones
                 self.image_layer.reset_contrast_limits()
 
@@ -100,22 +101,25 @@ class ResultLayers:
         placement = self._placement_of(result.image)
         restored = self._show_image(result, placement)
         residual = specs.residual_spec(result, self._header, self.placement)
+        uncertainty = specs.uncertainty_spec(result, placement)
         below = [
             specs.phase_spec(phase, placement) if phase is not None else None,
             specs.iterations_spec(result, snapshots, step, placement) if snapshots else None,
             residual,
-            specs.uncertainty_spec(result, placement),
+            uncertainty,
         ]
         for spec in filter(None, below):
             added = self._add(spec)
             if spec is residual:
                 self._residual_id = added.unique_id
+            elif spec is uncertainty:
+                self._uncertainty_id = added.unique_id
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         above = [specs.inpainted_spec(result, placement), specs.unreproduced_spec(result, placement)]
         for spec in filter(None, above):
             self._add(spec)
 
-    def preview_step(self, image: FloatArray) -> None:
+    def preview_image(self, image: FloatArray) -> None:
         """Show another image in the layer of the result for the moment."""
         if (layer := self.image_layer) is not None:
             layer.data = self._placement_of(image).to_display(image)
@@ -128,11 +132,15 @@ class ResultLayers:
             layer.data, layer.metadata = placement.to_display(result.image), options["metadata"]
         if (residual := self._find(self._residual_id)) is not None:
             residual.data = specs.normalized_residual(result, rgb=self.placement.rgb)
+        values = specs.uncertainty_values(result, rgb=self.placement.rgb)
+        if values is not None and (uncertainty := self._find(self._uncertainty_id)) is not None:
+            uncertainty.data = values
 
     def copy_for_rerun(self) -> ResultLayers:
         """Return the same for another run, which has not added any layers yet."""
         other = copy(self)
-        other._added, other._image_id, other._residual_id = [], None, None
+        other._added = []
+        other._image_id = other._residual_id = other._uncertainty_id = None
         return other
 
     def _find(self, unique_id: Hashable) -> Any:

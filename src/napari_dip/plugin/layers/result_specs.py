@@ -79,11 +79,9 @@ def normalized_residual(result: Result, *, rgb: bool) -> FloatArray:
 
 def uncertainty_spec(result: Result, placement: LayerPlacement) -> LayerSpec | None:
     """Return the uncertainty; None where there was only one fit."""
-    values = result.uncertainty
+    values = uncertainty_values(result, rgb=placement.rgb)
     if values is None:
         return None
-    if placement.rgb:
-        values = values.mean(axis=-1)
     finite = values[np.isfinite(values)]
     limit = UNCERTAINTY_LIMIT_RMS * float(np.sqrt(np.mean(finite**2))) if finite.any() else 1.0
     return _byproduct_spec(
@@ -95,6 +93,12 @@ def uncertainty_spec(result: Result, placement: LayerPlacement) -> LayerSpec | N
         contrast_limits=(0, limit),
         colormap="magma",
     )
+
+
+def uncertainty_values(result: Result, *, rgb: bool) -> FloatArray | None:
+    """Return the uncertainty; of an RGB image the mean of its channels."""
+    values = result.uncertainty
+    return values.mean(axis=-1) if rgb and values is not None else values
 
 
 def inpainted_spec(result: Result, placement: LayerPlacement) -> LayerSpec | None:

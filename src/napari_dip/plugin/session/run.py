@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
+from napari_dip.core.strength import blend_images
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_layers import ResultLayers
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
@@ -103,17 +106,34 @@ class Run:
             return []
         return [step for step, _ in self.snapshots]
 
-    def image_at(self, step: int | None) -> FloatArray | None:
-        """Return the image of a step; with None, and before the end of the run, that of the result."""
-        if step is not None:
-            return dict(self.snapshots)[step]
-        return None if self.result is None else self.result.image
+    @property
+    def has_strength(self) -> bool:
+        """Whether the result can be mixed with its data."""
+        return (
+            self.result is not None
+            and self.observation is not None
+            and self.recipe.operator.kind == "identity"
+            and self.recipe.strength == 1
+        )
 
-    def result_at(self, step: int | None) -> Result | None:
-        """Return the result with the image of another step; with None the automatic choice."""
-        if step is None or self.result is None or self.observation is None:
-            return self.result
-        return reselect_step(self.result, self.observation, dict(self.snapshots)[step], step)
+    def image_at(self, step: int | None, strength: float = 1.0) -> FloatArray | None:
+        """Return the image of a step, or that of the result, mixed with the data; None before it."""
+        if self.result is None:
+            return None
+        image = self.result.image if step is None else dict(self.snapshots)[step]
+        if strength == 1 or self.observation is None:
+            return image
+        data = self.observation.to_input_axes(self.observation.y)
+        return blend_images(image, data, np.isfinite(self.result.residual), strength)
+
+    def result_at(self, step: int | None, strength: float = 1.0) -> Result | None:
+        """Return the result with the image of another step, or the automatic choice, at a strength."""
+        result = self.result
+        if result is None or self.observation is None:
+            return result
+        if step is not None:
+            result = reselect_step(result, self.observation, dict(self.snapshots)[step], step)
+        return result if strength == 1 else result.at_strength(strength)
 
     def store_snapshot(self, step: int, image: FloatArray, max_bytes: float) -> None:
         """Store an image along the fit; when they exceed `max_bytes`, drop every other one."""

@@ -138,16 +138,20 @@ class Session:
             self._run.controls.cancel.set()
             self._enter(State.DISCARDING)
 
-    def preview_step(self, step: int | None) -> None:
-        """Show the image of another step for the moment; with None that of the result."""
+    def preview_image(self, step: int | None, strength: float = 1.0) -> None:
+        """Show the image of another step, or with None that of the result, for the moment."""
         run = self.current_run
-        if self._run is None and run is not None and (image := run.image_at(step)) is not None:
-            run.layers.preview_step(image)
+        if self._run is None and run is not None and (image := run.image_at(step, strength)) is not None:
+            run.layers.preview_image(image)
 
-    def select_step(self, step: int | None) -> None:
-        """Replace the result's image by that of another step; with None by the automatic choice."""
+    def select_image(self, step: int | None, strength: float = 1.0) -> None:
+        """Replace the result's image by that of another step, or with None by the automatic choice.
+
+        With a strength below 1, it is mixed with the data.
+        """
         run = self.current_run
-        if self._run is None and run is not None and (result := run.result_at(step)) is not None:
+        result = run.result_at(step, strength) if run is not None else None
+        if self._run is None and run is not None and result is not None:
             run.layers.replace(result)
             self.message.emit(done_message(result), False)
 
@@ -204,7 +208,7 @@ class Session:
             image = run.layers.magnitude_if_complex(progress.image)
             run.layers.preview(image)
             is_first_fit = progress.blocks == progress.tiles == 1 and not progress.member
-            if is_first_fit and progress.step % run.snapshot_every == 0:
+            if is_first_fit and progress.step and progress.step % run.snapshot_every == 0:
                 max_bytes = 1e9 * preferences().preview.snapshot_memory
                 run.store_snapshot(progress.step, image, max_bytes)
         self.progressed.emit(progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 from napari_dip.core.errors import RestorationError, describe_unexpected
@@ -17,6 +17,9 @@ from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
+
+MAX_PREVIEW_VALUES = 2**18  # of an image whose first preview takes some six seconds
+PREVIEW_NOTE = "a first image, of similar patches alone"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def run_restoration(
     """
 
     def start(data: Observation) -> Generator[Progress, None, Result]:
+        if warm_start.is_cold:
+            yield from _first_preview(recipe, data)
         with iter_restoration(data, recipe, snapshot_every=snapshot_every, warm_start=warm_start) as run:
             for progress in run:
                 yield progress
@@ -90,6 +95,26 @@ def run_restoration(
         return Outcome(error=describe_unexpected(error, where=IN_LOG))
     finally:
         steps.close()
+
+
+def _first_preview(recipe: Recipe, data: Observation) -> Generator[Progress]:
+    """Report an image of similar patches within seconds, where that is possible.
+
+    It is for images that are denoised or inpainted by one fit, and not large.
+    """
+    times, channels, depths, height, width = data.y.shape
+    if recipe.solver.method == "patches" or times * depths > 1:
+        return
+    if channels * height * width > MAX_PREVIEW_VALUES:
+        return
+    try:
+        instant = recipe.with_quality("instant").with_settings({"ensemble.size": 1, "strength": 1})
+        with iter_restoration(data, instant) as run:
+            for progress in run:
+                yield replace(progress, note=PREVIEW_NOTE)
+        yield replace(progress, note=PREVIEW_NOTE, image=run.result.image)
+    except RestorationError:  # patches cannot restore it, or the fit will say what is wrong
+        return
 
 
 def _should_exit(controls: Controls) -> bool:

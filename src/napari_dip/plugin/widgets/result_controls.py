@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from napari_dip.core.errors import RestorationError
+from napari_dip.core.result import Result
 from napari_dip.plugin.contributions import write_layer
 from napari_dip.plugin.layers.metadata import METADATA_KEY
 from napari_dip.plugin.session.run import State
@@ -32,24 +33,27 @@ class ResultControls(QWidget):  # type: ignore[misc]
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        self._result: Result | None = None
+        self._steps: list[int] = []
         self.original_button = QPushButton("Show original (hold)")
-        self.slider, self.step_label = QSlider(Qt.Orientation.Horizontal), QLabel()
+        self.slider, self.step_label = _slider(), QLabel()
+        self.strength_slider, self.strength_label = _slider(), QLabel()
         self.continue_button, self.undo_button = QPushButton("Continue"), QPushButton("Undo")
         self.save_button = QPushButton("Save ...")
-        self.slider.setTracking(False)  # one result for each position, not for each pixel on the way
         self.slider.setPageStep(1)
         self.slider.setToolTip(
             "Selects another step for the result: smoother to the left, more detail and noise to the"
             " right.\nAt the right end: the automatic choice, with its refinement."
         )
+        self.strength_slider.setRange(0, 100)
+        self.strength_slider.setToolTip(
+            "How much of the restoration is applied: all of it at the right end, none at the left end."
+            "\nThe uncertainty and the saved file follow."
+        )
         self.undo_button.setToolTip("Remove the layers that the last run added, and nothing else.")
         self.save_button.setToolTip("Write the restored image, by default in the format of the input.")
-        self._step_row = QWidget()
-        row = QHBoxLayout(self._step_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("Image at"))
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.step_label)
+        self._step_row = _row(QLabel("Image at"), self.slider, self.step_label)
+        self._strength_row = _row(QLabel("Strength"), self.strength_slider, self.strength_label)
         buttons = QHBoxLayout()
         for button in (self.continue_button, self.undo_button, self.save_button):
             buttons.addWidget(button)
@@ -57,11 +61,13 @@ class ResultControls(QWidget):  # type: ignore[misc]
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.original_button)
         column.addWidget(self._step_row)
+        column.addWidget(self._strength_row)
         column.addLayout(buttons)
         self.original_button.pressed.connect(lambda: session.show_original(on=True))
         self.original_button.released.connect(lambda: session.show_original(on=False))
-        self.slider.sliderMoved.connect(self._on_slider_moved)
-        self.slider.valueChanged.connect(self._on_slider_set)
+        for slider in (self.slider, self.strength_slider):
+            slider.sliderMoved.connect(self._on_slider_moved)
+            slider.valueChanged.connect(self._on_slider_set)
         self.continue_button.clicked.connect(session.continue_run)
         self.undo_button.clicked.connect(session.undo)
         self.save_button.clicked.connect(self.save)
@@ -74,13 +80,16 @@ class ResultControls(QWidget):  # type: ignore[misc]
         self.setVisible(run is not None and run.layers.image_layer is not None)
         steps = run.steps if run is not None and done else []
         self._step_row.setVisible(bool(steps))
-        if steps != self._steps_of_slider():
-            blocked = self.slider.blockSignals(True)
-            self.slider.setProperty("steps", steps)
-            self.slider.setRange(0, len(steps))
-            self.slider.setValue(len(steps))
-            self.slider.blockSignals(blocked)
-            self._show_step(len(steps))
+        self._strength_row.setVisible(run is not None and done and run.has_strength)
+        result = run.result if run is not None else None
+        if result is not self._result or steps != self._steps:  # a new one: sliders to the right
+            self._result, self._steps = result, steps
+            for slider, end in ((self.slider, len(steps)), (self.strength_slider, 100)):
+                blocked = slider.blockSignals(True)
+                slider.setRange(0, end)
+                slider.setValue(end)
+                slider.blockSignals(blocked)
+            self._show_positions()
         blocked_by = self._session.continue_blocked_by()
         self.continue_button.setEnabled(idle and not blocked_by)
         self.continue_button.setToolTip(
@@ -106,25 +115,41 @@ class ResultControls(QWidget):  # type: ignore[misc]
         else:
             self.message.emit(f"Saved: {Path(name).name}", False)
 
-    def _steps_of_slider(self) -> list[int]:
-        return list(self.slider.property("steps") or [])
+    def _selection(self) -> tuple[int | None, float]:
+        """The step, None for the automatic choice, and the strength that the sliders stand at."""
+        position = self.slider.sliderPosition()
+        step = self._steps[position] if position < len(self._steps) else None
+        return step, self.strength_slider.sliderPosition() / 100
 
-    def _step_at(self, position: int) -> int | None:
-        steps = self._steps_of_slider()
-        return steps[position] if position < len(steps) else None
-
-    def _show_step(self, position: int) -> None:
-        step = self._step_at(position)
+    def _show_positions(self) -> None:
+        step, strength = self._selection()
         self.step_label.setText("selected step" if step is None else f"step {step}")
+        self.strength_label.setText(f"{strength:.0%}")
         self.step_selected.emit(step or 0)
 
-    def _on_slider_moved(self, position: int) -> None:
-        self._show_step(position)
-        self._session.preview_step(self._step_at(position))
+    def _on_slider_moved(self) -> None:
+        self._show_positions()
+        self._session.preview_image(*self._selection())
 
-    def _on_slider_set(self, position: int) -> None:
-        self._show_step(position)
-        self._session.select_step(self._step_at(position))
+    def _on_slider_set(self) -> None:
+        self._show_positions()
+        self._session.select_image(*self._selection())
+
+
+def _slider() -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setTracking(False)  # one result for each position, not for each pixel on the way
+    return slider
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    """Widgets in a row, of which the second takes the width that is left."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for number, widget in enumerate(widgets):
+        layout.addWidget(widget, int(number == 1))
+    return row
 
 
 def _suggested_file(layer: Layer) -> tuple[str, str]:
