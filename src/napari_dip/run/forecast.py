@@ -207,11 +207,16 @@ class RunEstimator:
 
 
 def remaining_seconds(progress: Progress, steps: int) -> float:
-    """Return the time that a run takes from here, if each fit takes `steps`; negative beyond. [s]"""
+    """Return the time that a run takes from here, if each fit takes `steps`; negative beyond. [s]
+
+    NaN before the first step.
+    """
     fits = progress.blocks * progress.tiles * progress.members
     done = progress.block * progress.tiles + progress.tile
     done = done * progress.members + progress.member
-    per_step = progress.seconds / max(done * steps + progress.step, 1)
+    if done == progress.step == 0:
+        return math.nan
+    per_step = progress.seconds / (done * steps + progress.step)
     return (steps - progress.step + (fits - done - 1) * steps) * per_step
 
 

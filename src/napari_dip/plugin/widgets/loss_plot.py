@@ -62,7 +62,9 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         self._draw(np.zeros(0), np.zeros((0, 2)))
 
     def add(self, progress: Progress) -> None:
-        """Add a point; a new fit starts new curves."""
+        """Add a point; a new fit starts new curves. Before the first step there is none."""
+        if progress.step == 0:
+            return
         fit = progress.block, progress.tile, progress.member
         if fit != self._fit or (self._steps and progress.step < self._steps[-1]):
             self.clear_curves()
