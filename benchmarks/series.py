@@ -34,7 +34,7 @@ METHODS = {  # besides the presets: presets with other settings
     "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
     "time-dependent": ("time-series", {"network.kind": "time-dependent", "network.channels": 64}),
     "smooth": ("time-series", {"regularization.temporal_variation": 0.1}),
-    "aligned": ("time-series", {"stack.align": True}),
+    "unaligned": ("time-series", {"stack.align": "never"}),
 }
 
 

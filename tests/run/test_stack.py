@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.axes import ChannelLayout
@@ -198,15 +198,38 @@ class TestAlignment:
         expected = observation.y.repeat(2, axis=-2).repeat(3, axis=-1)
         np.testing.assert_array_equal(alignment.crop_back(finer, (2, 3)), expected)
 
+    @pytest.mark.parametrize("noise", [1.0, 15.0])
+    def test_a_scene_that_drifts_is_aligned_by_default(self, make_observation, noise):
+        observation = make_observation(drifting(noise)[0], "TCYX")
+        alignment = Stack(joint_axes="T").estimate_alignment(observation)
+        assert [*map(tuple, alignment.offsets)] == PATH
+        assert Stack(joint_axes="T", align="never").estimate_alignment(observation) is None
+        assert Stack(joint_axes="Z").estimate_alignment(observation) is None
+
+    @pytest.mark.parametrize("scene", ["still", "noise", "two objects", "deforming"])
+    def test_a_scene_that_does_not_drift_stays_as_it_is(self, make_observation, scene):
+        rng = np.random.default_rng(2)
+        frames = np.zeros((6, 96, 112))
+        y, x = np.mgrid[:96, :112].astype(float)
+        wide = gaussian_filter(rng.normal(0, 400, (116, 132)), 3)
+        for t, frame in enumerate(frames):
+            if scene == "still":
+                frame[:] = wide[:96, :112]
+            elif scene == "two objects":
+                frame[20 + 3 * t : 30 + 3 * t, 20:30] = frame[60 - 3 * t : 70 - 3 * t, 70:80] = 100
+            elif scene == "deforming":
+                places = y + 10 + 4 * np.sin(x / 15 + t), x + 10 + 4 * np.cos(y / 15 + t)
+                frame[:] = map_coordinates(wide, places, order=1)
+        observation = make_observation(frames + rng.normal(0, 10, frames.shape), "TYX")
+        assert Stack(joint_axes="T").estimate_alignment(observation) is None
+
     def test_a_drifting_series_comes_back_in_its_place(self, fast_settings, make_observation):
         frames, truth = drifting(15.0)
         sigma = np.full(frames.shape[-2:], 15.0)
         observation = make_observation(frames, "TCYX", sigma=sigma)
         settings = {"network.depth": 2, "stack.joint_axes": "T", "solver.max_steps": 150}
         recipe = Recipe().with_settings({**fast_settings, **settings})
-        run = iter_restoration(
-            observation, recipe.with_settings({"stack.align": True}), snapshot_every=50
-        )
+        run = iter_restoration(observation, recipe, snapshot_every=50)
         shapes = {progress.image.shape for progress in run if progress.image is not None}
         result = run.result
         assert shapes == {frames.shape}
@@ -215,7 +238,7 @@ class TestAlignment:
         assert not result.inpainted.any()
         assert "frames aligned, with shifts of up to 5 pixels" in result.summary
         assert result.provenance.input.sha256 == observation.digest()
-        without = restore(observation, recipe)
+        without = restore(observation, recipe.with_settings({"stack.align": "never"}))
 
         def error(x):
             return np.sqrt(np.mean((x.image - truth) ** 2))
@@ -228,11 +251,12 @@ class TestAlignment:
     ):
         observation = make_observation(drifting()[0], "TCYX")
         with pytest.raises(SettingsError, match=r"include T in stack\.joint_axes") as error:
-            Stack(align=True).estimate_alignment(observation)
+            Stack(align="always").estimate_alignment(observation)
         assert error.value.setting == "stack.align"
         other = observation.with_auxiliary("guide", np.ones((96, 128)), axes="YX")
         with pytest.raises(SettingsError, match="the guide has another") as error:
             FrameAlignment(PATH, (48, 64)).align(other)
+        assert Stack(joint_axes="T").estimate_alignment(other) is None
         assert error.value.setting == "stack.align"
 
 

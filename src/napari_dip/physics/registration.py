@@ -114,7 +114,7 @@ def _correlation(
 
 
 def estimate_shift(
-    fixed: NDArray[np.float64], moving: NDArray[np.float64], *, upsample_factor: int = 20
+    fixed: NDArray[np.floating], moving: NDArray[np.floating], *, upsample_factor: int = 20
 ) -> NDArray[np.float64]:
     """Return the shift (y, x) that registers `moving` to `fixed`, to 1 / `upsample_factor` of a pixel.
 
@@ -142,7 +142,7 @@ def estimate_shift(
     return shift
 
 
-def _shift_image(image: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shift_image(image: NDArray[np.floating], shift: NDArray[np.float64]) -> NDArray[np.floating]:
     from scipy.ndimage import shift as shift_image
 
     if not shift.any():

@@ -36,7 +36,7 @@ _TRIAL_SETTINGS = {
     "refinement.patch_method": "none",
     "refinement.spectral_shrinkage": "off",
     "admm.max_iter": 0,
-    "stack.align": False,
+    "stack.align": "never",
     "solver.warm_start": "auto",
     "compute.tile_size": None,
     "compute.memory_limit_gb": None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.fit_data import FitData
@@ -29,9 +29,15 @@ class Stack(Settings):
     window_length: Annotated[int, Field(ge=2, le=1000)] = 32
     """Largest number of times that are restored jointly; longer series are restored in windows of equal
     length, each starting with the network of the one before. [frame]"""
-    align: bool = False
-    """Whether times that are restored jointly are aligned first, by whole pixels: for scenes that drift
-    as a whole."""
+    align: Literal["auto", "always", "never"] = "auto"
+    """Whether times that are restored jointly are aligned first, by whole pixels. Automatic: where the
+    scene drifts as a whole, so that frames predict each other better once they are aligned."""
+
+    @field_validator("align", mode="before")
+    @classmethod
+    def _from_switch(cls, value: Any) -> Any:
+        """Recipes once had a switch here."""
+        return ("always" if value else "never") if isinstance(value, bool) else value
 
     def estimate_alignment(self, observation: Observation) -> FrameAlignment | None:
         """Return how the times are shifted, if they are to be aligned and are shifted at all.
@@ -41,16 +47,20 @@ class Stack(Settings):
         SettingsError
             If times are not restored jointly.
         """
-        if not self.align:
+        if self.align == "never":
             return None
         if "T" not in self.joint_axes:
+            if self.align == "auto":
+                return None
             raise SettingsError(
                 "stack.align aligns times that are restored jointly: include T in stack.joint_axes, or"
                 " switch it off",
                 setting="stack.align",
             )
         alignment = FrameAlignment.from_frames(observation)
-        return alignment if any(alignment.max_shift) else None
+        is_useful = alignment.is_sure and not alignment.obstacle(observation)
+        is_wanted = is_useful or self.align == "always"
+        return alignment if is_wanted and any(alignment.max_shift) else None
 
     def iter_blocks(
         self, observation: Observation, *, combines_time: bool = False
