@@ -5,7 +5,8 @@ Run as ``python benchmarks/series.py [--images dsb ...] [--methods denoise time-
 the simulated movies the cells of a real image are cut out, most of them move, and photon noise is drawn.
 The PSNR is that of the whole movie; flicker is the variance over time where nothing moves; the path
 error is the r.m.s. error of the centroids of moving cells. With ``--drift`` the whole image drifts by
-this number of pixels, and jitters. With ``--real`` the odd frames of a real movie are restored, and
+this number of pixels, and jitters. With ``--photographs camera ... [--moves 1] [--sigma 25]``, windows
+of a photograph move by a number of pixels from frame to frame. With ``--real`` the odd frames of a real movie are restored, and
 compared with the even frames between them: the difference contains the noise of these, so that only
 differences between the methods matter.
 """
@@ -20,7 +21,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from tifffile import imread
 
-from common import DATA, conditions, figure, header, psnr, row, selected_steps
+from common import DATA, center, conditions, figure, header, natural, psnr, row, selected_steps
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 
@@ -29,6 +30,7 @@ IMAGES = {
     "dsb-2": ("stardist_img2d_dsb2018.tif", (slice(300, 492), slice(300, 492))),
     "bbbc022": ("bbbc022_IXMtest_A02_s9_composite.tif", (0, slice(0, 192), slice(500, 692))),
 }
+PHOTOGRAPH_PX = 256
 REAL = "cancer_cell_migration_crop.tif"
 METHODS = {  # besides the presets: presets with other settings
     "low-rank": ("time-series", {"network.kind": "low-rank", "network.channels": 64}),
@@ -164,6 +166,24 @@ def simulated(args) -> None:
             figure(f"series_{name}", *panels, limits=(0, np.percentile(one.truth, 99.7)))
 
 
+def photographs(args) -> None:
+    """Print the table of photographs that move diagonally from frame to frame, or stand still."""
+    header("photograph", "moves by [px]", "method", "PSNR", "seconds", "selected step")
+    for name in args.photographs:
+        image = natural(f"{name}.png")
+        image = image.mean(axis=-1) if image.ndim == 3 else image
+        for step in args.moves:
+            reach = step * (args.frames - 1)
+            wide = center(image, PHOTOGRAPH_PX + reach)
+            places = range(0, reach + 1, step) if step else [0] * args.frames
+            truth = np.array([wide[at:, at:][:PHOTOGRAPH_PX, :PHOTOGRAPH_PX] for at in places])
+            noisy = truth + np.random.default_rng(args.seed).normal(0, args.sigma, truth.shape)
+            for method in args.methods:
+                result, seconds = restored(method, noisy, args.set)
+                score = f"{psnr(truth, result.image):.2f}"
+                row(name, step, method, score, f"{seconds:.0f}", selected_steps(result))
+
+
 def real(args) -> None:
     """Print the table of the real movie: odd frames are restored, and compared with the even ones."""
     frames = imread(DATA / "microscopy" / REAL).astype(float)[: 2 * args.frames + 1]
@@ -189,6 +209,9 @@ def main() -> None:
     parser.add_argument("--task", choices=["denoise", "dead", "scratch"], default="denoise")
     parser.add_argument("--drift", type=float, default=0)
     parser.add_argument("--real", action="store_true")
+    parser.add_argument("--photographs", nargs="+", default=[])
+    parser.add_argument("--moves", type=int, nargs="+", default=[1])
+    parser.add_argument("--sigma", type=float, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", type=json.loads, default={})
     parser.add_argument("--figure", action="store_true")
@@ -196,7 +219,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(conditions(args.threads), f"; {args.photons} photons, seed {args.seed}, {args.task}\n")
-    (real if args.real else simulated)(args)
+    (real if args.real else photographs if args.photographs else simulated)(args)
 
 
 if __name__ == "__main__":
