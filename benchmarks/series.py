@@ -6,9 +6,9 @@ the simulated movies the cells of a real image are cut out, most of them move, a
 The PSNR is that of the whole movie; flicker is the variance over time where nothing moves; the path
 error is the r.m.s. error of the centroids of moving cells. With ``--drift`` the whole image drifts by
 this number of pixels, and jitters. With ``--photographs camera ... [--moves 1] [--sigma 25]``, windows
-of a photograph move by a number of pixels from frame to frame. With ``--real`` the odd frames of a real movie are restored, and
-compared with the even frames between them: the difference contains the noise of these, so that only
-differences between the methods matter.
+of a photograph move by a number of pixels from frame to frame. With ``--real`` the odd frames of a real
+movie are restored, and compared with the even frames between them: the difference contains the noise of
+these, so that only differences between the methods matter.
 """
 
 import argparse
