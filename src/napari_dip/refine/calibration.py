@@ -12,6 +12,7 @@ SPREAD_SIGMA_PX = (
     1.0  # over which the spread of a few fits is averaged: pixel by pixel it is too uncertain
 )
 WEIGHT_SIGMA_PX = 5.0  # over which it is averaged to weight: over less, noise would bias the weights
+PART_PX = 16  # side of the parts of an image whose scatter says how uncertain a ratio is
 NOISE_VARIANCE_TOLERANCE = 0.03  # relative uncertainty of the variance of the noise
 
 
@@ -96,18 +97,27 @@ class HeldOutError:
         error: torch.Tensor = self._squares / self._held_out + 2 * covariance - self.predicted_variance()
         return error
 
-    def variance_ratio(self, part: torch.Tensor | None = None) -> float:
-        """Return the squared error over the variance of the fits, at least 1; with weights `part`.
+    def variance_ratio(self, part: torch.Tensor | None = None) -> tuple[float, float]:
+        """Return the squared error over the variance of the fits, and the standard error of this ratio.
 
-        Errors are weighted by the inverse of the local variance, so that each place counts the same:
-        otherwise a few bright stars would decide how wide the interval of the sky is.
+        Errors are weighted by `part`, and by the inverse of the local variance, so that each place
+        counts the same: otherwise a few bright stars would decide how wide the interval of the sky is.
+        The standard error is from the scatter of parts of the image, and from the noise, whose level is
+        known to a few per cent.
         """
         predicted = self.predicted_variance()
-        weight = 1 / gaussian_blur(predicted, WEIGHT_SIGMA_PX).clamp(min=1e-30)
+        weight = self.used / gaussian_blur(predicted, WEIGHT_SIGMA_PX).clamp(min=1e-30)
         if part is not None:
             weight = weight * part
-        error, spread = ((data * weight)[self.used].sum() for data in (self.squared_error(), predicted))
-        return max(float(error / spread.clamp(min=1e-30)), 1.0)
+        error = torch.where(self.used, self.squared_error(), 0.0) * weight
+        spread = predicted * weight
+        total = spread.sum().clamp(min=1e-30)
+        ratio = float(error.sum() / total)
+        scatter = torch.nn.functional.avg_pool2d(
+            error - ratio * spread, PART_PX, ceil_mode=True, divisor_override=1
+        ).norm()
+        level = NOISE_VARIANCE_TOLERANCE * self._remaining_noise * weight.sum()
+        return ratio, float(torch.hypot(scatter, level) / total)
 
     def excess(self, factor: float) -> float:
         """Return the mean squared error beyond `factor` times the variance of the fits, if

@@ -17,7 +17,8 @@ from napari_dip.refine.calibration import SPREAD_SIGMA_PX, HeldOutError, Running
 from napari_dip.refine.compact_sources import source_weights, unreproduced_sources, white_top_hat
 
 VALIDATION_SIGMA_PX = 1.0  # over which data are averaged to validate: there most errors exceed the noise
-PRIOR_RATIO_SKY, PRIOR_RATIO_SOURCES = 3.0, 11.0  # typical factors, of the simulated fields 1 to 3
+TYPICAL_RATIO_SKY, TYPICAL_RATIO_SOURCES = 6.5, 6.0  # of the simulated fields 1 and 2
+TYPICAL_RATIO_SCATTER = 0.5  # relative
 MIN_FITS_FOR_SOURCES = 3  # below which nothing is said about single sources
 MIN_FIT_FRACTION = 0.8  # of the fits that have to show a source
 
@@ -99,8 +100,8 @@ class EnsembleStatistics:
         and is the same fraction of the noise everywhere.
 
         An image that is empty except for small sources has no texture. Its sky and its sources have a
-        factor each, shrunk half way to typical values: the errors of a sky are so small that few data
-        tell them from noise.
+        factor each, which is a typical one unless the data are sure of another: the errors of a sky are
+        so small that hardly any data tell them from noise.
         """
         variance = gaussian_blur(self._scene.variance, SPREAD_SIGMA_PX)
         held_out = self.averaged if self.averaged.num_fits else self.plain
@@ -110,15 +111,15 @@ class EnsembleStatistics:
         weights = source_weights(*self._sources_input()) if identity else None
         if weights is not None:
             sky, sources = (
-                math.sqrt(typical * held_out.variance_ratio(part))
+                _typical_unless_sure(typical, *held_out.variance_ratio(part))
                 for typical, part in (
-                    (PRIOR_RATIO_SKY, 1 - weights),
-                    (PRIOR_RATIO_SOURCES, weights),
+                    (TYPICAL_RATIO_SKY, 1 - weights),
+                    (TYPICAL_RATIO_SOURCES, weights),
                 )
             )
             calibrated = (sky + weights * (sources - sky)) * variance
         else:
-            factor = held_out.variance_ratio()
+            factor = max(held_out.variance_ratio()[0], 1.0)
             calibrated = factor * variance
             if self.averaged.num_fits and identity:
                 excess = self.plain.excess(factor)
@@ -132,3 +133,9 @@ class EnsembleStatistics:
         """
         noise = self._problem.noise_std(self.mean)[0]
         return self.mean / self._unit, noise / self._unit, self._problem.observed[0]
+
+
+def _typical_unless_sure(typical: float, measured: float, error: float) -> float:
+    """A ratio that was measured with an error, drawn to a typical one: at least 1."""
+    variance = (TYPICAL_RATIO_SCATTER * typical) ** 2
+    return max(typical + variance / (variance + error**2) * (measured - typical), 1.0)
