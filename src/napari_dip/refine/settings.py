@@ -29,7 +29,7 @@ INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.5
 # Weights of a step, where it is small and where it is large compared with the noise, and how much they
 # differ between images (photographs and star fields).
 LARGE_STEP_SIGMAS = 0.5
-PRIOR_STEP_WEIGHTS, STEP_WEIGHT_STD = (1.0, 1.0), 0.15
+PRIOR_STEP_WEIGHTS, STEP_WEIGHT_STD = (1.0, 1.0), 0.25
 
 
 class Refinement(Settings):
