@@ -10,6 +10,7 @@ The settings of the presets come from measurements on chelsea and coffee, which 
 
 import argparse
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.ndimage import gaussian_filter, gaussian_laplace
 from scipy.ndimage import shift as shifted
 from skimage import data
 from skimage.feature import peak_local_max
+from skimage.io import imread
 from skimage.restoration import inpaint_biharmonic, richardson_lucy, wiener
 
 import reference
@@ -385,10 +387,25 @@ def guided(args):
 
 
 def jpeg(args):
-    """Remove the compression artifacts of a photograph of a snail."""
+    """Compress photographs, and remove the artifacts; and those of a photograph of a snail."""
+    recipe = Recipe.preset("remove-jpeg-artifacts")
+    header("photograph", "quality", "given [dB]", "restored [dB]", "seconds")
+    public = DATA / "public" / "LIVE1"
+    images = {name: natural(f"{name}.png") for name in ("coffee", "astronaut")}
+    images |= {name: imread(public / f"{name}.bmp").astype(float) for name in ("parrots", "lighthouse2")}
+    for name, image in images.items():
+        truth = np.round(center(image))
+        for kind, one in (("color", truth), ("gray", np.round(truth @ (0.299, 0.587, 0.114)))):
+            for quality in (10, 15, 30):
+                file = BytesIO()
+                Image.fromarray(one.astype(np.uint8)).save(file, "JPEG", quality=quality)
+                given = np.asarray(Image.open(file), np.float32)
+                result = restore(Observation.from_array(given, axes="YXC"[: one.ndim]), recipe)
+                scores = (f"{psnr(one, x.clip(0, 255)):.2f}" for x in (given, result.image))
+                row(f"{name} ({kind})", quality, *scores, f"{result.provenance.seconds:.0f}")
     snail = natural("snail.jpg")[20:212, 120:312]
-    result = restore(Observation.from_array(snail, axes="YXC"), Recipe.preset("remove-jpeg-artifacts"))
-    print(f"snail: {result.stop_reason}, {result.provenance.seconds:.0f} s")
+    result = restore(Observation.from_array(snail, axes="YXC"), recipe)
+    print(f"snail: {result.summary}, {result.provenance.seconds:.0f} s")
     figure("jpeg_snail", ("JPEG", snail), ("restored", result.image))
 
 

@@ -11,8 +11,11 @@ def project_onto_data(problem: Problem, x: torch.Tensor, *, max_iter: int = 30) 
     """Return the scene nearest to `x` that predicts each observed datum, except bounds.
 
     It is x + A^H u, where M A A^H u = M (y - A x) and M selects the observed data. For the identity it
-    has the observed pixels themselves; for downsampling it is back-projection.
+    has the observed pixels themselves; for downsampling it is back-projection. A JPEG image agrees with
+    its file.
     """
+    if problem.likelihood.coding is not None:
+        return problem.likelihood.coding.project(x)
     observed = problem.uncensored
     if problem.operator.is_identity:
         return torch.where(observed[0], problem.y[0], x)

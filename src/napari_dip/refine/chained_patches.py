@@ -30,6 +30,7 @@ def chain_patches(
     group_size: int = 64,
     stride: int = GRID_STRIDE_PX,
     radius: int = SEARCH_RADIUS_PX,
+    decorrelate: bool = True,
 ) -> Generator[None, None, torch.Tensor]:
     """Estimate the scene from the data by combinations of similar patches, in several passes.
 
@@ -55,6 +56,9 @@ def chain_patches(
         Distance of two patches that have a group. [pixel]
     radius : int
         Around a patch, within which similar ones are searched for. [pixel]
+    decorrelate : bool
+        Whether the channels are decorrelated, for patches to be compared in their mean; otherwise they
+        are compared in the first one.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def chain_patches(
            denoising", SIAM J. Imaging Sci. 18 (2025) 89, section 3: the first pilot.
     """
     unit = std.flatten(1).median(dim=1).values[:, None, None]  # data of 1e-20 squared would vanish
-    mixing = _cosine_basis(len(data)).to(data.device)
+    mixing = (_cosine_basis(len(data)) if decorrelate else torch.eye(len(data))).to(data.device)
     y = torch.tensordot(mixing, data / unit, dims=1)
     noise = torch.tensordot(mixing.square(), (std / unit).square(), dims=1).sqrt()
     shifts = square_shifts(radius, DENSE_RADIUS_PX)

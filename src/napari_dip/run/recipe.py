@@ -203,6 +203,8 @@ class Recipe(Settings):
         """
         if quality not in _QUALITY_SETTINGS:
             raise SettingsError(f"there is no quality '{quality}': choose {', '.join(QUALITIES)}")
+        if self.solver.method == "patches":  # there is only one
+            return self
         groups = self.model_dump()
         known = {
             name: value

@@ -15,6 +15,7 @@ from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.noise_properties import NoiseProperties
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import gaussian_transfer
+from napari_dip.physics.jpeg import JpegCoding
 from napari_dip.physics.windows import Windows
 
 
@@ -31,11 +32,14 @@ class Likelihood(ABC):
         Data that say nothing about the scene and count as missing.
     censored : (T, C, Y, X) bool or None
         Data that are only a lower or upper bound.
+    coding : JpegCoding or None
+        How the data were compressed.
     """
 
     is_photon_count: bool = False
     outliers: BoolArray | None = None
     censored: BoolArray | None = None
+    coding: JpegCoding | None = None
 
     def __init__(self, properties: NoiseProperties) -> None:
         self.properties = properties

@@ -142,9 +142,9 @@ def is_amortized(recipe: Recipe, data: FitData) -> bool:
 
 def _check_patches(recipe: Recipe, data: FitData) -> None:
     """Raise a SettingsError if similar patches alone cannot restore the image."""
-    missing = 1 - float(data.observed.mean())
+    missing, is_jpeg = 1 - float(data.observed.mean()), recipe.noise.kind == "jpeg"
     obstacles = _obstacles(recipe, data) | {
-        "observed pixels are to stay as they are": recipe.hard_data_consistency,
+        "observed pixels are to stay as they are": recipe.hard_data_consistency and not is_jpeg,
         "an ensemble needs fits of a network": recipe.ensemble.size > 1,
         f"{missing:.0%} of the pixels are missing": missing > MAX_MISSING_FOR_PATCHES,
     }
