@@ -14,15 +14,16 @@ from napari_dip.core.torch_import import torch
 
 BLOCK = 8
 MIDDLE, LARGEST = 128, 255  # of the values
-# Largest median distance of coefficients from multiples of their step, because of rounding to whole
+# Standard deviation of coefficients about multiples of their step, because values were rounded to whole
 # numbers: of the mean of a block, which may be as flat as one number, and of the others.
-ROUNDING_OF_MEAN, ROUNDING = 1.7, 0.7
+ROUNDING_OF_MEAN, ROUNDING = 2.0, 0.5
+OUTLIERS = 0.02  # share of coefficients that are no multiples: the decoder clipped values
 ZERO = 2.0  # below which a coefficient may be 0 in the file
 MIN_COEFFICIENTS = 5  # besides zeros, from which a step is estimated
 MIN_BLOCKS = 16
 MIN_ZERO_GAIN = 0.05  # share of coefficients that are 0 with the right grid, beyond other grids
 INTERVAL_SHARE = 0.6  # of an interval that is used: its ends are unlikely
-COLOR_ERROR_SHARE = 0.45  # of the error of the luminance, that color differences have
+COLOR_ERROR_SHARE = 0.55  # of the error of the luminance, that color differences have
 # The table for the luminance at quality 50: ISO/IEC 10918-1, table K.1.
 _STANDARD_STEPS = np.array(
     [
@@ -127,8 +128,8 @@ def find_coding(y: FloatArray, whole: JpegCoding | None = None) -> JpegCoding:
     Notes
     -----
     The grid of blocks is the one on which most coefficients vanish. The step of each coefficient is the
-    largest one of whose multiples its values are; where nearly all are 0, it is that of the standard
-    table, scaled like the others.
+    most likely one, if its values are multiples but for rounding errors; where nearly all are 0, it is
+    that of the standard table, scaled like the others.
 
     References
     ----------
@@ -193,9 +194,11 @@ def _estimate_steps(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         values = values[np.abs(values) > ZERO][:2000]
         if len(values) < MIN_COEFFICIENTS:
             continue
-        distance = np.median(np.abs(values - candidates * np.round(values / candidates)), axis=1)
-        fits = candidates[distance < (ROUNDING if any(place) else ROUNDING_OF_MEAN)]
-        steps[place] = fits.max(initial=1)
+        std = ROUNDING if any(place) else ROUNDING_OF_MEAN
+        distance = (values - candidates * np.round(values / candidates)) / std
+        density = np.exp(-(distance**2) / 2) / (np.sqrt(2 * np.pi) * std)
+        mixture = (1 - OUTLIERS) * candidates * density + OUTLIERS  # over that of any coefficients
+        steps[place] = candidates[np.log(mixture).sum(axis=1).argmax(), 0]
     known = steps > 0
     scale = np.median(steps[known] / _STANDARD_STEPS[known]) if known.any() else 1.0
     return np.where(known, steps, np.clip(np.round(scale * _STANDARD_STEPS), 1, LARGEST))

@@ -12,7 +12,7 @@ from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
 from napari_dip.refine.residual_return import noisy_scene
 
-JPEG_ERROR_FACTOR = 1.4  # errors of neighbors are alike, so that patches have more noise than pixels
+JPEG_ERROR_FACTOR = 1.1  # errors of neighbors are alike, so that patches have more noise than pixels
 MAX_VARIANCE_GROWTH = 0.5  # four photons; groups of patches that look alike are biased by skew noise
 
 
