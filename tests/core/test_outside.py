@@ -175,3 +175,12 @@ class TestConstantPlanes:
         part = Observation.from_array(movie[0], axes="YX").crop(slice(0, 32), slice(0, 32))
         with pytest.raises(ObservationError, match="each plane has one value only"):
             restore(part, fast_recipe)
+
+
+def test_objects_on_zero_are_no_image_that_was_cut_out():
+    y, x = np.mgrid[:64, :64]
+    beads = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in ((20, 22), (40, 30), (28, 47)))
+    plane = np.where(beads > 0.2, 500 * beads, 0).astype(np.float32)
+    observation = Observation.from_array(plane, axes="YX")
+    assert observation.outside is None
+    assert observation.observed.all()

@@ -12,6 +12,7 @@ INSIDE = np.inf
 
 MIN_WIDTH_PX = 17  # of a region outside; bad columns that reach the border are narrower
 MIN_RIM_SHARE = 0.3  # of the median inside: at the rim an image that is cut out is as bright
+MAX_RIM_FRACTION = 0.5  # of the pixels inside, that are next to others: objects on 0 are all rim
 MIN_RIM_COUNTS = 5  # of whole numbers; fewer photons fade to 0
 MAX_ZERO_SHARE = 0.01  # of the pixels inside that are 0, where zeros at the border mean nothing
 
@@ -65,15 +66,19 @@ def _find_in_plane(plane: FloatArray) -> FloatArray:
 
 
 def _is_cut_out(plane: FloatArray, outside: BoolArray, inside: BoolArray) -> bool:
-    """Whether an image ends where it is 0, instead of fading to 0: it has few zeros elsewhere, and its
-    values at the rim are those of the rest.
+    """Whether an image ends where it is 0, instead of fading to 0, and is not just objects on 0.
+
+    It has few zeros elsewhere, most of it is not at the rim, and there its values are those of the rest.
     """
     from scipy.ndimage import binary_dilation
 
     values = np.abs(plane[inside])
     if not values.size or np.ptp(values) == 0 or np.mean(values == 0) > MAX_ZERO_SHARE:
         return False
-    rim = np.abs(plane[inside & binary_dilation(outside, iterations=2)])
+    at_rim = inside & binary_dilation(outside, iterations=2)
+    if at_rim.sum() > MAX_RIM_FRACTION * inside.sum():
+        return False
+    rim = np.abs(plane[at_rim])
     if not rim.size or np.median(rim) < MIN_RIM_SHARE * np.median(values):
         return False
     are_counts = bool(np.all(values == np.rint(values)))

@@ -17,7 +17,7 @@ from napari_dip.refine.calibration import SPREAD_SIGMA_PX, HeldOutError, Running
 from napari_dip.refine.compact_sources import source_weights, unreproduced_sources, white_top_hat
 
 VALIDATION_SIGMA_PX = 1.0  # over which data are averaged to validate: there most errors exceed the noise
-TYPICAL_RATIO_SKY, TYPICAL_RATIO_SOURCES = 6.5, 6.0  # of the simulated fields 1 and 2
+TYPICAL_RATIO_SKY, TYPICAL_RATIO_SOURCES = 7.5, 7.0  # of the simulated fields 1 and 2
 TYPICAL_RATIO_SCATTER = 0.5  # relative
 MIN_FITS_FOR_SOURCES = 3  # below which nothing is said about single sources
 MIN_FIT_FRACTION = 0.8  # of the fits that have to show a source
