@@ -9,8 +9,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from napari_dip import Observation, Recipe, restore
-from napari_dip.core.errors import ObservationError
+from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.fit_data import FitData
 from napari_dip.physics.jpeg import find_coding, from_planes, to_planes
+from napari_dip.run.tiles.planner import is_amortized, supports_tiling
 
 
 def decoded(image, quality):
@@ -84,14 +86,15 @@ def test_a_restored_image_is_nearer_to_the_truth_and_agrees_with_the_file(scene,
         assert np.mean(again == y) > 0.95
 
 
-def test_parts_of_an_image_have_its_quantization(scene):
-    y, _ = decoded(scene, 20)
-    whole = find_coding(channels(y))
-    part = find_coding(channels(y)[:, 5:53, 2:66], whole)
-    np.testing.assert_array_equal(part.steps, whole.steps)
-    assert part.first == (3, 6)
-    flat = find_coding(np.full((1, 32, 32), 90.0), whole)  # in which no grid shows
-    np.testing.assert_array_equal(flat.project(torch.full((1, 32, 32), 90.0)), 90.0)
+def test_an_image_is_not_cut_into_parts():
+    recipe = Recipe.preset("remove-jpeg-artifacts")
+    assert not supports_tiling(recipe)
+    y = np.zeros((1, 1024, 1024))
+    y[0, ::8] = 1
+    data = FitData.from_observation(Observation.from_array(y[0], axes="YX"))
+    assert not is_amortized(recipe.with_settings({"solver.method": "auto"}), data)
+    with pytest.raises(SettingsError, match="its noise is that of a whole image"):
+        is_amortized(recipe.with_settings({"solver.method": "amortized"}), data)
 
 
 def refusals():

@@ -110,15 +110,13 @@ def plane_variances(errors: tuple[float, ...]) -> NDArray[np.float64]:
     return np.asarray(matrix**2 @ np.square(errors))
 
 
-def find_coding(y: FloatArray, whole: JpegCoding | None = None) -> JpegCoding:
+def find_coding(y: FloatArray) -> JpegCoding:
     """Return how a decoded image was quantized, from the histograms of its coefficients.
 
     Parameters
     ----------
     y : (C, Y, X) float array
         Values from 0 to 255, gray or RGB; it may be a part of the decoded image.
-    whole : JpegCoding, optional
-        That of a larger part, whose steps and errors are taken.
 
     Raises
     ------
@@ -147,14 +145,14 @@ def find_coding(y: FloatArray, whole: JpegCoding | None = None) -> JpegCoding:
         )
     luminance = to_planes(torch.from_numpy(y.astype(np.float64) - MIDDLE))[0].numpy()
     clipped = np.any((y <= 0) | (y >= LARGEST), axis=0)
-    first = _find_grid(luminance, clipped, is_sure=whole is not None)
+    first = _find_grid(luminance, clipped)
     coefficients, is_clipped = _coefficients(luminance, clipped, first)
-    steps = whole.steps.astype(float) if whole else _estimate_steps(coefficients[~is_clipped])
+    steps = _estimate_steps(coefficients[~is_clipped])
     multiples = steps * np.round(coefficients / steps)
     # Where values were clipped, those of the file are unknown.
     distance = np.abs(coefficients - multiples)
     unsure = np.where(is_clipped[..., None, None] | (distance > 4 * ROUNDING), distance, 0)
-    error = whole.errors[0] if whole else _expected_error(coefficients, steps)
+    error = _expected_error(coefficients, steps)
     return JpegCoding(
         first,
         steps.astype(np.float32),
@@ -164,20 +162,16 @@ def find_coding(y: FloatArray, whole: JpegCoding | None = None) -> JpegCoding:
     )
 
 
-def _find_grid(plane: NDArray[np.float64], clipped: BoolArray, *, is_sure: bool) -> tuple[int, int]:
-    """The row and the column where blocks start: there most coefficients are 0.
-
-    If it `is_sure` that there is a grid, it need not stand out.
-    """
+def _find_grid(plane: NDArray[np.float64], clipped: BoolArray) -> tuple[int, int]:
+    """The row and the column where blocks start: there most coefficients are 0."""
     scores: dict[tuple[int, int], float] = {}
     for first in product(range(BLOCK), range(BLOCK)):
         coefficients, is_clipped = _coefficients(plane, clipped, first)
         sure = coefficients[~is_clipped]
-        if len(sure) >= MIN_BLOCKS or is_sure:
-            scores[first] = float((np.abs(sure) < ZERO).mean()) if len(sure) else 0.0
+        if len(sure) >= MIN_BLOCKS:
+            scores[first] = float((np.abs(sure) < ZERO).mean())
     best = max(scores, key=lambda first: scores[first], default=None)
-    stands_out = best is not None and scores[best] > MIN_ZERO_GAIN + np.median([*scores.values()])
-    if best is None or not (stands_out or is_sure):
+    if best is None or scores[best] < MIN_ZERO_GAIN + np.median([*scores.values()]):
         raise ObservationError(
             "the image shows no blocks of 8 x 8 pixels with quantized coefficients: it is no JPEG image"
             " as it was decoded, but scaled or filtered, or it was hardly compressed"

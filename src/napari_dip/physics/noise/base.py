@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -43,6 +43,8 @@ _NO_LIMITS = (-math.inf, math.inf)
 class NoiseSettings(Settings, ABC):
     """Settings of one noise model."""
 
+    supports_tiling: ClassVar[bool] = True
+    """Whether the noise of a part of an image is found from that part, and a sample of the whole."""
     kind: str
     relative_error: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Noise proportional to the signal above the background, as a fraction of it."""

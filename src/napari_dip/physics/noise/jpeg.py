@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -22,13 +22,14 @@ class Jpeg(NoiseSettings):
     only patches make use, is estimated from the distribution of the coefficients.
     """
 
+    supports_tiling: ClassVar[bool] = False  # the steps are found from all blocks
     kind: Literal["jpeg"] = "jpeg"
 
     def likelihood(self, data: FitData, reference: Likelihood | None = None) -> Likelihood:
         return self._base_likelihood(data, reference)
 
     def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
-        coding = find_coding(data.y[0], reference.coding if reference else None)
+        coding = find_coding(data.y[0])
         sigma = np.sqrt(plane_variances(coding.errors)).astype(np.float32)[None, :, None, None]
         properties = NoiseProperties(sigma, f"JPEG of about quality {coding.quality}", kind="structured")
         return JpegLikelihood(properties, np.broadcast_to(sigma, data.y.shape).copy(), coding)

@@ -128,6 +128,7 @@ def is_amortized(recipe: Recipe, data: FitData) -> bool:
         return False
     obstacles = _obstacles(recipe, data) | {
         "self-supervision is switched off": recipe.self_supervision.method == "none",
+        "its noise is that of a whole image": not recipe.noise.supports_tiling,
         f"it is smaller than {MIN_AMORTIZED_SIDE_PX} pixels": min(height, width) < MIN_AMORTIZED_SIDE_PX,
     }
     reasons = [reason for reason, applies in obstacles.items() if applies]
@@ -170,7 +171,8 @@ def _obstacles(recipe: Recipe, data: FitData) -> dict[str, bool]:
 
 def supports_tiling(recipe: Recipe) -> bool:
     """Whether an image can be restored in tiles."""
-    return recipe.operator.supports_tiling and recipe.network_input.supports_tiling
+    parts = (recipe.operator, recipe.network_input, recipe.noise)
+    return all(part.supports_tiling for part in parts)
 
 
 class TilePlanner:
