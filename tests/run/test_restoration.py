@@ -29,7 +29,8 @@ def test_the_image_has_the_axes_that_went_in(fast_recipe, axes):
     assert len(result.history) == np.prod([sizes[a] for a in axes if a in "TZ"])
 
 
-@pytest.mark.parametrize("name", list_presets())
+# JPEG images have tests of their own: tests/physics/test_jpeg.py
+@pytest.mark.parametrize("name", sorted({*list_presets()} - {"remove-jpeg-artifacts"}))
 def test_every_preset_explains_its_data(name, fast_settings, scene, noisy, make_observation):
     scene, noisy = scene[8:40, 8:48], noisy[8:40, 8:48]
     settings = {**fast_settings, "solver.max_steps": 40, "refinement.iterations": 1}

@@ -205,6 +205,8 @@ class TestAlignment:
         assert [*map(tuple, alignment.offsets)] == PATH
         assert Stack(joint_axes="T", align="never").estimate_alignment(observation) is None
         assert Stack(joint_axes="Z").estimate_alignment(observation) is None
+        single = observation.select_planes(slice(0, 1), slice(0, 1))
+        assert Stack(joint_axes="T").estimate_alignment(single) is None
 
     @pytest.mark.parametrize("scene", ["still", "noise", "two objects", "deforming"])
     def test_a_scene_that_does_not_drift_stays_as_it_is(self, make_observation, scene):

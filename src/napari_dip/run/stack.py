@@ -57,6 +57,8 @@ class Stack(Settings):
                 " switch it off",
                 setting="stack.align",
             )
+        if len(observation.y) == 1:
+            return None
         alignment = FrameAlignment.from_frames(observation)
         is_useful = alignment.is_sure and not alignment.obstacle(observation)
         is_wanted = is_useful or self.align == "always"
