@@ -35,6 +35,9 @@ def test_quality_changes_the_speed_of_a_preset_and_not_its_task():
         recipe = Recipe.preset(name)
         assert recipe.with_quality("balanced") == recipe
         fast, best = recipe.with_quality("fast"), recipe.with_quality("best")
+        if recipe.solver.method == "patches":  # which have no network
+            assert fast == best == recipe
+            continue
         assert (fast.network.channels, fast.ensemble.size, best.ensemble.size) == (16, 1, 4)
         for kept in ("operator", "noise", "network_input", "regularization", "hard_data_consistency"):
             assert getattr(fast, kept) == getattr(best, kept) == getattr(recipe, kept)
