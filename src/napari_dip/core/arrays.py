@@ -116,5 +116,11 @@ def iter_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
                 yield slice(t, t + 1), slice(None), slice(z, z + 1), here, slice(None)
 
 
+def central_slice(length: int, size: int) -> slice:
+    """Return the slice of the central `size` elements of an axis; of all where it is shorter."""
+    start = max((length - size) // 2, 0)
+    return slice(start, start + min(size, length))
+
+
 def _bytes(shape: tuple[int, ...], dtype: DTypeLike) -> int:
     return math.prod(shape) * np.dtype(dtype).itemsize

@@ -20,9 +20,8 @@ def denoise_by_patches(problem: Problem) -> Generator[None, None, torch.Tensor]:
     """Estimate the scene (C, H, W) by two passes of combinations of patches, without a network.
 
     A generator that yields between two parts of the work. Pixels that are not observed are filled from
-    their neighbors, before.
-    Luminance and color differences of a JPEG image take more passes, and the result agrees with the
-    file.
+    their neighbors, before. Of a JPEG image, luminance and color differences are estimated, in more
+    passes.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ def denoise_by_patches(problem: Problem) -> Generator[None, None, torch.Tensor]:
         planes = to_planes(problem.y[0])
         noise = JPEG_ERROR_FACTOR * planes.new_tensor(coding.errors)[:, None, None].expand_as(planes)
         chain = partial(chain_patches, decorrelate=False)
-        return coding.project(from_planes((yield from by_plane(chain, None, planes, noise, problem))))
+        return from_planes((yield from by_plane(chain, None, planes, noise, problem)))
     width = problem.likelihood.properties.correlation_sigma
     smoothed = problem.smoothed[0]
     estimate = partial(  # the fastest that is as good as BM3D: docs/benchmarks/performance.md

@@ -150,10 +150,7 @@ def _band_pass(frame: FloatArray) -> NDArray[np.float32]:
     """The center of a frame (C, Z, Y, X) without noise and background, summed over planes; (Y, X)."""
     from scipy.ndimage import gaussian_filter
 
-    rows, columns = (
-        slice(max(side - MAX_SIDE_PX, 0) // 2, max(side - MAX_SIDE_PX, 0) // 2 + MAX_SIDE_PX)
-        for side in frame.shape[-2:]
-    )
+    rows, columns = (arrays.central_slice(side, MAX_SIDE_PX) for side in frame.shape[-2:])
     frame = frame[..., rows, columns]
     total = np.zeros(frame.shape[-2:], np.float32)
     for plane in frame.reshape(-1, *frame.shape[-2:]).astype(float):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from napari_dip.core import arrays
 from napari_dip.core.axes import SMALLEST_SIDE
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
@@ -156,7 +157,7 @@ class RunEstimator:
         """What estimates of patches cost, without a network."""
         key = "patches", part.y.shape[1], torch.get_num_threads()
         if key not in self._timings:
-            sides = [_central_slice(length, TRIAL_SIDES_PX[0]) for length in part.y.shape[-2:]]
+            sides = [arrays.central_slice(length, TRIAL_SIDES_PX[0]) for length in part.y.shape[-2:]]
             trial = part.crop(*sides)
             runs = [iter_restoration(part if trial.is_constant else trial, recipe) for _ in range(2)]
             seconds = min(run.result.provenance.seconds for run in runs)  # the first loads libraries
@@ -235,7 +236,7 @@ def _time_trial(recipe: Recipe, part: Observation, upsampling: float) -> tuple[f
     planes = math.sqrt(part.y.shape[0] * part.y.shape[2])  # that are restored jointly
     for trial_side in TRIAL_SIDES_PX:
         side = max(round(trial_side / upsampling / planes), SMALLEST_SIDE)
-        slices = [_central_slice(length, side) for length in part.y.shape[-2:]]
+        slices = [arrays.central_slice(length, side) for length in part.y.shape[-2:]]
         cropped = part.crop(*slices)
         run = iter_restoration(part if cropped.is_constant else cropped, recipe, snapshot_every=1)
         seconds = [progress.seconds for progress in run]
@@ -250,10 +251,5 @@ def _upsampling(recipe: Recipe, data: FitData) -> float:
     """Pixels of the scene per pixel of the data, along an axis."""
     if not supports_tiling(recipe):
         return 1.0
-    part = data.crop(*(_central_slice(length, TRIAL_SIDES_PX[0]) for length in data.y.shape[-2:]))
+    part = data.crop(*(arrays.central_slice(length, TRIAL_SIDES_PX[0]) for length in data.y.shape[-2:]))
     return math.sqrt(math.prod(recipe.operator.build(part).scale_factor))
-
-
-def _central_slice(length: int, size: int) -> slice:
-    start = max((length - size) // 2, 0)
-    return slice(start, start + min(size, length))
