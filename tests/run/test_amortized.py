@@ -431,6 +431,15 @@ class TestChoice:
         more = RunEstimator().estimate(recipe, observation, times=9)
         assert more.seconds > estimate.seconds
 
+    def test_is_forecast_with_its_refinement(self, recipe, make_observation):
+        observation = make_observation(SCENE + NOISE)
+        short = recipe.with_settings({"solver.max_steps": 1})
+        refined = RunEstimator().estimate(short, observation)
+        plain = RunEstimator().estimate(
+            short.with_settings({"refinement.patch_method": "none"}), observation
+        )
+        assert refined.seconds > 2 * plain.seconds  # eight times
+
     def test_by_the_function_for_arrays(self):
         large = np.tile(SCENE + NOISE, (5, 5))[:900, :900]
         estimate = RunEstimator().estimate(

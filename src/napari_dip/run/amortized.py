@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 
+from napari_dip.core import arrays
 from napari_dip.core.errors import DivergenceError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.progress import Request
@@ -110,12 +111,16 @@ def _fit_member(
     fit = AmortizedFit(prior, problem, sampler, steps, generator, is_warm=prior.is_warm)
     history, stop = yield from fit.run()
     _check(prior, problem, sampler, seed)
-    refinement = recipe.refinement.select_amortized(
+    return Member(prior, seed, history, _select_refinement(recipe, problem, sampler)), stop
+
+
+def _select_refinement(recipe: Recipe, problem: Problem, sampler: CropSampler) -> AmortizedRefinement:
+    """What is done to the image of an amortized fit."""
+    return recipe.refinement.select_amortized(
         problem,
         is_sparse=sampler.is_sparse,
         hard_data_consistency=recipe.hard_data_consistency,
     )
-    return Member(prior, seed, history, refinement), stop
 
 
 def _sample(data: FitData, seed: int) -> tuple[FitData, int | None]:
@@ -151,28 +156,38 @@ def _check(prior: AmortizedPrior, problem: Problem, sampler: CropSampler, seed: 
         raise DivergenceError("it failed its check")
 
 
-def time_amortized(recipe: Recipe, data: FitData, device: torch.device) -> tuple[float, float]:
-    """Return the duration of a step, and that of applying the network to a pixel. [s]
+class AmortizedTrial:
+    """A few steps of an amortized fit in the middle of `data`, to time them.
 
-    They are measured in the middle of `data`, in about a second.
+    Attributes
+    ----------
+    refinement : str
+        What would be done to the image; it has a large share in the time.
     """
-    part = data.crop(*(_middle(n) for n in data.y.shape[-2:]))
-    part = data if part.is_constant else part
-    problem = Problem.from_data(part, recipe.operator, recipe.noise, device=device)
-    generator = torch.Generator().manual_seed(0)
-    precision = recipe.compute.resolve_precision(device)
-    prior = AmortizedPrior(
-        problem, recipe.output, recipe.self_supervision, precision=precision, generator=generator
-    )
-    fit = AmortizedFit(prior, problem, CropSampler(problem, generator), 1000, generator)
-    reports = [(report.step, time.perf_counter()) for report in islice(fit.run(), TIMED_REPORTS)]
-    (first, started), *_, (last, ended) = reports
-    middle = problem.crops(Windows(((0, 0),), (CELL_PX, CELL_PX), (0,)))
-    for _ in prior.estimate(middle, (0, 0), 0):
-        pass
-    return (ended - started) / (last - first), (time.perf_counter() - ended) / CELL_PX**2
 
+    def __init__(self, recipe: Recipe, data: FitData, device: torch.device) -> None:
+        part = data.crop(*(arrays.central_slice(n, CHECKED_PX) for n in data.y.shape[-2:]))
+        part = data if part.is_constant else part
+        self._recipe, self._generator = recipe, torch.Generator().manual_seed(0)
+        self._problem = Problem.from_data(part, recipe.operator, recipe.noise, device=device)
+        self._sampler = CropSampler(self._problem, self._generator)
+        self.refinement = _select_refinement(recipe, self._problem, self._sampler)
 
-def _middle(length: int) -> slice:
-    side = min(CHECKED_PX, length)
-    return slice((length - side) // 2, (length + side) // 2)
+    def run(self) -> tuple[float, float]:
+        """Return the duration of a step, and that of applying and refining a pixel: in about a second,
+        or two. [s]
+        """
+        recipe, problem, generator = self._recipe, self._problem, self._generator
+        precision = recipe.compute.resolve_precision(problem.y.device)
+        prior = AmortizedPrior(
+            problem, recipe.output, recipe.self_supervision, precision=precision, generator=generator
+        )
+        fit = AmortizedFit(prior, problem, self._sampler, 1000, generator)
+        reports = [(report.step, time.perf_counter()) for report in islice(fit.run(), TIMED_REPORTS)]
+        (first, started), *_, (last, ended) = reports
+        middle = problem.crops(Windows(((0, 0),), (CELL_PX, CELL_PX), (0,)))
+        x = torch.stack(list(prior.estimate(middle, (0, 0), 0))).mean(dim=0)
+        if self.refinement == "chain":
+            for _ in recipe.refinement.chain(x, middle):
+                pass
+        return (ended - started) / (last - first), (time.perf_counter() - ended) / CELL_PX**2

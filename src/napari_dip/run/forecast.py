@@ -17,7 +17,7 @@ from napari_dip.core.progress import Progress
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.amortized import WARM_START_STEPS_SHARE
 from napari_dip.fitting.stopping.base import EarlyStopping
-from napari_dip.run.amortized import time_amortized
+from napari_dip.run.amortized import AmortizedTrial
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
@@ -175,15 +175,17 @@ class RunEstimator:
         blocks: int,
     ) -> _Cost:
         """What an amortized fit costs, and applying it to all tiles."""
+        trial = AmortizedTrial(recipe, data, device)
         key = (
             "amortized",
+            trial.refinement,
             data.y.shape[1],
             device.type,
             recipe.compute.precision,
             torch.get_num_threads(),
         )
         if key not in self._timings:
-            self._timings[key] = time_amortized(recipe, data, device)
+            self._timings[key] = trial.run()
         per_step, per_pixel = self._timings[key]
         sizes = [math.prod(map(len, tile.weights)) for tile in tiles]
         steps = recipe.solver.max_steps
