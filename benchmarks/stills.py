@@ -41,6 +41,8 @@ from common import (
 from napari_dip import Observation, Recipe, RestorationError, read, restore, write
 from napari_dip.core.fit_data import iter_planes
 from napari_dip.physics.operators._psf import psf_model
+from napari_dip.physics.stripes import find_stripes
+from quality import truth_of
 
 SIDE = 128  # of the images that the original configuration can restore on a CPU
 
@@ -409,6 +411,39 @@ def jpeg(args):
     figure("jpeg_snail", ("JPEG", snail), ("restored", result.image))
 
 
+def stripes(args):
+    """Remove offsets of rows that are as strong as the noise, and those of columns of a real frame."""
+    plain, recipe = Recipe.preset("denoise"), Recipe.preset("remove-stripes")
+    header("image", "seed", "striped [dB]", "denoised", "destriped", "no stripes: denoised", "destriped")
+    for name in ("F16", "barbara", "camera", "sky-21"):
+        truth = truth_of(name, SIDE)
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            noisy = truth + rng.normal(0, 15, truth.shape)
+            striped = noisy + rng.normal(0, 15, (SIDE, 1, *truth.shape[2:]))
+            scores = [psnr(truth, striped)]
+            for image in (striped, noisy):
+                observation = Observation.from_array(image, axes="YXC"[: truth.ndim])
+                if image is noisy and find_stripes(observation, "auto") is None:
+                    scores += 2 * ["the same: none are found"]
+                    continue
+                results = [
+                    restore(observation, r.with_settings({"seed": seed})) for r in (plain, recipe)
+                ]
+                scores += [psnr(truth, result.image) for result in results]
+            row(name, seed, *(f"{s:.2f}" if isinstance(s, float) else s for s in scores))
+    frame = read(DATA / "astronomy" / "spitzer_irac_sip_nan.fits")
+    images = [restore(frame, r) for r in (plain, recipe)]
+    for preset, result in zip(("denoise", "remove-stripes"), images, strict=True):
+        print(f"Spitzer, {preset}: {result.summary}")
+    part = np.s_[:128, :128]
+    given, *restored = (np.squeeze(x)[part] for x in (frame.y, *(result.image for result in images)))
+    figure(
+        "stripes_spitzer", ("IRAC", given), ("denoise", restored[0]), ("remove-stripes", restored[1]),
+        limits=tuple(np.nanpercentile(given, (1, 95))),
+    )  # fmt: skip
+
+
 def noise(args):
     """Compare the noise that a header specifies with the measured noise."""
     from dataclasses import replace
@@ -516,8 +551,8 @@ def regularization(args):
 JOBS = {
     job.__name__.replace("_", "-"): job
     for job in (
-        inpaint, regions, scratch, super_resolution, sky, deconvolve, coadd, guided, jpeg, noise,
-        censored, robust, regularization,
+        inpaint, regions, scratch, super_resolution, sky, deconvolve, coadd, guided, jpeg, stripes,
+        noise, censored, robust, regularization,
     )
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from napari_dip.fitting.stopping import EMA_WARMUP_STEPS
 from napari_dip.physics.filters import channel_medians, gaussian_blur
 from napari_dip.physics.noise import diagonal_details, smooth_std
 from napari_dip.physics.problem import Problem
+from napari_dip.physics.stripes import stripe_findings
 from napari_dip.run.recipe import Recipe
 
 MIN_DETAILS = 200  # wavelet coefficients from which the noise of an image can be compared
@@ -266,6 +267,8 @@ def run_findings(
         )
     if not recipe.operator.has_complex_scene:
         yield from _flux_findings(observation, residual, noise_std)
+        if recipe.noise.stripes == "off" and not recipe.hard_data_consistency:
+            yield from stripe_findings(observation, noise_std)
     yield from observation.findings
 
 

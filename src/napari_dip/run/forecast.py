@@ -17,6 +17,7 @@ from napari_dip.core.progress import Progress
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.amortized import WARM_START_STEPS_SHARE
 from napari_dip.fitting.stopping.base import EarlyStopping
+from napari_dip.physics.stripes import remove_stripes
 from napari_dip.run.amortized import AmortizedTrial
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
@@ -102,6 +103,7 @@ class RunEstimator:
             If the restoration could not start.
         """
         device = recipe.compute.resolve_device()
+        observation, _ = remove_stripes(observation, recipe.noise.stripes)
         combines_time = recipe.operator.combines_time
         slices, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
         plan = plan_tiles(recipe, data, device)

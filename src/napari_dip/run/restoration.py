@@ -19,6 +19,7 @@ from napari_dip.core.result import History, Result, full_nan
 from napari_dip.core.strength import blend, check_strength
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
+from napari_dip.physics.stripes import Stripes, remove_stripes
 from napari_dip.run.alignment import FrameAlignment
 from napari_dip.run.block_report import BlockReport
 from napari_dip.run.executors import Workers
@@ -105,15 +106,16 @@ class _Restoration:
         recipe, observation = self._recipe, self._observation
         self._start_time = time.monotonic()
         check_strength(recipe.strength, recipe.operator.kind)
-        alignment = recipe.stack.estimate_alignment(observation)
-        aligned = alignment.align(observation) if alignment else observation
+        unstriped, stripes = remove_stripes(observation, recipe.noise.stripes)
+        alignment = recipe.stack.estimate_alignment(unstriped)
+        aligned = alignment.align(unstriped) if alignment else unstriped
         combines_time = recipe.operator.combines_time
         blocks = list(recipe.stack.iter_blocks(aligned, combines_time=combines_time))
         if all(data.is_constant for _, data in blocks):
             raise ObservationError("each plane has one value only: there is nothing to restore")
         self._planner = TilePlanner(recipe.compute.resolve_device())
         warm_start = self._warm_start or WarmStart(recipe)
-        self._canvases = _ResultCanvases(aligned, observation, recipe, alignment)
+        self._canvases = _ResultCanvases(aligned, observation, recipe, alignment, stripes)
         self._reports: list[BlockReport] = []
         histories: list[History] = []
         unreproduced: list[tuple[int, ...]] = []
@@ -139,6 +141,7 @@ class _Restoration:
             unreproduced += [(*start, *place) for place in block.unreproduced_sources()]
         notes = (
             self._note,
+            stripes.note if stripes else "",
             alignment.note if alignment else "",
             self._planner.note,
             *warm_start.notes,
@@ -189,8 +192,10 @@ class _ResultCanvases:
         observation: Observation,
         recipe: Recipe,
         alignment: FrameAlignment | None,
+        stripes: Stripes | None,
     ) -> None:
-        self._observation, self._recipe, self._alignment = observation, recipe, alignment
+        self._observation, self._recipe = observation, recipe
+        self._alignment, self._stripes = alignment, stripes
         self._axes = recipe.operator.result_axes(observation.axes)
         self._residual, self._noise = full_nan(aligned.y.shape), full_nan(aligned.y.shape)
         self._is_allocated = False
@@ -241,7 +246,7 @@ class _ResultCanvases:
         return Result(
             image=self._to_input_axes(self._image, outside=None),
             inpainted=self._to_input_axes(self._inpainted, outside=False),
-            residual=self._to_input_axes(self._residual, data=True),
+            residual=self._to_input_axes(self._residual, data=True, with_stripes=True),
             noise_std=self._to_input_axes(self._noise, data=True),
             uncertainty=None if uncertainty is None else self._to_input_axes(uncertainty),
             axes=self._axes,
@@ -254,15 +259,23 @@ class _ResultCanvases:
         )
 
     def _to_input_axes(
-        self, planes: NDArray[Any], *, data: bool = False, outside: float | None = np.nan
+        self,
+        planes: NDArray[Any],
+        *,
+        data: bool = False,
+        with_stripes: bool = False,
+        outside: float | None = np.nan,
     ) -> NDArray[Any]:
         """A copy with the axes of the input, of `data` or of the image, which is `outside` what the data
-        show, or stays as it was.
+        show, or stays as it was. What is `with_stripes` gets back the offsets that were removed.
         """
         observation = self._observation
         axes = observation.axes if data else self._axes
         if self._alignment:
             planes = self._alignment.crop_back(planes, (1.0, 1.0) if data else self.scale_factor)
+        if with_stripes and self._stripes:
+            for offsets in self._stripes.values:
+                planes = planes + offsets
         if not (data or observation.outside is None or self._recipe.extrapolate):
             planes = planes.copy()
             restore_outside(planes, observation.outside, outside)

@@ -27,6 +27,7 @@ from napari_dip.physics.noise._estimate import (
 from napari_dip.physics.noise._likelihood import Likelihood
 from napari_dip.physics.noise._outliers import detect_cosmic_rays, dilate_tracks
 from napari_dip.physics.noise._robust import HuberLikelihood
+from napari_dip.physics.stripes import StripeAxes
 
 MAX_NOISE_MISMATCH = 0.15  # relative difference between the measured noise and the specified one
 MIN_NOISE_RATIO = 0.05  # of the measured noise over that of the header: none is taken to be less
@@ -56,6 +57,9 @@ class NoiseSettings(Settings, ABC):
     saturation: float | None = None
     """Largest value the detector reports, where censored; automatic: SATURATE of the header, else the
     maximum of the image, if many pixels share it. [data units]"""
+    stripes: StripeAxes = "off"
+    """Remove an offset of each row, of each column, or of both (auto) from the data before the fit, in
+    planes where they certainly have some. They stay in the residual."""
     trust_given: bool = False
     """Use the given noise even where the image contradicts it, and do not measure it."""
     reject_outliers: bool = False

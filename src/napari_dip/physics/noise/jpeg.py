@@ -24,6 +24,8 @@ class Jpeg(NoiseSettings):
 
     supports_tiling: ClassVar[bool] = False  # the steps are found from all blocks
     kind: Literal["jpeg"] = "jpeg"
+    stripes: Literal["off"] = "off"
+    """The coefficients of a block would no longer be those of the file."""
 
     def likelihood(self, data: FitData, reference: Likelihood | None = None) -> Likelihood:
         return self._base_likelihood(data, reference)

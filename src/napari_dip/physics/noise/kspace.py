@@ -29,6 +29,8 @@ class KSpace(NoiseSettings):
 
     basic_fields: ClassVar[tuple[str, ...]] = ("sigma",)
     kind: Literal["k-space"] = "k-space"
+    stripes: Literal["off"] = "off"
+    """K-space has none."""
     sigma: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the noise in each part; automatic: measured, coil by coil. [data units]"""
 
