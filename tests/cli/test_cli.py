@@ -14,6 +14,8 @@ from PIL import Image
 from napari_dip import Recipe, list_presets
 from napari_dip.cli import commands
 from napari_dip.cli.app import main
+from napari_dip.cli.progress import _count_interrupts
+from napari_dip.core.errors import RestorationError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_images
 from napari_dip.run.recipe import all_auxiliary
@@ -152,9 +154,9 @@ def test_info_says_what_is_in_a_file(call, frame):
     assert "arcsec" in said
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
-def test_control_c_stops_and_keeps_the_image(frame, tmp_path):
+@pytest.fixture
+def endless(frame, tmp_path):
+    """A run without end, that has started, and its output."""
     out = tmp_path / "out.fits"
     running = subprocess.Popen(
         [sys.executable, "-m", "napari_dip", "run", "denoise", str(frame), str(out),
@@ -162,11 +164,28 @@ def test_control_c_stops_and_keeps_the_image(frame, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert "Ctrl-C" in running.stdout.readline()
-    running.send_signal(signal.SIGINT)
+    yield running, out
+    running.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to send there")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_stops_and_keeps_the_image(endless, name):
+    running, out = endless
+    running.send_signal(getattr(signal, name))
     said, errors = running.communicate(timeout=500)  # until it ends, however busy the machine is
     assert running.returncode in (0, 3), errors  # 3 where it was stopped before it restored anything
     assert "stopped by hand" in said
     assert np.isfinite(fits.getdata(out)).all()
+
+
+def test_the_second_signal_keeps_nothing():
+    with pytest.raises(RestorationError, match="nothing was written"), _count_interrupts() as noted:
+        signal.raise_signal(signal.SIGINT)
+        assert noted == [signal.SIGINT]
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_several_inputs_are_exposures_of_one_scene(call, frame, tmp_path):

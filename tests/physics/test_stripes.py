@@ -90,7 +90,7 @@ def test_each_plane_has_its_own(make_observation):
         truth = plane - rows[part] - columns[part]
         assert rms(y - truth - np.mean(y - truth)) < 0.6 * SIGMA
     total = sum(part.astype(float) for part in stripes.values)
-    assert np.sum(total[0] + 0 * data[0]) == pytest.approx(0, abs=0.01 * SIGMA * data[0].size**0.5)
+    assert np.sum(total[0] + 0 * data[0]) == pytest.approx(0, abs=0.01 * SIGMA * data[0].size ** 0.5)
     only_rows = find_stripes(observation, "rows")
     assert not only_rows.values[1].any()
     assert find_stripes(observation, "off") is None

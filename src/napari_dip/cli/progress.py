@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.run.executors import Workers
@@ -22,11 +23,21 @@ from napari_dip.run.recipe import Recipe
 
 out = Console(highlight=False, soft_wrap=True)
 
+# What asks a run to end and keep its image: Ctrl-C, a shutdown, a terminal that closes, and the warning
+# that a cluster sends before the time is up (sbatch --signal=USR1@120).
+_STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+
 
 def run_with_progress(
     recipe: Recipe, observation: Observation, workers: Workers | None = None
 ) -> Result:
-    """Return the result of a run under a progress bar; the first Ctrl-C stops it and keeps the image."""
+    """Return the result of a run under a progress bar; the first signal to stop keeps the image.
+
+    Raises
+    ------
+    RestorationError
+        After the second one.
+    """
     from napari_dip.run.restoration import iter_restoration
 
     columns = (
@@ -60,7 +71,7 @@ def run_with_progress(
 
 @contextmanager
 def _count_interrupts() -> Iterator[list[int]]:
-    """Yield a list that the first Ctrl-C fills; the second one interrupts."""
+    """Yield a list that the first signal to stop fills; the second one interrupts."""
     interrupts: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -68,8 +79,12 @@ def _count_interrupts() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         interrupts.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    numbers = [getattr(signal, name) for name in _STOP_SIGNALS if hasattr(signal, name)]
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield interrupts
+    except KeyboardInterrupt:
+        raise RestorationError("interrupted twice: nothing was written") from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
