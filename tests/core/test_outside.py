@@ -50,6 +50,12 @@ def test_bad_columns_and_holes_are_inside(image, value):
     assert not is_outside(image).any()
 
 
+def test_random_pixels_in_a_corner_are_inside():
+    data = np.random.default_rng(0).normal(100, 5, (128, 128))
+    data[np.random.default_rng(3).random(data.shape) < 0.5] = np.nan  # the first pixels among them
+    assert not is_outside(data).any()
+
+
 def test_painted_pixels_are_inside(image):
     assert not is_outside(image, mask=CORNER).any()
 

@@ -91,9 +91,9 @@ def _reaches_border(region: BoolArray) -> bool:
 
 def _wide_at_border(region: BoolArray) -> BoolArray:
     """The parts of a region that are at least `MIN_WIDTH_PX` wide, as if it continued beyond the border,
-    and that touch the border.
+    and that touch the border. A few pixels in a corner are no such part.
     """
-    from scipy.ndimage import binary_dilation, distance_transform_edt, label
+    from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
 
     if not _reaches_border(region) or region.all():
         return np.zeros_like(region)
@@ -107,7 +107,10 @@ def _wide_at_border(region: BoolArray) -> BoolArray:
     opened = binary_dilation(opened[inside, inside], iterations=radius, mask=region)  # into corners
     labels, _ = label(opened)
     edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return np.isin(labels, np.setdiff1d(edges, [0]))
+    boxes = find_objects(labels)
+    sides = [max(s.stop - s.start for s in box) for box in boxes]
+    long = 1 + np.flatnonzero(np.array(sides) >= MIN_WIDTH_PX)
+    return np.isin(labels, np.intersect1d(edges, long))
 
 
 def restore_outside(
