@@ -79,3 +79,12 @@ def _noise_to_signal(problem: Problem, x: torch.Tensor) -> torch.Tensor:
     normalized = (problem.y - problem.predicted(x)) / problem.noise_std(x)
     power = normalized[problem.uncensored].square().mean()
     return 1 / (power - 1).clamp(min=1e-3 * power)
+
+
+def rms_beyond_wiener(problem: Problem, x: torch.Tensor) -> float:
+    """Return the r.m.s. distance of `x` from a linear estimate, where the data do not constrain it."""
+    if problem.operator.is_identity:
+        difference = (x - problem.smoothed[0])[~problem.observed[0]]
+    else:
+        difference = x - wiener_estimate(problem)
+    return float(difference.cpu().double().square().mean().sqrt())

@@ -12,9 +12,10 @@ from pydantic import Field
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.stopping import StoppingMonitor
-from napari_dip.physics.data_consistency import project_onto_data, wiener_estimate
+from napari_dip.physics.data_consistency import project_onto_data, rms_beyond_wiener
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
+from napari_dip.refine.conditional_patches import fill_missing, is_scattered
 from napari_dip.refine.insignificant_peaks import correct_sources
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.plane_patches import by_plane, is_skew
@@ -147,6 +148,9 @@ class Refinement(Settings):
             return add_residual(x, problem if is_single_fit else monitor.fit_problem)
         if method == "none":
             return x
+        if hard_data_consistency and is_scattered(problem):
+            fitted = monitor.fit_problem
+            return (yield from fill_missing(x, problem, fitted, is_single_fit=is_single_fit))
         if hard_data_consistency:
             return (yield from self._denoise_consistent(x, monitor.fit_problem))
         chains = self.can_chain(problem)
@@ -216,15 +220,6 @@ class Refinement(Settings):
         settings = PatchSettings(size, self.group_size)
         estimate = partial(nonlocal_bayes, correlation_sigma=width, settings=settings)
         return (yield from by_plane(estimate, pilot, data, noise, problem))
-
-
-def rms_beyond_wiener(problem: Problem, x: torch.Tensor) -> float:
-    """Return the r.m.s. distance of `x` from a linear estimate, where the data do not constrain it."""
-    if problem.operator.is_identity:
-        difference = (x - problem.smoothed[0])[~problem.observed[0]]
-    else:
-        difference = x - wiener_estimate(problem)
-    return float(difference.cpu().double().square().mean().sqrt())
 
 
 def _noise_map(problem: Problem, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,128 @@
+"""Missing pixels, estimated from the known pixels of their patches and from similar patches."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.data_consistency import project_onto_data, rms_beyond_wiener
+from napari_dip.physics.filters import gaussian_blur
+from napari_dip.physics.problem import Problem
+from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
+from napari_dip.refine.plane_patches import by_plane
+
+PATCH_SIZE, COLOR_PATCH_SIZE = 6, 4
+GROUP_SIZE = 60
+SEARCH_RADIUS_PX = 10
+STRIDE_PX = 4  # between two patches that have a group
+# Noise of known and of missing pixels, over the r.m.s. distance of these from a linear estimate.
+KNOWN_NOISE_FACTOR, MISSING_NOISE_FACTOR = 0.2, 20.0
+MAX_ITERATIONS, UNCHECKED_ITERATIONS = 4, 2
+NEIGHBORHOOD_SIGMA_PX, MIN_KNOWN_SHARE = 2.0, 0.2  # of missing pixels, where nine tenths have more
+
+
+def is_scattered(problem: Problem) -> bool:
+    """Return whether single pixels are missing, with known ones near them, and no large regions."""
+    missing = ~problem.observed[0]
+    if not problem.operator.is_identity or not bool(missing.any()):
+        return False
+    known = gaussian_blur(problem.observed[0].float(), NEIGHBORHOOD_SIGMA_PX)
+    return float((known[missing] > MIN_KNOWN_SHARE).float().mean()) > 0.9
+
+
+def fill_missing(
+    x: torch.Tensor, problem: Problem, fitted: Problem, *, is_single_fit: bool
+) -> Generator[None, None, torch.Tensor]:
+    """Estimate the missing pixels of the scene `x` (C, H, W), which was fitted to a part of the data.
+
+    This is done as often as pixels that were held out get closer to the data. A single fit is then
+    refined as often once more, with these pixels; the result of another one validates with them.
+    """
+    best = x = project_onto_data(fitted, x)
+    held_out = problem.observed & ~fitted.observed
+    lowest, number = _misfit(x, problem, held_out), 0
+    for iteration in range(1, (MAX_ITERATIONS if held_out.any() else UNCHECKED_ITERATIONS) + 1):
+        x = yield from _fill_once(x, fitted)
+        misfit = _misfit(x, problem, held_out)
+        if held_out.any() and misfit >= lowest:
+            break
+        best, lowest, number = x, misfit, iteration
+    if is_single_fit and held_out.any():
+        best = project_onto_data(problem, best)
+        for _ in range(number):
+            best = yield from _fill_once(best, problem)
+    return best
+
+
+def _misfit(x: torch.Tensor, problem: Problem, pixels: torch.Tensor) -> float:
+    """The mean square error of the scene `x` in some pixels of the data, (T, C, Y, X) bool."""
+    return float((problem.y - problem.predicted(x))[pixels].cpu().double().square().mean())
+
+
+def _fill_once(x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
+    """One estimate of all patches, in each plane; a scene that agrees with the data."""
+    noise = rms_beyond_wiener(problem, x)
+    if not noise:
+        return x
+    factors = torch.where(problem.observed[0], KNOWN_NOISE_FACTOR, MISSING_NOISE_FACTOR)
+
+    def estimate(
+        pilot: torch.Tensor, _: torch.Tensor, std: torch.Tensor
+    ) -> Generator[None, None, torch.Tensor]:
+        return fill_from_patches(pilot, std)
+
+    filled = yield from by_plane(estimate, x, x, factors.to(x) * noise, problem)
+    return project_onto_data(problem, filled)
+
+
+def fill_from_patches(pilot: torch.Tensor, std: torch.Tensor) -> Generator[None, None, torch.Tensor]:
+    """Estimate each pixel from the known pixels of its patches.
+
+    A generator that yields between two batches of groups.
+
+    Parameters
+    ----------
+    pilot : (C, H, W) tensor
+        The scene, as far as it is known, and an estimate elsewhere.
+    std : (C, H, W) tensor
+        How uncertain each pixel is, above 0: much more where it is only estimated.
+
+    Returns
+    -------
+    (C, H, W) tensor
+
+    Notes
+    -----
+    The similar patches of a group are taken to be samples of one normal distribution. Given the known
+    pixels of a patch, it has the conditional mean, with a covariance of the noise that is diagonal and
+    differs from patch to patch.
+
+    References
+    ----------
+    .. [1] Yu, Sapiro, Mallat, "Solving inverse problems with piecewise linear estimators: from Gaussian
+           mixture models to structured sparsity", IEEE Trans. Image Process. 21 (2012) 2481, eq. (8).
+    .. [2] Aguerrebere et al., "A Bayesian hyperprior approach for joint image denoising and
+           interpolation, with an application to HDR imaging", IEEE Trans. Comput. Imaging 3 (2017) 633.
+    """
+    channels, _, width = pilot.shape
+    size = PATCH_SIZE if channels == 1 else COLOR_PATCH_SIZE
+    unit = std.max()  # data of 1e-20 squared would vanish
+    image, variance = (pilot / unit).flatten(), (std / unit).square().flatten()
+    offsets = patch_offsets(pilot.shape, size, pilot.device)
+    numerator, weight = torch.zeros((2, image.numel()), device=pilot.device)
+    shifts = square_shifts(SEARCH_RADIUS_PX)
+    for corners in find_similar(image.reshape(pilot.shape), size, GROUP_SIZE, STRIDE_PX, shifts):
+        pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        patches = image[pixels].double()
+        mean = patches.mean(dim=1, keepdim=True)
+        centered = patches - mean
+        covariance = centered.mT @ centered / (patches.shape[1] - 1)
+        noisy = covariance[:, None] + torch.diag_embed(variance[pixels].double())
+        factor = torch.linalg.cholesky(noisy)
+        solution = torch.cholesky_solve(centered[..., None], factor)[..., 0]
+        estimate = (mean + solution @ covariance).float()
+        numerator.index_add_(0, pixels.flatten(), estimate.flatten())
+        weight.index_add_(0, pixels.flatten(), torch.ones_like(numerator[:1]).expand(pixels.numel()))
+        yield
+    filled: torch.Tensor = unit * (numerator / weight).reshape(pilot.shape)
+    return filled
