@@ -38,6 +38,13 @@ def test_it_stops_after_its_patience_and_says_where_the_best_was(monitor, best, 
         assert f"step {best}" in reason
 
 
+@pytest.mark.parametrize(("rule", "steps"), [(DataFission(), 2300), (HoldOut(), 2700)])
+def test_noise_that_is_split_needs_less_patience_than_held_out_pixels(problem, rule, steps):
+    monitor = rule.monitor(problem, torch.Generator().manual_seed(0))
+    assert monitor.stop_reason(valley(2000, steps - 1)) is None
+    assert monitor.stop_reason(valley(2000, steps)) is not None
+
+
 def test_no_step_is_the_best_before_the_average_has_warmed_up(monitor):
     assert best_step(valley(30, 20)) == 20
     assert best_step(valley(30, 300)) == EMA_WARMUP_STEPS

@@ -7,7 +7,7 @@ from napari_dip import Recipe
 from napari_dip.core.fit_data import iter_planes
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
-from napari_dip.refine.conditional_patches import fill_missing, is_scattered
+from napari_dip.refine.conditional_patches import can_fill, fill_missing
 
 CPU = torch.device("cpu")
 Y, X = np.mgrid[:64, :72]
@@ -33,7 +33,9 @@ def problem_of(make_observation):
         axes = "YXC" if scene.ndim == 3 else "YX"
         observation = make_observation(scene, axes=axes, mask=mask)
         ((_, data),) = iter_planes(observation)
-        recipe = Recipe.preset("inpaint-random").with_settings({"noise.sigma": 0.01 * float(scene.std())})
+        recipe = Recipe.preset("inpaint-random").with_settings(
+            {"noise.sigma": 0.01 * float(scene.std())}
+        )
         return Problem.from_data(data, recipe.operator, recipe.noise, device=CPU)
 
     return build
@@ -67,26 +69,35 @@ def test_what_held_out_pixels_do_not_support_is_not_done(problem_of):
 
 
 def test_the_unit_does_not_matter(problem_of):
-    missing = scattered(0.5)
-    problem, small = problem_of(missing), problem_of(missing, 2.0**-60 * SCENE)
-    start = problem.smoothed[0] + torch.randn(SCENE.shape, generator=torch.Generator().manual_seed(0))
-    filled = run(fill_missing(start, problem, problem, is_single_fit=True))
-    tiny = run(fill_missing(2.0**-60 * start, small, small, is_single_fit=True))
-    torch.testing.assert_close(2.0**60 * tiny, filled, rtol=1e-4, atol=1e-2)
+    images = []
+    for unit in (1.0, 2.0**-60):
+        missing = scattered(0.5)
+        problem = problem_of(missing, unit * SCENE)
+        fitted = problem_of(missing | scattered(0.05, 1), unit * SCENE)
+        noise = torch.randn(SCENE.shape, generator=torch.Generator().manual_seed(0))
+        start = problem.smoothed[0] + unit * noise
+        images.append(run(fill_missing(start, problem, fitted, is_single_fit=True)) / unit)
+    torch.testing.assert_close(*images, rtol=1e-4, atol=1e-2)
 
 
-def test_what_is_the_linear_estimate_already_stays(problem_of):
-    problem = problem_of(scattered(0.5))
-    filled = run(fill_missing(problem.smoothed[0], problem, problem, is_single_fit=True))
+def test_what_is_the_linear_estimate_already_stays_finite(problem_of):
+    problem, fitted = problem_of(scattered(0.5)), problem_of(scattered(0.5) | scattered(0.05, 1))
+    filled = run(fill_missing(problem.smoothed[0], problem, fitted, is_single_fit=True))
     assert filled.isfinite().all()
 
 
-def test_scattered_pixels_are_no_regions(problem_of):
+def test_scattered_pixels_are_filled_and_regions_are_not(problem_of):
     hole = np.zeros(SCENE.shape, bool)
     hole[20:50, 20:50] = True
-    assert is_scattered(problem_of(scattered(0.5)))
-    assert is_scattered(problem_of(scattered(0.02)))
-    assert not is_scattered(problem_of(scattered(0.95)))
-    assert not is_scattered(problem_of(hole))
-    assert not is_scattered(problem_of(hole | scattered(0.02)))
-    assert not is_scattered(problem_of(np.zeros(SCENE.shape, bool)))
+
+    def can(missing):
+        return can_fill(problem_of(missing), problem_of(missing | scattered(0.05, 1)))
+
+    assert can(scattered(0.5))
+    assert can(scattered(0.02))
+    assert not can(scattered(0.95))
+    assert not can(hole)
+    assert not can(hole | scattered(0.02))
+    assert not can(np.zeros(SCENE.shape, bool))
+    whole = problem_of(scattered(0.5))
+    assert not can_fill(whole, whole)  # nothing was held out

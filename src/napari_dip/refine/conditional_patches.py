@@ -17,14 +17,17 @@ SEARCH_RADIUS_PX = 10
 STRIDE_PX = 4  # between two patches that have a group
 # Noise of known and of missing pixels, over the r.m.s. distance of these from a linear estimate.
 KNOWN_NOISE_FACTOR, MISSING_NOISE_FACTOR = 0.2, 20.0
-MAX_ITERATIONS, UNCHECKED_ITERATIONS = 4, 2
+MAX_ITERATIONS = 4
 NEIGHBORHOOD_SIGMA_PX, MIN_KNOWN_SHARE = 2.0, 0.2  # of missing pixels, where nine tenths have more
 
 
-def is_scattered(problem: Problem) -> bool:
-    """Return whether single pixels are missing, with known ones near them, and no large regions."""
+def can_fill(problem: Problem, fitted: Problem) -> bool:
+    """Return whether single pixels are missing, with known ones near them, and no large regions; and
+    whether some were held out, when a part of the data was `fitted`.
+    """
     missing = ~problem.observed[0]
-    if not problem.operator.is_identity or not bool(missing.any()):
+    is_complete = not bool(missing.any())
+    if not problem.operator.is_identity or is_complete or not bool(_held_out(problem, fitted).any()):
         return False
     known = gaussian_blur(problem.observed[0].float(), NEIGHBORHOOD_SIGMA_PX)
     return float((known[missing] > MIN_KNOWN_SHARE).float().mean()) > 0.9
@@ -36,27 +39,32 @@ def fill_missing(
     """Estimate the missing pixels of the scene `x` (C, H, W), which was fitted to a part of the data.
 
     This is done as often as pixels that were held out get closer to the data. A single fit is then
-    refined as often once more, with these pixels; the result of another one validates with them.
+    refined as often once more, with these pixels; those of an ensemble validate with them.
     """
     best = x = project_onto_data(fitted, x)
-    held_out = problem.observed & ~fitted.observed
-    lowest, number = _misfit(x, problem, held_out), 0
-    for iteration in range(1, (MAX_ITERATIONS if held_out.any() else UNCHECKED_ITERATIONS) + 1):
+    lowest, number = _misfit(x, problem, fitted), 0
+    for iteration in range(1, MAX_ITERATIONS + 1):
         x = yield from _fill_once(x, fitted)
-        misfit = _misfit(x, problem, held_out)
-        if held_out.any() and misfit >= lowest:
+        misfit = _misfit(x, problem, fitted)
+        if misfit >= lowest:
             break
         best, lowest, number = x, misfit, iteration
-    if is_single_fit and held_out.any():
+    if is_single_fit:
         best = project_onto_data(problem, best)
         for _ in range(number):
             best = yield from _fill_once(best, problem)
     return best
 
 
-def _misfit(x: torch.Tensor, problem: Problem, pixels: torch.Tensor) -> float:
-    """The mean square error of the scene `x` in some pixels of the data, (T, C, Y, X) bool."""
-    return float((problem.y - problem.predicted(x))[pixels].cpu().double().square().mean())
+def _held_out(problem: Problem, fitted: Problem) -> torch.Tensor:
+    """The data that were observed and not fitted, (T, C, Y, X) bool."""
+    return problem.observed & ~fitted.observed
+
+
+def _misfit(x: torch.Tensor, problem: Problem, fitted: Problem) -> float:
+    """The mean square error of the scene `x` in the data that were not fitted."""
+    residual = (problem.y - problem.predicted(x))[_held_out(problem, fitted)]
+    return float(residual.cpu().double().square().mean())
 
 
 def _fill_once(x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:

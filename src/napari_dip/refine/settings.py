@@ -15,7 +15,7 @@ from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data, rms_beyond_wiener
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
-from napari_dip.refine.conditional_patches import fill_missing, is_scattered
+from napari_dip.refine.conditional_patches import can_fill, fill_missing
 from napari_dip.refine.insignificant_peaks import correct_sources
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.plane_patches import by_plane, is_skew
@@ -45,7 +45,8 @@ class Refinement(Settings):
     their covariance (nonlocal Bayes). Automatic: chained for one channel, the mean of both for several,
     where the operator is the identity and the noise is uniform and as its model says, one time and depth
     at a time; nonlocal Bayes where the result has to agree with the data, or fewer than four photons are
-    usual; none behind a blur."""
+    usual; none behind a blur. Where single pixels are missing and the others stay as they are, missing
+    ones are estimated from the known ones of their patches."""
     passes: Annotated[int, Field(ge=1, le=20)] = 6
     """Number of passes of the chain; each takes out a part of the noise."""
     iterations: Annotated[int, Field(ge=1, le=5)] | None = None
@@ -148,13 +149,13 @@ class Refinement(Settings):
             return add_residual(x, problem if is_single_fit else monitor.fit_problem)
         if method == "none":
             return x
-        if hard_data_consistency and is_scattered(problem):
-            fitted = monitor.fit_problem
+        fitted = monitor.fit_problem
+        if hard_data_consistency and can_fill(problem, fitted):
             return (yield from fill_missing(x, problem, fitted, is_single_fit=is_single_fit))
         if hard_data_consistency:
-            return (yield from self._denoise_consistent(x, monitor.fit_problem))
+            return (yield from self._denoise_consistent(x, fitted))
         chains = self.can_chain(problem)
-        denoised = yield from self._denoise_data(x, monitor.fit_problem, chains=chains)
+        denoised = yield from self._denoise_data(x, fitted, chains=chains)
         if monitor.noise_probe is None:
             return denoised
         noise = _noise_map(problem, x)
