@@ -30,6 +30,7 @@ def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
     text = QApplication.clipboard().text()
     assert "dip.restore('" in text
     assert "Recipe.preset('denoise').with_settings({" in text
+    assert "num_threads" not in text
     result = finished(opened, qtbot)
     done = {}
     exec(text, done)
@@ -51,10 +52,10 @@ def test_with_a_painted_mask_it_is_for_the_console(opened, qtbot, viewer):
 
 
 def test_a_saved_recipe_repeats_the_run(opened, qtbot, tmp_path, monkeypatch):
-    target = tmp_path / "mine.json"
+    target = tmp_path / "my.recipe.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target.with_suffix("")), ""))
     opened.export_buttons.save_button.click()
-    assert "napari-dip run mine.json" in opened.status.text()
+    assert "napari-dip run my.recipe.json" in opened.status.text()
     result = finished(opened, qtbot)
     recipe = Recipe.from_json(target.read_text("utf-8"))
     again = restore(tmp_path / "frame.fits", recipe)

@@ -176,6 +176,7 @@ def test_two_images_are_compared(viewer, dock):
     truth = np.tile(np.linspace(0, 100, 50), (50, 1))
     for sigma in (1, 10):
         viewer.add_image(truth + rng.normal(0, sigma, truth.shape), name=f"off by {sigma}")
+    assert widget.first.layer() != widget.second.layer()
     known = viewer.add_image(truth, name="truth")
     first, second = viewer.layers["off by 1"], viewer.layers["off by 10"]
     for combo, layer in ((widget.first, first), (widget.second, second), (widget.truth, known)):
@@ -190,3 +191,6 @@ def test_two_images_are_compared(viewer, dock):
     widget.second.choose(small)
     widget.button.click()
     assert "choose images of the same shape" in widget.status.text()
+    widget.second.choose(widget.first.layer())
+    widget.button.click()
+    assert "is chosen twice" in widget.status.text()

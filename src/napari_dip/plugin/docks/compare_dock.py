@@ -51,6 +51,8 @@ class CompareDock(ScrollingDock):
         for combo in (self.first, self.second, self.truth):
             combo.refresh()
         has_two = self.first.count() > 1
+        if has_two and self.second.layer() == self.first.layer():
+            self.second.choose_another(self.first.layer())
         self.button.setEnabled(has_two)
         if not has_two:
             self.say("Open two images first.")
@@ -77,8 +79,10 @@ def compare_layers(
     Raises
     ------
     ObservationError
-        If the shapes differ.
+        If the shapes differ, or both are the same layer.
     """
+    if first == second:
+        raise ObservationError(f"'{first.name}' is chosen twice: subtract another image")
     pixels, subtracted = (np.asarray(layer_data_units(layer), float) for layer in (first, second))
     for layer in filter(None, (second, truth)):
         if (shape := layer_data_units(layer).shape) != pixels.shape:

@@ -92,7 +92,7 @@ class RestoreDock(ScrollingDock):
         self.say("Starting ...")
         self.forecast.cancel()
         try:
-            recipe, layer, inputs = self._collect()
+            recipe, layer, inputs = self._collect(spare_threads())
             self._typical_steps = typical_steps(recipe)
             self._device = recipe.compute.resolve_device().type
             self.session.run(recipe, layer, **inputs)
@@ -105,9 +105,9 @@ class RestoreDock(ScrollingDock):
             log.exception("the settings of this run could not be saved")
         self.form.tasks.refresh()
 
-    def _collect(self) -> tuple[Recipe, Image, dict[str, Any]]:
-        """Return the arguments of `Session.run`."""
-        recipe = self.form.recipe(threads=spare_threads())
+    def _collect(self, threads: int | None = None) -> tuple[Recipe, Image, dict[str, Any]]:
+        """Return the arguments of `Session.run`, with so many threads where no number is entered."""
+        recipe = self.form.recipe(threads=threads)
         return recipe, self.inputs.image.layer(), self.inputs.collect(recipe)
 
     def _update_forecast(self) -> None:

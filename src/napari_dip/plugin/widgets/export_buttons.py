@@ -93,7 +93,7 @@ class ExportButtons(QWidget):  # type: ignore[misc]
             )
             if not name:
                 return
-            path = Path(name).with_suffix(".json")
+            path = Path(name if name.lower().endswith(".json") else f"{name}.json")
             preferences.write_recipe(path, recipe)
         except (RestorationError, OSError) as error:
             self.message.emit(f"The recipe was not saved: {error}", True)

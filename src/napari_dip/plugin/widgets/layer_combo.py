@@ -68,5 +68,9 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
         """Select `layer`."""
         self.setCurrentIndex(self._layers().index(layer))
 
+    def choose_another(self, layer: Layer) -> None:
+        """Select the first layer of the list that is not `layer`."""
+        self.choose(next(other for other in self._layers() if other != layer))
+
     def _layers(self) -> list[Layer | None]:
         return [self.itemData(row) for row in range(self.count())]

@@ -34,7 +34,7 @@ class TaskSelector:
         self.quality.addItems(QUALITIES)
         self.quality.setCurrentText(preferences.default_quality())
         self.quality.setToolTip(
-            "Fast: a quick look. Balanced: the default. Best: the mean of four fits, with an"
+            "Instant: patches only, no network. Fast: a quick look. Balanced: the default. Best: the mean of four fits, with an"
             " uncertainty."
         )
         self.task.currentIndexChanged.connect(self._on_task)
