@@ -34,8 +34,8 @@ class TaskSelector:
         self.quality.addItems(QUALITIES)
         self.quality.setCurrentText(preferences.default_quality())
         self.quality.setToolTip(
-            "Instant: patches only, no network. Fast: a quick look. Balanced: the default. Best: the mean of four fits, with an"
-            " uncertainty."
+            "Instant: patches only, no network. Fast: a quick look. Balanced: the default. Best: the"
+            " mean of four fits, with an uncertainty."
         )
         self.task.currentIndexChanged.connect(self._on_task)
         self.quality.currentIndexChanged.connect(lambda _: self.quality_changed.emit())
