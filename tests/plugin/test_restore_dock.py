@@ -6,7 +6,9 @@ import weakref
 import numpy as np
 import pytest
 from astropy.io import fits
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_dip.plugin.session.run import State
 
@@ -21,6 +23,40 @@ def wait(qtbot):
 
 def names(viewer):
     return [layer.name for layer in viewer.layers]
+
+
+def test_a_double_click_on_run_presses_no_other_button(viewer, open_dock, pixels, qtbot, wait, click):
+    dock = open_dock()
+    viewer.add_image(pixels)
+    click(dock.run_controls.run_button)
+    wait(lambda: dock.session.state == State.RUNNING)
+    center = QPointF(5, 5)
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    kinds = {QEvent.Type.MouseButtonDblClick: left, QEvent.Type.MouseButtonRelease: none}
+    for button in dock.run_controls.tab_order[1:]:  # the second click falls on what is there now
+        for kind, held in (
+            (QEvent.Type.MouseButtonDblClick, left),
+            (QEvent.Type.MouseButtonRelease, none),
+        ):
+            modifiers = Qt.KeyboardModifier.NoModifier
+            event = QMouseEvent(kind, center, button.mapToGlobal(center), left, held, modifiers)
+            QApplication.sendEvent(button, event)
+    assert dock.session.state == State.RUNNING
+    click(dock.run_controls.discard_button)
+    wait(lambda: dock.session.state == State.IDLE)
+
+
+def test_a_run_that_cannot_start_says_why(viewer, open_dock, pixels, monkeypatch):
+    dock = open_dock()
+    viewer.add_image(pixels)
+
+    def fail(*_, **__):
+        raise RuntimeError("the store is gone")
+
+    monkeypatch.setattr(dock.session, "run", fail)
+    dock.run_controls.run_button.click()
+    assert "unexpected error (RuntimeError: the store is gone)" in dock.status.text()
+    assert dock.run_controls.run_button.isEnabled()
 
 
 def test_run_preview_pause_resume_stop_then_discard(viewer, open_dock, pixels, qtbot, wait, click):

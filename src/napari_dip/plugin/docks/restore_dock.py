@@ -12,12 +12,12 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
-from napari_dip.core.errors import RestorationError
+from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.core.progress import Progress
 from napari_dip.plugin import preferences
 from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel, set_tab_order
 from napari_dip.plugin.session.forecast_worker import Forecast, ForecastReport
-from napari_dip.plugin.session.messages import MEMORY_FULL, NO_IMAGE
+from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NO_IMAGE
 from napari_dip.plugin.session.run import State
 from napari_dip.plugin.session.session import Session
 from napari_dip.plugin.widgets.activity import Activity
@@ -98,6 +98,10 @@ class RestoreDock(ScrollingDock):
             self.session.run(recipe, layer, **inputs)
         except (RestorationError, MemoryError, OSError) as error:  # lazy layers are read here
             self.say(str(error) or MEMORY_FULL, error=True)
+            return
+        except Exception as error:  # of a lazy layer, or of a fault
+            log.exception("the run could not start")
+            self.say(describe_unexpected(error, where=IN_LOG), error=True)
             return
         try:
             preferences.save_recipe(preferences.LAST_RUN, self.form.recipe())

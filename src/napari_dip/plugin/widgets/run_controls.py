@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from psygnal import Signal
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_dip.core.device import memory_in_use
@@ -16,6 +17,14 @@ DEVICES = {"cpu": "the CPU", "cuda": "the GPU", "mps": "the GPU"}
 BAR_STEPS = 1000
 
 
+class _SingleClickButton(QPushButton):  # type: ignore[misc]
+    """A button that ignores the second click of a double-click: *Run* may have been in its place."""
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """Do nothing."""
+        event.accept()
+
+
 class RunControls(QWidget):  # type: ignore[misc]
     """Shows the buttons that can be pressed now, and a progress bar."""
 
@@ -25,9 +34,9 @@ class RunControls(QWidget):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.run_button = QPushButton("Run")
-        self.pause_button = QPushButton("Pause")
-        self.stop_button = QPushButton("Stop and keep")
-        self.discard_button = QPushButton("Discard")
+        self.pause_button = _SingleClickButton("Pause")
+        self.stop_button = _SingleClickButton("Stop and keep")
+        self.discard_button = _SingleClickButton("Discard")
         self.run_button.setToolTip("Restore the image: stops automatically, and adds layers.")
         self.pause_button.setToolTip("Pause the run. You can paint more of the mask meanwhile.")
         self.stop_button.setToolTip("Stop now and keep the best image so far.")
