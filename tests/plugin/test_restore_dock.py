@@ -34,10 +34,7 @@ def test_a_double_click_on_run_presses_no_other_button(viewer, open_dock, pixels
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
     kinds = {QEvent.Type.MouseButtonDblClick: left, QEvent.Type.MouseButtonRelease: none}
     for button in dock.run_controls.tab_order[1:]:  # the second click falls on what is there now
-        for kind, held in (
-            (QEvent.Type.MouseButtonDblClick, left),
-            (QEvent.Type.MouseButtonRelease, none),
-        ):
+        for kind, held in kinds.items():
             modifiers = Qt.KeyboardModifier.NoModifier
             event = QMouseEvent(kind, center, button.mapToGlobal(center), left, held, modifiers)
             QApplication.sendEvent(button, event)
