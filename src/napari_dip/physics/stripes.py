@@ -249,7 +249,11 @@ class _RowModel:
         from scipy.optimize import minimize
 
         def best(*starts: tuple[float, ...]) -> tuple[float, float, float]:
-            fits = [minimize(self._cost, np.log(start), method="Nelder-Mead") for start in starts]
+            options = {"xatol": 0.02, "fatol": 0.02}  # of logarithms
+            fits = [
+                minimize(self._cost, np.log(start), method="Nelder-Mead", options=options)
+                for start in starts
+            ]
             fit = min(fits, key=lambda fit: float(fit.fun))
             variance, scene = self._variances(fit.x)
             return variance, scene, float(fit.fun)
