@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_dip import Recipe, restore
-from napari_dip.physics.stripes import find_stripes, measure_row_offsets, remove_stripes
+from napari_dip.physics._row_offsets import measure_row_offsets
+from napari_dip.physics.stripes import find_stripes, remove_stripes
 
 SIGMA = 10.0
 Y, X = np.mgrid[:96, :128]
@@ -94,6 +95,29 @@ def test_each_plane_has_its_own(make_observation):
     only_rows = find_stripes(observation, "rows")
     assert not only_rows.values[1].any()
     assert find_stripes(observation, "off") is None
+
+
+def test_colors_help_each_other(make_observation):
+    scene = np.stack([SCENE, 0.8 * SCENE, 0.9 * SCENE + 20], axis=-1)
+    offsets = offsets_of((96, 1, 3))
+    data = scene + offsets + noise(0, scene.shape)
+    together = find_stripes(make_observation(data, axes="YXC"), "rows").values[0][0, :, 0, :, 0]
+    alone = np.array([measure_row_offsets(data[..., c]).offsets for c in range(3)])
+    errors = [np.std(found - offsets[:, 0].T, axis=1) for found in (together, alone)]
+    assert np.all(errors[0] < 0.9 * errors[1])
+
+
+@pytest.mark.parametrize("unit", [(1, 1, 1), (1, 100, 1e-3)])
+def test_colors_without_stripes_have_none(make_observation, unit):
+    data = unit * np.stack([SCENE + noise(seed) for seed in range(3)], axis=-1)
+    assert find_stripes(make_observation(data, axes="YXC"), "auto") is None
+
+
+def test_common_offsets_of_all_colors_are_found(make_observation):
+    offsets = offsets_of((96, 1))
+    data = np.stack([SCENE + offsets + noise(seed) for seed in range(3)], axis=-1)
+    found = find_stripes(make_observation(data, axes="YXC"), "rows").values[0][0, :, 0, :, 0]
+    assert np.std(found - offsets[:, 0]) < 0.5 * SIGMA
 
 
 class TestRestoration:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,40 +14,13 @@ from napari_dip.core import arrays
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
+from napari_dip.physics._row_offsets import RowOffsets, measure_row_offsets
 
 StripeAxes: TypeAlias = Literal["off", "rows", "columns", "auto"]
 
-MIN_LOG_LIKELIHOOD_RATIO = 8.0  # of offsets to none; photographs with noise have at most 5
-STEP_WINDOW_PX = (5, 15)  # in which the scene is compared between rows: down and along them
-MAX_STEP_SIGMAS = 2.6  # of a difference between two pixels; more are an edge
-ITERATIONS = 3  # of the weights of a difference, and of the offsets
-TAIL_EXPONENT = 5  # degrees of freedom: of a few bad rows, each differs by far more than the others
-BLOCK_ROWS = 512
+RGB = 3  # channels
 CHECKED_PX = 1024  # side of the middle of an image in which stripes are looked for
 MIN_STRIPES = 0.2  # of the noise: weaker ones cannot be seen
-
-
-class RowOffsets(NamedTuple):
-    """What a plane says about the offsets of its rows.
-
-    Attributes
-    ----------
-    offsets : (Y,) float64
-        Of the rows; their mean over the observed pixels is 0. [data units]
-    std : float
-        Their standard deviation; 0 if there are none. [data units]
-    log_likelihood_ratio : float
-        Of offsets to none.
-    """
-
-    offsets: NDArray[np.float64]
-    std: float
-    log_likelihood_ratio: float
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the rows certainly have offsets."""
-        return self.log_likelihood_ratio > MIN_LOG_LIKELIHOOD_RATIO
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,22 +63,50 @@ def find_stripes(observation: Observation, axes: StripeAxes) -> Stripes | None:
     shape = observation.y.shape
     values = np.zeros((*shape[:4], 1), np.float32), np.zeros((*shape[:3], 1, shape[4]), np.float32)
     strengths: dict[str, list[float]] = {"rows": [], "columns": []}
-    for t, c, z in np.ndindex(shape[:3]):
-        plane = np.where(observation.observed[t, c, z], observation.y[t, c, z], np.nan)
-        for name, along, of_plane in (
-            ("rows", plane, values[0][t, c, z, :, 0]),
-            ("columns", plane.T, values[1][t, c, z, 0]),
+    for t, z in np.ndindex(shape[0], shape[2]):
+        planes = np.where(observation.observed[t, :, z], observation.y[t, :, z], np.nan)
+        for name, along, offsets in (
+            ("rows", planes, values[0][t, :, z, :, 0]),
+            ("columns", planes.swapaxes(1, 2), values[1][t, :, z, 0]),
         ):
-            found = measure_row_offsets(along) if axes in (name, "auto") else None
-            if found and found.is_sure:
-                of_plane[:] = found.offsets
-                strengths[name].append(found.std)
+            if axes in (name, "auto"):
+                offsets[:], std = _measure_channels(along)
+                strengths[name] += std[std > 0].tolist()
     notes = [
         f"offsets of {name} with a standard deviation of {np.median(stds):.3g} were removed"
         for name, stds in strengths.items()
         if stds
     ]
     return Stripes(values, "; ".join(notes)) if notes else None
+
+
+def _measure_channels(
+    planes: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The offsets of the rows of each channel (C, Y), and their standard deviations; 0 if unsure.
+
+    What is common to red, green and blue, and what is not, are measured separately: most edges of a
+    scene are in all of them alike, and offsets that differ are then seen better.
+    """
+    unit = np.ones((len(planes), 1))
+    if is_color := len(planes) == RGB:
+        steps = np.diff(planes, axis=1).reshape(RGB, -1)
+        unit = np.nanmedian(np.abs(steps), axis=1, keepdims=True)
+        is_color = bool(np.all(unit > 0))
+    if not is_color:
+        return _sure([measure_row_offsets(plane) for plane in planes])
+    from scipy.fft import dct
+
+    mixed = dct(planes / unit[..., None], axis=0, norm="ortho")
+    offsets, std = _sure([measure_row_offsets(plane) for plane in mixed])
+    basis = dct(np.eye(RGB), axis=0, norm="ortho")
+    return unit * (basis.T @ offsets), unit[:, 0] * np.sqrt(basis.T**2 @ std**2)
+
+
+def _sure(found: Sequence[RowOffsets]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The offsets that are sure, and their standard deviations; 0 for the others."""
+    offsets = [f.offsets if f.is_sure else np.zeros_like(f.offsets) for f in found]
+    return np.array(offsets), np.array([f.std if f.is_sure else 0.0 for f in found])
 
 
 def stripe_findings(observation: Observation, noise_std: FloatArray) -> Iterator[Finding]:
@@ -131,166 +132,3 @@ def stripe_findings(observation: Observation, noise_std: FloatArray) -> Iterator
                 f"the {name} have offsets of {found.std / sigma:.2g} times the noise, which"
                 f" noise.stripes = {name} removes",
             )
-
-
-def measure_row_offsets(plane: NDArray[np.floating]) -> RowOffsets:
-    """Estimate the offsets of the rows of a plane (Y, X), NaN where nothing is observed.
-
-    The difference between two rows is that of their offsets, plus that of the scene, plus noise. Where
-    the scene is smooth, its difference is small: such places have more weight. Offsets are independent
-    from row to row, so two successive differences are anticorrelated, which tells them from the scene.
-    Both variances are those of maximum likelihood.
-
-    A slow change from row to row cannot be told from the scene, and stays in it.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> offsets = rng.normal(0, 3, (64, 1))
-    >>> found = measure_row_offsets(100 + offsets + rng.normal(0, 1, (64, 80)))
-    >>> found.is_sure, bool(abs(found.std / offsets.std() - 1) < 0.2)
-    (True, True)
-    """
-    steps, errors = _row_steps(plane)
-    known = np.isfinite(steps)
-    none = RowOffsets(np.zeros(len(plane)), 0.0, 0.0)
-    if known.sum() < 8 or not (unit := float(np.std(steps[known]))):
-        return none
-    model = _RowModel(np.where(known, steps, 0.0) / unit, known, errors / unit)
-    variance, scene, ratio = model.maximize_likelihood()
-    if not variance:
-        return none
-    variances = np.full(len(plane), variance)
-    for _ in range(ITERATIONS):
-        offsets = model.posterior_mean(variances, scene)
-        variances = (TAIL_EXPONENT * variance + offsets**2) / (TAIL_EXPONENT + 1)
-    weights = np.isfinite(plane).sum(axis=1)
-    offsets -= np.average(offsets, weights=weights)
-    return RowOffsets(unit * offsets, unit * float(np.sqrt(variance)), ratio)
-
-
-def _row_steps(plane: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
-    """The weighted mean difference between each row and the next, (Y - 1,), and the error of a row.
-
-    NaN where two rows have no pixel in common.
-    """
-    steps, square_errors = [], []
-    reach = STEP_WINDOW_PX[0]
-    differences = np.diff(plane[:: max(len(plane) // BLOCK_ROWS, 1)], axis=0)
-    centered = differences - _nanmedian(differences)
-    noise = 1.4826 * float(np.nanmedian(np.abs(centered))) if np.isfinite(centered).any() else 0.0
-    for first in range(0, len(plane) - 1, BLOCK_ROWS):
-        start, last = max(first - reach, 0), min(first + BLOCK_ROWS, len(plane) - 1)
-        step, error = _weighted_steps(np.diff(plane[start : last + reach + 1], axis=0), noise)
-        inside = slice(first - start, last - start)
-        steps.append(step[inside])
-        square_errors.append(error[inside] ** 2)
-    known = np.concatenate(square_errors)
-    known = known[np.isfinite(known)]
-    # The difference has the noise of two rows.
-    return np.concatenate(steps), float(np.sqrt(np.median(known) / 2)) if known.size else 0.0
-
-
-def _weighted_steps(
-    differences: NDArray[np.floating], noise: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean of each row of `differences`, and its error; places whose rows differ have less weight.
-
-    The differences between pixels have so much `noise`.
-    """
-    from scipy.ndimage import uniform_filter
-
-    mean = _nanmedian(differences)
-    number = STEP_WINDOW_PX[0] * STEP_WINDOW_PX[1]
-    for _ in range(ITERATIONS):
-        centered = differences - mean
-        known = np.isfinite(centered)
-        clipped = np.where(known, np.clip(centered, -3 * noise, 3 * noise), 0)
-        slope = uniform_filter(clipped, STEP_WINDOW_PX, mode="nearest")
-        structure = 2 * np.maximum(number * slope**2 - noise**2 / 2, 0)
-        inside = known & (np.abs(centered) <= MAX_STEP_SIGMAS * noise)
-        weights = np.where(inside, 1 / (1 + structure / max(noise**2, 1e-30)), 0.0)
-        total = weights.sum(axis=1, keepdims=True)
-        total[total == 0] = np.nan
-        mean = np.where(known, weights * differences, 0).sum(axis=1, keepdims=True) / total
-    square = (weights * np.where(known, differences - mean, 0)) ** 2
-    return mean[:, 0], np.sqrt(square.sum(axis=1)) / total[:, 0]
-
-
-def _nanmedian(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The median of each row, (Y, 1); 0 of a row without values."""
-    known = np.isfinite(rows).any(axis=1)
-    medians = np.zeros((len(rows), 1))
-    medians[known, 0] = np.nanmedian(rows[known], axis=1)
-    return medians
-
-
-class _RowModel:
-    """The differences between rows as those of independent offsets, of noise, and of a random walk.
-
-    Parameters
-    ----------
-    steps : (Y - 1,) float64
-        The differences.
-    known : (Y - 1,) bool
-        Which of them were measured.
-    error : float
-        Standard error of the mean of a row.
-    """
-
-    def __init__(self, steps: NDArray[np.float64], known: NDArray[np.bool_], error: float) -> None:
-        self._steps, self._error = steps, error**2 + 1e-9
-        self._unknown = np.where(known, 0.0, 1e9)
-
-    def maximize_likelihood(self) -> tuple[float, float, float]:
-        """Return the variances of the offsets and of the steps of the scene, and the logarithm of the
-        likelihood ratio to no offsets.
-        """
-        from scipy.optimize import minimize
-
-        def best(*starts: tuple[float, ...]) -> tuple[float, float, float]:
-            options = {"xatol": 0.02, "fatol": 0.02}  # of logarithms
-            fits = [
-                minimize(self._cost, np.log(start), method="Nelder-Mead", options=options)
-                for start in starts
-            ]
-            fit = min(fits, key=lambda fit: float(fit.fun))
-            variance, scene = self._variances(fit.x)
-            return variance, scene, float(fit.fun)
-
-        small = max(0.1 * self._error, 1e-6)
-        variance, scene, cost = best((0.5, small), (small, 1.0))
-        _, _, cost_without = best((1.0,), (small,))
-        return variance, scene, cost_without - cost
-
-    def _variances(self, logarithms: NDArray[np.float64]) -> tuple[float, float]:
-        """Of the offsets, if there are two values, and of the scene."""
-        *variance, scene = np.exp(np.clip(logarithms, -30, 30)).tolist()
-        return sum(variance), scene
-
-    def _cost(self, logarithms: NDArray[np.float64]) -> float:
-        variance, scene = self._variances(logarithms)
-        factor = self._factor(np.full(len(self._steps) + 1, variance), scene)
-        return float(np.log(factor[1]).sum() + 0.5 * self._steps @ self._solve(factor))
-
-    def _factor(self, variances: NDArray[np.float64], scene: float) -> NDArray[np.float64]:
-        """The Cholesky factor of the covariance of the differences, which has two diagonals."""
-        from scipy.linalg import cholesky_banded
-
-        rows = variances + self._error
-        bands = np.zeros((2, len(self._steps)))
-        bands[1] = rows[1:] + rows[:-1] + scene + self._unknown
-        bands[0, 1:] = -rows[1:-1]
-        factor: NDArray[np.float64] = cholesky_banded(bands)
-        return factor
-
-    def _solve(self, factor: NDArray[np.float64]) -> NDArray[np.float64]:
-        from scipy.linalg import cho_solve_banded
-
-        solution: NDArray[np.float64] = cho_solve_banded((factor, False), self._steps)
-        return solution
-
-    def posterior_mean(self, variances: NDArray[np.float64], scene: float) -> NDArray[np.float64]:
-        """Return the offsets, whose prior `variances` are (Y,)."""
-        solution = self._solve(self._factor(variances, scene))
-        return variances * -np.diff(solution, prepend=0.0, append=0.0)
