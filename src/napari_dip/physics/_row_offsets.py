@@ -38,8 +38,10 @@ class RowOffsets(NamedTuple):
         return self.log_likelihood_ratio > MIN_LOG_LIKELIHOOD_RATIO
 
 
-def measure_row_offsets(plane: NDArray[np.floating]) -> RowOffsets:
+def measure_row_offsets(plane: NDArray[np.floating], std: float | None = None) -> RowOffsets:
     """Estimate the offsets of the rows of a plane (Y, X), NaN where nothing is observed.
+
+    They have the standard deviation `std`, if it is given, in data units.
 
     The difference between two rows is that of their offsets, plus that of the scene, plus noise. Where
     the scene is smooth, its difference is small: such places have more weight. Offsets are independent
@@ -62,7 +64,8 @@ def measure_row_offsets(plane: NDArray[np.floating]) -> RowOffsets:
     if known.sum() < 8 or not (unit := float(np.std(steps[known]))):
         return none
     model = _RowModel(np.where(known, steps, 0.0) / unit, known, errors / unit)
-    variance, scene, ratio = model.maximize_likelihood()
+    known_variance = None if std is None else (std / unit) ** 2
+    variance, scene, ratio = model.maximize_likelihood(known_variance)
     if not variance:
         return none
     variances = np.full(len(plane), variance)
@@ -147,34 +150,34 @@ class _RowModel:
         self._steps, self._error = steps, error**2 + 1e-9
         self._unknown = np.where(known, 0.0, 1e9)
 
-    def maximize_likelihood(self) -> tuple[float, float, float]:
+    def maximize_likelihood(self, variance: float | None = None) -> tuple[float, float, float]:
         """Return the variances of the offsets and of the steps of the scene, and the logarithm of the
-        likelihood ratio to no offsets.
+        likelihood ratio to no offsets. The `variance` of the offsets may be known.
         """
+        small = max(0.1 * self._error, 1e-6)
+        _, without = self._minimize_cost((1.0,), (small,), variance=0.0)
+        if variance is None:
+            (variance, scene), cost = self._minimize_cost((0.5, small), (small, 1.0))
+        else:
+            (scene,), cost = self._minimize_cost((1.0,), (small,), variance=variance)
+        return variance, scene, without - cost
+
+    def _minimize_cost(
+        self, *starts: tuple[float, ...], variance: float | None = None
+    ) -> tuple[list[float], float]:
+        """The variances for which the cost is lowest, and the cost; the first may be known."""
         from scipy.optimize import minimize
 
-        def best(*starts: tuple[float, ...]) -> tuple[float, float, float]:
-            options = {"xatol": 0.02, "fatol": 0.02}  # of logarithms
-            fits = [
-                minimize(self._cost, np.log(start), method="Nelder-Mead", options=options)
-                for start in starts
-            ]
-            fit = min(fits, key=lambda fit: float(fit.fun))
-            variance, scene = self._variances(fit.x)
-            return variance, scene, float(fit.fun)
+        def cost(logarithms: NDArray[np.float64]) -> float:
+            free = np.exp(np.clip(logarithms, -30, 30)).tolist()
+            return self._cost(*([] if variance is None else [variance]), *free)
 
-        small = max(0.1 * self._error, 1e-6)
-        variance, scene, cost = best((0.5, small), (small, 1.0))
-        _, _, cost_without = best((1.0,), (small,))
-        return variance, scene, cost_without - cost
+        options = {"xatol": 0.02, "fatol": 0.02}  # of logarithms
+        fits = [minimize(cost, np.log(start), method="Nelder-Mead", options=options) for start in starts]
+        best = min(fits, key=lambda fit: float(fit.fun))
+        return np.exp(np.clip(best.x, -30, 30)).tolist(), float(best.fun)
 
-    def _variances(self, logarithms: NDArray[np.float64]) -> tuple[float, float]:
-        """Of the offsets, if there are two values, and of the scene."""
-        *variance, scene = np.exp(np.clip(logarithms, -30, 30)).tolist()
-        return sum(variance), scene
-
-    def _cost(self, logarithms: NDArray[np.float64]) -> float:
-        variance, scene = self._variances(logarithms)
+    def _cost(self, variance: float, scene: float) -> float:
         factor = self._factor(np.full(len(self._steps) + 1, variance), scene)
         return float(np.log(factor[1]).sum() + 0.5 * self._steps @ self._solve(factor))
 

@@ -98,9 +98,21 @@ def _measure_channels(
     from scipy.fft import dct
 
     mixed = dct(planes / unit[..., None], axis=0, norm="ortho")
-    offsets, std = _sure([measure_row_offsets(plane) for plane in mixed])
+    found = [measure_row_offsets(plane) for plane in mixed]
+    if sure := [f.std for f in found if f.is_sure]:
+        typical = float(np.median(sure))  # those of the others may be as large, and hidden by edges
+        found = [
+            f if f.is_sure else _likely(measure_row_offsets(plane, typical))
+            for f, plane in zip(found, mixed, strict=True)
+        ]
+    offsets, std = _sure(found)
     basis = dct(np.eye(RGB), axis=0, norm="ortho")
     return unit * (basis.T @ offsets), unit[:, 0] * np.sqrt(basis.T**2 @ std**2)
+
+
+def _likely(found: RowOffsets) -> RowOffsets:
+    """Offsets of a given strength as sure ones, if they are more likely than none."""
+    return found._replace(log_likelihood_ratio=np.inf if found.log_likelihood_ratio > 0 else 0.0)
 
 
 def _sure(found: Sequence[RowOffsets]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
