@@ -14,7 +14,11 @@ from napari_dip.core import arrays
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
-from napari_dip.physics._row_offsets import RowOffsets, measure_row_offsets
+from napari_dip.physics._row_offsets import (
+    MIN_LOG_LIKELIHOOD_RATIO,
+    RowOffsets,
+    measure_row_offsets,
+)
 
 StripeAxes: TypeAlias = Literal["off", "rows", "columns", "auto"]
 
@@ -102,7 +106,7 @@ def _measure_channels(
     if sure := [f.std for f in found if f.is_sure]:
         typical = float(np.median(sure))  # those of the others may be as large, and hidden by edges
         found = [
-            f if f.is_sure else _likely(measure_row_offsets(plane, typical))
+            f if f.is_sure else _unless_refuted(measure_row_offsets(plane, typical))
             for f, plane in zip(found, mixed, strict=True)
         ]
     offsets, std = _sure(found)
@@ -110,9 +114,10 @@ def _measure_channels(
     return unit * (basis.T @ offsets), unit[:, 0] * np.sqrt(basis.T**2 @ std**2)
 
 
-def _likely(found: RowOffsets) -> RowOffsets:
-    """Offsets of a given strength as sure ones, if they are more likely than none."""
-    return found._replace(log_likelihood_ratio=np.inf if found.log_likelihood_ratio > 0 else 0.0)
+def _unless_refuted(found: RowOffsets) -> RowOffsets:
+    """Offsets of a given strength as sure ones, unless the plane certainly has none of this strength."""
+    is_possible = found.log_likelihood_ratio > -MIN_LOG_LIKELIHOOD_RATIO
+    return found._replace(log_likelihood_ratio=np.inf if is_possible else 0.0)
 
 
 def _sure(found: Sequence[RowOffsets]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
