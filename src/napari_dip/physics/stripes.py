@@ -87,31 +87,36 @@ def find_stripes(observation: Observation, axes: StripeAxes) -> Stripes | None:
 def _measure_channels(
     planes: NDArray[np.floating],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The offsets of the rows of each channel (C, Y), and their standard deviations; 0 if unsure.
+    """The offsets of the rows of each channel (C, Y), and their standard deviations; 0 if unsure."""
+    if len(planes) == RGB:
+        steps = np.abs(np.diff(planes, axis=1)).reshape(RGB, -1)
+        unit = np.nanmedian(steps, axis=1, keepdims=True)
+        if np.all(unit > 0):
+            offsets, std = _measure_colors(planes / unit[..., None])
+            return unit * offsets, unit[:, 0] * std
+    return _sure([measure_row_offsets(plane) for plane in planes])
 
-    What is common to red, green and blue, and what is not, are measured separately: most edges of a
-    scene are in all of them alike, and offsets that differ are then seen better.
+
+def _measure_colors(
+    planes: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of red, green and blue in units of their noise, from their mean and their contrasts.
+
+    Most edges of a scene are in all colors alike, so that offsets are seen better in the contrasts. Those
+    of the mean may be as large, and hidden by edges.
     """
-    unit = np.ones((len(planes), 1))
-    if is_color := len(planes) == RGB:
-        steps = np.diff(planes, axis=1).reshape(RGB, -1)
-        unit = np.nanmedian(np.abs(steps), axis=1, keepdims=True)
-        is_color = bool(np.all(unit > 0))
-    if not is_color:
-        return _sure([measure_row_offsets(plane) for plane in planes])
     from scipy.fft import dct
 
-    mixed = dct(planes / unit[..., None], axis=0, norm="ortho")
+    mixed = dct(planes, axis=0, norm="ortho")
     found = [measure_row_offsets(plane) for plane in mixed]
     if sure := [f.std for f in found if f.is_sure]:
-        typical = float(np.median(sure))  # those of the others may be as large, and hidden by edges
         found = [
-            f if f.is_sure else _unless_refuted(measure_row_offsets(plane, typical))
+            f if f.is_sure else _unless_refuted(measure_row_offsets(plane, float(np.median(sure))))
             for f, plane in zip(found, mixed, strict=True)
         ]
     offsets, std = _sure(found)
     basis = dct(np.eye(RGB), axis=0, norm="ortho")
-    return unit * (basis.T @ offsets), unit[:, 0] * np.sqrt(basis.T**2 @ std**2)
+    return basis.T @ offsets, np.sqrt(basis.T**2 @ std**2)
 
 
 def _unless_refuted(found: RowOffsets) -> RowOffsets:
