@@ -102,8 +102,8 @@ def _measure_colors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same of red, green and blue in units of their noise, from their mean and their contrasts.
 
-    Most edges of a scene are in all colors alike, so that offsets are seen better in the contrasts. Those
-    of the mean may be as large, and hidden by edges.
+    Most edges of a scene are in all colors alike, so that offsets are seen better in the contrasts.
+    Those of the mean may be as large, and hidden by edges.
     """
     from scipy.fft import dct
 
