@@ -70,3 +70,16 @@ def test_parts_of_an_image_are_processed_alone(noise, problem_of):
     assert (whole - estimate).abs().max() > 0.5
     part = flatten_insignificant_peaks(estimate[..., :80], problem_of(image[:, :80]))
     assert torch.equal(part[..., : 80 - 42], whole[..., : 80 - 42])
+
+
+def test_dips_on_top_of_bright_stars_stay(problem_of):
+    rng = np.random.default_rng(5)
+    places = [(row, column) for row in range(12, 90, 18) for column in range(12, 90, 18)]
+    truth = 100 + sum(np.minimum(spot(place, 2000), 400) for place in places)  # whose tops are flat
+    problem = problem_of(truth + rng.normal(0, SIGMA, truth.shape))
+    errors = torch.nn.functional.avg_pool2d(scene(rng.normal(0, SIGMA, truth.shape)), 3, 1, 1)
+    estimate = scene(truth) + 0.5 * errors
+    flat = flatten_insignificant_peaks(estimate, problem)
+    assert (flat - estimate).abs().max() > 0.5
+    tops = np.s_[:, truth > 480]
+    assert abs(float((flat - estimate)[tops].mean())) < 0.02 * SIGMA

@@ -47,7 +47,7 @@ def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tens
         The data; where nothing is observed all peaks stay.
     """
     noise, known = noise_of_pixels(x, problem), problem.uncensored[0].to(x)
-    flat, sky = x, torch.ones_like(x)
+    flat, sky, near_source = x, torch.ones_like(x), torch.zeros_like(x, dtype=torch.bool)
     for sign in (1, -1):
         peaks = white_top_hat(sign * flat, PEAK_PX)
         template = peaks / noise
@@ -57,8 +57,11 @@ def flatten_insignificant_peaks(x: torch.Tensor, problem: Problem) -> torch.Tens
         is_peak = (peaks == max_filter(peaks, 3)) & (peaks > 0)
         low = max_filter(torch.where(is_peak & ~is_significant, peaks, 0.0), SURROUNDINGS_PX)
         high = max_filter(torch.where(is_peak & is_significant, peaks, 0.0), PROTECTED_PX)
-        flat = flat - sign * torch.where((peaks <= low) & (high <= low), peaks, 0.0)
+        goes = (peaks <= low) & (high <= low) & ~near_source
+        flat = flat - sign * torch.where(goes, peaks, 0.0)
         if sign == 1:
-            sky = 1 - max_filter((is_peak & is_significant).to(x), PEAK_PX)
+            sources = (is_peak & is_significant).to(x)
+            near_source = max_filter(sources, PROTECTED_PX) > 0
+            sky = 1 - max_filter(sources, PEAK_PX)
     share = gaussian_blur(sky, RETURN_SIGMA_PX).clamp(min=MIN_SKY_SHARE)
     return flat + sky * gaussian_blur((x - flat) / share, RETURN_SIGMA_PX)
