@@ -47,7 +47,7 @@ def main() -> None:
     truth = quality.truth_of("sky-9", args.side)
     data = truth + np.random.default_rng(0).normal(0, SIGMA, truth.shape)
     recipe = Recipe().with_settings({"compute.num_threads": 1, "compute.device": "cpu"})
-    ((_, planes),) = iter_planes(Observation.from_array(data.astype(np.float32)))
+    ((_, planes),) = iter_planes(Observation.from_array(data.astype(np.float32), axes="YX"))
     tiles = plan_tiles(recipe, planes, torch.device("cpu")).tiles
     task, fit_seconds = fitted(recipe.with_settings({"solver.max_steps": args.steps}), planes, tiles)
     print(f"fit: {fit_seconds:.0f} s for {args.steps} steps; {len(tiles)} parts\n", flush=True)
