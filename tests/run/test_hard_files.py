@@ -35,12 +35,12 @@ def test_an_error_plane_with_its_pedestal_is_kept(restored):
 
 @pytest.mark.parametrize(("name", "sigma"), [("radio_beam_4d", 2e-4), ("radio_beam_pbcor_4d", 4e-4)])
 def test_noise_as_wide_as_a_radio_beam_is_found(restored, name, sigma):
-    observation, result = restored(f"cases/astronomy/{name}.fits")
+    observation, result = restored(f"cases/astronomy/{name}.fits", **{"solver.max_steps": 100})
     assert result.provenance.noise.sigma[0][0] == pytest.approx(sigma, rel=0.15)
     assert result.assessment.level != "failed"
     y, image = (np.squeeze(values) for values in (observation.y, result.image))
     empty = np.abs(y) < 3 * sigma
-    assert np.std(image[empty]) < 0.8 * np.std(y[empty])  # after so few steps; 1 if nothing is removed
+    assert np.std(image[empty]) < 0.7 * np.std(y[empty])
     source = y > 5e-3
     assert source.sum() > 10
     assert image[source].sum() == pytest.approx(y[source].sum(), rel=0.05)
