@@ -135,13 +135,11 @@ def simulate(number: int, work: list[float], between: float) -> float:
     """
     durations = np.random.default_rng(0).choice(work, GIGAPIXEL_PARTS)
     events = [(0.0, "free")] * number  # when a worker wants a part, or its result is to be fetched
-    heapq.heapify(events)
     clock, waiting = 0.0, iter(durations)
     while events:
         at, kind = heapq.heappop(events)
         if kind == "done":
             clock = max(clock, at) + between / 2
-            at = clock
         duration = next(waiting, None)
         if duration is not None:
             clock = max(clock, at) + between / 2

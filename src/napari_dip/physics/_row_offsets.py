@@ -45,10 +45,10 @@ def measure_row_offsets(plane: NDArray[np.floating], std: float | None = None) -
 
     The difference between two rows is that of their offsets, plus that of the scene, plus noise. Where
     the scene is smooth, its difference is small: such places have more weight. Offsets are independent
-    from row to row, so two successive differences are anticorrelated, which tells them from the scene.
-    Both variances are those of maximum likelihood.
+    from row to row, so two successive differences are anticorrelated, which distinguishes them from the
+    scene. Both variances are those of maximum likelihood.
 
-    A slow change from row to row cannot be told from the scene, and stays in it.
+    A slow change from row to row cannot be distinguished from the scene, and stays in it.
 
     Examples
     --------
@@ -58,16 +58,14 @@ def measure_row_offsets(plane: NDArray[np.floating], std: float | None = None) -
     >>> found.is_sure, bool(abs(found.std / offsets.std() - 1) < 0.2)
     (True, True)
     """
-    steps, errors = _row_steps(plane)
+    steps, error = _row_steps(plane)
     known = np.isfinite(steps)
     none = RowOffsets(np.zeros(len(plane)), 0.0, 0.0)
     if known.sum() < 8 or not (unit := float(np.std(steps[known]))):
         return none
-    model = _RowModel(np.where(known, steps, 0.0) / unit, known, errors / unit)
+    model = _RowModel(np.where(known, steps, 0.0) / unit, known, error / unit)
     known_variance = None if std is None else (std / unit) ** 2
     variance, scene, ratio = model.maximize_likelihood(known_variance)
-    if not variance:
-        return none
     variances = np.full(len(plane), variance)
     for _ in range(ITERATIONS):
         offsets = model.posterior_mean(variances, scene)

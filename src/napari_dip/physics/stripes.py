@@ -42,16 +42,21 @@ class Stripes:
     values: tuple[FloatArray, FloatArray]
     note: str
 
+    def add_to(self, planes: FloatArray, factor: float = 1.0) -> FloatArray:
+        """Return planes (T, C, Z, Y, X) with so many times the offsets; large ones are in a file."""
+        rows, columns = self.values
+        changed = arrays.empty(planes.shape, np.dtype(np.float32))
+        for t, z in product(range(len(planes)), range(planes.shape[2])):
+            changed[t, :, z] = planes[t, :, z] + factor * rows[t, :, z] + factor * columns[t, :, z]
+        return changed
+
 
 def remove_stripes(observation: Observation, axes: StripeAxes) -> tuple[Observation, Stripes | None]:
     """Return `observation` without stripes along `axes`, and the stripes, if it certainly has any."""
     stripes = find_stripes(observation, axes)
     if stripes is None:
         return observation, None
-    rows, columns = stripes.values
-    y = arrays.empty(observation.y.shape, np.dtype(np.float32))
-    for t, z in product(range(len(y)), range(y.shape[2])):
-        y[t, :, z] = observation.y[t, :, z] - rows[t, :, z] - columns[t, :, z]
+    y = stripes.add_to(observation.y, -1.0)
     y.setflags(write=False)
     return replace(observation, y=y), stripes
 

@@ -73,13 +73,8 @@ def _fill_once(x: torch.Tensor, problem: Problem) -> Generator[None, None, torch
     if not noise:
         return x
     factors = torch.where(problem.observed[0], KNOWN_NOISE_FACTOR, MISSING_NOISE_FACTOR)
-
-    def estimate(
-        pilot: torch.Tensor, _: torch.Tensor, std: torch.Tensor
-    ) -> Generator[None, None, torch.Tensor]:
-        return fill_from_patches(pilot, std)
-
-    filled = yield from by_plane(estimate, x, x, factors.to(x) * noise, problem)
+    fill = by_plane(lambda pilot, _, std: fill_from_patches(pilot, std), x, x, factors * noise, problem)
+    filled = yield from fill
     return project_onto_data(problem, filled)
 
 

@@ -274,8 +274,7 @@ class _ResultCanvases:
         if self._alignment:
             planes = self._alignment.crop_back(planes, (1.0, 1.0) if data else self.scale_factor)
         if with_stripes and self._stripes:
-            for offsets in self._stripes.values:
-                planes = planes + offsets
+            planes = self._stripes.add_to(planes)
         if not (data or observation.outside is None or self._recipe.extrapolate):
             planes = planes.copy()
             restore_outside(planes, observation.outside, outside)
