@@ -116,28 +116,22 @@ class AmortizedPrior:
         seed : int
             Of the random numbers.
         """
-        for orientation in range(ORIENTATIONS):
-            data = self._random_input(problem, corner, seed, orientation)
-            yield self._oriented(data, orientation)
-
-    def _random_input(
-        self, problem: Problem, corner: tuple[int, int], seed: int, orientation: int
-    ) -> torch.Tensor:
-        """The input of the network for a part of the whole, (1, channels, H, W)."""
         height, width = problem.y.shape[-2:]
-        z = None
-        for top in range(0, height, CELL_PX):
-            for left in range(0, width, CELL_PX):
-                cell = _part(problem, top, left)
+        cells = [
+            (top, left, _cell(problem, top, left))
+            for top in range(0, height, CELL_PX)
+            for left in range(0, width, CELL_PX)
+        ]
+        for orientation in range(ORIENTATIONS):
+            z = None
+            for top, left, cell in cells:
                 place = (corner[0] + top) // CELL_PX, (corner[1] + left) // CELL_PX
                 generator = torch.Generator().manual_seed(_cell_seed(seed, *place, orientation))
                 data, _ = self.split(cell, generator)
                 part = self._input(data)
-                if z is None:
-                    z = part.new_empty((1, part.shape[1], height, width))
+                z = part.new_empty((1, part.shape[1], height, width)) if z is None else z
                 z[..., top : top + CELL_PX, left : left + CELL_PX] = part
-        assert z is not None
-        return z
+            yield self._oriented(z, orientation)
 
     def _oriented(self, z: torch.Tensor, orientation: int) -> torch.Tensor:
         """The image (C, H, W) that the network makes of an input in one orientation."""
@@ -173,7 +167,7 @@ class AmortizedPrior:
         return torch.cat(channels, dim=1).contiguous(memory_format=torch.channels_last)
 
 
-def _part(problem: Problem, top: int, left: int) -> Problem:
+def _cell(problem: Problem, top: int, left: int) -> Problem:
     """A cell of a problem, smaller at the border."""
     height, width = (
         min(CELL_PX, n - at) for n, at in zip(problem.y.shape[-2:], (top, left), strict=True)
