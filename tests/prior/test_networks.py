@@ -65,8 +65,14 @@ class TestEveryPrior:
 
 def test_nothing_finer_than_the_resolution_comes_out(prior_of, noisy):
     network = Hourglass(upsampling="nearest")
-    sharp = prior_of(noisy, network=network)
-    smooth = prior_of(noisy, network=network, settings={"output.min_fwhm": 4.0})
+    sharp, smooth = (
+        prior_of(
+            noisy,
+            network=network,
+            settings={"operator.kind": "blur", "operator.fwhm": 8.0, "operator.target_fwhm": fwhm},
+        )
+        for fwhm in (0.0, 4.0)
+    )
     images = [prior()[0][0].detach() for prior in (sharp, smooth)]
     finest = [float((image - image.roll(1, 0)).std() / image.std()) for image in images]
     assert finest[1] < 0.5 * finest[0]

@@ -141,7 +141,6 @@ def test_faint_stars_keep_their_flux(recipe, make_observation):
         ({"self_supervision.method": "masked"}, {}),
         ({"ensemble.size": 2}, {}),
         ({"output.stretch": "asinh"}, {}),
-        ({"output.min_fwhm": 2.0}, {}),
         ({"compute.precision": "float32"}, {}),
     ],
     ids=lambda case: " ".join(case) or None,

@@ -131,6 +131,7 @@ class AmortizedPrior:
                 part = self._input(data)
                 z = part.new_empty((1, part.shape[1], height, width)) if z is None else z
                 z[..., top : top + CELL_PX, left : left + CELL_PX] = part
+            assert z is not None
             yield self._oriented(z, orientation)
 
     def _oriented(self, z: torch.Tensor, orientation: int) -> torch.Tensor:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
@@ -26,9 +24,6 @@ class Output(Settings):
     """Linear, or asinh for images whose stars outshine the sky by far; automatic: asinh where the
     brightest pixel is a thousand times the noise above the background, or has more than three times the
     noise of the background."""
-    min_fwhm: Annotated[float, Field(ge=0, le=50)] = 0.0
-    """Full width at half maximum of the smallest detail that the result may show, to which the output is
-    smoothed; 0 for no limit. [pixel of the result]"""
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,8 @@ class OutputScale:
             values, observed, problem.scene_noise_std, output, noise_growth(problem), large_range
         )
         stretched = stretch.forward(values[:, None])[:, 0] if stretch else values
-        kernel = _gaussian_kernel(output.min_fwhm).to(problem.y.device) if output.min_fwhm else None
+        fwhm = problem.operator.resolution_fwhm
+        kernel = _gaussian_kernel(fwhm).to(problem.y.device) if fwhm else None
         return cls(*location_and_scale(stretched, observed), stretch, kernel)
 
     def to(self, device: torch.device) -> OutputScale:

@@ -9,6 +9,7 @@ from scipy.optimize import isotonic_regression
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.data_consistency import wiener_estimate
+from napari_dip.physics.filters import masked_mean
 from napari_dip.physics.problem import Problem
 
 MIN_FREQUENCY = 0.01  # cycles per pixel: lower ones stay as they are
@@ -49,8 +50,8 @@ def shrink_spectrum(x: torch.Tensor, problem: Problem, probe: torch.Tensor) -> t
         normalized = torch.where(problem.observed, data / noise, 0.0).cpu().double().numpy()
         return np.asarray(dctn(normalized, axes=(-2, -1), norm="ortho"))
 
-    level = (predicted * problem.observed).sum() / problem.observed.sum()
-    own = spectrum(predicted - level)
+    seen = problem.operator(x)
+    own = spectrum(seen - masked_mean(problem.observed, seen))
     product = own * (own + spectrum(problem.y - predicted))
     product -= spectrum(probe) * spectrum(predicted - linear)
     radii = _frequencies(own.shape[-2:], (1.0, 1.0))

@@ -222,8 +222,8 @@ class BlockFit:
         return x
 
     def preview(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the mean with the current fit, which stands at `x`."""
-        return self.finalize(self.ensemble.mean_with(x))
+        """Return what to show of the mean with the current fit, which stands at `x`."""
+        return self.finalize(self.ensemble.mean_with(x)) + self.problem.operator.foreground
 
     def finalize(self, x: torch.Tensor) -> torch.Tensor:
         """Return `x` where it contributes to the data, projected onto them if the recipe demands it."""
@@ -233,9 +233,10 @@ class BlockFit:
     def result(self) -> FittedBlock:
         """Return what the fits found."""
         x, std = self._mean_and_std()
+        operator = self.problem.operator
         return FittedBlock(
-            x=self.visible(x),
-            std=self.visible(std),
+            x=self.visible(x + operator.foreground),
+            std=self.visible((std**2 + operator.foreground_variance).sqrt()),
             uncovered=self.visible(self.problem.uncovered()),
             residual=self.problem.residual(x).cpu().numpy(),
             noise_std=self.problem.noise_std(x).cpu().numpy(),

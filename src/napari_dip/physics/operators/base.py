@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
 from napari_dip.core.assessment import Finding
-from napari_dip.core.axes import ChannelLayout
+from napari_dip.core.axes import ChannelLayout, FloatArray
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
@@ -62,8 +62,12 @@ class Operator(ABC):
         Pixels of the scene per pixel of the data, along Y and X.
     dc_gain : float
         Value of the data for a uniform scene of 1.
-    background : float or tensor (T, C, 1, 1)
+    background : float or tensor (T, C, 1 or Y, 1 or X)
         What the data contain besides A x. [data units]
+    foreground, foreground_variance : float or tensor (C, H, W)
+        What the result shows besides x, and the variance of its error. [data units, and their square]
+    resolution_fwhm : float
+        Full width at half maximum of the smallest detail of the scene; 0 for no limit. [pixel]
     support : float or tensor (Y, X)
         1 where the scene contributes to the data, and 0 elsewhere, where the result is 0.
     scene_layout : ChannelLayout or None
@@ -81,6 +85,9 @@ class Operator(ABC):
     scale_factor: tuple[float, float] = (1.0, 1.0)
     dc_gain: float = 1.0
     background: float | torch.Tensor = 0.0
+    foreground: float | torch.Tensor = 0.0
+    foreground_variance: float | torch.Tensor = 0.0
+    resolution_fwhm: float = 0.0
     support: float | torch.Tensor = 1.0
     is_identity: bool = False
     scene_layout: ChannelLayout | None = None
@@ -94,6 +101,18 @@ class Operator(ABC):
     @abstractmethod
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Return A^H y, so that <A x, y> = <x, A^H y>."""
+
+    def separate_sources(self, data: FitData, noise: FloatArray) -> None:
+        """Take what has a model of its own out of the scene, into `background` and `foreground`.
+
+        Parameters
+        ----------
+        data : FitData
+            All data.
+        noise : (T, C, Y, X) array
+            Their noise.
+        """
+        return
 
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:
         """Return how much `observed` data (T, C, Y, X) constrain each pixel of the scene, (C, H, W)."""

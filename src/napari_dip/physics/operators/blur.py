@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from napari_dip.core.errors import ObservationError
+from napari_dip.core.axes import FloatArray
+from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
+from napari_dip.physics._point_profiles import GaussianProfile, SampledProfile
 from napari_dip.physics.operators._psf import Beta, Fwhm, psf_kernels, psf_model
 from napari_dip.physics.operators.base import Operator, OperatorSettings
+from napari_dip.physics.point_sources import find_point_sources
+
+TARGET_FWHM_PX = (2.0, 1.7, 1.4, 1.1)  # of which the first is taken that is narrower than the PSF
+MAX_GAIN = 1.05  # of a frequency, where the PSF is wider than the detail of the result
+MIN_POWER = 1e-4  # of the Gaussian of the result, at which division by it ends
 
 
 class Blur(OperatorSettings):
@@ -22,7 +30,7 @@ class Blur(OperatorSettings):
     the image; the result shows the image. So nothing wraps around, and no edge is invented.
     """
 
-    basic_fields: ClassVar[tuple[str, ...]] = ("fwhm",)
+    basic_fields: ClassVar[tuple[str, ...]] = ("fwhm", "target_fwhm")
     kind: Literal["blur"] = "blur"
     auxiliary: ClassVar[tuple[str, ...]] = ("psf",)
     psf: Literal["auto", "gaussian", "moffat", "airy"] = "auto"
@@ -31,6 +39,12 @@ class Blur(OperatorSettings):
     """Full width at half maximum of a named shape. [pixel]"""
     beta: Beta = 2.5
     """Exponent of a Moffat profile: the smaller, the wider its wings."""
+    target_fwhm: Annotated[float, Field(ge=0, le=50)] | None = None
+    """Full width at half maximum of the smallest detail that the result shows, less than that of the
+    PSF; automatic: 2 pixels, or as much less as the PSF demands; 0 for no limit. [pixel]"""
+    point_sources: bool = True
+    """Find bright points with the PSF, such as stars and beads, and show them with the width of the
+    smallest detail: without rings. Not without a limit."""
 
     def build(self, data: FitData) -> Operator:
         _, channels, height, width = data.y.shape
@@ -40,14 +54,36 @@ class Blur(OperatorSettings):
                 f"there are {1 + len(others)} PSFs for frames that are restored jointly: set"
                 " stack.joint_axes to none, or give one PSF for all"
             )
-        operator = BlurOperator((channels, height, width), psf)
+        target = self._resolution(psf)
+        operator = BlurOperator(
+            (channels, height, width), psf, target_fwhm=target, point_sources=self.point_sources
+        )
         if self.psf == "auto" and "psf" in data.auxiliary:
             operator.note = "PSF as given"
         else:
             assumed = ", because none was given" if self.psf == "auto" else ""
             shape = "gaussian" if self.psf == "auto" else self.psf
             operator.note = f"PSF: {shape}, {self.fwhm:g} pixels wide{assumed}"
+        if target:
+            operator.note += f"; detail of the result: {target:.2g} pixels"
         return operator
+
+    def _resolution(self, psf: NDArray[np.float64]) -> float:
+        """The width of the smallest detail of the result, which is 0 if the PSF is a point."""
+        sides = (2 * len(psf) + 1, 2 * len(psf) + 1)
+
+        def is_narrower(fwhm: float) -> bool:
+            return fwhm == 0 or float(_relative_transfer(psf, fwhm, sides).abs().max()) <= MAX_GAIN
+
+        if self.target_fwhm is not None:
+            if not is_narrower(self.target_fwhm):
+                raise SettingsError(
+                    f"operator.target_fwhm is {self.target_fwhm:g} pixels, and the PSF is not wider than"
+                    " that everywhere: choose less",
+                    setting="operator.target_fwhm",
+                )
+            return self.target_fwhm
+        return next((fwhm for fwhm in TARGET_FWHM_PX if is_narrower(fwhm)), 0.0)
 
     def make_example(self, seed: int) -> Observation:
         """Return stars and a disk, blurred by a Gaussian of 3 pixels, under noise."""
@@ -65,15 +101,51 @@ class Blur(OperatorSettings):
 
 
 class BlurOperator(Operator):
-    """The valid part of a convolution, by FFT."""
+    """The valid part of a convolution, by FFT.
 
-    def __init__(self, image_shape: tuple[int, int, int], psf: NDArray[np.float64]) -> None:
+    The scene is smooth already: it is convolved with a Gaussian of the width `target_fwhm`, and so is
+    each point source that is taken out of it.
+
+    References
+    ----------
+    .. [1] Magain, Courbin, Sohy, "Deconvolution with correct sampling", Astrophys. J. 494 (1998) 472,
+           doi:10.1086/305187.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        psf: NDArray[np.float64],
+        *,
+        target_fwhm: float = 0.0,
+        point_sources: bool = False,
+    ) -> None:
         channels, height, width = image_shape
-        margin = len(psf) // 2
+        self._margin = margin = len(psf) // 2
         self._size = (height + 2 * margin, width + 2 * margin)
         self.scene_shape = (channels, *self._size)
         self.valid_region = (slice(margin, margin + height), slice(margin, margin + width))
-        self._transfer = transfer_function(psf, self._size)
+        self._psf, self.resolution_fwhm = psf, target_fwhm
+        self._has_point_sources = point_sources and target_fwhm > 0
+        self._transfer = _relative_transfer(psf, target_fwhm, self._size)
+
+    def separate_sources(self, data: FitData, noise: FloatArray) -> None:
+        if not self._has_point_sources:
+            return
+        profile = SampledProfile(self._psf)
+        planes = np.where(data.observed[0], data.y[0], np.nan).astype(float)
+        found = find_point_sources(planes, noise[0].astype(float), profile)
+        if not len(found):
+            return
+        sharp = GaussianProfile(self.resolution_fwhm)
+        origin = self._margin, self._margin
+        image = found.image(profile, (planes.shape[1], planes.shape[2]))
+        self.background = torch.from_numpy(image[None].astype(np.float32))
+        foreground = found.image(sharp, self._size, origin)
+        variance = found.variance(sharp, self._size, origin)
+        self.foreground = torch.from_numpy(foreground.astype(np.float32))
+        self.foreground_variance = torch.from_numpy(variance.astype(np.float32))
+        self.note += f"; {len(found)} point sources"
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return convolve(x, self._transfer)[..., self.valid_region[0], self.valid_region[1]][None]
@@ -90,6 +162,15 @@ def transfer_function(psf: NDArray[np.float64], size: tuple[int, int]) -> torch.
     padded = np.zeros(size)
     padded[: len(psf), : len(psf)] = psf
     return torch.from_numpy(np.fft.rfft2(np.roll(padded, (-half, -half), (0, 1))).astype(np.complex64))
+
+
+def _relative_transfer(psf: NDArray[np.float64], fwhm: float, size: tuple[int, int]) -> torch.Tensor:
+    """The transfer function of a PSF, from a scene that a Gaussian of width `fwhm` smoothed already."""
+    transfer = transfer_function(psf, size)
+    if not fwhm:
+        return transfer
+    smooth = transfer_function(psf_model("gaussian", fwhm), size).real
+    return transfer * (1 + MIN_POWER) * smooth / (smooth**2 + MIN_POWER)
 
 
 def convolve(x: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
