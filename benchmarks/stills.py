@@ -20,10 +20,9 @@ from astropy.wcs import WCS
 from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_laplace
 from scipy.ndimage import shift as shifted
-from skimage import data
 from skimage.feature import peak_local_max
 from skimage.io import imread
-from skimage.restoration import inpaint_biharmonic, richardson_lucy, wiener
+from skimage.restoration import inpaint_biharmonic
 
 import reference
 from common import (
@@ -40,7 +39,6 @@ from common import (
 )
 from napari_dip import Observation, Recipe, RestorationError, read, restore, write
 from napari_dip.core.fit_data import iter_planes
-from napari_dip.physics.operators._psf import psf_model
 from napari_dip.physics.stripes import find_stripes
 from quality import truth_of
 
@@ -249,67 +247,6 @@ def sky(args):
         "sky_cosmos", ("HSC i", survey), ("deep image prior x4", fine),
         ("Hubble F814W, same field", sharp),
     )  # fmt: skip
-
-
-def blurred(scene, psf):
-    """Return the scene, which extends beyond the image, convolved with `psf`."""
-    from scipy.signal import fftconvolve
-
-    return fftconvolve(scene, psf, mode="valid")
-
-
-def best_classical(image, psf, truth, low, span):
-    """Return the results of Richardson-Lucy and Wiener, each at its best setting by ground truth."""
-    half = len(psf) // 2
-    padded = np.pad((image - low) / span, half, mode="reflect")
-    inside = np.s_[half:-half, half:-half]
-
-    def score(x):
-        return psnr(truth, x[inside] * span + low, truth.max() - truth.min()), x[inside]
-
-    positive = np.clip(padded, 1e-6, None)
-    lucy = max(
-        (score(richardson_lucy(positive, psf, n, clip=False)) for n in (3, 5, 10, 20, 40, 80, 160)),
-        key=lambda candidate: candidate[0],
-    )
-    inverse = max(
-        (
-            score(wiener(padded, psf, balance, clip=False))
-            for balance in 10.0 ** np.arange(-5, 1.1, 0.25)
-        ),
-        key=lambda candidate: candidate[0],
-    )
-    return lucy, inverse
-
-
-def deconvolve(args):
-    """Deconvolve a star field and a cell, blurred by a known PSF, with noise."""
-    from napari_dip.datasets._star_field import _scene
-
-    rng = np.random.default_rng(5)
-    psf = psf_model("moffat", 4.0, 3.0)
-    half = len(psf) // 2
-    stars = np.minimum(_scene(rng, 128 + 2 * half, 60), 4000)
-    cell = data.cell()[200 - half : 328 + half, 200 - half : 328 + half].astype(float)
-    header("scene", "blurred", "Richardson-Lucy, tuned", "Wiener, tuned", "napari-dip", "selected step")
-    for name, scene, noise in (("star field", stars, 8.0), ("cell", cell, 2.0)):
-        truth = scene[half:-half, half:-half]
-        image = blurred(scene, psf) + rng.normal(0, noise, truth.shape)
-        span = truth.max() - truth.min()
-        lucy, inverse = best_classical(image, psf, truth, truth.min(), span)
-        observation = Observation.from_array(image, axes="YX").with_auxiliary("psf", psf)
-        result = restore(observation, Recipe.preset("deconvolve"))
-        row(
-            name, f"{psnr(truth, image, span):.2f}", f"{lucy[0]:.2f}", f"{inverse[0]:.2f}",
-            f"{psnr(truth, result.image, span):.2f}", selected_steps(result),
-        )  # fmt: skip
-        low = truth.min()
-        figure(
-            f"deconvolve_{name.replace(' ', '_')}", ("blurred", image),
-            ("Richardson-Lucy, tuned by truth", lucy[1] * span + low),
-            ("deep image prior", result.image), ("truth", truth),
-            limits=tuple(np.percentile(truth, (1, 99.5))),
-        )  # fmt: skip
 
 
 def coadd(args):
@@ -551,7 +488,7 @@ def regularization(args):
 JOBS = {
     job.__name__.replace("_", "-"): job
     for job in (
-        inpaint, regions, scratch, super_resolution, sky, deconvolve, coadd, guided, jpeg, stripes,
+        inpaint, regions, scratch, super_resolution, sky, coadd, guided, jpeg, stripes,
         noise, censored, robust, regularization,
     )
 }  # fmt: skip
