@@ -10,7 +10,12 @@ from napari_dip.run.recipe import Recipe
 
 
 def deconvolve(
-    image: Any, psf: Any = None, *, fwhm: float | None = None, **options: Unpack[Options]
+    image: Any,
+    psf: Any = None,
+    *,
+    fwhm: float | None = None,
+    target_fwhm: float | None = None,
+    **options: Unpack[Options],
 ) -> Any:
     """Remove a blur and the noise from an image.
 
@@ -22,6 +27,10 @@ def deconvolve(
         Image of the point spread function; it need not be normalized. Default: that of an NDData.
     fwhm : float, optional
         Full width at half maximum of a Gaussian point spread function, in place of `psf`. [pixel]
+    target_fwhm : float, optional
+        Full width at half maximum of the smallest detail of the result, such as a star: less than that
+        of the point spread function. Default: 2 pixels, or as much less as that demands; 0 for no
+        limit. [pixel]
     **options
         As for `denoise`.
 
@@ -33,11 +42,13 @@ def deconvolve(
     Raises
     ------
     ObservationError, SettingsError, ReadError
-        As for `denoise`; also if both of `psf` and `fwhm` are given, or neither.
+        As for `denoise`; also if both of `psf` and `fwhm` are given, or neither, or if the point
+        spread function is not wider than `target_fwhm`.
 
     References
     ----------
     .. [1] Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", IJCV 128 (2020) 1867, eq. (3).
+    .. [2] Magain, Courbin, Sohy, "Deconvolution with correct sampling", Astrophys. J. 494 (1998) 472.
 
     Examples
     --------
@@ -54,7 +65,7 @@ def deconvolve(
             "deconvolution needs one point spread function: give either psf, an image of it, or fwhm,"
             " its full width at half maximum in pixels"
         )
-    recipe = Recipe.preset("deconvolve")
+    recipe = Recipe.preset("deconvolve").with_settings({"operator.target_fwhm": target_fwhm})
     if fwhm is not None:
-        recipe = recipe.replace(operator={"psf": "gaussian", "fwhm": fwhm})
+        recipe = recipe.with_settings({"operator.psf": "gaussian", "operator.fwhm": fwhm})
     return restore_observation(observation, wrap, recipe, options)
