@@ -77,8 +77,7 @@ class Problem:
         if likelihood.outliers is not None:
             observed &= ~likelihood.outliers
         forward = operator.build(data)
-        std = likelihood.random_std(torch.from_numpy(np.nan_to_num(data.y))).expand(data.y.shape)
-        forward.separate_sources(data, std.numpy())
+        forward.separate_sources(data, likelihood)
         _, height, width = forward.scene_shape
         if min(height, width) < SMALLEST_SIDE:
             raise ObservationError(

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
 from napari_dip.core.assessment import Finding
-from napari_dip.core.axes import ChannelLayout, FloatArray
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
+from napari_dip.physics.noise import Likelihood
 
 
 class OperatorSettings(Settings, ABC):
@@ -102,16 +103,8 @@ class Operator(ABC):
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Return A^H y, so that <A x, y> = <x, A^H y>."""
 
-    def separate_sources(self, data: FitData, noise: FloatArray) -> None:
-        """Take what has a model of its own out of the scene, into `background` and `foreground`.
-
-        Parameters
-        ----------
-        data : FitData
-            All data.
-        noise : (T, C, Y, X) array
-            Their noise.
-        """
+    def separate_sources(self, data: FitData, likelihood: Likelihood) -> None:
+        """Take what has a model of its own out of the scene, into `background` and `foreground`."""
         return
 
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:

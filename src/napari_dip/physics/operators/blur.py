@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics._point_profiles import GaussianProfile, SampledProfile
+from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.operators._psf import Beta, Fwhm, psf_kernels, psf_model
 from napari_dip.physics.operators.base import Operator, OperatorSettings
 from napari_dip.physics.point_sources import find_point_sources
 
 TARGET_FWHM_PX = (2.0, 1.7, 1.4, 1.1)  # of which the first is taken that is narrower than the PSF
 MAX_GAIN = 1.05  # of a frequency, where the PSF is wider than the detail of the result
+MIN_GRID_PX = 64  # on which frequencies are compared
 MIN_POWER = 1e-4  # of the Gaussian of the result, at which division by it ends
 
 
@@ -70,7 +71,7 @@ class Blur(OperatorSettings):
 
     def _resolution(self, psf: NDArray[np.float64]) -> float:
         """The width of the smallest detail of the result, which is 0 if the PSF is a point."""
-        sides = (2 * len(psf) + 1, 2 * len(psf) + 1)
+        sides = 2 * (max(2 * len(psf) + 1, MIN_GRID_PX),)
 
         def is_narrower(fwhm: float) -> bool:
             return fwhm == 0 or float(_relative_transfer(psf, fwhm, sides).abs().max()) <= MAX_GAIN
@@ -129,12 +130,14 @@ class BlurOperator(Operator):
         self._has_point_sources = point_sources and target_fwhm > 0
         self._transfer = _relative_transfer(psf, target_fwhm, self._size)
 
-    def separate_sources(self, data: FitData, noise: FloatArray) -> None:
+    def separate_sources(self, data: FitData, likelihood: Likelihood) -> None:
+        """Take bright points that are as wide as the PSF out of the scene."""
         if not self._has_point_sources:
             return
         profile = SampledProfile(self._psf)
         planes = np.where(data.observed[0], data.y[0], np.nan).astype(float)
-        found = find_point_sources(planes, noise[0].astype(float), profile)
+        std = likelihood.random_std(torch.from_numpy(np.nan_to_num(data.y))).expand(data.y.shape)
+        found = find_point_sources(planes, std[0].double().numpy(), profile)
         if not len(found):
             return
         sharp = GaussianProfile(self.resolution_fwhm)
