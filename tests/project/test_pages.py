@@ -73,6 +73,8 @@ def files(tmp_path_factory):
     fits.HDUList([fits.PrimaryHDU(header=hst), *planes]).writeto(folder / "hst.fits")
     y, x = np.mgrid[-7:8, -7:8]
     fits.writeto(folder / "star.fits", np.exp(-(x**2 + y**2) / 4).astype(np.float32))
+    bead = np.exp(-(x**2 + y**2) / 4) * np.array([0.5, 1, 0.5])[:, None, None]
+    tifffile.imwrite(folder / "bead.tif", bead.astype(np.float32), ome=True, metadata={"axes": "ZYX"})
     rows, columns = np.mgrid[:48, :56]
     scene = (np.hypot(rows - 20, columns - 18) < 9) + ((rows > 28) & (columns > 34)).astype(np.float32)
     for name, contrast in (("cell", 30), ("dark", 40), ("flash", 90)):

@@ -14,6 +14,7 @@ from napari_dip.core import arrays
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import (
     CANONICAL_AXES,
+    NOT_ON_IMAGE_GRID,
     BoolArray,
     FloatArray,
     crop_auxiliary,
@@ -138,7 +139,7 @@ class Observation:
         """Return some times and depths, with the auxiliary data that belong to them."""
         auxiliary = {
             name: array[times if len(array) > 1 else slice(None)][
-                :, :, depths if array.shape[2] > 1 else slice(None)
+                :, :, depths if array.shape[2] > 1 and name not in NOT_ON_IMAGE_GRID else slice(None)
             ]
             for name, array in self.auxiliary.items()
         }
@@ -166,7 +167,8 @@ class Observation:
         name : str
             ``"guide"``, ``"psf"``, ``"coil_maps"`` or ``"trajectory"``.
         array : array of any real dtype
-            The data. Y and X may be of any size; T and Z are those of the image, or absent.
+            The data. Y and X may be of any size; T and Z are those of the image, or absent. A PSF may
+            have any number of depths.
         axes : str, optional
             Its axes. Default: those of the image for an array with as many; ``"YX"`` for two; for
             three ``"YXC"`` or ``"CYX"``, whichever makes C the shorter.
@@ -180,14 +182,14 @@ class Observation:
         axes = axes or guess_axes(data, self.axes)
         check_real(data.dtype, name)
         canonical = to_canonical(data, validate_letters(axes, data, name)).astype(np.float32)
-        if name == "psf" and canonical.shape[2] > 1:
+        if name == "psf" and canonical.shape[1] > 1:
             raise ObservationError(
-                f"the PSF has {canonical.shape[2]} planes along Z, and deconvolution is plane by plane:"
-                " give its plane in focus"
+                f"the PSF has {canonical.shape[1]} channels: give one image, or a volume (axes ZYX)"
             )
         for position, letter in ((0, "T"), (2, "Z")):
             have, need = canonical.shape[position], self.y.shape[position]
-            if have not in (1, need):
+            is_free = letter == "Z" and name in NOT_ON_IMAGE_GRID
+            if have not in (1, need) and not is_free:
                 raise ObservationError(
                     f"the {spoken_name(name)} has {have} planes along {letter} and the image has {need}:"
                     " give as many, or one for all"

@@ -77,7 +77,7 @@ class Problem:
         if likelihood.outliers is not None:
             observed &= ~likelihood.outliers
         forward = operator.build(data)
-        forward.separate_sources(data, likelihood)
+        forward.separate_sources(data, likelihood.random_std)
         _, height, width = forward.scene_shape
         if min(height, width) < SMALLEST_SIDE:
             raise ObservationError(

@@ -37,8 +37,7 @@ def psf_kernels(
         images = data.auxiliary["psf"].astype(float)
         if images.shape[1] > 1:
             raise ObservationError(
-                f"the PSF has {images.shape[1]} channels or planes: give one image, or one for each "
-                "frame along T"
+                f"the PSF has {images.shape[1]} planes: give one image, or one for each frame along T"
             )
         return [_crop_to_image(_center(psf), sides) for psf in images[:, 0]]
     shape = default if shape == "auto" else shape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from collections.abc import Callable
+from typing import ClassVar, Self, TypeAlias
 
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import ChannelLayout
@@ -12,7 +13,8 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.noise import Likelihood
+
+NoiseStd: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 
 class OperatorSettings(Settings, ABC):
@@ -103,8 +105,16 @@ class Operator(ABC):
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Return A^H y, so that <A x, y> = <x, A^H y>."""
 
-    def separate_sources(self, data: FitData, likelihood: Likelihood) -> None:
-        """Take what has a model of its own out of the scene, into `background` and `foreground`."""
+    def separate_sources(self, data: FitData, noise_std: NoiseStd) -> None:
+        """Take what has a model of its own out of the scene, into `background` and `foreground`.
+
+        Parameters
+        ----------
+        data : FitData
+            All data.
+        noise_std : callable
+            From data (T, C, Y, X) to the standard deviation of their noise, which broadcasts to them.
+        """
         return
 
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,9 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics._point_profiles import GaussianProfile, SampledProfile
-from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.operators._psf import Beta, Fwhm, psf_kernels, psf_model
-from napari_dip.physics.operators.base import Operator, OperatorSettings
+from napari_dip.physics.operators._volume_blur import VolumeBlurOperator, center_volume
+from napari_dip.physics.operators.base import NoiseStd, Operator, OperatorSettings
 from napari_dip.physics.point_sources import find_point_sources
 
 TARGET_FWHM_PX = (2.0, 1.7, 1.4, 1.1)  # of which the first is taken that is narrower than the PSF
@@ -49,13 +49,15 @@ class Blur(OperatorSettings):
 
     def build(self, data: FitData) -> Operator:
         _, channels, height, width = data.y.shape
+        if self.psf == "auto" and "psf" in data.auxiliary and data.auxiliary["psf"].shape[1] > 1:
+            return self._build_volume(data)
         psf, *others = psf_kernels(data, self.psf, self.fwhm, self.beta, default="gaussian")
         if others:
             raise ObservationError(
                 f"there are {1 + len(others)} PSFs for frames that are restored jointly: set"
                 " stack.joint_axes to none, or give one PSF for all"
             )
-        target = self._resolution(psf)
+        target = self._resolution(psf[None])
         operator = BlurOperator(
             (channels, height, width), psf, target_fwhm=target, point_sources=self.point_sources
         )
@@ -69,12 +71,33 @@ class Blur(OperatorSettings):
             operator.note += f"; detail of the result: {target:.2g} pixels"
         return operator
 
+    def _build_volume(self, data: FitData) -> Operator:
+        """The operator of a PSF in three dimensions."""
+        layout, images = data.channel_layout, data.auxiliary["psf"]
+        if layout.depths == 1 or len(images) > 1:
+            raise ObservationError(
+                f"the PSF has {images.shape[1]} planes: give its plane in focus, or deconvolve a volume"
+                " whose depths are restored jointly (deconvolve-volume)"
+            )
+        height, width = data.y.shape[-2:]
+        psf = center_volume(images[0].astype(float), (layout.depths, height, width))
+        target, margin = self._resolution(psf), psf.shape[-1] // 2
+        size = (height + 2 * margin, width + 2 * margin)
+        transfers = torch.stack([_relative_transfer(plane, target, size) for plane in psf])
+        operator = VolumeBlurOperator(layout, (height, width), transfers, margin)
+        operator.resolution_fwhm = target
+        operator.note = f"PSF of {len(psf)} planes as given"
+        if target:
+            operator.note += f"; detail of the result: {target:.2g} pixels"
+        return operator
+
     def _resolution(self, psf: NDArray[np.float64]) -> float:
-        """The width of the smallest detail of the result, which is 0 if the PSF is a point."""
-        sides = 2 * (max(2 * len(psf) + 1, MIN_GRID_PX),)
+        """The width of the smallest detail of the result, for a PSF (Z, Y, X); 0 if it is a point."""
+        sides = 2 * (max(2 * psf.shape[-1] + 1, MIN_GRID_PX),)
 
         def is_narrower(fwhm: float) -> bool:
-            return fwhm == 0 or float(_relative_transfer(psf, fwhm, sides).abs().max()) <= MAX_GAIN
+            transfers = torch.stack([_relative_transfer(plane, fwhm, sides) for plane in psf])
+            return fwhm == 0 or float(torch.fft.fft(transfers, dim=0).abs().max()) <= MAX_GAIN
 
         if self.target_fwhm is not None:
             if not is_narrower(self.target_fwhm):
@@ -130,13 +153,13 @@ class BlurOperator(Operator):
         self._has_point_sources = point_sources and target_fwhm > 0
         self._transfer = _relative_transfer(psf, target_fwhm, self._size)
 
-    def separate_sources(self, data: FitData, likelihood: Likelihood) -> None:
+    def separate_sources(self, data: FitData, noise_std: NoiseStd) -> None:
         """Take bright points that are as wide as the PSF out of the scene."""
         if not self._has_point_sources:
             return
         profile = SampledProfile(self._psf)
         planes = np.where(data.observed[0], data.y[0], np.nan).astype(float)
-        std = likelihood.random_std(torch.from_numpy(np.nan_to_num(data.y))).expand(data.y.shape)
+        std = noise_std(torch.from_numpy(np.nan_to_num(data.y))).expand(data.y.shape)
         found = find_point_sources(planes, std[0].double().numpy(), profile)
         if not len(found):
             return

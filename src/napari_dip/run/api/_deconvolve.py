@@ -24,7 +24,8 @@ def deconvolve(
     image
         As for `denoise`.
     psf : array-like or path, optional
-        Image of the point spread function; it need not be normalized. Default: that of an NDData.
+        Image of the point spread function; it need not be normalized. One of several planes restores the
+        depths of a volume jointly. Default: that of an NDData.
     fwhm : float, optional
         Full width at half maximum of a Gaussian point spread function, in place of `psf`. [pixel]
     target_fwhm : float, optional
@@ -65,7 +66,9 @@ def deconvolve(
             "deconvolution needs one point spread function: give either psf, an image of it, or fwhm,"
             " its full width at half maximum in pixels"
         )
-    recipe = Recipe.preset("deconvolve").with_settings({"operator.target_fwhm": target_fwhm})
+    is_volume = psf is not None and observation.auxiliary["psf"].shape[2] > 1
+    recipe = Recipe.preset("deconvolve-volume" if is_volume else "deconvolve")
+    recipe = recipe.with_settings({"operator.target_fwhm": target_fwhm})
     if fwhm is not None:
         recipe = recipe.with_settings({"operator.psf": "gaussian", "operator.fwhm": fwhm})
     return restore_observation(observation, wrap, recipe, options)
