@@ -100,6 +100,17 @@ class TestSearch:
         expected = np.array([9000, 4500, 0])
         assert (np.abs(found.fluxes[:, 0] - expected) < 4 * found.flux_std[:, 0]).all()
 
+    def test_a_channel_without_data_has_no_flux(self):
+        image = noisy(star(30.4, 50.7, 9000))
+        found = found_in(np.stack([image, np.full_like(image, np.nan)]))
+        assert found.fluxes[0, 0] == pytest.approx(9000, rel=0.05)
+        assert found.fluxes[1, 0] == 0
+
+    def test_a_psf_of_few_pixels_tells_no_points(self):
+        image = noisy(np.where((Y == 40) & (X == 40), 3000.0, 0))[None]
+        box = SampledProfile(np.full((3, 3), 1 / 9))
+        assert len(find_point_sources(image, np.full(image.shape, NOISE), box)) == 0
+
     def test_missing_pixels_are_left_out(self):
         image = noisy(star(48.3, 47.8, 9000))
         image[np.random.default_rng(1).random(image.shape) < 0.3] = np.nan

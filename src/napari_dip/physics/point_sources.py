@@ -15,6 +15,7 @@ from napari_dip.physics._point_profiles import Array, PointSources, Profile, add
 MAX_ROUNDS = 4  # of searches in what the sources found so far leave
 SWEEPS = 8  # of fits to all sources, each without its neighbors but the next one
 STAMP_FWHM = 1.5  # half a side of the square in which a source is fitted, over the width of the PSF
+MIN_HALF_PX = 3  # half a side of a square that is large enough
 MIN_PEAK_SIGMAS = 8.0  # of the filtered image, for a candidate
 MIN_FLUX_SIGMAS = 10.0  # of a source: fainter ones are left to the network
 MIN_KNOWN_SHARE = 0.4  # of the pixels of a stamp
@@ -151,12 +152,13 @@ class _Stamps:
 
     def __init__(self, plane: Array, noise: Array, profile: Profile) -> None:
         self.plane, self.profile = plane, profile
-        self._half = round(STAMP_FWHM * profile.fwhm)
+        self._half = min(round(STAMP_FWHM * profile.fwhm), profile.half)
         self._variance = np.pad(noise**2, 2 * self._half, mode="edge")
 
+    @np.errstate(divide="ignore", invalid="ignore")  # of a flux of 0
     def fit(self, positions: Array, fluxes: Array, *, moves: bool = True) -> _Fit:
         """Fit all sources, from these positions and fluxes, in turn; positions only if they move."""
-        margin, half = 2 * self._half, min(self._half, self.profile.half)
+        half, margin = self._half, 2 * self._half
         next_one, is_near = _nearest(positions, 2 * STAMP_FWHM * self.profile.fwhm)
         orders = ((0, 0), (1, 0), (0, 1)) if moves else ((0, 0),)
         for _ in range(SWEEPS):
@@ -206,12 +208,16 @@ class _Stamps:
         )
 
     def candidates(self, positions: Array, fluxes: Array) -> Array:
-        """The peaks (N, 2) of what sources leave, filtered with the PSF, that are not near them."""
+        """The peaks (N, 2) of what sources leave, filtered with the PSF, that are not near them; none if
+        the PSF has too few pixels to tell points from other things.
+        """
+        if self._half < MIN_HALF_PX:
+            return np.zeros((0, 2))
         left = self.plane - render(self.profile, positions, fluxes, self.plane.shape)
         (kernel,) = self.profile.stamps(np.zeros((1, 2)), self._half)
         kernel = kernel - kernel.mean()
         filled = np.where(np.isfinite(left), left, np.nanmedian(left))
-        padded = np.pad(filled, len(kernel) // 2, mode="edge")
+        padded = np.pad(filled, self._half, mode="edge")
         filtered = fftconvolve(padded, kernel[::-1, ::-1], mode="valid")
         sigma = 1.4826 * np.median(np.abs(filtered - np.median(filtered)))
         width = 2 * int(self.profile.fwhm / 2) + 1
