@@ -6,6 +6,7 @@ import pytest
 import napari_dip as dip
 from napari_dip import Recipe, restore
 from napari_dip.core.errors import ObservationError, ReadError, SettingsError
+from napari_dip.io.files import read_first_image
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +133,14 @@ def test_a_preset_says_which_axis_it_needs(data_folder, fast_settings, name, pre
 
 
 @pytest.mark.parametrize("depths", [5, 7])
-def test_a_psf_with_depths_is_refused(data_folder, depths):
+def test_a_psf_with_depths_sharpens_a_volume(data_folder, depths):
     folder = data_folder / "cases/microscopy"
-    with pytest.raises(ObservationError, match=f"the PSF has {depths} planes along Z, .* by plane"):
-        dip.deconvolve(folder / "decon_stack5.tif", folder / f"decon_psf{depths}.tif")
+    stack = dip.read(folder / "decon_stack5.tif")
+    psf = read_first_image(folder / f"decon_psf{depths}.tif").pixels
+    observation = stack.with_auxiliary("psf", psf, axes="ZYX")
+    with pytest.raises(ObservationError, match=f"the PSF has {depths} planes: .*deconvolve-volume"):
+        restore(observation, Recipe.preset("deconvolve"))
+    steps = {"solver.max_steps": 3, "ensemble.size": 1}
+    result = restore(observation, Recipe.preset("deconvolve-volume").with_settings(steps))
+    assert result.image.shape == stack.y.shape[2:]
+    assert "planes as given" in result.summary

@@ -89,7 +89,7 @@ class VolumeBlurOperator(Operator):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         waves = torch.fft.rfft2(x).unflatten(0, (-1, self._depths))
         seen = sum(
-            transfer * waves[:, sources]
+            transfer * waves.index_select(1, sources)
             for transfer, sources in zip(self._transfers, self._sources, strict=True)
         )
         assert isinstance(seen, torch.Tensor)
