@@ -171,11 +171,14 @@ class BlockFit:
     def _new_fit(self, seed: int, weights: Weights | None) -> Fit:
         recipe, generator = self._attempt.recipe, torch.Generator().manual_seed(seed)
         monitor = recipe.stopping.monitor(self.problem, generator)
+        precision = recipe.compute.resolve_precision(self._device)
+        if recipe.network.is_3d and not self.problem.operator.is_identity:
+            precision = torch.float32  # in bfloat16 torch can corrupt memory on a CPU
         prior = Prior.build(
             monitor.fit_problem,
             self._data,
             PriorSettings(recipe.network, recipe.network_input, recipe.output, recipe.self_supervision),
-            precision=recipe.compute.resolve_precision(self._device),
+            precision=precision,
             generator=generator,
             start=weights,
         )

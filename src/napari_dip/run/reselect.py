@@ -17,6 +17,8 @@ from napari_dip.run.assessment import fit_findings, measure_fit, noise_findings
 from napari_dip.run.provenance import flux_change
 from napari_dip.run.recipe import Recipe
 
+MAX_OUTSIDE_SHARE = 1e-3  # of a datum, that may come from the scene outside the image
+
 
 def reselect_step(result: Result, observation: Observation, image: FloatArray, step: int) -> Result:
     """Return `result` with the `image` of another step of its only fit, and its residual.
@@ -45,7 +47,7 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
     problem = Problem.from_data(data, *physics, device=torch.device("cpu"))
     x, outside = _scene_showing(image, result.axes, problem)
     residual = problem.residual(x)
-    residual[problem.operator(outside).abs() > 1e-6] = torch.nan
+    residual[problem.operator(outside).abs() > MAX_OUTSIDE_SHARE] = torch.nan
     known = replace(problem, observed=problem.observed & torch.isfinite(residual))
     shape = observation.y.shape
     residual_planes, noise_planes = (
@@ -97,6 +99,10 @@ def _scene_showing(image: FloatArray, axes: str, problem: Problem) -> tuple[torc
         for size, along, length in zip(
             problem.operator.scene_shape[1:], region, inside.shape[1:], strict=True
         )
+    )
+    inside = (
+        inside
+        - torch.as_tensor(problem.operator.foreground).expand(problem.operator.scene_shape)[:, *region]
     )
     x = inside[:, rows][:, :, columns]
     outside = torch.ones_like(x)
