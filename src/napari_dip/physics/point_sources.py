@@ -77,7 +77,7 @@ def find_point_sources(planes: Array, noise: Array, profile: Profile) -> PointSo
     ]
     return PointSources(
         positions,
-        mean.fit(positions, fluxes).position_std,
+        fit.position_std[keep],
         np.stack([fit.fluxes for fit in fits]),
         np.stack([fit.flux_std for fit in fits]),
     )
