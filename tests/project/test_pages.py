@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +78,8 @@ def files(tmp_path_factory):
     scene = (np.hypot(rows - 20, columns - 18) < 9) + ((rows > 28) & (columns > 34)).astype(np.float32)
     for name, contrast in (("cell", 30), ("dark", 40), ("flash", 90)):
         tifffile.imwrite(folder / f"{name}.tif", contrast * scene + noisy(48, 56))
-    compressed = BytesIO()
     gray = Image.fromarray((60 + 90 * scene + columns + rows % 7).astype(np.uint8))
-    gray.save(compressed, "JPEG", quality=20)
-    tifffile.imwrite(folder / "decoded.tif", np.asarray(Image.open(compressed)))
+    gray.save(folder / "photo.jpg", quality=20)
     for name, axes, shape in (
         ("stack.tif", "ZYX", (2, 40, 48)),
         ("movie.tif", "TYX", (3, 40, 48)),

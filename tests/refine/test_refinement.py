@@ -286,8 +286,9 @@ class TestResidualCorrection:
     @pytest.mark.parametrize(
         ("change", "method"),
         [
-            ({}, "residual"),
-            ({"refinement.residual_correction": "off"}, "none"),
+            ({}, "patches"),
+            ({"refinement.patch_method": "none"}, "residual"),
+            ({"refinement.patch_method": "none", "refinement.residual_correction": "off"}, "none"),
             ({"stack.joint_axes": "none"}, "patches"),
         ],
     )
@@ -295,6 +296,43 @@ class TestResidualCorrection:
         noisy = spots[0] + np.random.default_rng(2).normal(0, 5, spots[0].shape)
         recipe = fast_recipe.with_settings({"stack.joint_axes": "T", **change})
         assert restore(noisy, recipe, axes="TYX").provenance.refinement == method
+
+
+class TestPlanesTogether:
+    """Times and depths that are restored jointly, and the weights of two estimates of them."""
+
+    @pytest.fixture(params=["TYX", "ZYX"])
+    def refined_planes(self, request, problem_of):
+        """Refine the blurred truth, and return it with the scene that was refined."""
+
+        def refined_planes(truth):
+            rng, smooth = np.random.default_rng(1), gaussian_filter(truth, (0, 1.5, 1.5))
+            problem = problem_of(
+                truth + rng.normal(0, 20, truth.shape), {"noise.sigma": 20.0}, axes=request.param
+            )
+            monitor = DataFission().monitor(problem, torch.Generator().manual_seed(0))
+            options = {"hard_data_consistency": False, "is_single_fit": True}
+            refinement, x = Refinement(), torch.from_numpy(smooth).float()
+            found = returned_by(refinement.refine(x, problem, monitor, **options)).numpy()
+            axis = request.param[0]
+            estimates = [returned_by(refinement.chain(x, problem, a)).numpy() for a in (axis, "C")]
+            return found, *estimates
+
+        return refined_planes
+
+    def test_a_still_scene_gains_from_all_planes(self, refined_planes):
+        still = 100 + 200 * gaussian_filter(np.random.default_rng(0).normal(0, 1, (64, 64)), 2)
+        truth = np.repeat(still[None], 6, axis=0)
+        found, jointly, separately = (error(x, truth) for x in refined_planes(truth))
+        assert jointly < 0.7 * separately
+        assert found < 1.1 * jointly
+
+    def test_what_moves_fast_is_estimated_plane_by_plane(self, refined_planes):
+        y, x = np.mgrid[:64, :64]
+        truth = np.array([100 + 120 * (np.hypot(y - 32, x - 12 - 8 * t) < 5) for t in range(6)], float)
+        found, jointly, separately = (error(x, truth) for x in refined_planes(truth))
+        assert separately < 0.9 * jointly
+        assert found < 1.05 * separately
 
 
 class TestFluxOfSmallSources:

@@ -36,7 +36,8 @@ def read(
     *paths : path
         ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; of FITS also with the
         name or number of an extension, ``image.fits[SCI]``. Several files of one shape become frames
-        along T. ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5`` are k-space.
+        along T. ``.jpg .jpeg .png`` are only read; ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5``
+        are k-space.
     bad_flags : collection of int, optional
         Flags of a quality plane that are treated as missing, as values of bits (1, 2, 4 ...) or as
         codes. Default: those of the telescope's convention.

@@ -71,6 +71,7 @@ FORMATS = (
         read_only_suffixes=(".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
     ),
     Format("ASDF", (".asdf",), "napari_dip.io.asdf_reader:asdf_images"),
+    Format("picture", (".jpg", ".jpeg", ".png"), "napari_dip.io.pictures:picture_images"),
     Format("k-space", (".npy", ".npz", ".h5"), "napari_dip.io.mri.arrays:kspace_images"),
 )
 IMAGE_SUFFIXES = tuple(s for f in FORMATS if f.write for s in f.suffixes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
+from typing import Literal
 
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.torch_import import torch
@@ -59,15 +60,19 @@ def by_plane(
     data: torch.Tensor,
     noise: torch.Tensor,
     problem: Problem,
+    *,
+    axis: Literal["T", "C", "Z"] = "C",
 ) -> Generator[None, None, torch.Tensor]:
-    """Estimate each time and depth separately, from its pilot, data and noise (C, H, W)."""
+    """Estimate planes along one axis jointly, from their pilot, data and noise (N, H, W), and those
+    along the others separately.
+    """
     layout, estimated = problem.scene_layout, torch.empty_like(data)
-    planes = torch.arange(layout.num_planes).reshape(layout.shape).transpose(1, 2)
-    for channels in planes.flatten(0, 1):
-        parts = [None if image is None else image[channels] for image in (pilot, data, noise)]
+    planes = torch.arange(layout.num_planes).reshape(layout.shape).movedim("TCZ".index(axis), -1)
+    for joint in planes.flatten(0, 1):
+        parts = [None if image is None else image[joint] for image in (pilot, data, noise)]
         if data.device.type == "mps":  # which has no double precision
             parts = [None if part is None else part.cpu() for part in parts]
-        estimated[channels] = (yield from estimate(*parts)).to(data.device)
+        estimated[joint] = (yield from estimate(*parts)).to(data.device)
     return estimated
 
 

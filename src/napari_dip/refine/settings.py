@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from functools import partial
 from typing import Annotated, Literal
@@ -20,6 +19,13 @@ from napari_dip.refine.insignificant_peaks import correct_sources
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
 from napari_dip.refine.plane_patches import by_plane, is_skew
 from napari_dip.refine.residual_return import add_residual, noisy_scene
+from napari_dip.refine.step_weights import (
+    TYPICAL_OF_JOINT_PLANES,
+    TYPICAL_OF_PLANE,
+    pixel_noise,
+    split_step,
+    step_weights,
+)
 
 Method = Literal["patches", "spectrum", "residual", "none"]
 AmortizedRefinement = Literal["source-flux", "chain", "none"]
@@ -27,10 +33,6 @@ AmortizedRefinement = Literal["source-flux", "chain", "none"]
 # Noise of an image that agrees with the data, over its r.m.s. distance from the Wiener estimate: where
 # pixels are missing, and where all are finer than those of the data.
 INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.5
-# Weights of a step, where it is small and where it is large compared with the noise, and how much they
-# differ between images (photographs and star fields).
-LARGE_STEP_SIGMAS = 0.5
-PRIOR_STEP_WEIGHTS, STEP_WEIGHT_STD = (1.0, 1.0), 0.25
 
 
 class Refinement(Settings):
@@ -43,10 +45,11 @@ class Refinement(Settings):
     patch_method: Literal["auto", "chained", "nonlocal-bayes", "none"] = "auto"
     """Estimate similar patches together: by combinations of them in several passes (chained), or by
     their covariance (nonlocal Bayes). Automatic: chained for one channel, the mean of both for several,
-    where the operator is the identity and the noise is uniform and as its model says, one time and depth
-    at a time; nonlocal Bayes where the result has to agree with the data, or fewer than four photons are
-    usual; none behind a blur. Where single pixels are missing and the others stay as they are, missing
-    ones are estimated from the known ones of their patches."""
+    where the operator is the identity and the noise is uniform and as its model says. Planes that are
+    restored jointly are chained both jointly and separately, if their noise is independent; data that
+    were not fitted say how much of each is taken. Nonlocal Bayes where the result has to agree with the
+    data, or fewer than four photons are usual; none behind a blur. Where single pixels are missing and
+    the others stay as they are, missing ones are estimated from the known ones of their patches."""
     passes: Annotated[int, Field(ge=1, le=20)] = 6
     """Number of passes of the chain; each takes out a part of the noise."""
     iterations: Annotated[int, Field(ge=1, le=5)] | None = None
@@ -61,7 +64,7 @@ class Refinement(Settings):
     fission."""
     residual_correction: Literal["auto", "off"] = "auto"
     """Add back to each plane what is correlated in its residual beyond noise. Automatic: where planes
-    are restored jointly, under independent noise that is as its model says."""
+    are restored jointly, under independent noise that is as its model says, before patches."""
 
     source_flux_correction: Literal["auto", "off"] = "auto"
     """Add back flux that the fit missed to small bright sources, so that fluxes are not too low, with
@@ -80,8 +83,8 @@ class Refinement(Settings):
             has_probe = monitor.noise_probe is not None
             return "spectrum" if self.spectral_shrinkage == "auto" and has_probe else "none"
         single_plane = problem.scene_layout.times == problem.scene_layout.depths == 1
-        suits = self.patch_method == "auto" and properties.can_be_sampled and single_plane
-        if suits or self.patch_method in ("chained", "nonlocal-bayes"):
+        suits = properties.can_be_sampled if single_plane else self._is_joint(problem, monitor)
+        if (self.patch_method == "auto" and suits) or self.patch_method in ("chained", "nonlocal-bayes"):
             return "patches"
         joint = self.residual_correction == "auto" and properties.kind == "white" and not single_plane
         return "residual" if joint else "none"
@@ -107,11 +110,21 @@ class Refinement(Settings):
             return self.patch_method == "chained"
         return problem.likelihood.properties.can_be_sampled and not is_skew(problem)
 
-    def chain(self, x: torch.Tensor, problem: Problem) -> Generator[None, None, torch.Tensor]:
-        """Refine the scene `x` (C, H, W) by a chain of combinations of patches, all of it."""
+    def chain(
+        self, x: torch.Tensor, problem: Problem, axis: Literal["T", "C", "Z"] = "C"
+    ) -> Generator[None, None, torch.Tensor]:
+        """Refine the scene `x` (C, H, W) by a chain of combinations of patches, all of it; planes along
+        one axis jointly.
+        """
         width = problem.likelihood.properties.correlation_sigma
         chain = partial(chain_patches, correlation_sigma=width, passes=self.passes)
-        return (yield from by_plane(chain, x, *noisy_scene(problem, x), problem))
+        return (yield from by_plane(chain, x, *noisy_scene(problem, x), problem, axis=axis))
+
+    def _is_joint(self, problem: Problem, monitor: StoppingMonitor) -> bool:
+        """Whether times or depths are refined jointly; the data show how well that works."""
+        layout, kind = problem.scene_layout, problem.likelihood.properties.kind
+        several, has_probe = max(layout.times, layout.depths) > 1, monitor.noise_probe is not None
+        return several and has_probe and kind == "white" and self.can_chain(problem)
 
     def refine(
         self,
@@ -154,16 +167,40 @@ class Refinement(Settings):
             return (yield from fill_missing(x, problem, fitted, is_single_fit=is_single_fit))
         if hard_data_consistency:
             return (yield from self._denoise_consistent(x, fitted))
+        if self._is_joint(problem, monitor):
+            return (yield from self._refine_jointly(x, problem, monitor, is_single_fit=is_single_fit))
         chains = self.can_chain(problem)
         denoised = yield from self._denoise_data(x, fitted, chains=chains)
         if monitor.noise_probe is None:
             return denoised
-        noise = _noise_map(problem, x)
-        weights = _step_weights((denoised - x) / noise, x, problem, monitor.noise_probe)
+        noise = pixel_noise(problem, x)
+        parts = split_step((denoised - x) / noise)
+        weights = step_weights(parts, x, problem, monitor.noise_probe, TYPICAL_OF_PLANE)
         if is_single_fit:
             denoised = yield from self._denoise_data(x, problem, chains=chains)
-        parts = _split_step((denoised - x) / noise)
+            parts = split_step((denoised - x) / noise)
         return x + noise * (weights[:, None, None, None] * parts).sum(dim=0)
+
+    def _refine_jointly(
+        self, x: torch.Tensor, problem: Problem, monitor: StoppingMonitor, *, is_single_fit: bool
+    ) -> Generator[None, None, torch.Tensor]:
+        """Refine several times or depths, jointly where they are alike and separately where not."""
+        assert monitor.noise_probe is not None
+        noise, fitted = pixel_noise(problem, x), monitor.fit_problem
+        base, steps = yield from self._joint_steps(x, fitted, noise)
+        weights = step_weights(steps, base, problem, monitor.noise_probe, TYPICAL_OF_JOINT_PLANES)
+        if is_single_fit:
+            base, steps = yield from self._joint_steps(x, problem, noise)
+        return base + noise * (weights[:, None, None, None] * steps).sum(dim=0)
+
+    def _joint_steps(
+        self, x: torch.Tensor, problem: Problem, noise: torch.Tensor
+    ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
+        """The corrected scene, and the steps to planes that are estimated jointly and separately."""
+        base = x if self.residual_correction == "off" else add_residual(x, problem)
+        jointly = yield from self.chain(x, problem, "T" if problem.scene_layout.times > 1 else "Z")
+        separately = yield from self.chain(x, problem)
+        return base, torch.stack([(jointly - base) / noise, (separately - base) / noise])
 
     def correct_sources(
         self,
@@ -180,7 +217,8 @@ class Refinement(Settings):
         The arguments are those of `refine`.
         """
         method = self.select_method(problem, monitor, hard_data_consistency=hard_data_consistency)
-        if self.source_flux_correction == "off" or hard_data_consistency or method != "patches":
+        off = self.source_flux_correction == "off" or self._is_joint(problem, monitor)
+        if off or hard_data_consistency or method != "patches":
             return x, False
         return correct_sources(x, problem if is_single_fit else monitor.fit_problem)
 
@@ -221,44 +259,3 @@ class Refinement(Settings):
         settings = PatchSettings(size, self.group_size)
         estimate = partial(nonlocal_bayes, correlation_sigma=width, settings=settings)
         return (yield from by_plane(estimate, pilot, data, noise, problem))
-
-
-def _noise_map(problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """The noise of each pixel of the scene `x`, (C, H, W); the median where it is unknown."""
-    noise = problem.noise_std(x)[0]
-    return torch.where(noise > 0, noise, noise[problem.observed[0]].median())
-
-
-def _split_step(step: torch.Tensor) -> torch.Tensor:
-    """The small and the large parts of a step (C, H, W), in units of the noise; (2, C, H, W)."""
-    small = torch.exp(-0.5 * (step / LARGE_STEP_SIGMAS) ** 2)
-    return torch.stack((small * step, (1 - small) * step))
-
-
-def _step_weights(
-    step: torch.Tensor, x: torch.Tensor, problem: Problem, probe: torch.Tensor
-) -> torch.Tensor:
-    """The weights, from 0 to 1, of the small and the large part of a `step` from `x`; (2,).
-
-    Where a step is large compared with the noise, the fit missed something; where it is small, it
-    removes noise or adds it. The weights minimize the error that the part of the data that was not
-    fitted shows; as that part is noisy, they are shrunk to typical values.
-
-    References
-    ----------
-    .. [1] Luisier, Blu, Unser, "A new SURE approach to image denoising: interscale orthonormal wavelet
-           thresholding", IEEE Trans. Image Process. 16 (2007) 593, eq. (10), (15); here the covariance
-           with the noise is measured by the probe.
-    """
-    observed, noise = problem.observed[0], _noise_map(problem, x)
-    parts = _split_step(step)[:, observed]
-    probe = (probe[0] / noise)[observed]
-    residual = ((problem.y[0] - x) / noise)[observed] - probe
-    # Correlated noise is as uncertain as white noise in fewer pixels.
-    width = problem.likelihood.properties.correlation_sigma
-    variance = (1 + probe.square().mean()) * max(1.0, 4 * math.pi * width**2)
-    weights: torch.Tensor = torch.linalg.solve(
-        parts @ parts.T / variance + torch.eye(2, device=step.device) / STEP_WEIGHT_STD**2,
-        parts @ residual / variance + step.new_tensor(PRIOR_STEP_WEIGHTS) / STEP_WEIGHT_STD**2,
-    )
-    return weights.clamp(0, 1)

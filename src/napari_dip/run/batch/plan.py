@@ -85,7 +85,8 @@ def _output_name(source: str) -> str:
     """The name of the input, in a format that can be written, with the extension before the suffix."""
     file, extension = file_and_extension(source)
     name, lower = file.name, file.name.lower()
-    read_only = next((s for f in FORMATS for s in f.read_only_suffixes if lower.endswith(s)), "")
+    only_read = (s for f in FORMATS for s in (f.read_only_suffixes if f.write else f.suffixes))
+    read_only = next((suffix for suffix in only_read if lower.endswith(suffix)), "")
     if read_only == ".fz":
         name = name[:-3] if ".fits" in lower else f"{name[:-3]}.fits"
     elif read_only:
