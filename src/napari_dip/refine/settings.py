@@ -33,6 +33,7 @@ AmortizedRefinement = Literal["source-flux", "chain", "none"]
 # Noise of an image that agrees with the data, over its r.m.s. distance from the Wiener estimate: where
 # pixels are missing, and where all are finer than those of the data.
 INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.5
+FASTER_CHAIN = {"patch_size": 7, "stride": 6}  # for stacks; with half the passes a quarter of the time
 
 
 class Refinement(Settings):
@@ -118,6 +119,8 @@ class Refinement(Settings):
         """
         width = problem.likelihood.properties.correlation_sigma
         chain = partial(chain_patches, correlation_sigma=width, passes=self.passes)
+        if problem.scene_layout.times > 1 or problem.scene_layout.depths > 1:
+            chain = partial(chain, **FASTER_CHAIN, passes=(self.passes + 1) // 2)
         return (yield from by_plane(chain, x, *noisy_scene(problem, x), problem, axis=axis))
 
     def _is_joint(self, problem: Problem, monitor: StoppingMonitor) -> bool:
