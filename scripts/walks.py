@@ -73,7 +73,7 @@ class Walk:
         """Press a button, which must be visible and enabled: one click."""
         if not (widget.isVisible() and widget.isEnabled()):
             sys.exit(f"walks: {self._name} cannot press '{widget.text()}'")
-        self._dock.ensureWidgetVisible(widget)
+        self._dock.show_widget(widget)
         self.wait(0.1)
         self.clicks += 1
         center = widget.rect().center()

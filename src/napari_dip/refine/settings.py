@@ -190,20 +190,20 @@ class Refinement(Settings):
         """Refine several times or depths, jointly where they are alike and separately where not."""
         assert monitor.noise_probe is not None
         noise, fitted = pixel_noise(problem, x), monitor.fit_problem
-        base, steps = yield from self._joint_steps(x, fitted, noise)
-        weights = step_weights(steps, base, problem, monitor.noise_probe, TYPICAL_OF_JOINT_PLANES)
+        steps = yield from self._joint_steps(x, fitted, noise)
+        weights = step_weights(steps, x, problem, monitor.noise_probe, TYPICAL_OF_JOINT_PLANES)
         if is_single_fit:
-            base, steps = yield from self._joint_steps(x, problem, noise)
-        return base + noise * (weights[:, None, None, None] * steps).sum(dim=0)
+            steps = yield from self._joint_steps(x, problem, noise)
+        return x + noise * (weights[:, None, None, None] * steps).sum(dim=0)
 
     def _joint_steps(
         self, x: torch.Tensor, problem: Problem, noise: torch.Tensor
-    ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
-        """The corrected scene, and the steps to planes that are estimated jointly and separately."""
-        base = x if self.residual_correction == "off" else add_residual(x, problem)
+    ) -> Generator[None, None, torch.Tensor]:
+        """The steps to planes that are estimated jointly, separately, and by their residual."""
         jointly = yield from self.chain(x, problem, "T" if problem.scene_layout.times > 1 else "Z")
         separately = yield from self.chain(x, problem)
-        return base, torch.stack([(jointly - base) / noise, (separately - base) / noise])
+        corrected = x if self.residual_correction == "off" else add_residual(x, problem)
+        return torch.stack([(other - x) / noise for other in (jointly, separately, corrected)])
 
     def correct_sources(
         self,

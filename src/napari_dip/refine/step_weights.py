@@ -9,9 +9,9 @@ from napari_dip.physics.problem import Problem
 
 # Typical weights of steps from the fit to what patches estimate, and how much they differ between images
 # (photographs and star fields): of a step where it is small and where it is large compared with the
-# noise; and of those to planes that are estimated jointly and separately.
+# noise; and of those to planes that are estimated jointly, separately, and by their residual.
 LARGE_STEP_SIGMAS = 0.5
-TYPICAL_OF_PLANE, TYPICAL_OF_JOINT_PLANES, STEP_WEIGHT_STD = (1.0, 1.0), (1.0, 0.0), 0.25
+TYPICAL_OF_PLANE, TYPICAL_OF_JOINT_PLANES, STEP_WEIGHT_STD = (1.0, 1.0), (1.0, 0.0, 0.0), 0.25
 
 
 def pixel_noise(problem: Problem, x: torch.Tensor) -> torch.Tensor:

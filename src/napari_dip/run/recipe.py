@@ -71,6 +71,8 @@ class Recipe(Settings):
     """Name of the task in menus."""
     description: Annotated[str, Field(max_length=1000)] = ""
     """Purpose of the recipe, in one sentence."""
+    category: Annotated[str, Field(max_length=100)] = ""
+    """The heading above the task in menus."""
     operator: AnyOperator = Identity()
     """How the scene becomes data."""
     noise: AnyNoise = Gaussian()

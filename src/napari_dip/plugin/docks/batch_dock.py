@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dip.core.errors import ReadError, RestorationError
-from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel
+from napari_dip.plugin.docks.scrolling_dock import ScrollingDock
 from napari_dip.plugin.layers.metadata import MASK, related_layer
 from napari_dip.plugin.session.batch_worker import BatchRequest, JobDone, batch_worker
 from napari_dip.plugin.widgets.entries import label_text
@@ -140,7 +140,9 @@ class BatchDock(ScrollingDock):
         self.workers.setToolTip(
             "Number of images restored at the same time; they share the cores of the processor."
         )
-        buttons = QGridLayout()
+        row = QWidget()
+        buttons = QGridLayout(row)
+        buttons.setContentsMargins(0, 0, 0, 0)
         buttons.addWidget(self.start_button, 0, 0)
         buttons.addWidget(self.stop_button, 0, 1)
         self.bar.setTextVisible(False)
@@ -149,12 +151,9 @@ class BatchDock(ScrollingDock):
         column.setSpacing(4)
         column.addWidget(self.form)
         column.addWidget(self.form.advanced_box)
-        column.addLayout(buttons)
-        for part in (self.bar, self.status, self.table):
-            column.addWidget(part)
+        column.addWidget(self.table)
         column.addStretch(1)
-        self.setWidget(body)
-        ignore_wheel(body)
+        self.lay_out(body, self.status, self.bar, row)
 
     def _show_auxiliary(self) -> None:
         """Show the entries for the auxiliary data that the recipe uses."""

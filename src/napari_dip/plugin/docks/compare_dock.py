@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 from skimage.metrics import peak_signal_noise_ratio
 
 from napari_dip.core.errors import ObservationError
-from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel
+from napari_dip.plugin.docks.scrolling_dock import ScrollingDock
 from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of, layer_data_units, spatial_of
 from napari_dip.plugin.session.messages import MEMORY_FULL
 from napari_dip.plugin.widgets.layer_combo import LayerComboBox
@@ -41,8 +41,7 @@ class CompareDock(ScrollingDock):
         column.addWidget(self.button)
         column.addWidget(self.status)
         column.addStretch(1)
-        self.setWidget(body)
-        ignore_wheel(body)
+        self.lay_out(body)
         self.button.clicked.connect(self.compare)
         self.reset_choices()
 

@@ -11,11 +11,14 @@ from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
 
 from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.core.progress import Progress
+from napari_dip.core.result import Result
 from napari_dip.plugin import preferences
-from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, ignore_wheel, set_tab_order
+from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, set_tab_order
+from napari_dip.plugin.layers.crop import trial_part
 from napari_dip.plugin.session.forecast_worker import Forecast, ForecastReport
 from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NO_IMAGE
 from napari_dip.plugin.session.run import State
@@ -28,7 +31,9 @@ from napari_dip.plugin.widgets.loss_plot import LossPlot
 from napari_dip.plugin.widgets.recipe_form import RecipeForm, spare_threads
 from napari_dip.plugin.widgets.redraw_throttle import SLOW_DRAWING_S, RedrawThrottle
 from napari_dip.plugin.widgets.result_controls import ResultControls
+from napari_dip.plugin.widgets.result_summary import ResultSummary, verdict
 from napari_dip.plugin.widgets.run_controls import BAR_STEPS, RunControls, progress_text
+from napari_dip.plugin.widgets.style import LEVEL_STYLES
 from napari_dip.run.forecast import typical_steps
 from napari_dip.run.recipe import Recipe
 
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IDLE_MESSAGE = "Press Run: it stops automatically, and your image is not changed."
+IDLE_MESSAGE = "Ready. Run stops automatically; your image is not changed."
 
 
 class RestoreDock(ScrollingDock):
@@ -58,6 +63,7 @@ class RestoreDock(ScrollingDock):
         self.form.lay_out()
         self.forecast = Forecast()
         self.run_controls, self.result_controls = RunControls(), ResultControls(self.session)
+        self.summary, self.plot_box = ResultSummary(), QCollapsible("Plot")
         self.export_buttons = ExportButtons(self._collect, lambda: (self.form.recipe(), self.form.title))
         self.say(IDLE_MESSAGE)
         self._lay_out()
@@ -86,13 +92,23 @@ class RestoreDock(ScrollingDock):
 
     def run(self) -> None:
         """Start the run, or say why it cannot start."""
+        self._start(trial=False)
+
+    def try_visible_part(self) -> None:
+        """Start a run on the middle of what is visible, or say why it cannot start."""
+        self._start(trial=True)
+
+    def _start(self, *, trial: bool) -> None:
         if self.inputs.layer is None:
             return
+        self.summary.hide()
         self.plot.clear_curves()
         self.say("Starting ...")
         self.forecast.cancel()
         try:
             recipe, layer, inputs = self._collect(spare_threads())
+            if trial:
+                recipe, (layer, inputs) = recipe.with_quality("fast"), trial_part(layer, inputs)
             self._typical_steps = typical_steps(recipe)
             self._device = recipe.compute.resolve_device().type
             self.session.run(recipe, layer, **inputs)
@@ -161,13 +177,14 @@ class RestoreDock(ScrollingDock):
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
-        below = (self.run_controls, self.status, self.result_controls, self.plot)
+        self.plot_box.setDuration(0)
+        self.plot_box.addWidget(self.plot)
+        below = (self.summary, self.result_controls, self.plot_box)
         for part in (self.form, self.form.advanced_box, *below):
             column.addWidget(part)
         self.form.advanced_layout.addRow(self.export_buttons)
         column.addStretch(1)
-        self.setWidget(body)
-        ignore_wheel(body)
+        self.lay_out(body, self.status, self.run_controls)
         set_tab_order((*self.inputs.tab_order, *self.form.tab_order, *self.run_controls.tab_order))
 
     def _connect(self) -> None:
@@ -177,6 +194,7 @@ class RestoreDock(ScrollingDock):
         self.inputs.noise_measured.connect(self._on_noise_measured)
         self.forecast.ready.connect(self._show_report)
         self.run_controls.run_button.clicked.connect(self.run)
+        self.run_controls.try_button.clicked.connect(self.try_visible_part)
         self.run_controls.paused.connect(self._pause_or_resume)
         self.run_controls.stop_button.clicked.connect(self.session.stop)
         self.run_controls.discard_button.clicked.connect(self.session.cancel)
@@ -185,6 +203,7 @@ class RestoreDock(ScrollingDock):
         self.session.changed.connect(self._show_state)
         self.session.progressed.connect(self._show_progress)
         self.session.finished.connect(self.plot.show_result)
+        self.session.shown.connect(self._show_result)
         for source in (self.inputs, self.result_controls, self.export_buttons, self.session):
             source.message.connect(self._on_message)
         close = _close_all(self.session, self.forecast)
@@ -198,7 +217,9 @@ class RestoreDock(ScrollingDock):
         self.form.enable(on=idle)
         self.inputs.enable(on=idle, mask=state == State.PAUSED)
         self.result_controls.refresh()
-        self.plot.setVisible(not idle or self.session.current_run is not None)
+        self.plot_box.setVisible(not idle or self.session.current_run is not None)
+        if self.session.current_run is None:
+            self.summary.hide()
         if idle:
             self._activity.close()
             if layer is None:
@@ -226,7 +247,7 @@ class RestoreDock(ScrollingDock):
             self.plot.add(progress)
             position = self.run_controls.show_progress(progress, self._typical_steps)
             if self.session.state == State.RUNNING:
-                self.say(progress_text(progress, self._typical_steps, self._device))
+                self.say(progress_text(progress, self._device))
             self._activity.update(position)  # runs the event loop, which draws the window
         if self._throttle.last_duration > SLOW_DRAWING_S:
             self._slow_down_spinner()
@@ -236,6 +257,11 @@ class RestoreDock(ScrollingDock):
         for label in self.window().findChildren(QLabel):
             if label.movie() is not None:
                 label.movie().setSpeed(10)
+
+    def _show_result(self, result: Result) -> None:
+        self.summary.show_result(result)
+        self.say(verdict(result), style=LEVEL_STYLES[result.assessment.level])
+        self.result_controls.refresh()
 
     def _on_message(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
         self.say(sentence, error=error)

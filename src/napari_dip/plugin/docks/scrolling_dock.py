@@ -1,4 +1,4 @@
-"""The base of all docks: a column that scrolls, and that stops its work when it is closed."""
+"""The base of all docks: a column that scrolls above a footer, and stops its work when it is closed."""
 
 from __future__ import annotations
 
@@ -9,45 +9,75 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
+    QFrame,
     QLabel,
     QScrollArea,
     QSizePolicy,
+    QVBoxLayout,
     QWidget,
 )
 
 from napari_dip.plugin.widgets.style import ERROR_STYLE
 
 
-class ScrollingDock(QScrollArea):  # type: ignore[misc]
-    """A dock that is as wide as its entries need, and scrolls vertically."""
+class ScrollingDock(QWidget):  # type: ignore[misc]
+    """A dock whose body scrolls vertically, above a footer that is always visible.
+
+    Attributes
+    ----------
+    status : QLabel
+        A sentence for the user.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._docked = False
         self.status = QLabel(wordWrap=True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._area, 1)
+        self._footer = QVBoxLayout()
+        self._footer.setContentsMargins(9, 0, 9, 9)
+        column.addLayout(self._footer)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def lay_out(self, body: QWidget, *footer: QWidget) -> None:
+        """Put widgets into the dock: one that scrolls, and others below it."""
+        self._area.setWidget(body)
+        for widget in footer:
+            self._footer.addWidget(widget)
+        ignore_wheel(self)
+
+    def show_widget(self, widget: QWidget) -> None:
+        """Scroll until a widget of the body is visible."""
+        if self._area.widget().isAncestorOf(widget):
+            self._area.ensureWidgetVisible(widget)
 
     def stop_work(self) -> None:
         """Stop what runs in the background; called when the dock is closed."""
         raise NotImplementedError
 
-    def say(self, sentence: str, *, error: bool = False) -> None:
-        """Show a sentence; an error in white on red, which is readable in every theme."""
-        self.status.setStyleSheet(f"{ERROR_STYLE} padding: 4px;" if error else "")
+    def say(self, sentence: str, *, error: bool = False, style: str = "") -> None:
+        """Show a sentence: an error in white on red, or in another style."""
+        style = ERROR_STYLE if error else style
+        self.status.setStyleSheet(f"{style} padding: 4px;" if style else "")
         self.status.setText(sentence)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size as wide as the form."""
-        return QSize(max(360, self.minimumSizeHint().width()), 640)
+        return QSize(max(320, self.minimumSizeHint().width()), 640)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size wide enough that no entry is cut off."""
-        body = self.widget()
-        bar = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
-        return QSize(bar + (body.minimumSizeHint().width() if body else 300), 200)
+        body = self._area.widget()
+        bar = self._area.verticalScrollBar().sizeHint().width() + 2 * self._area.frameWidth()
+        width = bar + (body.minimumSizeHint().width() if body else 300)
+        return QSize(max(width, self._footer.minimumSize().width()), 200)
 
     def event(self, event: QEvent) -> bool:
         """Stop the work when the dock is closed: napari then removes the widget from its parent."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
+from napari.layers import Image, Labels
 from napari.utils.transforms import Affine
 
 from napari_dip.core.axes import SMALLEST_SIDE
@@ -16,7 +17,9 @@ from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of, finest, spa
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
+
+TRIAL_SIDE = 160  # of the part that a trial restores [pixel]
 
 
 def visible_part(layer: Image) -> tuple[slice, slice]:
@@ -45,18 +48,61 @@ def crop_layer(
 ) -> Image:
     """Add a crop of `image` and of the `others`, and return the new image layer."""
     origin = uuid4().hex
-    added: list[Any] = []
-    for layer in (image, *others):
-        rgb = bool(getattr(layer, "rgb", False))
-        part = np.array(finest(layer)[(..., rows, columns, *[slice(None)] * rgb)])
-        add = viewer.add_image if hasattr(layer, "contrast_limits") else viewer.add_labels
-        added.append(add(part, **_options(layer, rows, columns, origin, rgb=rgb)))
-    viewer.layers.move(viewer.layers.index(added[0]), -1)
+    first, *rest = (_crop(layer, rows, columns, origin) for layer in (image, *others))
+    for layer in (*rest, first):
+        viewer.add_layer(layer)
     for layer in (image, *others):
         layer.visible = False
-    viewer.layers.selection.active = added[0]
-    cropped: Image = added[0]
-    return cropped
+    viewer.layers.selection.active = first
+    return first
+
+
+def trial_part(image: Image, inputs: Mapping[str, Any]) -> tuple[Image, dict[str, Any]]:
+    """Return the middle of what is visible of `image`, and of the inputs that have its rows and columns.
+
+    The layers are not added to a viewer.
+
+    Parameters
+    ----------
+    image : Image
+        The image to restore.
+    inputs : mapping
+        The other arguments of `prepare_run`.
+
+    Raises
+    ------
+    ObservationError
+        If the visible part is too small, or the canvas does not show rows and columns.
+    """
+    if inputs["frames"]:
+        raise ObservationError("a trial takes one image, not several exposures: press Run")
+    rows, columns = (_middle(part) for part in visible_part(image))
+    shape, origin = _plane_shape(image), uuid4().hex
+
+    def part_of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: part_of(layer) for name, layer in value.items()}
+        is_same_grid = hasattr(value, "ndim") and _plane_shape(value) == shape
+        return _crop(value, rows, columns, origin) if is_same_grid else value
+
+    return part_of(image), {name: part_of(value) for name, value in inputs.items()}
+
+
+def _plane_shape(layer: Layer) -> tuple[int, ...]:
+    return tuple(finest(layer).shape[: layer.ndim][-2:])
+
+
+def _middle(part: slice) -> slice:
+    extra = max(part.stop - part.start - TRIAL_SIDE, 0)
+    return slice(part.start + extra // 2, part.stop - (extra + 1) // 2)
+
+
+def _crop(layer: Layer, rows: slice, columns: slice, origin: str) -> Any:
+    """Return a layer with a part of another one, in the same place."""
+    rgb = bool(getattr(layer, "rgb", False))
+    part = np.array(finest(layer)[(..., rows, columns, *[slice(None)] * rgb)])
+    kind = Image if hasattr(layer, "contrast_limits") else Labels
+    return kind(part, **_options(layer, rows, columns, origin, rgb=rgb))
 
 
 def _options(layer: Layer, rows: slice, columns: slice, origin: str, *, rgb: bool) -> dict[str, Any]:
@@ -76,7 +122,7 @@ def _options(layer: Layer, rows: slice, columns: slice, origin: str, *, rgb: boo
     options = {
         **spatial,
         "translate": np.asarray(Affine(**transform, ndim=layer.ndim)(start)),
-        "name": f"{layer.name} - crop",
+        "name": f"{layer.name} [part]",
         "opacity": layer.opacity,
         "metadata": {**layer.metadata, METADATA_KEY: entries},
     }

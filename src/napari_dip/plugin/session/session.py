@@ -16,7 +16,6 @@ from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers.original_toggle import OriginalToggle
 from napari_dip.plugin.preferences import preferences
-from napari_dip.plugin.session.messages import done_message
 from napari_dip.plugin.session.run import SNAPSHOT_EVERY, Run, State, prepare_run
 from napari_dip.plugin.session.worker import Controls, Outcome, in_thread, run_restoration
 from napari_dip.run.recipe import Recipe
@@ -44,6 +43,8 @@ class Session:
     message = Signal(str, bool)
     """A sentence for the user, and whether it is an error."""
     finished = Signal(Result)
+    shown = Signal(Result)
+    """The result whose image is shown: of a run that has ended, or of another step or strength."""
 
     def __init__(self, viewer: ViewerModel, *, start: Callable[..., None] = in_thread) -> None:
         self._viewer = viewer
@@ -153,7 +154,7 @@ class Session:
         result = run.result_at(step, strength) if run is not None else None
         if self._run is None and run is not None and result is not None:
             run.layers.replace(result)
-            self.message.emit(done_message(result), False)
+            self.shown.emit(result)
 
     def show_original(self, *, on: bool) -> None:
         """Show the original layer instead of the result, or both as they were before."""
@@ -217,21 +218,22 @@ class Session:
         run, self._run = self._run, None
         if self.closed or run is None:
             return
-        sentence, failed = outcome.error or "Discarded; nothing was kept.", bool(outcome.error)
+        result, sentence = outcome.result, outcome.error or "Discarded; nothing was kept."
         try:
-            if outcome.result is None:
+            if result is None:
                 run.layers.remove()
             else:
-                run.result, run.warm_start = outcome.result, outcome.warm_start or run.warm_start
+                run.result, run.warm_start = result, outcome.warm_start or run.warm_start
                 self._done.append(run)
-                run.layers.show(outcome.result, run.regular_snapshots, run.snapshot_every)
-                sentence = done_message(outcome.result)
-                failed = outcome.result.assessment.level == "failed"
+                run.layers.show(result, run.regular_snapshots, run.snapshot_every)
+                sentence = ""
         except Exception as error:
             log.exception("not all layers of a result could be added")
-            sentence, failed = f"Not all layers could be added: {error or type(error).__name__}", True
+            sentence = f"Not all layers could be added: {error or type(error).__name__}"
         finally:
             self._enter(State.IDLE)
-        if outcome.result is not None:
-            self.finished.emit(outcome.result)
-        self.message.emit(sentence, failed)
+        if result is not None:
+            self.finished.emit(result)
+            self.shown.emit(result)
+        if sentence:
+            self.message.emit(sentence, result is not None or bool(outcome.error))

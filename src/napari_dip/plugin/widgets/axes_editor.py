@@ -39,7 +39,7 @@ class AxesEditor:
             "They are read from the file; correct them where they are wrong."
         )
         self.summary.setWordWrap(True)
-        self.summary.setMinimumWidth(300)  # without it Qt takes a short sentence for two lines
+        self.summary.setMinimumWidth(200)  # without it Qt takes a short sentence for two lines
         self.joint_combos: dict[str, QComboBox] = {}
         for letter in STACK_AXES:
             combo = self.joint_combos[letter] = QComboBox()

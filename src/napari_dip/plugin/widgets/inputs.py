@@ -53,7 +53,7 @@ class Inputs:
         self.axes = AxesEditor(form.basic_layout, form.advanced_layout)
         self.mask = LayerComboBox(viewer, Labels, none="none")
         self.bad_flags = FlagList()
-        self.sigma = LayerComboBox(viewer, Image, none="uniform noise")
+        self.sigma = LayerComboBox(viewer, Image, none="uniform")
         self.auxiliary = {name: LayerComboBox(viewer, Image, none="none") for name in all_auxiliary()}
         self.mask_button, self.tools_button = QPushButton("New mask"), QPushButton("Tools")
         self._lay_out()
@@ -221,7 +221,7 @@ class Inputs:
         }
         basic.addRow("Image", self._rows["image"])
         self.axes.add_rows()
-        basic.addRow("Mask (missing pixels)", self._rows["mask"])
+        basic.addRow("Mask", self._rows["mask"])
         basic.addRow("Flags treated as missing", self.bad_flags)
         for name, combo in self.auxiliary.items():
             basic.addRow(label_text(name), combo)

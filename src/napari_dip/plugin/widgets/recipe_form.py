@@ -56,12 +56,14 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.tasks = TaskSelector(preset)
         self.noise, self.cost = QLabel(wordWrap=True), QLabel(wordWrap=True)
         for note in (self.noise, self.cost):
-            note.setMinimumWidth(300)  # without it Qt takes short sentences for two lines
+            note.setMinimumWidth(200)  # without it Qt takes short sentences for two lines
         self.basic_layout, self.advanced_layout = QFormLayout(), QFormLayout()
         self.field_errors = FieldErrors(self.basic_layout, self.advanced_layout)
         for layout in (self.basic_layout, self.advanced_layout):
             layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.advanced_layout.addRow("Task", self.tasks.task)
+            layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self.basic_layout.addRow(QLabel("What do you want to do?"))
+        self.basic_layout.addRow(self.tasks.task)
         inside = QWidget()
         inside.setLayout(self.advanced_layout)
         self.advanced_box = QCollapsible("Advanced")
@@ -130,7 +132,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         entered = self._entries.values()
         if entered["compute"]["num_threads"] is None:
             entered["compute"]["num_threads"] = threads
-        texts = self._recipe.model_dump(include={"title", "description"})
+        texts = self._recipe.model_dump(include={"title", "description", "category"})
         return Recipe.parse(texts | entered, source="settings")
 
     def check(self, *, threads: int | None = None) -> Recipe | None:

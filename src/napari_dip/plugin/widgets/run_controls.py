@@ -33,73 +33,83 @@ class RunControls(QWidget):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.run_button = QPushButton("Run")
+        self.run_button, self.try_button = QPushButton("Run"), QPushButton("Try on visible part")
         self.pause_button = _SingleClickButton("Pause")
         self.stop_button = _SingleClickButton("Stop and keep")
         self.discard_button = _SingleClickButton("Discard")
         self.run_button.setToolTip("Restore the image: stops automatically, and adds layers.")
+        self.try_button.setToolTip(
+            "Restore the middle of what is visible, 160 x 160 pixels, quickly: at quality fast."
+        )
         self.pause_button.setToolTip("Pause the run. You can paint more of the mask meanwhile.")
         self.stop_button.setToolTip("Stop now and keep the best image so far.")
         self.discard_button.setToolTip("Stop now and keep nothing.")
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR_STEPS)
-        self.bar.setTextVisible(False)
         row = QHBoxLayout()
         for button in self.tab_order:
             row.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row)
         column.addWidget(self.bar)
+        column.addLayout(row)
         self.pause_button.clicked.connect(lambda: self.paused.emit())
 
     def show_state(self, state: State, *, ready: bool) -> None:
         """Show the buttons of a state; Run is enabled if there is an image (`ready`)."""
-        idle = state == State.IDLE
+        idle, stopping = state == State.IDLE, state in (State.STOPPING, State.DISCARDING)
         active = state in (State.RUNNING, State.PAUSED)
         focused = [button for button in self.tab_order if button.hasFocus()]
-        self.run_button.setVisible(idle)
-        self.run_button.setEnabled(idle and ready)
-        for button in self.tab_order[1:]:
-            button.setVisible(not idle)
-            button.setEnabled(active)
+        start, control = self.tab_order[:2], self.tab_order[2:]
+        for button in control if idle else start:  # first: all of them together make the dock wide
+            button.hide()
+        for button in start if idle else control:
+            button.show()
+        for button in self.tab_order:
+            button.setEnabled(ready if idle else active)
         self.discard_button.setEnabled(active or state == State.STOPPING)
         self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
         self.bar.setVisible(not idle)
+        self.bar.setRange(0, 0 if stopping else BAR_STEPS)  # without an end it is busy
         if idle:
             self.bar.setValue(0)
+            self.bar.setFormat("Estimating the time ...")
         if focused and focused[0].isHidden():  # keep the keyboard focus in this row
             (self.run_button if idle else self.pause_button).setFocus()
 
     def show_progress(self, progress: Progress, typical_steps: int) -> int:
-        """Move the progress bar, and return its position, from 0 to BAR_STEPS."""
+        """Move the progress bar with its times, and return its position, from 0 to BAR_STEPS."""
         done = progress.fraction_done
         if progress.is_single_fit:  # most fits stop long before the maximum
             done = max(done, min(progress.step / max(typical_steps, 1), 1))
         position = int(BAR_STEPS * done)
         self.bar.setValue(position)
+        seconds, elapsed = remaining_seconds(progress, typical_steps), clock_text(progress.seconds)
+        left = f"about {duration_text(seconds)} left" if seconds > 0 else "estimating the time"
+        self.bar.setFormat(f"{done:.0%}, {left}, {elapsed} elapsed")
         return position
 
     @property
     def tab_order(self) -> tuple[QPushButton, ...]:
         """The buttons, from left to right."""
-        return (self.run_button, self.pause_button, self.stop_button, self.discard_button)
+        return (
+            self.run_button,
+            self.try_button,
+            self.pause_button,
+            self.stop_button,
+            self.discard_button,
+        )
 
 
-def progress_text(progress: Progress, typical_steps: int, device: str) -> str:
-    """Return where a run stands, how long it will take, and its memory, as sentences."""
+def progress_text(progress: Progress, device: str) -> str:
+    """Return where a run stands, and its memory, as sentences."""
     counts = (
         ("block", progress.block, progress.blocks),
         ("tile", progress.tile, progress.tiles),
         ("fit", progress.member, progress.members),
     )
     where = "".join(f"{noun} {index + 1} of {n}, " for noun, index, n in counts if n > 1)
-    seconds = remaining_seconds(progress, typical_steps)
-    if seconds > 0:
-        remaining = f"about {duration_text(seconds)} left"
-    else:
-        remaining = f"stops automatically, at the latest at step {progress.steps}"
-    where = f"{where}step {progress.step}, {duration_text(progress.seconds)}; {remaining}."
+    where = f"{where}step {progress.step}; stops automatically, at the latest at step {progress.steps}."
     memory = f"{memory_text(memory_in_use(device))} in use{_device_text(device)}"
     note = f" ({progress.note})" if progress.note else ""
     return f"{where[0].upper()}{where[1:]} {memory}{note}."
@@ -123,6 +133,13 @@ def duration_text(seconds: float) -> str:
     if seconds < 100 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h"
+
+
+def clock_text(seconds: float) -> str:
+    """Return a duration as minutes and seconds, or hours, minutes and seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def memory_text(size: float) -> str:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox
 from napari_dip.plugin import preferences
 from napari_dip.run.recipe import QUALITIES, Recipe, list_presets
 
+FIRST_CATEGORIES = ("Denoise", "Fill", "Sharpen", "Combine", "Stacks and time", "MRI")
 SAVED_SETTINGS = "saved settings"  # a quality that saved recipes have besides the usual three
 
 
@@ -45,10 +46,12 @@ class TaskSelector:
         with _blocked(self.task):
             selected = self.task.currentData()
             self.task.clear()
-            for name in list_presets():
-                self.task.addItem(Recipe.preset(name).title, name)
+            for category, presets in _presets_by_category().items():
+                self._add_heading(category)
+                for name, title in presets.items():
+                    self.task.addItem(title, name)
             if saved := preferences.saved_recipes():
-                self.task.insertSeparator(self.task.count())
+                self._add_heading("Your own")
             for name, path in saved.items():
                 self.task.addItem(name, path)
             self.task.setCurrentIndex(self.task.findData(selected))
@@ -65,9 +68,16 @@ class TaskSelector:
         path: Path | None = self.task.currentData()
         return path if self.quality.currentText() == SAVED_SETTINGS else None
 
+    def _add_heading(self, text: str) -> None:
+        """Add an entry that cannot be selected."""
+        self.task.addItem(text)
+        item = self.task.model().item(self.task.count() - 1)
+        item.setEnabled(False)
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+
     def _on_task(self) -> None:
-        if self.task.currentData() is None:  # the separator
-            return
         self._offer_saved_settings(is_offered=self.preset is None)
         self.task_changed.emit()
 
@@ -83,6 +93,15 @@ class TaskSelector:
                 if self.quality.currentIndex() == index:
                     self.quality.setCurrentText("balanced")
                 self.quality.removeItem(index)
+
+
+def _presets_by_category() -> dict[str, dict[str, str]]:
+    """The names and titles of the presets, under their headings."""
+    groups: dict[str, dict[str, str]] = {category: {} for category in FIRST_CATEGORIES}
+    for name in list_presets():
+        recipe = Recipe.preset(name)
+        groups.setdefault(recipe.category, {})[name] = recipe.title
+    return groups
 
 
 @contextmanager

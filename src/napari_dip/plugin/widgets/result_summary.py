@@ -1,0 +1,92 @@
+"""What a run found: whether its result can be used, three numbers, and all the rest on demand."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtWidgets import QApplication, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_dip.core.result import Result
+
+ICONS = {"good": "\N{CHECK MARK}", "check": "\N{WARNING SIGN}", "failed": "\N{BALLOT X}"}
+MIN_RESIDUAL = 0.005  # over the noise; below it the observed pixels were kept
+
+
+class ResultSummary(QWidget):  # type: ignore[misc]
+    """A small table of a result, and under *Details* how it was made.
+
+    Attributes
+    ----------
+    noise, residual, flux_change : QLabel
+        The numbers of the table.
+    details : QLabel
+        The summary of the result.
+    copy_button : QPushButton
+        Copies it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise, self.residual, self.flux_change = QLabel(), QLabel(), QLabel()
+        self.details, self.copy_button = QLabel(wordWrap=True), QPushButton("Copy")
+        self.copy_button.setToolTip("Copy the verdict and the details.")
+        self._verdict = ""
+        self._table = QFormLayout()
+        self._table.setContentsMargins(0, 0, 0, 0)
+        for name, label in (
+            ("Noise", self.noise),
+            ("Residual / noise", self.residual),
+            ("Flux change", self.flux_change),
+        ):
+            self._table.addRow(name, label)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addWidget(self.details)
+        column.addWidget(self.copy_button)
+        self._box = QCollapsible("Details")
+        self._box.setDuration(0)
+        self._box.addWidget(inside)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(self._table)
+        column.addWidget(self._box)
+        self.copy_button.clicked.connect(self._copy)
+        self.hide()
+
+    def show_result(self, result: Result) -> None:
+        """Show what is known of a result."""
+        provenance = result.provenance
+        noise = provenance.noise
+        sigma = next(value for planes in noise.sigma for value in planes if value is not None)
+        ratio = _residual_ratio(result)
+        self.noise.setText(f"{sigma:.4g} ({noise.source})")
+        self.residual.setText(f"{ratio:.2f}")
+        change = provenance.flux_change
+        self.flux_change.setText("" if change is None else f"{100 * change:+.3f} %")
+        self._table.setRowVisible(self.residual, ratio > MIN_RESIDUAL)
+        self._table.setRowVisible(self.flux_change, change is not None)
+        self._verdict = verdict(result)
+        self.details.setText(_sentence(result.summary.split("\n")[1]))
+        self.show()
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(f"{self._verdict}\n{self.details.text()}")
+
+
+def verdict(result: Result) -> str:
+    """Return whether a result can be used, as an icon, a word and a sentence."""
+    level, reasons = result.assessment.level, "; ".join(result.assessment.reasons)
+    if level == "good":
+        kept = "observed pixels are as they were, and missing ones are filled"
+        reasons = (
+            kept if _residual_ratio(result) <= MIN_RESIDUAL else "what was removed looks like noise"
+        )
+    return f"{ICONS[level]} {level.capitalize()}: {reasons}."
+
+
+def _residual_ratio(result: Result) -> float:
+    return float(np.median(result.provenance.noise.residual))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
