@@ -49,7 +49,7 @@ def main() -> None:
     wait_until(lambda: dock.session.state == State.IDLE, 3600)
     print(dock.status.text(), f"({time.monotonic() - start:.0f} s)")
 
-    layer = viewer.layers["star_field.fits - restored"]
+    layer = viewer.layers["star_field.fits [restored]"]
     layer.save(str(restored), plugin="napari-dip")
     viewer.layers.selection = {layer}
     for other in viewer.layers:  # before and after, next to each other

@@ -91,12 +91,22 @@ def model():
 
 @pytest.fixture
 def session(model, script):
-    """A session on `model` that runs at once; its messages are in `sentences`."""
+    """A session on `model` that runs at once, and adds all layers that belong to a result; its messages
+    and the summaries of its results are in `sentences`.
+    """
     from napari_dip.plugin.session.session import Session
 
     session = Session(model, start=script)
     session.sentences = []
     session.message.connect(lambda sentence, error: session.sentences.append((sentence, error)))
+
+    def add_all(result):
+        session.sentences.append((result.summary, result.assessment.level == "failed"))
+        layers = session.current_run.layers
+        for name in layers.extras:
+            layers.show_extra(name, on=True)
+
+    session.shown.connect(add_all)
     return session
 
 

@@ -62,7 +62,7 @@ def test_two_viewers_restore_at_the_same_time(make_napari_viewer, qtbot):
     qtbot.waitUntil(lambda: all(s.state == State.IDLE for s in sessions), timeout=300_000)
     for number, (viewer, _) in enumerate(docks):
         names = [layer.name for layer in viewer.layers]
-        assert f"a{number} - restored" in names
+        assert f"a{number} [restored]" in names
         assert all(name.startswith(f"a{number}") for name in names)
 
 
@@ -115,4 +115,4 @@ def test_a_device_that_fails_is_reported_in_one_sentence(
     monkeypatch.undo()
     session.run(fast_recipe, layer)  # and the next one works
     assert not session.sentences[-1][1]
-    assert [layer.name for layer in model.layers].count("a - restored") == 1
+    assert [layer.name for layer in model.layers].count("a [restored]") == 1

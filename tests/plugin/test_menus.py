@@ -148,7 +148,7 @@ def test_a_crop_keeps_its_place_its_mask_and_its_coordinates(viewer, dock, tmp_p
     np.testing.assert_allclose(part.data_to_world((0, 0)), layer.data_to_world((2, 4)))
     np.testing.assert_allclose(part.data_to_world((7, 9)), layer.data_to_world((9, 13)))
     dock.inputs.image.choose(part)
-    assert dock.inputs.mask.layer().name == "sky.fits - mask - crop"
+    assert dock.inputs.mask.layer().name == "sky.fits - mask [part]"
     assert dock.inputs.mask.layer().data[1, 0] == 1
     cards = part.metadata["napari-dip"]["header"].fits_header
     moved = WCS(fits.Header.fromstring(cards, sep="\n"))

@@ -31,14 +31,14 @@ def test_a_finer_grid_covers_the_same_area(model, session, recipe, noisy, spatia
     assert not session.sentences[-1][1], session.sentences
     assert "predicts the data" in session.sentences[-1][0]
     height, width = noisy.shape
-    for name in ("a - restored", "a - iterations"):
+    for name in ("a [restored]", "a [steps]"):
         finer = model.layers[name]
         assert finer.data.shape[-2:] == (2 * height, 4 * width)
         np.testing.assert_allclose(finer.scale[-2:], (1, 0.75))
         for corner, inside in (((-0.5, -0.5), (-0.5, -0.5)), ((47.5, 55.5), (95.5, 223.5))):
             place = finer.data_to_world((*([0] * (finer.ndim - 2)), *inside))[-2:]
             np.testing.assert_allclose(place, layer.data_to_world(corner), atol=1e-6)
-    residual = model.layers["a - normalized residual"]
+    residual = model.layers["a [residual]"]
     assert residual.data.shape == noisy.shape
     np.testing.assert_allclose(residual.scale, layer.scale)
     assert residual.metadata["napari-dip"]["header"].pixel_size == {"Y": (2.0, "um"), "X": (3.0, "um")}
@@ -49,11 +49,11 @@ def test_exposures_along_time_become_one_image(model, session, coadd, noisy):
     layer = model.add_image(stack, name="a", scale=(9, 2, 2), axis_labels=("t", "y", "x"))
     session.run(coadd, layer)
     assert not session.sentences[-1][1], session.sentences
-    restored = model.layers["a - restored"]
+    restored = model.layers["a [restored]"]
     assert restored.data.shape == noisy.shape
     assert restored.axis_labels == ("y", "x")
     np.testing.assert_allclose(restored.scale, (2, 2))
-    assert model.layers["a - normalized residual"].data.shape == stack.shape
+    assert model.layers["a [residual]"].data.shape == stack.shape
 
 
 def test_several_layers_become_one_image_each_with_its_own_mask(model, session, coadd, noisy):
@@ -64,11 +64,11 @@ def test_several_layers_become_one_image_each_with_its_own_mask(model, session, 
     model.add_labels(mask, metadata={"napari-dip": {"axes": "YX", "origin": "1", "role": "mask"}})
     session.run(coadd, layers[0], frames=layers[1:])
     assert not session.sentences[-1][1], session.sentences
-    residual = model.layers["a0 - normalized residual"].data
+    residual = model.layers["a0 [residual]"].data
     assert residual.shape == (3, *noisy.shape)
     assert np.isnan(residual[1, 5:8, 5:8]).all()
     assert np.isfinite(residual[0]).all()
-    assert model.layers["a0 - restored"].data.shape == noisy.shape
+    assert model.layers["a0 [restored]"].data.shape == noisy.shape
 
 
 def test_a_mask_painted_on_the_first_applies_to_it_only(model, session, coadd, noisy):
@@ -82,7 +82,7 @@ def test_a_mask_painted_on_the_first_applies_to_it_only(model, session, coadd, n
         frames=layers[1:],
         mask=mask,
     )
-    residual = model.layers["a0 - normalized residual"].data
+    residual = model.layers["a0 [residual]"].data
     assert np.isnan(residual[0, 5:8, 5:8]).all()
     assert np.isfinite(residual[1]).all()
 
@@ -114,13 +114,13 @@ def test_color_exposures_may_share_a_mask_between_channels(model, session, coadd
         mask=mask,
     )
     assert not session.sentences[-1][1], session.sentences
-    assert model.layers["a0 - restored"].data.shape == photo.shape
+    assert model.layers["a0 [restored]"].data.shape == photo.shape
 
 
 def test_a_combined_image_lies_where_rotated_layers_lie(model, session, coadd, noisy):
     layers = [model.add_image(noisy, name=f"a{n}", **ROTATED) for n in range(2)]
     session.run(coadd, layers[0], frames=layers[1:])
-    place = model.layers["a0 - restored"].data_to_world((40, 50))
+    place = model.layers["a0 [restored]"].data_to_world((40, 50))
     np.testing.assert_allclose(place, layers[0].data_to_world((40, 50)))
 
 
@@ -166,18 +166,17 @@ def test_several_fits_give_an_uncertainty(model, session, fast_recipe, noisy, rg
     session.run(fast_recipe.with_settings({"ensemble.size": 2}), layer)
     assert not session.sentences[-1][1], session.sentences
     assert "uncertainty" in session.sentences[-1][0]
-    uncertainty = model.layers["a - uncertainty"]
+    uncertainty = model.layers["a [uncertainty]"]
     assert uncertainty.data.shape == noisy.shape
     assert (uncertainty.data > 0).all()
     assert not uncertainty.rgb
-    assert not uncertainty.visible
     np.testing.assert_allclose(uncertainty.scale, layer.scale)
     assert uncertainty.contrast_limits[0] == 0
-    steps = model.layers["a - iterations"].metadata["steps"] if "a - iterations" in model.layers else []
+    steps = model.layers["a [steps]"].metadata["steps"] if "a [steps]" in model.layers else []
     assert len(steps) == len(set(steps))
 
 
 def test_a_single_fit_gives_none(model, session, fast_recipe, noisy):
     session.run(fast_recipe, model.add_image(noisy, name="a"))
-    assert "a - restored" in model.layers
-    assert "a - uncertainty" not in model.layers
+    assert "a [restored]" in model.layers
+    assert "a [uncertainty]" not in model.layers

@@ -67,7 +67,7 @@ def test_run_preview_pause_resume_stop_then_discard(viewer, open_dock, pixels, q
 
     click(dock.run_controls.run_button)
     wait(lambda: len(previews) >= 2)
-    assert "a - restoring" in names(viewer)
+    assert "a [restoring]" in names(viewer)
     assert not dock.form.tasks.quality.isEnabled()
 
     click(dock.run_controls.pause_button)
@@ -82,7 +82,7 @@ def test_run_preview_pause_resume_stop_then_discard(viewer, open_dock, pixels, q
     click(dock.run_controls.stop_button)
     wait(lambda: dock.session.state == State.IDLE)
     assert "stopped by hand" in dock.status.text()
-    assert "a - restored" in names(viewer)
+    assert "a [restored]" in names(viewer)
     np.testing.assert_array_equal(layer.data, pixels)
 
     before = names(viewer)
@@ -100,7 +100,7 @@ def test_the_source_may_be_deleted_or_renamed_while_it_runs(viewer, open_dock, p
     first, second = viewer.add_image(pixels, name="a"), viewer.add_image(pixels, name="b")
     dock.inputs.image.choose(first)
     click(dock.run_controls.run_button)
-    wait(lambda: "a - restoring" in names(viewer))
+    wait(lambda: "a [restoring]" in names(viewer))
     first.name = "renamed"
     assert dock.inputs.image.layer() == first
     second.name = "other"
@@ -108,7 +108,7 @@ def test_the_source_may_be_deleted_or_renamed_while_it_runs(viewer, open_dock, p
     viewer.layers.remove(first)
     click(dock.run_controls.stop_button)
     wait(lambda: dock.session.state == State.IDLE)
-    assert "a - restored" in names(viewer)
+    assert "a [restored]" in names(viewer)
 
 
 def test_nan_pixels_are_inpainted(viewer, open_dock, pixels, click, wait):
@@ -118,7 +118,7 @@ def test_nan_pixels_are_inpainted(viewer, open_dock, pixels, click, wait):
     dock.form.entry("solver.max_steps").value = 30
     click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.IDLE)
-    restored = viewer.layers["a - restored"].data
+    restored = viewer.layers["a [restored]"].data
     known = np.isfinite(pixels)
     np.testing.assert_array_equal(restored[known], pixels[known])
     assert np.isfinite(restored).all()
@@ -176,7 +176,7 @@ def running(viewer, open_dock, pixels, click, wait):
     dock = open_dock()
     viewer.add_image(pixels, name="a")
     click(dock.run_controls.run_button)
-    wait(lambda: "a - restoring" in names(viewer))
+    wait(lambda: "a [restoring]" in names(viewer))
     controls = dock.session._run.controls
     return dock, controls
 
@@ -210,7 +210,7 @@ def test_a_discarded_run_frees_its_memory(viewer, open_dock, pixels, click, wait
     viewer.add_image(pixels, name="a")
     click(dock.run_controls.run_button)
     wait(lambda: bool(networks) and dock.session.state == State.RUNNING)
-    wait(lambda: "a - restoring" in names(viewer))
+    wait(lambda: "a [restoring]" in names(viewer))
     click(dock.run_controls.discard_button)
     wait(lambda: dock.session.state == State.IDLE)
     gc.collect()
@@ -229,8 +229,8 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, pixels, cl
     dock.form.entry("solver.max_steps").value = 10
     click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.IDLE)
-    assert viewer.layers["a - restored"].data.shape == pixels.shape
-    assert viewer.layers["a - normalized residual"].data.shape == (2, *pixels.shape)
+    assert viewer.layers["a [restored]"].data.shape == pixels.shape
+    assert viewer.layers["a [residual]"].data.shape == (2, *pixels.shape)
 
 
 def test_checked_flags_are_added_to_the_mask_and_strokes_stay(viewer, tmp_path):

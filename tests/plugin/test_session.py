@@ -41,7 +41,7 @@ def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes
     assert session.state == State.IDLE
     assert not session.sentences[-1][1], session.sentences
     np.testing.assert_array_equal(layer.data, before)
-    restored, residual = model.layers["cell - restored"], model.layers["cell - normalized residual"]
+    restored, residual = model.layers["cell [restored]"], model.layers["cell [residual]"]
     assert restored.data.shape == array.shape
     for added in (restored, residual):
         np.testing.assert_array_equal(added.scale, layer.scale)
@@ -57,12 +57,12 @@ def test_results_sit_where_their_source_sits(model, session, recipe, noisy, axes
 def test_snapshots_are_a_stack_over_steps(model, session, recipe, noisy):
     layer = model.add_image(noisy, name="a", scale=(2, 3), units=("um", "um"))
     session.run(recipe.with_settings({"refinement.patch_method": "none"}), layer)
-    stack = model.layers["a - iterations"]
+    stack = model.layers["a [steps]"]
     assert stack.data.shape == (2, *noisy.shape)
-    assert stack.axis_labels[0] == "iteration"
+    assert stack.axis_labels[0] == "step"
     np.testing.assert_array_equal(stack.scale, (50, 2, 3))
     np.testing.assert_array_equal(stack.translate, (50, 0, 0))
-    np.testing.assert_array_equal(stack.data[-1], model.layers["a - restored"].data)
+    np.testing.assert_array_equal(stack.data[-1], model.layers["a [restored]"].data)
     assert not np.array_equal(stack.data[0], stack.data[1])
 
 
@@ -74,10 +74,10 @@ def test_results_lie_where_a_rotated_layer_lies(model, session, recipe, noisy):
     corner = np.array(layer.data_to_world((40, 50)))
     for name, inside in (
         ("restored", (40, 50)),
-        ("normalized residual", (40, 50)),
-        ("iterations", (0, 40, 50)),
+        ("residual", (40, 50)),
+        ("steps", (0, 40, 50)),
     ):
-        np.testing.assert_allclose(model.layers[f"a - {name}"].data_to_world(inside)[-2:], corner)
+        np.testing.assert_allclose(model.layers[f"a [{name}]"].data_to_world(inside)[-2:], corner)
 
 
 def test_a_mask_in_another_place_is_refused(model, session, recipe, noisy):
@@ -90,9 +90,9 @@ def test_a_mask_in_another_place_is_refused(model, session, recipe, noisy):
 def test_a_restored_photograph_may_be_restored_again_in_the_same_units(model, session, recipe, noisy):
     photo = np.clip(noisy, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
     session.run(recipe, model.add_image(photo, name="a", rgb=True))
-    first = model.layers["a - restored"]
+    first = model.layers["a [restored]"]
     session.run(recipe, first)
-    again = model.layers["a - restored - restored"].metadata["napari-dip"]["result"]
+    again = model.layers["a [restored] [restored]"].metadata["napari-dip"]["result"]
     assert abs(np.median(again.image) - np.median(photo)) < 20
 
 
@@ -100,11 +100,11 @@ def test_an_error_while_layers_are_added_frees_the_dock(model, session, recipe, 
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(result_specs, "residual_spec", fail)
+    monkeypatch.setattr(result_specs, "unreproduced_spec", fail)
     session.run(recipe, model.add_image(noisy, name="a"))
     assert session.state == State.IDLE
     assert session.sentences[-1][1]
-    assert "a - restored" in names(model)
+    assert "a [restored]" in names(model)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_missing_pixels_are_inpainted_and_marked(model, session, recipe, noisy):
     labels[5:8, 5:8] = 3
     mask = model.add_labels(labels)
     session.run(recipe.with_settings({"hard_data_consistency": True}), layer, mask=mask)
-    restored = model.layers["a - restored"].data
+    restored = model.layers["a [restored]"].data
     same = restored == noisy.astype(np.float32)
     assert same[labels == 0].all()
-    np.testing.assert_array_equal(model.layers["a - inpainted"].data != 0, labels != 0)
+    np.testing.assert_array_equal(model.layers["a [filled]"].data != 0, labels != 0)
 
 
 def test_a_preview_is_shown_on_request_and_keeps_its_contrast(model, session, script, recipe, noisy):
@@ -138,8 +138,8 @@ def test_a_preview_is_shown_on_request_and_keeps_its_contrast(model, session, sc
 
     def after(iterate):
         session.ask_for_preview()
-        if "a - restoring" in model.layers:
-            previews.append((iterate.image is not None, model.layers["a - restoring"].contrast_limits))
+        if "a [restoring]" in model.layers:
+            previews.append((iterate.image is not None, model.layers["a [restoring]"].contrast_limits))
 
     script.after = after
     layer = model.add_image(noisy, name="a", contrast_limits=(80, 140))
@@ -162,13 +162,13 @@ def test_a_deleted_preview_stays_deleted_and_the_result_is_still_added(
 ):
     def after(iterate):
         session.ask_for_preview()
-        if "a - restoring" in model.layers:
-            model.layers.remove("a - restoring")
+        if "a [restoring]" in model.layers:
+            model.layers.remove("a [restoring]")
 
     script.after = after
     session.run(recipe, model.add_image(noisy, name="a"))
-    assert "a - restored" in names(model)
-    assert "a - restoring" not in names(model)
+    assert "a [restored]" in names(model)
+    assert "a [restoring]" not in names(model)
 
 
 def test_the_selection_of_layers_does_not_change(model, session, recipe, noisy):
@@ -212,7 +212,7 @@ def test_an_error_during_a_run_is_one_sentence_and_the_next_run_works(
     assert ("memory is full" in sentence or "memory of device" in sentence) == ("CUDA" in str(failure))
     assert names(model) == ["a"]
     session.run(recipe, layer)
-    assert "a - restored" in names(model)
+    assert "a [restored]" in names(model)
 
 
 def test_a_constant_image_is_refused_before_it_starts(model, session, noisy):
@@ -225,7 +225,7 @@ def test_a_constant_image_is_refused_before_it_starts(model, session, noisy):
 def test_pyramids_are_read_at_full_resolution(model, session, recipe, noisy):
     layer = model.add_image([noisy, noisy[::2, ::2]], multiscale=True, name="a")
     session.run(recipe, layer)
-    assert model.layers["a - restored"].data.shape == noisy.shape
+    assert model.layers["a [restored]"].data.shape == noisy.shape
 
 
 def test_unreproduced_sources_are_ringed(model, session, recipe, noisy, monkeypatch):
@@ -234,7 +234,7 @@ def test_unreproduced_sources_are_ringed(model, session, recipe, noisy, monkeypa
     monkeypatch.setattr(EnsembleStatistics, "unreproduced_sources", lambda self: [(3, 4), (10, 20)])
     model.add_image(noisy, name="a", scale=(2, 2))
     session.run(recipe, model.layers["a"])
-    rings = model.layers["a - unreproduced sources"]
+    rings = model.layers["a [unsure sources]"]
     np.testing.assert_array_equal(rings.data, [[3, 4], [10, 20]])
     np.testing.assert_array_equal(rings.scale, (2, 2))
 
@@ -249,10 +249,10 @@ def test_a_fit_to_crops_shows_its_result_and_no_iterations(model, session, noisy
     assert not session.sentences[-1][1], session.sentences
     assert "one network for the whole image" in session.sentences[-1][0]
     names = [layer.name for layer in model.layers]
-    assert "a - restored" in names
-    assert "a - iterations" not in names
+    assert "a [restored]" in names
+    assert "a [steps]" not in names
     assert "raise solver.max_steps" in session.continue_blocked_by()
-    assert np.std(model.layers["a - restored"].data - pixels) > 4
+    assert np.std(model.layers["a [restored]"].data - pixels) > 4
 
 
 def test_an_image_of_patches_is_shown_before_the_first_step(model, session, script, recipe, noisy):
@@ -267,7 +267,7 @@ def test_an_image_of_patches_is_shown_before_the_first_step(model, session, scri
     session.run(recipe, layer)
     (first,) = shown
     assert np.std(first - layer.data) > 0
-    assert not np.array_equal(first, model.layers["a - restored"].data)
+    assert not np.array_equal(first, model.layers["a [restored]"].data)
     assert session.current_run.steps[0] > 0  # it is no image of the fit
     session.continue_run()
     assert len(shown) == 1

@@ -67,8 +67,8 @@ def test_corrected_axes_are_those_of_the_result(viewer, dock, qtbot):
     assert visible_combos(dock) == {"T": False, "Z": True}
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
-    result = viewer.layers["a - restored"].metadata["napari-dip"]["result"]
-    assert (result.axes, viewer.layers["a - restored"].axis_labels) == ("ZYX", ("z", "y", "x"))
+    result = viewer.layers["a [restored]"].metadata["napari-dip"]["result"]
+    assert (result.axes, viewer.layers["a [restored]"].axis_labels) == ("ZYX", ("z", "y", "x"))
     assert layer.axis_labels == ("t", "y", "x")
 
 
@@ -93,7 +93,7 @@ def test_a_hyperstack_keeps_its_axes_sizes_and_channels_through_the_dock_and_a_f
     dock.form.entry("stack.joint_axes").value = joint_axes
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
-    restored = viewer.layers[f"{layer.name} - restored"]
+    restored = viewer.layers[f"{layer.name} [restored]"]
     assert (restored.data.shape, restored.axis_labels) == (layer.data.shape, layer.axis_labels)
     assert np.allclose(restored.scale, layer.scale)
     restored.save(target, plugin="napari-dip")

@@ -41,7 +41,7 @@ def script_for(
         return "\n".join([*lines, f"dip.write({output!r}, result)", ""])
     console = "# For napari's console, with the same layers open."
     observation = _observation_lines(layer, axes, frames, mask, sigma, auxiliary)
-    name = layer.name + " - restored"
+    name = layer.name + " [restored]"
     lines += [*observation, "result = dip.restore(observation, recipe)", "print(result.summary)"]
     return "\n".join([console, *lines, f"viewer.add_image(result.image, name={name!r})", ""])
 

@@ -108,10 +108,13 @@ class RestoreDock(ScrollingDock):
         try:
             recipe, layer, inputs = self._collect(spare_threads())
             if trial:
-                recipe, (layer, inputs) = recipe.with_quality("fast"), trial_part(layer, inputs)
+                whole, recipe = layer, recipe.with_quality("fast")
+                layer, inputs = trial_part(layer, inputs)
+                inputs["whole"] = whole
             self._typical_steps = typical_steps(recipe)
             self._device = recipe.compute.resolve_device().type
-            self.session.run(recipe, layer, **inputs)
+            keep = self.result_controls.keep_box.isChecked()
+            self.session.run(recipe, layer, keep_previous=keep, **inputs)
         except (RestorationError, MemoryError, OSError) as error:  # lazy layers are read here
             self.say(str(error) or MEMORY_FULL, error=True)
             return

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "napari-dip"  # key of our entries in a layer's metadata
 MASK, NOISE, QUALITY = "mask", "noise", "quality"  # roles of the layers that come with an image
+RESULT = "result"  # role of the layers that belong to a restored image
 NAMES_IN_FILES = {"coil_maps": ("coil_maps", "coil maps", "coils")}  # of auxiliary data
 
 
@@ -73,7 +74,9 @@ def related_layer(layer: Layer, others: Iterable[Layer], role: str) -> Layer | N
 
 
 def is_byproduct(layer: Layer) -> bool:
-    """Return whether a reader made `layer` as the noise, mask or quality flags of another."""
+    """Return whether `layer` was made as the noise, mask or quality flags of another, or belongs to a
+    result: it is no image to restore.
+    """
     return bool(layer.metadata.get(METADATA_KEY, {}).get("role"))
 
 

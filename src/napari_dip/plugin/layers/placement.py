@@ -118,11 +118,11 @@ class LayerPlacement:
     def image_options(self, suffix: str, **entries: Any) -> dict[str, Any]:
         """Return arguments of `add_image` for a layer that belongs to this one.
 
-        Its name ends in `suffix`; `entries` are added to our part of its metadata.
+        Its name ends in `suffix`, in brackets; `entries` are added to our part of its metadata.
         """
         entries = {"axes": self.axes, "white": self.rgb_white, **entries}
         options = {
-            "name": f"{self.name} - {suffix}",
+            "name": f"{self.name} [{suffix}]",
             "metadata": {**self.metadata, METADATA_KEY: entries},
             "rgb": self.rgb,
             **self.spatial,

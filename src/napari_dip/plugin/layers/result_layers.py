@@ -13,6 +13,7 @@ from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers import result_specs as specs
+from napari_dip.plugin.layers.metadata import RESULT
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_specs import LayerSpec
 
@@ -53,8 +54,10 @@ class ResultLayers:
         # Unique ids and not the layers, which would stay in memory after they are removed.
         self._added: list[Hashable] = []
         self._image_id: Hashable = None
-        self._residual_id: Hashable = None
-        self._uncertainty_id: Hashable = None
+        self._extra_ids: dict[str, Hashable] = {}
+        self._result: Result | None = None
+        self._snapshots: Sequence[tuple[int, FloatArray]] = ()
+        self._snapshot_step = 0
 
     @property
     def image_layer(self) -> Image | None:
@@ -84,7 +87,7 @@ class ResultLayers:
         """Show an image during the run; does nothing after the user removed the preview."""
         if self._image_id is None:
             placement = self._placement_of(image)
-            options = placement.image_options("restoring")
+            options = placement.image_options("restoring", role=RESULT)
             added = self._add(LayerSpec("image", placement.to_display(image), options))
             self._image_id = added.unique_id
         elif self.image_layer is not None:
@@ -93,31 +96,66 @@ class ResultLayers:
                 self.image_layer.reset_contrast_limits()
 
     def show(self, result: Result, snapshots: Sequence[tuple[int, FloatArray]], step: int) -> None:
-        """Show the result on top, and below it the layers that belong to it, hidden."""
-        phase = None
-        if self._is_complex:
-            parts = np.moveaxis(result.image, result.axes.index("C"), 0)
-            phase, result = np.arctan2(parts[1], parts[0]), result.magnitude()
-        placement = self._placement_of(result.image)
-        restored = self._show_image(result, placement)
-        residual = specs.residual_spec(result, self._header, self.placement)
-        uncertainty = specs.uncertainty_spec(result, placement)
-        below = [
-            specs.phase_spec(phase, placement) if phase is not None else None,
-            specs.iterations_spec(result, snapshots, step, placement) if snapshots else None,
-            residual,
-            uncertainty,
-        ]
-        for spec in filter(None, below):
-            added = self._add(spec)
-            if spec is residual:
-                self._residual_id = added.unique_id
-            elif spec is uncertainty:
-                self._uncertainty_id = added.unique_id
+        """Show the result on top, and rings around sources that most fits do not show.
+
+        The other layers that belong to it can then be added by `show_extra`.
+        """
+        self._result, self._snapshots, self._snapshot_step = result, snapshots, step
+        shown = result.magnitude() if self._is_complex else result
+        placement = self._placement_of(shown.image)
+        restored = self._show_image(shown, placement)
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
-        above = [specs.inpainted_spec(result, placement), specs.unreproduced_spec(result, placement)]
-        for spec in filter(None, above):
+        if (spec := specs.unreproduced_spec(shown, placement)) is not None:
             self._add(spec)
+
+    @property
+    def extras(self) -> dict[str, bool]:
+        """Names of the layers that can be added to the restored image, and whether they are."""
+        result = self._result
+        if result is None:
+            return {}
+        offered = {
+            "residual": True,
+            "uncertainty": result.uncertainty is not None,
+            "steps": bool(self._snapshots),
+            "filled": bool(result.inpainted.any()),
+            "phase": self._is_complex,
+        }
+        return {name: self._extra(name) is not None for name, is_there in offered.items() if is_there}
+
+    def show_extra(self, name: str, *, on: bool) -> None:
+        """Add one of `extras` on top, or remove it."""
+        layer = self._extra(name)
+        if not on and layer is not None:
+            self._viewer.layers.remove(layer)
+        elif on and layer is None and (spec := self._extra_spec(name)) is not None:
+            self._extra_ids[name] = self._add(spec).unique_id
+
+    def forget(self) -> None:
+        """Release what is only needed to add more layers."""
+        self._result, self._snapshots = None, ()
+
+    def _extra(self, name: str) -> Any:
+        return self._find(self._extra_ids.get(name))
+
+    def _extra_spec(self, name: str) -> LayerSpec | None:
+        result = self._result
+        if result is None:
+            return None
+        shown = result.magnitude() if self._is_complex else result
+        placement = self._placement_of(shown.image)
+        match name:
+            case "residual":
+                return specs.residual_spec(shown, self._header, self.placement)
+            case "uncertainty":
+                return specs.uncertainty_spec(shown, placement)
+            case "steps":
+                return specs.steps_spec(shown, self._snapshots, self._snapshot_step, placement)
+            case "filled":
+                return specs.filled_spec(shown, placement)
+            case _:
+                parts = np.moveaxis(result.image, result.axes.index("C"), 0)
+                return specs.phase_spec(np.arctan2(parts[1], parts[0]), placement)
 
     def preview_image(self, image: FloatArray) -> None:
         """Show another image in the layer of the result for the moment."""
@@ -130,17 +168,17 @@ class ResultLayers:
             placement = self._placement_of(result.image)
             options = placement.image_options("restored", result=result, header=result.header)
             layer.data, layer.metadata = placement.to_display(result.image), options["metadata"]
-        if (residual := self._find(self._residual_id)) is not None:
-            residual.data = specs.normalized_residual(result, rgb=self.placement.rgb)
-        values = specs.uncertainty_values(result, rgb=self.placement.rgb)
-        if values is not None and (uncertainty := self._find(self._uncertainty_id)) is not None:
-            uncertainty.data = values
+        self._result = result
+        for name in ("residual", "uncertainty"):
+            spec, extra = self._extra_spec(name), self._extra(name)
+            if spec is not None and extra is not None:
+                extra.data = spec.data
 
     def copy_for_rerun(self) -> ResultLayers:
         """Return the same for another run, which has not added any layers yet."""
         other = copy(self)
         other._added = []
-        other._image_id = other._residual_id = other._uncertainty_id = None
+        other._image_id, other._extra_ids = None, {}
         return other
 
     def _find(self, unique_id: Hashable) -> Any:

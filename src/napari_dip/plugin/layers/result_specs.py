@@ -11,7 +11,7 @@ import numpy as np
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.header import Header
 from napari_dip.core.result import Result
-from napari_dip.plugin.layers.metadata import METADATA_KEY
+from napari_dip.plugin.layers.metadata import METADATA_KEY, RESULT
 from napari_dip.plugin.layers.placement import LayerPlacement
 
 RESIDUAL_LIMIT_SIGMAS = 5  # contrast limits of the normalized residual
@@ -39,11 +39,11 @@ class LayerSpec:
 
 def phase_spec(phase: FloatArray, placement: LayerPlacement) -> LayerSpec:
     """Return the phase of a complex image. [rad]"""
-    display = {"contrast_limits": (-np.pi, np.pi), "colormap": "hsv", "visible": False, "gamma": 1}
-    return LayerSpec("image", phase, placement.image_options("phase") | display)
+    display = {"contrast_limits": (-np.pi, np.pi), "colormap": "hsv", "gamma": 1}
+    return LayerSpec("image", phase, placement.image_options("phase", role=RESULT) | display)
 
 
-def iterations_spec(
+def steps_spec(
     result: Result,
     snapshots: Sequence[tuple[int, FloatArray]],
     step: int,
@@ -51,17 +51,17 @@ def iterations_spec(
 ) -> LayerSpec:
     """Return the images along the fit, one every `step` steps, as a stack."""
     stack = np.stack([placement.to_display(image) for _, image in snapshots])
-    options = placement.image_options("iterations", header=result.header)
+    options = placement.image_options("steps", header=result.header)
     options["metadata"] |= {"steps": [number for number, _ in snapshots]}
-    options["metadata"].pop(METADATA_KEY)  # the stack has another axis than the image
-    options |= placement.stack_options("iteration", step) | {"visible": False}
+    options["metadata"][METADATA_KEY] = {"role": RESULT}  # the stack has another axis than the image
+    options |= placement.stack_options("step", step)
     return LayerSpec("image", stack, options)
 
 
 def residual_spec(result: Result, header: Header, placement: LayerPlacement) -> LayerSpec:
     """Return the normalized residual; `header` and `placement` are those of the input."""
     return _byproduct_spec(
-        "normalized residual",
+        "residual",
         normalized_residual(result, rgb=placement.rgb),
         result.residual_axes,
         replace(header, unit=""),
@@ -101,12 +101,12 @@ def uncertainty_values(result: Result, *, rgb: bool) -> FloatArray | None:
     return values.mean(axis=-1) if rgb and values is not None else values
 
 
-def inpainted_spec(result: Result, placement: LayerPlacement) -> LayerSpec | None:
+def filled_spec(result: Result, placement: LayerPlacement) -> LayerSpec | None:
     """Return the inpainted pixels as labels; None where all pixels were observed."""
     if not result.inpainted.any():
         return None
     pixels = result.inpainted.any(axis=-1) if placement.rgb else result.inpainted
-    options = {"name": f"{placement.name} - inpainted", "opacity": 0.4, "visible": False}
+    options = {"name": f"{placement.name} [filled]", "opacity": 0.4}
     return LayerSpec("labels", pixels.astype(np.uint8), options | dict(placement.spatial))
 
 
@@ -120,7 +120,7 @@ def unreproduced_spec(result: Result, placement: LayerPlacement) -> LayerSpec | 
         [dict(zip("TZYX", source, strict=True)).get(axis, 0) for axis in axes] for source in sources
     ]
     options = {
-        "name": f"{placement.name} - unreproduced sources",
+        "name": f"{placement.name} [unsure sources]",
         "size": 15,
         "face_color": "transparent",
         "border_color": "orange",
@@ -136,10 +136,10 @@ def _byproduct_spec(
     placement: LayerPlacement,
     **display: Any,
 ) -> LayerSpec:
-    """Return a hidden image of another quantity than the restored image."""
-    options = placement.image_options(suffix, header=_byproduct_header(header, suffix))
+    """Return an image of another quantity than the restored image."""
+    options = placement.image_options(suffix, role=RESULT, header=_byproduct_header(header, suffix))
     options["metadata"][METADATA_KEY]["axes"] = axes[: values.ndim]
-    return LayerSpec("image", values, options | display | {"rgb": False, "visible": False, "gamma": 1})
+    return LayerSpec("image", values, options | display | {"rgb": False, "gamma": 1})
 
 
 def _byproduct_header(header: Header, name: str) -> Header:

@@ -68,6 +68,10 @@ class Run:
         Steps between snapshots.
     result : Result or None
         None until the run has ended.
+    is_trial : bool
+        Whether only a part of the layer is restored.
+    is_kept : bool
+        Whether later runs leave its layers where they are.
     """
 
     recipe: Recipe
@@ -82,11 +86,19 @@ class Run:
     snapshots: list[tuple[int, FloatArray]] = field(default_factory=list)
     snapshot_every: int = SNAPSHOT_EVERY
     result: Result | None = None
+    is_trial: bool = False
+    is_kept: bool = False
 
     def free(self) -> None:
         """Release what only the last run needs; its layers stay."""
         self.warm_start.clear()
+        self.layers.forget()
         self.snapshots, self.observation = [], None
+
+    def is_replaced_by(self, other: Run) -> bool:
+        """Whether the layers of this run are removed once there is the result of another."""
+        is_newer = self.is_trial or not other.is_trial
+        return not self.is_kept and is_newer and self.source == other.source
 
     @property
     def continue_blocked_by(self) -> str:
@@ -160,6 +172,7 @@ def prepare_run(
     mask: Labels | None = None,
     sigma: Image | None = None,
     auxiliary: Mapping[str, Layer] | None = None,
+    whole: Image | None = None,
 ) -> tuple[Run, Observation]:
     """Return a run that restores `layer`, and its data, copied from the layers.
 
@@ -181,6 +194,8 @@ def prepare_run(
         Standard deviation of the noise. [data units]
     auxiliary : mapping of str to Layer, optional
         Auxiliary data of the recipe, by name.
+    whole : Image, optional
+        The layer of which `layer` is a part, in a trial.
 
     Raises
     ------
@@ -209,8 +224,9 @@ def prepare_run(
         layers=ResultLayers(viewer, placement, observation, result_axes, is_complex=is_complex),
         warm_start=WarmStart(recipe),
         observe=observe,
-        source=layer.unique_id,
+        source=(whole or layer).unique_id,
         is_stack=(1 if recipe.operator.combines_time else times) * depths > 1,
         is_complex=is_complex,
+        is_trial=whole is not None,
     )
     return run, observation

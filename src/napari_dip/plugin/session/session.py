@@ -61,8 +61,10 @@ class Session:
         done = [run for run in self._done if run.layers.added]
         return self._run or (done[-1] if done else None)
 
-    def run(self, recipe: Recipe, layer: Image, **inputs: Any) -> None:
+    def run(self, recipe: Recipe, layer: Image, *, keep_previous: bool = False, **inputs: Any) -> None:
         """Start to restore `layer`; the layers are copied and never changed.
+
+        The result replaces those of the same layer, but that of a trial only those of trials.
 
         Parameters
         ----------
@@ -70,6 +72,8 @@ class Session:
             What to do.
         layer : Image
             The image to restore.
+        keep_previous : bool
+            Whether the layers of previous results stay, now and later.
         **inputs
             The other layers, as `prepare_run` takes them.
 
@@ -79,7 +83,10 @@ class Session:
             If the layers cannot be restored.
         """
         if self._run is None:
-            self._begin(*prepare_run(self._viewer, recipe, layer, **inputs))
+            run, observation = prepare_run(self._viewer, recipe, layer, **inputs)
+            for done in self._done:
+                done.is_kept |= keep_previous
+            self._begin(run, observation)
 
     def continue_blocked_by(self) -> str:
         """Return why the last run cannot be continued, as a sentence; empty if it can."""
@@ -95,8 +102,10 @@ class Session:
         last = self._done[-1]
         if last.observation is None:
             return
+        last.is_kept = True
         run = replace(
             last,
+            is_kept=False,
             layers=last.layers.copy_for_rerun(),
             warm_start=last.warm_start.resume(),
             controls=Controls(),
@@ -223,6 +232,9 @@ class Session:
             if result is None:
                 run.layers.remove()
             else:
+                for done in [done for done in self._done if done.is_replaced_by(run)]:
+                    done.layers.remove()
+                    self._done.remove(done)
                 run.result, run.warm_start = result, outcome.warm_start or run.warm_start
                 self._done.append(run)
                 run.layers.show(result, run.regular_snapshots, run.snapshot_every)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.result import Result
@@ -19,6 +30,13 @@ from napari_dip.plugin.session.session import Session
 if TYPE_CHECKING:
     from napari.layers import Layer
 
+EXTRAS = {
+    "residual": "Data minus restored image, over the noise: it should look like noise.",
+    "uncertainty": "Standard deviation of the restored image. [data units]",
+    "steps": "The images along the fit, as a stack.",
+    "filled": "The pixels that were missing.",
+    "phase": "The phase of the image. [rad]",
+}
 FITS, OME, IMAGEJ = "FITS (*.fits *.fits.gz)", "OME-TIFF (*.ome.tif)", "TIFF (*.tif)"
 
 
@@ -39,7 +57,8 @@ class ResultControls(QWidget):  # type: ignore[misc]
         self.slider, self.step_label = _slider(), QLabel()
         self.strength_slider, self.strength_label = _slider(), QLabel()
         self.continue_button, self.undo_button = QPushButton("Continue"), QPushButton("Undo")
-        self.save_button = QPushButton("Save ...")
+        self.save_button, self.keep_box = QPushButton("Save ..."), QCheckBox("Keep when run again")
+        self.extra_boxes = {name: QCheckBox(name.capitalize()) for name in EXTRAS}
         self.slider.setPageStep(1)
         self.slider.setToolTip(
             "Selects another step for the result: smoother to the left, more detail and noise to the"
@@ -52,6 +71,12 @@ class ResultControls(QWidget):  # type: ignore[misc]
         )
         self.undo_button.setToolTip("Remove the layers that the last run added, and nothing else.")
         self.save_button.setToolTip("Write the restored image, by default in the format of the input.")
+        self.keep_box.setToolTip("Otherwise the next result of this image replaces this one.")
+        boxes = QGridLayout()
+        for number, (name, box) in enumerate(self.extra_boxes.items()):
+            box.setToolTip(EXTRAS[name])
+            boxes.addWidget(box, number // 3, number % 3)
+            box.toggled.connect(partial(self._on_extra, name))
         self._step_row = _row(QLabel("Image at"), self.slider, self.step_label)
         self._strength_row = _row(QLabel("Strength"), self.strength_slider, self.strength_label)
         buttons = QHBoxLayout()
@@ -62,6 +87,8 @@ class ResultControls(QWidget):  # type: ignore[misc]
         column.addWidget(self.original_button)
         column.addWidget(self._step_row)
         column.addWidget(self._strength_row)
+        column.addLayout(boxes)
+        column.addWidget(self.keep_box)
         column.addLayout(buttons)
         self.original_button.pressed.connect(lambda: session.show_original(on=True))
         self.original_button.released.connect(lambda: session.show_original(on=False))
@@ -95,7 +122,13 @@ class ResultControls(QWidget):  # type: ignore[misc]
         self.continue_button.setToolTip(
             blocked_by or "Continue from where the run stopped, for as many steps again."
         )
-        for button in (self.continue_button, self.undo_button, self.save_button):
+        extras = run.layers.extras if run is not None and done else {}
+        for name, box in self.extra_boxes.items():
+            box.setVisible(name in extras)
+            blocked = box.blockSignals(True)
+            box.setChecked(extras.get(name, False))
+            box.blockSignals(blocked)
+        for button in (self.continue_button, self.undo_button, self.save_button, self.keep_box):
             button.setVisible(bool(done))
 
     def save(self) -> None:
@@ -114,6 +147,12 @@ class ResultControls(QWidget):  # type: ignore[misc]
             self.message.emit(f"The image was not saved: {error}", True)
         else:
             self.message.emit(f"Saved: {Path(name).name}", False)
+
+    def _on_extra(self, name: str, on: bool) -> None:  # noqa: FBT001 - a signal's signature
+        run = self._session.current_run
+        if run is not None:
+            run.layers.show_extra(name, on=on)
+            self.refresh()
 
     def _selection(self) -> tuple[int | None, float]:
         """The step, None for the automatic choice, and the strength that the sliders stand at."""
@@ -155,7 +194,7 @@ def _row(*widgets: QWidget) -> QWidget:
 def _suggested_file(layer: Layer) -> tuple[str, str]:
     """Return a file name next to the source and in its format, and the formats to choose from."""
     header = layer.metadata.get(METADATA_KEY, {}).get("header")
-    path = Path(getattr(header, "path", "") or layer.name.partition(" - ")[0])
+    path = Path(getattr(header, "path", "") or layer.name.partition(" [")[0])
     stem = path.name.partition(".")[0] or "image"
     suffixes = "".join(path.suffixes).lower()
     is_fits = any(suffix in suffixes for suffix in (".fit", ".fts", ".fz", ".asdf"))
