@@ -81,7 +81,7 @@ def main() -> None:
     wait(1)
     started = time.perf_counter()
     dock.run_controls.run_button.click()
-    wait(60, lambda: "left" in dock.status.text())
+    wait(60, lambda: "left" in dock.run_controls.bar.text())
     started = time.perf_counter()
     dock.run_controls.pause_button.click()
     print(f"Pause responds in {1000 * (time.perf_counter() - started):.0f} ms")

@@ -47,7 +47,7 @@ def main() -> None:
     start = time.monotonic()
     dock.run_controls.run_button.click()
     wait_until(lambda: dock.session.state == State.IDLE, 3600)
-    print(dock.status.text(), f"({time.monotonic() - start:.0f} s)")
+    print(dock.status.text(), dock.summary.details.text(), f"({time.monotonic() - start:.0f} s)")
 
     layer = viewer.layers["star_field.fits [restored]"]
     layer.save(str(restored), plugin="napari-dip")

@@ -69,7 +69,7 @@ def test_nothing_is_cut_off(small, name, qtbot, wait_for_layout):
         dock.form.advanced_box.expand(animate=False)
     wait_for_layout(dock, except_for="a" * 60)  # a name that is wider than the dock may be cut
     assert dock.width() <= 1366 // 2
-    qtbot.waitUntil(lambda: dock.widget().width() <= dock.viewport().width(), timeout=300_000)
+    qtbot.waitUntil(lambda: dock.body.width() <= dock.body.parent().width(), timeout=300_000)
 
 
 def test_nothing_is_cut_off_during_and_after_a_run(small, quick_dock_of, qtbot, wait_for_layout):

@@ -22,7 +22,7 @@ def test_settings_are_saved_as_a_task(viewer, monkeypatch):
     dock.form.entry("network.channels").value = 24
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("my CCD: dark/sky", True))
     dock.export_buttons.task_button.click()
-    assert "is now listed under Task" in dock.status.text()
+    assert "is now listed among the tasks" in dock.status.text()
     viewer.window.remove_dock_widget(dock)
     again = opened(viewer)
     choose(again, "my CCD_ dark_sky")

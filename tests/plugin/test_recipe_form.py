@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from napari_dip import Recipe
+from napari_dip import Recipe, list_presets
 
 
 def test_the_form_starts_with_the_preset_and_describes_every_field(viewer, open_dock):
@@ -39,13 +39,24 @@ def test_each_dock_opens_on_its_task(viewer, name, preset):
 def test_the_form_of_every_task_returns_its_preset_and_keeps_the_seed(viewer):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
     dock.form.entry("seed").value = 7
-    for row in range(dock.form.tasks.task.count()):
-        dock.form.tasks.task.setCurrentIndex(row)
+    task = dock.form.tasks.task
+    for name in list_presets():
+        task.setCurrentIndex(task.findData(name))
         recipe = recipe_of(dock)
-        assert recipe == Recipe.preset(dock.form.tasks.task.currentData()).with_settings(
-            {"seed": recipe.seed}
-        )
+        assert recipe == Recipe.preset(name).with_settings({"seed": recipe.seed})
     assert recipe.seed == 7
+
+
+def test_every_preset_is_below_the_heading_of_its_category(viewer):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    task, heading, found = dock.form.tasks.task, "", {}
+    for row in range(task.count()):
+        if task.itemData(row) is None:
+            heading = task.itemText(row)
+            assert not task.model().item(row).isEnabled()
+        else:
+            found[task.itemData(row)] = heading
+    assert found == {name: Recipe.preset(name).category for name in list_presets()}
 
 
 def test_tasks_are_changed_and_docks_closed_many_times(viewer, pixels, qtbot):

@@ -81,7 +81,7 @@ def test_run_preview_pause_resume_stop_then_discard(viewer, open_dock, pixels, q
 
     click(dock.run_controls.stop_button)
     wait(lambda: dock.session.state == State.IDLE)
-    assert "stopped by hand" in dock.status.text()
+    assert "stopped by hand" in dock.summary.details.text()
     assert "a [restored]" in names(viewer)
     np.testing.assert_array_equal(layer.data, pixels)
 
@@ -122,7 +122,7 @@ def test_nan_pixels_are_inpainted(viewer, open_dock, pixels, click, wait):
     known = np.isfinite(pixels)
     np.testing.assert_array_equal(restored[known], pixels[known])
     assert np.isfinite(restored).all()
-    assert "16 pixels inpainted" in dock.status.text()
+    assert "16 pixels inpainted" in dock.summary.details.text()
 
 
 def test_the_mask_and_noise_of_a_file_are_selected(viewer, open_dock, tmp_path):
@@ -266,3 +266,23 @@ def test_checked_flags_are_added_to_the_mask_and_strokes_stay(viewer, tmp_path):
     plain = viewer.add_image(rng.normal(size=(40, 50)))
     dock.inputs.image.choose(plain)
     assert not dock.form.basic_layout.isRowVisible(dock.inputs.bad_flags)
+
+
+def test_a_trial_restores_the_middle_of_what_is_visible(viewer, open_dock, click, wait):
+    dock = open_dock()
+    noisy = np.random.default_rng(0).normal(100, 5, (200, 220)).astype(np.float32)
+    layer = viewer.add_image(noisy, name="a", scale=(2, 2))
+    labels = np.zeros(noisy.shape, np.uint8)
+    labels[98:102, 100:120] = 1
+    dock.inputs.mask.choose(viewer.add_labels(labels, name="holes", scale=(2, 2)))
+    dock.inputs.image.choose(layer)
+    click(dock.run_controls.try_button)
+    wait(lambda: dock.session.state == State.IDLE)
+    assert names(viewer) == ["a", "holes", "a [part] [restored]"]
+    restored = viewer.layers["a [part] [restored]"]
+    assert restored.data.shape == (160, 160)
+    corner = restored.data_to_world((0, 0))
+    np.testing.assert_allclose(corner, layer.data_to_world((20, 30)))
+    result = restored.metadata["napari-dip"]["result"]
+    np.testing.assert_array_equal(result.inpainted, labels[20:180, 30:190] > 0)
+    np.testing.assert_array_equal(layer.data, noisy)

@@ -11,7 +11,6 @@ from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.core.progress import Progress
@@ -25,6 +24,7 @@ from napari_dip.plugin.session.run import State
 from napari_dip.plugin.session.session import Session
 from napari_dip.plugin.widgets.activity import Activity
 from napari_dip.plugin.widgets.export_buttons import ExportButtons
+from napari_dip.plugin.widgets.folding import folded
 from napari_dip.plugin.widgets.forecast_notes import clear_input_errors, show_forecast
 from napari_dip.plugin.widgets.inputs import Inputs
 from napari_dip.plugin.widgets.loss_plot import LossPlot
@@ -63,7 +63,7 @@ class RestoreDock(ScrollingDock):
         self.form.lay_out()
         self.forecast = Forecast()
         self.run_controls, self.result_controls = RunControls(), ResultControls(self.session)
-        self.summary, self.plot_box = ResultSummary(), QCollapsible("Plot")
+        self.summary, self.plot_box = ResultSummary(), folded("Plot", self.plot)
         self.export_buttons = ExportButtons(self._collect, lambda: (self.form.recipe(), self.form.title))
         self.say(IDLE_MESSAGE)
         self._lay_out()
@@ -180,8 +180,6 @@ class RestoreDock(ScrollingDock):
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
-        self.plot_box.setDuration(0)
-        self.plot_box.addWidget(self.plot)
         below = (self.summary, self.result_controls, self.plot_box)
         for part in (self.form, self.form.advanced_box, *below):
             column.addWidget(part)

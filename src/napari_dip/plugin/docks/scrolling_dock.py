@@ -53,9 +53,14 @@ class ScrollingDock(QWidget):  # type: ignore[misc]
             self._footer.addWidget(widget)
         ignore_wheel(self)
 
+    @property
+    def body(self) -> QWidget:
+        """The widget that scrolls."""
+        return self._area.widget()
+
     def show_widget(self, widget: QWidget) -> None:
         """Scroll until a widget of the body is visible."""
-        if self._area.widget().isAncestorOf(widget):
+        if self.body.isAncestorOf(widget):
             self._area.ensureWidgetVisible(widget)
 
     def stop_work(self) -> None:
@@ -74,7 +79,7 @@ class ScrollingDock(QWidget):  # type: ignore[misc]
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size wide enough that no entry is cut off."""
-        body = self._area.widget()
+        body = self.body
         bar = self._area.verticalScrollBar().sizeHint().width() + 2 * self._area.frameWidth()
         width = bar + (body.minimumSizeHint().width() if body else 300)
         return QSize(max(width, self._footer.minimumSize().width()), 200)

@@ -46,7 +46,7 @@ class ExportButtons(QWidget):  # type: ignore[misc]
         self.save_button.setToolTip(
             "Write these settings to a file, for napari-dip run or to share with others."
         )
-        self.task_button.setToolTip("Save these settings under a name, which is listed under Task.")
+        self.task_button.setToolTip("Save these settings under a name, which is listed among the tasks.")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         for index, button in enumerate((self.copy_button, self.save_button, self.task_button)):
@@ -82,7 +82,7 @@ class ExportButtons(QWidget):  # type: ignore[misc]
             self.message.emit("napari has no folder for settings: use Save recipe instead.", True)
             return
         self.recipe_saved.emit()
-        self.message.emit(f"'{path.stem}' is now listed under Task.", False)
+        self.message.emit(f"'{path.stem}' is now listed among the tasks.", False)
 
     def save_recipe(self) -> None:
         """Ask for a file, and write the settings to it as JSON."""

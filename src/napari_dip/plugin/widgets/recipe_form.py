@@ -9,11 +9,11 @@ from typing import Any
 from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_dip.core.errors import SettingsError
 from napari_dip.plugin import preferences
 from napari_dip.plugin.widgets.field_errors import FieldErrors
+from napari_dip.plugin.widgets.folding import folded
 from napari_dip.plugin.widgets.form_rows import FormRows
 from napari_dip.plugin.widgets.settings_form import SettingsGroup
 from napari_dip.plugin.widgets.task_selector import TaskSelector
@@ -66,14 +66,10 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.basic_layout.addRow(self.tasks.task)
         inside = QWidget()
         inside.setLayout(self.advanced_layout)
-        self.advanced_box = QCollapsible("Advanced")
-        self.advanced_box.setDuration(0)
-        self.advanced_box.addWidget(inside)
         policy = inside.sizePolicy()
         policy.setRetainSizeWhenHidden(True)  # the dock is as wide as it will need to be
         inside.setSizePolicy(policy)
-        self.advanced_box.toggled.connect(inside.setVisible)  # keeps Tab away from hidden entries
-        inside.hide()
+        self.advanced_box = folded("Advanced", inside)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self.basic_layout)

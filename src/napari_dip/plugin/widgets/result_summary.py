@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtWidgets import QApplication, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_dip.core.result import Result
+from napari_dip.plugin.widgets.folding import folded
 
 ICONS = {"good": "\N{CHECK MARK}", "check": "\N{WARNING SIGN}", "failed": "\N{BALLOT X}"}
 MIN_RESIDUAL = 0.005  # over the noise; below it the observed pixels were kept
@@ -43,13 +43,10 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         column = QVBoxLayout(inside)
         column.addWidget(self.details)
         column.addWidget(self.copy_button)
-        self._box = QCollapsible("Details")
-        self._box.setDuration(0)
-        self._box.addWidget(inside)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._table)
-        column.addWidget(self._box)
+        column.addWidget(folded("Details", inside))
         self.copy_button.clicked.connect(self._copy)
         self.hide()
 

@@ -78,6 +78,8 @@ class TaskSelector:
         item.setFont(font)
 
     def _on_task(self) -> None:
+        if self.task.currentData() is None:  # a heading
+            return
         self._offer_saved_settings(is_offered=self.preset is None)
         self.task_changed.emit()
 
