@@ -47,6 +47,32 @@ def test_the_form_of_every_task_returns_its_preset_and_keeps_the_seed(viewer):
     assert recipe.seed == 7
 
 
+def test_settings_are_found_by_words_and_reset(viewer):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    form, steps, seed = dock.form, dock.form.entry("solver.max_steps"), dock.form.entry("seed")
+    form.advanced_box.expand(animate=False)
+    form.search.setText("number steps")
+    assert not steps.native.isHidden()
+    assert seed.native.isHidden()
+    assert not form.entry("noise.sigma").native.isHidden()  # it is not among the advanced ones
+    form.search.setText("")
+    assert not seed.native.isHidden()
+    label = form.advanced_layout.labelForField(steps.native)
+    before = steps.value
+    steps.value = 77
+    assert label.font().underline()
+    form.reset_button.click()
+    assert steps.value == before
+    assert not label.font().underline()
+
+
+def test_the_title_of_a_dock_is_that_of_its_task(viewer):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    task = dock.form.tasks.task
+    task.setCurrentIndex(task.findData("inpaint"))
+    assert dock.parentWidget().titleBarWidget().title.text() == "Inpaint (napari-dip)"
+
+
 def test_every_preset_is_below_the_heading_of_its_category(viewer):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
     task, heading, found = dock.form.tasks.task, "", {}

@@ -157,6 +157,7 @@ class RestoreDock(ScrollingDock):
         show_forecast(report, self.form, self.inputs)
 
     def _on_form_changed(self) -> None:
+        self.set_title(self.form.title)
         self._update_forecast()
         self._show_state(self.session.state)
 

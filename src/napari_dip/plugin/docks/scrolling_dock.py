@@ -67,6 +67,12 @@ class ScrollingDock(QWidget):  # type: ignore[misc]
         """Stop what runs in the background; called when the dock is closed."""
         raise NotImplementedError
 
+    def set_title(self, title: str) -> None:
+        """Show another title above the dock."""
+        bar = getattr(self.parentWidget(), "titleBarWidget", lambda: None)()
+        if (label := getattr(bar, "title", None)) is not None:
+            label.setText(f"{title} (napari-dip)")
+
     def say(self, sentence: str, *, error: bool = False, style: str = "") -> None:
         """Show a sentence: an error in white on red, or in another style."""
         style = ERROR_STYLE if error else style

@@ -12,7 +12,9 @@ from napari_dip.plugin.widgets.settings_form import FormRow
 
 
 class FormRows:
-    """Some entries in a layout, with their labels in one column; only relevant ones are visible.
+    """Some entries in a layout, with their labels in one column.
+
+    Only relevant ones are visible, and those whose values have changed are underlined.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ class FormRows:
     ) -> None:
         self._layout, self._rows = layout, rows
         self._next_row = layout.rowCount() if before is None else layout.getWidgetPosition(before)[0]
+        self._titles: list[QLabel] = []
+        self._as_loaded: dict[str, Any] = {}
         group = ""
         for row in rows:
             entry, is_choice = row.entry, row.entry.name.endswith(".kind")
@@ -43,18 +47,43 @@ class FormRows:
             if starts_group:
                 group = entry.name.partition(".")[0]
             if starts_group and not (is_choice and row.title == label_text(group)):
-                self._insert(QLabel(f"<b>{label_text(group)}</b>"))
+                self._titles.append(QLabel(f"<b>{label_text(group)}</b>"))
+                self._insert(self._titles[-1])
             label = row.title if is_choice else entry.label
             if starts_group and is_choice:
                 label = f"<b>{label}</b>"
             self._insert("" if isinstance(entry, CheckBox) else label, entry.native)
         self.refresh()
 
-    def refresh(self) -> None:
-        """Show the entries of the selected union members, and hide the others."""
+    def refresh(self, words: str = "") -> None:
+        """Show the entries of the selected union members whose texts have these words, and hide the
+        others; underline what has changed since `mark_loaded`.
+        """
+        for title in self._titles:
+            self._layout.setRowVisible(title, not words)
         for row in self._rows:
-            self._layout.setRowVisible(row.entry.native, row.is_visible())
+            native = row.entry.native
+            self._layout.setRowVisible(native, row.is_visible() and _contains(row, words))
+            named = self._layout.labelForField(native) or native
+            font = named.font()
+            font.setUnderline(_value(row) != self._as_loaded.get(row.entry.name, _value(row)))
+            named.setFont(font)
+
+    def mark_loaded(self) -> None:
+        """Take the present values for those of the task."""
+        self._as_loaded = {row.entry.name: _value(row) for row in self._rows}
 
     def _insert(self, *parts: Any) -> None:
         self._layout.insertRow(self._next_row, *parts)
         self._next_row += 1
+
+
+def _contains(row: FormRow, words: str) -> bool:
+    entry = row.entry
+    text = f"{entry.name} {label_text(entry.name.rpartition('.')[2])} {entry.tooltip}".lower()
+    return all(word in text for word in words.lower().split())
+
+
+def _value(row: FormRow) -> Any:
+    """What an entry shows, also where it makes no sense."""
+    return row.entry.value

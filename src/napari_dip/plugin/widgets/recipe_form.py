@@ -8,7 +8,7 @@ from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_dip.core.errors import SettingsError
 from napari_dip.plugin import preferences
@@ -64,6 +64,18 @@ class RecipeForm(QWidget):  # type: ignore[misc]
             layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.basic_layout.addRow(QLabel("What do you want to do?"))
         self.basic_layout.addRow(self.tasks.task)
+        self.search, self.reset_button = QLineEdit(), QPushButton("Reset")
+        self.search.setPlaceholderText("Search the settings")
+        self.search.setClearButtonEnabled(True)
+        self.reset_button.setToolTip(
+            "Set everything to the values of the task. Changed ones are underlined."
+        )
+        tools = QWidget()
+        row = QHBoxLayout(tools)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.search, 1)
+        row.addWidget(self.reset_button)
+        self.advanced_layout.addRow(tools)
         inside = QWidget()
         inside.setLayout(self.advanced_layout)
         policy = inside.sizePolicy()
@@ -89,8 +101,12 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         ]
         for row in self._rows:
             row.entry.changed.connect(self._on_entry)
+        for view in self._views:
+            view.mark_loaded()
         self._on_recipe()
         self.show_notes()
+        self.search.textChanged.connect(lambda _: self._refresh())
+        self.reset_button.clicked.connect(self._reset)
         self.tasks.task_changed.connect(lambda: self._load(USER_SETTINGS))
         self.tasks.quality_changed.connect(lambda: self._load(NOT_SET_BY_QUALITY))
 
@@ -167,7 +183,13 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self._showing = True
         self._entries.show(recipe)
         self._showing = False
+        for view in self._views:
+            view.mark_loaded()
         self._on_recipe()
+
+    def _reset(self) -> None:
+        self._load(())
+        self.set_recipe(self._recipe.with_settings(preferences.compute_settings()))
 
     def _load(self, kept_groups: Collection[str]) -> None:
         """Show the selected task with the selected quality; entries in `kept_groups` stay."""
@@ -203,9 +225,13 @@ class RecipeForm(QWidget):  # type: ignore[misc]
     def _on_entry(self) -> None:
         if self._showing:
             return
-        for view in self._views:
-            view.refresh()
+        self._refresh()
         self.changed.emit()
+
+    def _refresh(self) -> None:
+        basic, advanced = self._views
+        basic.refresh()
+        advanced.refresh(self.search.text())
 
 
 def spare_threads() -> int:
