@@ -286,3 +286,17 @@ def test_a_trial_restores_the_middle_of_what_is_visible(viewer, open_dock, click
     result = restored.metadata["napari-dip"]["result"]
     np.testing.assert_array_equal(result.inpainted, labels[20:180, 30:190] > 0)
     np.testing.assert_array_equal(layer.data, noisy)
+
+
+def test_where_nothing_is_missing_nothing_is_filled(viewer, open_dock, pixels, click, wait):
+    dock = open_dock("Inpaint")
+    layer = viewer.add_image(pixels, name="a")
+    wait(lambda: any("no pixel is missing" in text for text in dock.form.field_errors.sentences))
+    click(dock.run_controls.run_button)
+    assert dock.session.state == State.IDLE
+    assert "no pixel is missing" in dock.status.text()
+    labels = np.zeros(pixels.shape, np.uint8)
+    labels[20:24, 30:34] = 1
+    dock.inputs.mask.choose(viewer.add_labels(labels))
+    wait(lambda: dock.form.field_errors.sentences == [])  # and the remark goes
+    assert layer in viewer.layers

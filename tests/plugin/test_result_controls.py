@@ -166,6 +166,23 @@ def test_a_mask_painted_during_a_pause_is_used(model, session, script, recipe, l
     assert min(np.diff(steps)) < 0
 
 
+def test_a_mask_that_is_removed_during_a_pause_still_counts(model, session, script, recipe, layer):
+    pixels = np.zeros(layer.data.shape, np.uint8)
+    pixels[10:14, 20:25] = 1
+    mask = model.add_labels(pixels, name="mask")
+
+    def remove_once(iterate):
+        if iterate.step >= 50 and mask in model.layers:
+            session.pause()
+            model.layers.remove(mask)
+            session.resume(None)
+
+    script.after = remove_once
+    session.run(recipe, layer, mask=mask)
+    assert any("as it was" in sentence for sentence, _ in session.sentences)
+    assert session.current_run.result.inpainted.sum() == 20
+
+
 def test_resuming_with_the_same_mask_changes_nothing(model, session, script, recipe, layer):
     session.run(recipe, layer)
     at_once = model.layers["a [restored]"].data.copy()

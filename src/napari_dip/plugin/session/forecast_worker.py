@@ -17,7 +17,8 @@ from napari_dip.core.errors import (
     describe_unexpected,
 )
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
-from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL
+from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NOTHING_MISSING
+from napari_dip.plugin.session.run import fills_nothing
 from napari_dip.run.forecast import RunEstimate, RunEstimator
 from napari_dip.run.recipe import Recipe
 
@@ -115,6 +116,8 @@ def _make_report(
                 layer, axes=inputs["axes"], middle_of=middle_of, **layers
             )
         times, depths = (sizes.get(letter, 1) for letter in STACK_AXES)
+        if times * depths == 1 and fills_nothing(recipe, observation):
+            return ForecastReport(errors={"mask": NOTHING_MISSING})
         return ForecastReport(estimator.estimate(recipe, observation, times=times, depths=depths))
     except SettingsError as error:
         return ForecastReport(errors={error.setting: str(error)})

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dip.core.axes import FloatArray
+from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.core.strength import blend_images
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_layers import ResultLayers
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
+from napari_dip.plugin.session.messages import NOTHING_MISSING
 from napari_dip.plugin.session.worker import Controls
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.reselect import reselect_step
@@ -68,6 +70,8 @@ class Run:
         Steps between snapshots.
     result : Result or None
         None until the run has ended.
+    mask : hashable
+        Unique id of the mask layer; None without one.
     is_trial : bool
         Whether only a part of the layer is restored.
     is_kept : bool
@@ -86,6 +90,7 @@ class Run:
     snapshots: list[tuple[int, FloatArray]] = field(default_factory=list)
     snapshot_every: int = SNAPSHOT_EVERY
     result: Result | None = None
+    mask: Hashable = None
     is_trial: bool = False
     is_kept: bool = False
 
@@ -162,6 +167,12 @@ class Run:
         return [(step, image) for step, image in self.snapshots if step % self.snapshot_every == 0]
 
 
+def fills_nothing(recipe: Recipe, observation: Observation) -> bool:
+    """Whether only missing pixels are restored, and none is missing."""
+    fills = recipe.hard_data_consistency and recipe.operator.kind == "identity"
+    return fills and bool(observation.observed.all())
+
+
 def prepare_run(
     viewer: ViewerModel,
     recipe: Recipe,
@@ -200,7 +211,7 @@ def prepare_run(
     Raises
     ------
     ObservationError
-        If the layers cannot be restored.
+        If the layers cannot be restored, or nothing is missing where only missing pixels are restored.
     """
 
     def observe(mask: Labels | None) -> Observation:
@@ -210,6 +221,8 @@ def prepare_run(
         return observation_from_layers([layer, *frames], viewer.layers, **inputs)
 
     observation = observe(mask)
+    if fills_nothing(recipe, observation):
+        raise ObservationError(NOTHING_MISSING)
     placement = LayerPlacement.from_layer(layer, None if frames else axes)
     if frames:
         placement = placement.with_time_axis()
@@ -227,6 +240,7 @@ def prepare_run(
         source=(whole or layer).unique_id,
         is_stack=(1 if recipe.operator.combines_time else times) * depths > 1,
         is_complex=is_complex,
+        mask=None if mask is None else mask.unique_id,
         is_trial=whole is not None,
     )
     return run, observation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,16 +125,28 @@ class Session:
         run = self._run
         if run is None or self.state != State.PAUSED:
             return
-        try:
-            observation = run.observe(mask)
-            if run.observation is None or observation.digest() != run.observation.digest():
-                run.observation, run.snapshots, run.snapshot_every = observation, [], SNAPSHOT_EVERY
-                run.controls.new_observation.append(observation)
-                self.message.emit("Resumed with the changed mask.", False)
-        except RestorationError as error:  # a layer was removed: the copies are still there
-            self.message.emit(f"Resumed with the layers as they were: {error}", False)
+        if mask is None and self._is_removed(run.mask):
+            self.message.emit("Resumed with the mask as it was: its layer was removed.", False)
+        else:
+            self._observe_again(run, mask)
         run.controls.pause.clear()
         self._enter(State.RUNNING)
+
+    def _is_removed(self, layer: Hashable) -> bool:
+        """Whether the layer with this unique id has left the viewer."""
+        return layer is not None and all(layer != other.unique_id for other in self._viewer.layers)
+
+    def _observe_again(self, run: Run, mask: Labels | None) -> None:
+        """Continue with the layers as they are now, if they have changed."""
+        try:
+            observation = run.observe(mask)
+        except RestorationError as error:  # a layer was removed: the copies are still there
+            self.message.emit(f"Resumed with the layers as they were: {error}", False)
+            return
+        if run.observation is None or observation.digest() != run.observation.digest():
+            run.observation, run.snapshots, run.snapshot_every = observation, [], SNAPSHOT_EVERY
+            run.controls.new_observation.append(observation)
+            self.message.emit("Resumed with the changed mask.", False)
 
     def stop(self) -> None:
         """Stop now and keep the best image so far."""
