@@ -1,5 +1,8 @@
 """JPEG and PNG files: all their bits, turned as they are seen, with holes where they are transparent."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from imagecodecs import png_encode
@@ -67,7 +70,11 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path, name):
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path):
-    Image.new("1", (150_000, 150_000)).save(tmp_path / "a.png")
+    Image.new("1", (8, 8)).save(tmp_path / "a.png")
+    file = bytearray((tmp_path / "a.png").read_bytes())
+    file[16:24] = struct.pack(">II", 150_000, 150_000)  # in its header
+    file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+    (tmp_path / "a.png").write_bytes(file)
     with pytest.raises(ReadError, match="more than the memory has room for"):
         read(tmp_path / "a.png")
 

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_dip.plugin.session.run import State
 
@@ -266,6 +266,21 @@ def test_checked_flags_are_added_to_the_mask_and_strokes_stay(viewer, tmp_path):
     plain = viewer.add_image(rng.normal(size=(40, 50)))
     dock.inputs.image.choose(plain)
     assert not dock.form.basic_layout.isRowVisible(dock.inputs.bad_flags)
+
+
+def test_without_an_image_the_dock_opens_one(viewer, open_dock, click, tmp_path, monkeypatch):
+    dock = open_dock()
+    assert not dock.empty_state.isHidden()
+    noisy = np.random.default_rng(0).normal(100, 5, (64, 64)).astype(np.float32)
+    fits.writeto(tmp_path / "a.fits", noisy)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "a.fits"), ""))
+    click(dock.empty_state.open_button)
+    assert names(viewer) == ["a.fits"]
+    assert dock.empty_state.isHidden()
+    viewer.layers.clear()
+    assert not dock.empty_state.isHidden()
+    click(dock.empty_state.sample_button)
+    assert dock.inputs.layer.name.startswith("star_field")
 
 
 def test_a_trial_restores_the_middle_of_what_is_visible(viewer, open_dock, click, wait):

@@ -23,6 +23,7 @@ from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NO_IMAGE
 from napari_dip.plugin.session.run import State
 from napari_dip.plugin.session.session import Session
 from napari_dip.plugin.widgets.activity import Activity
+from napari_dip.plugin.widgets.empty_state import EmptyState
 from napari_dip.plugin.widgets.export_buttons import ExportButtons
 from napari_dip.plugin.widgets.folding import folded
 from napari_dip.plugin.widgets.forecast_notes import clear_input_errors, show_forecast
@@ -61,7 +62,7 @@ class RestoreDock(ScrollingDock):
         self.form = RecipeForm(self.preset)
         self.inputs = Inputs(viewer, self.form)
         self.form.lay_out()
-        self.forecast = Forecast()
+        self.empty_state, self.forecast = EmptyState(viewer, self.preset), Forecast()
         self.run_controls, self.result_controls = RunControls(), ResultControls(self.session)
         self.summary, self.plot_box = ResultSummary(), folded("Plot", self.plot)
         self.export_buttons = ExportButtons(self._collect, lambda: (self.form.recipe(), self.form.title))
@@ -182,7 +183,7 @@ class RestoreDock(ScrollingDock):
         column = QVBoxLayout(body)
         column.setSpacing(4)
         below = (self.summary, self.result_controls, self.plot_box)
-        for part in (self.form, self.form.advanced_box, *below):
+        for part in (self.empty_state, self.form, self.form.advanced_box, *below):
             column.addWidget(part)
         self.form.advanced_layout.addRow(self.export_buttons)
         column.addStretch(1)
@@ -216,6 +217,7 @@ class RestoreDock(ScrollingDock):
         idle, layer = state == State.IDLE, self.inputs.layer
         self.run_controls.show_state(state, ready=layer is not None)
         self.export_buttons.copy_button.setEnabled(layer is not None)
+        self.empty_state.setVisible(idle and layer is None)
         self.form.enable(on=idle)
         self.inputs.enable(on=idle, mask=state == State.PAUSED)
         self.result_controls.refresh()
