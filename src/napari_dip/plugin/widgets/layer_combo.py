@@ -30,7 +30,7 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
         super().__init__()
         self._viewer, self._kind, self._none = viewer, kind, none
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
+        self.setMinimumContentsLength(6)
         self.refresh()
 
     def refresh(self, preferred: Layer | None = None) -> None:
