@@ -65,7 +65,8 @@ class Refinement(Settings):
     fission."""
     residual_correction: Literal["auto", "off"] = "auto"
     """Add back to each plane what is correlated in its residual beyond noise. Automatic: where planes
-    are restored jointly, under independent noise that is as its model says, before patches."""
+    are restored jointly, under independent noise that is as its model says; besides patches as much
+    as data that were not fitted confirm."""
 
     source_flux_correction: Literal["auto", "off"] = "auto"
     """Add back flux that the fit missed to small bright sources, so that fluxes are not too low, with
