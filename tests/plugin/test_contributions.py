@@ -57,7 +57,7 @@ def test_a_restored_layer_is_saved_with_header_and_recipe(
 ):
     add(model, read_layers(str(frame)))
     session.run(fast_recipe, model.layers[0], mask=model.layers[1])
-    restored = next(layer for layer in model.layers if layer.name.endswith("restored"))
+    restored = next(layer for layer in model.layers if layer.name.endswith("[restored]"))
     data, attributes, _ = restored.as_layer_data_tuple()
     out = str(tmp_path / f"out{suffix}")
     assert write_layer(out, data, attributes) == [out]
@@ -103,7 +103,7 @@ def test_a_residual_keeps_the_coordinates_but_not_the_extensions_of_its_source(
 ):
     add(model, read_layers(str(frame)))
     session.run(fast_recipe, model.layers[0])
-    residual = next(layer for layer in model.layers if layer.name.endswith("normalized residual"))
+    residual = next(layer for layer in model.layers if layer.name.endswith("[residual]"))
     data, attributes, _ = residual.as_layer_data_tuple()
     write_layer(str(tmp_path / "r.fits"), data, attributes)
     with fits.open(tmp_path / "r.fits") as hdus:

@@ -30,14 +30,15 @@ def run(viewer, dock, qtbot, *images):
 
 def test_k_space_becomes_magnitude_and_phase(viewer, dock, qtbot, heart):
     run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0))
-    layers = {layer.name.rsplit(" - ")[-1]: layer for layer in viewer.layers}
-    restored, phase = layers["restored"], layers["phase"]
+    for name in ("phase", "residual"):
+        dock.result_controls.extra_boxes[name].click()
+    layers = {layer.name.rpartition(" [")[2]: layer for layer in viewer.layers}
+    restored, phase = layers["restored]"], layers["phase]"]
     assert restored.data.shape == phase.data.shape == (3, 32, 32)
     assert restored.axis_labels == ("t", "y", "x")
     assert restored.data.min() >= 0
     assert np.abs(phase.data).max() <= np.float32(np.pi)
-    assert not phase.visible
-    assert layers["normalized residual"].data.shape == (3, 8, 32, 32)
+    assert layers["residual]"].data.shape == (3, 8, 32, 32)
 
 
 def test_coil_maps_of_the_same_file_are_selected_and_used(viewer, dock, qtbot, heart):
@@ -48,7 +49,7 @@ def test_coil_maps_of_the_same_file_are_selected_and_used(viewer, dock, qtbot, h
         "heart kspace",
         "heart coils",
     )
-    first = next(x for x in viewer.layers if x.name.endswith("restored")).data
+    first = next(x for x in viewer.layers if x.name.endswith("[restored]")).data
     dock.inputs.auxiliary["coil_maps"].choose(None)
     dock.run()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
