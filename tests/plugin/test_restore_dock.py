@@ -230,6 +230,7 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, pixels, cl
     click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.IDLE)
     assert viewer.layers["a [restored]"].data.shape == pixels.shape
+    dock.result_controls.extra_boxes["residual"].click()
     assert viewer.layers["a [residual]"].data.shape == (2, *pixels.shape)
 
 

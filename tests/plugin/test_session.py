@@ -181,7 +181,7 @@ def test_the_selection_of_layers_does_not_change(model, session, recipe, noisy):
 def test_different_layers_are_restored_one_after_another(model, session, recipe, noisy):
     for name in "ab":
         session.run(recipe, model.add_image(noisy, name=name))
-    session.run(recipe, model.layers["a"])
+    session.run(recipe, model.layers["a"], keep_previous=True)
     assert sum("restored" in name for name in names(model)) == 3
 
 
