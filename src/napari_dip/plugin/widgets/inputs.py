@@ -222,7 +222,7 @@ class Inputs:
         basic.addRow("Image", self._rows["image"])
         self.axes.add_rows()
         basic.addRow("Mask", self._rows["mask"])
-        basic.addRow("Flags treated as missing", self.bad_flags)
+        basic.addRow("Bad flags", self.bad_flags)
         for name, combo in self.auxiliary.items():
             basic.addRow(label_text(name), combo)
         advanced.addRow("Noise map", self.sigma)
