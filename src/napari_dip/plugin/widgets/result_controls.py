@@ -72,10 +72,10 @@ class ResultControls(QWidget):  # type: ignore[misc]
         self.undo_button.setToolTip("Remove the layers that the last run added, and nothing else.")
         self.save_button.setToolTip("Write the restored image, by default in the format of the input.")
         self.keep_box.setToolTip("Otherwise the next result of this image replaces this one.")
-        boxes = QGridLayout()
-        for number, (name, box) in enumerate(self.extra_boxes.items()):
+        self._boxes = QGridLayout()
+        for name, box in self.extra_boxes.items():
             box.setToolTip(EXTRAS[name])
-            boxes.addWidget(box, number // 3, number % 3)
+            self._boxes.addWidget(box)
             box.toggled.connect(partial(self._on_extra, name))
         self._step_row = _row(QLabel("Image at"), self.slider, self.step_label)
         self._strength_row = _row(QLabel("Strength"), self.strength_slider, self.strength_label)
@@ -87,7 +87,7 @@ class ResultControls(QWidget):  # type: ignore[misc]
         column.addWidget(self.original_button)
         column.addWidget(self._step_row)
         column.addWidget(self._strength_row)
-        column.addLayout(boxes)
+        column.addLayout(self._boxes)
         column.addWidget(self.keep_box)
         column.addLayout(buttons)
         self.original_button.pressed.connect(lambda: session.show_original(on=True))
@@ -123,6 +123,9 @@ class ResultControls(QWidget):  # type: ignore[misc]
             blocked_by or "Continue from where the run stopped, for as many steps again."
         )
         extras = run.layers.extras if run is not None and done else {}
+        for number, name in enumerate(extras):  # without gaps
+            self._boxes.removeWidget(self.extra_boxes[name])
+            self._boxes.addWidget(self.extra_boxes[name], number // 3, number % 3)
         for name, box in self.extra_boxes.items():
             box.setVisible(name in extras)
             blocked = box.blockSignals(True)

@@ -30,6 +30,7 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         self.noise, self.residual, self.flux_change = QLabel(), QLabel(), QLabel()
         self.details, self.copy_button = QLabel(wordWrap=True), QPushButton("Copy")
         self.copy_button.setToolTip("Copy the verdict and the details.")
+        self.noise.setWordWrap(True)  # it also says where the noise comes from
         self._verdict = ""
         self._table = QFormLayout()
         self._table.setContentsMargins(0, 0, 0, 0)
