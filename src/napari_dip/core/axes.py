@@ -44,6 +44,11 @@ class ChannelLayout(NamedTuple):
         """Number of planes."""
         return self.times * self.channels * self.depths
 
+    @property
+    def is_stack(self) -> bool:
+        """Whether there are several times or depths."""
+        return self.times * self.depths > 1
+
 
 def infer_axes(shape: tuple[int, ...], *, channel_axis: int | None = None) -> str:
     """Return the axes of an array without axis names.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+import numpy as np
+
 from napari_dip.core.assessment import Assessment
 
 
@@ -17,6 +19,9 @@ class InputRecord:
     sha256: str
 
 
+MIN_RESIDUAL = 0.005  # over the noise: below it is rounding
+
+
 @dataclass(frozen=True)
 class NoiseRecord:
     """The noise of each fit: the median sigma of each plane, its source, and the r.m.s. residual over
@@ -26,6 +31,18 @@ class NoiseRecord:
     sigma: tuple[tuple[float | None, ...], ...]
     source: str
     residual: tuple[float, ...]
+
+    @property
+    def first_sigma(self) -> float:
+        """The first sigma that is known. [data units]"""
+        return next(value for planes in self.sigma for value in planes if value is not None)
+
+    @property
+    def median_residual(self) -> float:
+        """The median residual over the noise: 1 for a good fit, at most MIN_RESIDUAL where observed
+        pixels are kept, NaN where it is unknown.
+        """
+        return float(np.median(self.residual))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_dip.core.provenance import MIN_RESIDUAL
+
 if TYPE_CHECKING:
     from napari_dip.core.provenance import EnsembleRecord
     from napari_dip.core.result import Result
@@ -26,11 +28,10 @@ def summarize(result: Result) -> str:
     """Return what a run did and found, in one line."""
     provenance = result.provenance
     noise, operator, ensemble = provenance.noise, provenance.operator, provenance.ensemble
-    sigma = next(value for planes in noise.sigma for value in planes if value is not None)
     parts = [
         _describe_course(result),
-        f"noise {sigma:.4g} ({noise.source})",
-        _describe_residual(noise.residual),
+        f"noise {noise.first_sigma:.4g} ({noise.source})",
+        _describe_residual(noise.median_residual),
         _describe_flux_change(provenance.flux_change),
         _describe_strength(provenance.recipe.get("strength", 1.0)),
         _SELF_SUPERVISION.get(provenance.self_supervision, ""),
@@ -57,10 +58,10 @@ def _describe_course(result: Result) -> str:
     return f"took {at} of {result.steps} {seconds}: {result.stop_reason}"
 
 
-def _describe_residual(residuals: Sequence[float]) -> str:
-    """The residual over the noise: 1 for a good fit."""
-    ratio = np.median(residuals)
-    return f"residual {ratio:.2f} times that (chi-square {ratio**2:.2f})" if ratio > 0.005 else ""
+def _describe_residual(ratio: float) -> str:
+    if not ratio > MIN_RESIDUAL:
+        return ""
+    return f"residual {ratio:.2f} times that (chi-square {ratio**2:.2f})"
 
 
 def _describe_flux_change(change: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
 from napari_dip.io.image import ImageData
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 _BYTES_OF_A_PIXEL = 8  # of four channels of 16 bits, the most that a PNG file can have
 
@@ -27,10 +30,9 @@ def picture_images(path: Path) -> Iterator[ImageData]:
     ReadError
         If it is none, too large to unpack, or in the colors of a printer.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    Image.MAX_IMAGE_PIXELS = None  # the limit below is that of this machine's memory
-    with Image.open(path, formats=("JPEG", "PNG")) as file:
+    with _opened(path) as file:
         size = file.width * file.height * _BYTES_OF_A_PIXEL
         if size > arrays.unpacked_limit_bytes(path.stat().st_size):
             raise ReadError(
@@ -52,6 +54,17 @@ def picture_images(path: Path) -> Iterator[ImageData]:
     yield ImageData(
         np.ascontiguousarray(pixels), "YXC"[: pixels.ndim], bad_mask=missing, rgb=rgb, header=header
     )
+
+
+def _opened(path: Path) -> ImageFile:
+    """The file, whose pixels are not read yet, without Pillow's own limit for their number."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # it is that of all the process
+    try:
+        return Image.open(path, formats=("JPEG", "PNG"))
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _png_pixels(path: Path) -> NDArray[Any]:

@@ -84,11 +84,11 @@ class Refinement(Settings):
         if not identity:
             has_probe = monitor.noise_probe is not None
             return "spectrum" if self.spectral_shrinkage == "auto" and has_probe else "none"
-        single_plane = problem.scene_layout.times == problem.scene_layout.depths == 1
-        suits = properties.can_be_sampled if single_plane else self._is_joint(problem, monitor)
+        is_stack = problem.scene_layout.is_stack
+        suits = self._is_joint(problem, monitor) if is_stack else properties.can_be_sampled
         if (self.patch_method == "auto" and suits) or self.patch_method in ("chained", "nonlocal-bayes"):
             return "patches"
-        joint = self.residual_correction == "auto" and properties.kind == "white" and not single_plane
+        joint = self.residual_correction == "auto" and properties.kind == "white" and is_stack
         return "residual" if joint else "none"
 
     def select_amortized(
@@ -120,15 +120,15 @@ class Refinement(Settings):
         """
         width = problem.likelihood.properties.correlation_sigma
         chain = partial(chain_patches, correlation_sigma=width, passes=self.passes)
-        if problem.scene_layout.times > 1 or problem.scene_layout.depths > 1:
+        if problem.scene_layout.is_stack:
             chain = partial(chain, **FASTER_CHAIN, passes=(self.passes + 1) // 2)
         return (yield from by_plane(chain, x, *noisy_scene(problem, x), problem, axis=axis))
 
     def _is_joint(self, problem: Problem, monitor: StoppingMonitor) -> bool:
         """Whether times or depths are refined jointly; the data show how well that works."""
-        layout, kind = problem.scene_layout, problem.likelihood.properties.kind
-        several, has_probe = max(layout.times, layout.depths) > 1, monitor.noise_probe is not None
-        return several and has_probe and kind == "white" and self.can_chain(problem)
+        is_white = problem.likelihood.properties.kind == "white"
+        has_probe = monitor.noise_probe is not None
+        return problem.scene_layout.is_stack and has_probe and is_white and self.can_chain(problem)
 
     def refine(
         self,

@@ -62,16 +62,16 @@ class FormRows:
         for title in self._titles:
             self._layout.setRowVisible(title, not words)
         for row in self._rows:
-            native = row.entry.native
+            native, value = row.entry.native, row.entry.value
             self._layout.setRowVisible(native, row.is_visible() and _contains(row, words))
             named = self._layout.labelForField(native) or native
             font = named.font()
-            font.setUnderline(_value(row) != self._as_loaded.get(row.entry.name, _value(row)))
+            font.setUnderline(value != self._as_loaded.get(row.entry.name, value))
             named.setFont(font)
 
     def mark_loaded(self) -> None:
         """Take the present values for those of the task."""
-        self._as_loaded = {row.entry.name: _value(row) for row in self._rows}
+        self._as_loaded = {row.entry.name: row.entry.value for row in self._rows}
 
     def _insert(self, *parts: Any) -> None:
         self._layout.insertRow(self._next_row, *parts)
@@ -82,8 +82,3 @@ def _contains(row: FormRow, words: str) -> bool:
     entry = row.entry
     text = f"{entry.name} {label_text(entry.name.rpartition('.')[2])} {entry.tooltip}".lower()
     return all(word in text for word in words.lower().split())
-
-
-def _value(row: FormRow) -> Any:
-    """What an entry shows, also where it makes no sense."""
-    return row.entry.value

@@ -101,8 +101,6 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         ]
         for row in self._rows:
             row.entry.changed.connect(self._on_entry)
-        for view in self._views:
-            view.mark_loaded()
         self._on_recipe()
         self.show_notes()
         self.search.textChanged.connect(lambda _: self._refresh())
@@ -183,8 +181,6 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self._showing = True
         self._entries.show(recipe)
         self._showing = False
-        for view in self._views:
-            view.mark_loaded()
         self._on_recipe()
 
     def _reset(self) -> None:
@@ -220,6 +216,8 @@ class RecipeForm(QWidget):  # type: ignore[misc]
     def _on_recipe(self) -> None:
         self.tasks.task.setToolTip(self._recipe.description)
         self.field_errors.clear()
+        for view in self._views:
+            view.mark_loaded()
         self._on_entry()
 
     def _on_entry(self) -> None:

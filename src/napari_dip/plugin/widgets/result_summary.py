@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 from qtpy.QtWidgets import QApplication, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_dip.core.provenance import MIN_RESIDUAL
 from napari_dip.core.result import Result
 from napari_dip.plugin.widgets.folding import folded
 
 ICONS = {"good": "\N{CHECK MARK}", "check": "\N{WARNING SIGN}", "failed": "\N{BALLOT X}"}
-MIN_RESIDUAL = 0.005  # over the noise; below it the observed pixels were kept
 
 
 class ResultSummary(QWidget):  # type: ignore[misc]
@@ -53,16 +52,13 @@ class ResultSummary(QWidget):  # type: ignore[misc]
 
     def show_result(self, result: Result) -> None:
         """Show what is known of a result."""
-        provenance = result.provenance
-        noise = provenance.noise
-        sigma = next(value for planes in noise.sigma for value in planes if value is not None)
-        ratio = _residual_ratio(result)
-        self.noise.setText(f"{sigma:.4g} ({noise.source})")
-        self.residual.setText(f"{ratio:.2f}")
-        change = provenance.flux_change
+        noise, change = result.provenance.noise, result.provenance.flux_change
+        ratio = noise.median_residual
+        self.noise.setText(f"{noise.first_sigma:.4g} ({noise.source})")
+        self.residual.setText(f"{ratio:.2f}" if ratio > MIN_RESIDUAL else "")
         self.flux_change.setText("" if change is None else f"{100 * change:+.3f} %")
-        self._table.setRowVisible(self.residual, ratio > MIN_RESIDUAL)
-        self._table.setRowVisible(self.flux_change, change is not None)
+        for label in (self.residual, self.flux_change):
+            self._table.setRowVisible(label, bool(label.text()))
         self._verdict = verdict(result)
         self.details.setText(_sentence(result.summary.split("\n")[1]))
         self.show()
@@ -75,15 +71,13 @@ def verdict(result: Result) -> str:
     """Return whether a result can be used, as an icon, a word and a sentence."""
     level, reasons = result.assessment.level, "; ".join(result.assessment.reasons)
     if level == "good":
-        kept = "observed pixels are as they were, and missing ones are filled"
+        kept = result.provenance.noise.median_residual <= MIN_RESIDUAL
         reasons = (
-            kept if _residual_ratio(result) <= MIN_RESIDUAL else "what was removed looks like noise"
+            "observed pixels are as they were, and missing ones are filled"
+            if kept
+            else "what was removed looks like noise"
         )
     return f"{ICONS[level]} {level.capitalize()}: {reasons}."
-
-
-def _residual_ratio(result: Result) -> float:
-    return float(np.median(result.provenance.noise.residual))
 
 
 def _sentence(text: str) -> str:

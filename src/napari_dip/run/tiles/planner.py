@@ -165,7 +165,7 @@ def _obstacles(recipe: Recipe, data: FitData) -> dict[str, bool]:
         "the operator is not the identity": recipe.operator.kind != "identity",
         "there are regularizers": recipe.regularization != Regularization(),
         "the network has a guide": bool(recipe.network_input.auxiliary),
-        "planes are restored jointly": layout.times * layout.depths > 1,
+        "planes are restored jointly": layout.is_stack,
     }
 
 
