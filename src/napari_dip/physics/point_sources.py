@@ -18,6 +18,7 @@ STAMP_FWHM = 1.5  # half a side of the square in which a source is fitted, over 
 MIN_HALF_PX = 3  # half a side of a square that is large enough
 MIN_PEAK_SIGMAS = 8.0  # of the filtered image, for a candidate
 MIN_FLUX_SIGMAS = 10.0  # of a source: fainter ones are left to the network
+CANDIDATE_FLUX_SIGMAS = 3.0  # of what is fitted beside its neighbors, and may be left out afterwards
 MIN_KNOWN_SHARE = 0.4  # of the pixels of a stamp
 PSF_ERROR = 0.02  # of the PSF, over its value
 MAX_MISFIT = 1.5  # mean square of the residual of a source over its noise
@@ -33,7 +34,9 @@ def find_point_sources(planes: Array, noise: Array, profile: Profile) -> PointSo
     A source is a flux, a position between pixels and a local background, fitted by least squares to the
     pixels around it, together with its nearest neighbor. Others that overlap are fitted in turn; fainter
     ones are found in what brighter ones leave. One that is wider along an axis may be two. Those that
-    are wider or narrower than the PSF then are left out: galaxies, nuclei and hot pixels are no points.
+    are wider or narrower than the PSF then are left out, but only once all have been judged: their light
+    would count against their neighbors. Galaxies, nuclei and hot pixels are no points. A source may lie
+    beyond the border, as far as enough of its light does not.
 
     Parameters
     ----------
@@ -64,22 +67,17 @@ def find_point_sources(planes: Array, noise: Array, profile: Profile) -> PointSo
         keep = fit.is_candidate(mean)
         positions, fluxes = fit.positions[keep], fit.fluxes[keep]
     positions, fluxes = mean.fit(positions, fluxes).split(mean)
-    positions, fluxes = mean.fit(positions, fluxes).merged(mean)
-    for _ in range(MAX_ROUNDS):
-        fit = mean.fit(positions, fluxes)
-        keep = fit.is_point(mean)
-        positions, fluxes = fit.positions[keep], fit.fluxes[keep]
-        if keep.all():
-            break
+    fit = mean.fit(*mean.fit(positions, fluxes).merged(mean))
+    keep = fit.is_point(mean)
     fits = [
-        _Stamps(plane, std, profile).fit(positions, 0 * fluxes, moves=False)
+        _Stamps(plane, std, profile).fit(fit.positions, 0 * fit.fluxes, moves=False)
         for plane, std in zip(planes, noise, strict=True)
     ]
     return PointSources(
-        positions,
+        fit.positions[keep],
         fit.position_std[keep],
-        np.stack([fit.fluxes for fit in fits]),
-        np.stack([fit.flux_std for fit in fits]),
+        np.stack([fit.fluxes[keep] for fit in fits]),
+        np.stack([fit.flux_std[keep] for fit in fits]),
     )
 
 
@@ -108,20 +106,23 @@ class _Fit(NamedTuple):
     spread_std: Array
 
     def is_candidate(self, stamps: _Stamps) -> NDArray[np.bool_]:
-        """Which sources are inside the image, bright enough, not wider than the PSF along both axes, and
-        no hot pixels. Neighbors that are not found yet may make them wider along one axis.
+        """Which sources reach into the image, are bright enough, not wider than the PSF along both axes,
+        and no hot pixels. Neighbors that are not found yet may make them wider along one axis.
         """
-        last = np.array(stamps.plane.shape) - 0.5
-        is_inside = np.all((self.positions > -0.5) & (self.positions < last), axis=1)
-        is_bright = self.fluxes > MIN_FLUX_SIGMAS * self.flux_std
+        last = np.array(stamps.plane.shape) - 1 + stamps.half
+        is_inside = np.all((self.positions > -stamps.half) & (self.positions < last), axis=1)
+        is_bright = self.fluxes > CANDIDATE_FLUX_SIGMAS * self.flux_std
         narrow = self.spreads[:, 1]
         is_one_axis = (narrow > -stamps.profile.variance / 2) & (narrow < self._allowed(stamps))
         return np.asarray(is_inside & is_bright & is_one_axis)
 
     def is_point(self, stamps: _Stamps) -> NDArray[np.bool_]:
-        """Which candidates are as wide as the PSF, and explain the data."""
+        """Which candidates are as wide as the PSF, bright enough, and explain the data."""
         is_narrow = np.all(np.abs(self.spreads) < self._allowed(stamps)[:, None], axis=1)
-        return np.asarray(self.is_candidate(stamps) & is_narrow & (self.misfit < MAX_MISFIT))
+        is_bright = self.fluxes > MIN_FLUX_SIGMAS * self.flux_std
+        return np.asarray(
+            self.is_candidate(stamps) & is_narrow & is_bright & (self.misfit < MAX_MISFIT)
+        )
 
     def split(self, stamps: _Stamps) -> tuple[Array, Array]:
         """Positions and fluxes, with two sources in the place of each that is wider along one axis."""
@@ -152,13 +153,13 @@ class _Stamps:
 
     def __init__(self, plane: Array, noise: Array, profile: Profile) -> None:
         self.plane, self.profile = plane, profile
-        self._half = min(round(STAMP_FWHM * profile.fwhm), profile.half)
-        self._variance = np.pad(noise**2, 2 * self._half, mode="edge")
+        self.half = min(round(STAMP_FWHM * profile.fwhm), profile.half)
+        self._variance = np.pad(noise**2, 2 * self.half, mode="edge")
 
     @np.errstate(divide="ignore", invalid="ignore")  # of a flux of 0
     def fit(self, positions: Array, fluxes: Array, *, moves: bool = True) -> _Fit:
         """Fit all sources, from these positions and fluxes, in turn; positions only if they move."""
-        half, margin = self._half, 2 * self._half
+        half, margin = self.half, 2 * self.half
         next_one, is_near = _nearest(positions, 2 * STAMP_FWHM * self.profile.fwhm)
         orders = ((0, 0), (1, 0), (0, 1)) if moves else ((0, 0),)
         for _ in range(SWEEPS):
@@ -211,13 +212,13 @@ class _Stamps:
         """The peaks (N, 2) of what sources leave, filtered with the PSF, that are not near them; none if
         the PSF has too few pixels to tell points from other things.
         """
-        if self._half < MIN_HALF_PX:
+        if self.half < MIN_HALF_PX:
             return np.zeros((0, 2))
         left = self.plane - render(self.profile, positions, fluxes, self.plane.shape)
-        (kernel,) = self.profile.stamps(np.zeros((1, 2)), self._half)
+        (kernel,) = self.profile.stamps(np.zeros((1, 2)), self.half)
         kernel = kernel - kernel.mean()
         filled = np.where(np.isfinite(left), left, np.nanmedian(left))
-        padded = np.pad(filled, self._half, mode="edge")
+        padded = np.pad(filled, self.half, mode="edge")
         filtered = fftconvolve(padded, kernel[::-1, ::-1], mode="valid")
         sigma = 1.4826 * np.median(np.abs(filtered - np.median(filtered)))
         width = 2 * int(self.profile.fwhm / 2) + 1
@@ -231,7 +232,7 @@ class _Stamps:
 
 def _least_squares(columns: list[Array], values: Array, variance: Array) -> tuple[Array, Array, Array]:
     """Coefficients (N, K) of K columns (N, Y, X) that fit the values, their standard deviations, and the
-    mean square of the residual over the noise; infinite ones where too many values are missing.
+    mean square of the residual over the noise, which is infinite where too many values are missing.
     """
     known = np.isfinite(values)
     number, size = known.sum(axis=(1, 2)), known[0].size if len(known) else 1
@@ -249,7 +250,7 @@ def _least_squares(columns: list[Array], values: Array, variance: Array) -> tupl
     free = np.maximum(number - len(columns), 1)
     misfit = np.where(spread > 0, left / np.where(spread > 0, spread, 1), 0).sum(axis=1) / free
     is_short = number < MIN_KNOWN_SHARE * size
-    misfit[is_short], std[is_short] = np.inf, np.inf
+    misfit[is_short] = np.inf
     return found / scale, std / scale, misfit
 
 
