@@ -26,7 +26,7 @@ def finished(dock, qtbot):
 
 
 def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
-    opened.export_buttons.copy_button.click()
+    opened.export_menu.copy_action.trigger()
     text = QApplication.clipboard().text()
     assert "dip.restore('" in text
     assert "Recipe.preset('denoise').with_settings({" in text
@@ -41,7 +41,7 @@ def test_the_script_of_a_file_repeats_the_run(opened, qtbot, tmp_path):
 
 def test_with_a_painted_mask_it_is_for_the_console(opened, qtbot, viewer):
     opened.inputs.mask.layer().data[20:24, 30:40] = 1
-    opened.export_buttons.copy_button.click()
+    opened.export_menu.copy_action.trigger()
     text = QApplication.clipboard().text()
     assert "console" in text
     result = finished(opened, qtbot)
@@ -54,7 +54,7 @@ def test_with_a_painted_mask_it_is_for_the_console(opened, qtbot, viewer):
 def test_a_saved_recipe_repeats_the_run(opened, qtbot, tmp_path, monkeypatch):
     target = tmp_path / "my.recipe.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target.with_suffix("")), ""))
-    opened.export_buttons.save_button.click()
+    opened.export_menu.save_action.trigger()
     assert "napari-dip run my.recipe.json" in opened.status.text()
     result = finished(opened, qtbot)
     recipe = Recipe.from_json(target.read_text("utf-8"))
@@ -65,7 +65,7 @@ def test_a_saved_recipe_repeats_the_run(opened, qtbot, tmp_path, monkeypatch):
 def test_a_recipe_that_cannot_be_saved_says_so(opened, tmp_path, monkeypatch):
     target = tmp_path / "nowhere" / "mine.json"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
-    opened.export_buttons.save_button.click()
+    opened.export_menu.save_action.trigger()
     assert "not saved" in opened.status.text()
 
 

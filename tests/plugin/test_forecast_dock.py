@@ -118,3 +118,36 @@ def test_a_closed_dock_gets_no_forecast(viewer, dock, qtbot):
     qtbot.waitUntil(lambda: not (forecast._timer.isActive() or forecast._busy), timeout=300_000)
     assert reports == []
     assert dock.session.state == State.IDLE
+
+
+def test_a_mask_that_is_painted_cures_the_remark(viewer, qtbot):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Inpaint")
+    ready = dock.forecast.ready
+    with qtbot.waitSignal(ready, timeout=300_000):
+        viewer.add_image(np.random.default_rng(0).normal(100, 5, (48, 48)), name="a")
+    with qtbot.waitSignal(ready, timeout=300_000):
+        dock.inputs.mask_button.menu().paint()
+    assert "no pixel is missing" in dock.form.field_errors.sentences[0]
+    assert not dock.run_controls.run_button.isEnabled()
+    with qtbot.waitSignal(ready, timeout=300_000):
+        dock.inputs.mask.layer().paint((20, 20), 1)
+    assert dock.form.field_errors.sentences == []
+    assert dock.run_controls.run_button.isEnabled()
+
+
+def test_the_cost_of_other_settings_is_not_left_standing(viewer, dock, wait_for_forecast):
+    wait_for_forecast(
+        lambda: viewer.add_image(np.random.default_rng(0).normal(9, 1, (48, 48)), name="a")
+    )
+    assert dock.form.cost.text().startswith("about")
+    dock.form.tasks.quality.setCurrentText("best")
+    assert dock.form.cost.text() == "Estimating ..."
+
+
+def test_noise_that_differs_between_channels_is_shown_as_a_range(viewer, dock, wait_for_forecast):
+    rng = np.random.default_rng(0)
+    channels = np.stack([rng.normal(100, sigma, (64, 64)) for sigma in (4, 12)])
+    wait_for_forecast(lambda: viewer.add_image(channels, axis_labels=("c", "y", "x")))
+    low, high = dock.form.entry("noise.sigma").native.placeholderText().split(" (est")[0].split(" to ")
+    assert 3.5 < float(low) < 4.5
+    assert 11 < float(high) < 13

@@ -21,7 +21,7 @@ def test_settings_are_saved_as_a_task(viewer, monkeypatch):
     dock.form.entry("noise.sigma").value = "4.5"
     dock.form.entry("network.channels").value = 24
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("my CCD: dark/sky", True))
-    dock.export_buttons.task_button.click()
+    dock.export_menu.task_action.trigger()
     assert "is now listed among the tasks" in dock.status.text()
     viewer.window.remove_dock_widget(dock)
     again = opened(viewer)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_dip import Recipe, list_presets
+from napari_dip.plugin.widgets.recipe_form import HEADINGS
 
 
 def test_the_form_starts_with_the_preset_and_describes_every_field(viewer, open_dock):
@@ -56,7 +57,12 @@ def test_settings_are_found_by_words_and_reset(viewer):
     assert seed.native.isHidden()
     assert not form.entry("noise.sigma").native.isHidden()  # it is not among the advanced ones
     form.search.setText("")
+    assert seed.native.isHidden()
+    headings = {heading.text(): heading for heading in form.headings}
+    headings["Computer"].click()
     assert not seed.native.isHidden()
+    assert steps.native.isHidden()
+    headings["Stopping"].click()
     label = form.advanced_layout.labelForField(steps.native)
     before = steps.value
     steps.value = 77
@@ -64,6 +70,11 @@ def test_settings_are_found_by_words_and_reset(viewer):
     form.reset_button.click()
     assert steps.value == before
     assert not label.font().underline()
+
+
+def test_every_advanced_setting_is_below_one_heading():
+    listed = [name for names in HEADINGS.values() for name in names]
+    assert sorted(listed) == sorted(set(Recipe.model_fields) - {"title", "description", "category"})
 
 
 def test_the_title_of_a_dock_is_that_of_its_task(viewer):
@@ -133,11 +144,12 @@ def test_a_task_shows_its_settings_and_its_layers(viewer, open_dock, pixels, qtb
     assert dock.run_controls.run_button.isEnabled()
 
 
-def test_shifts_are_written_as_lists(viewer, open_dock, pixels, click):
+def test_shifts_are_written_as_lists(viewer, open_dock, pixels):
     dock = open_dock("Combine exposures")
     dock.form.entry("operator.shifts").value = "[[0, 0], [1.5, -2]]"
     assert dock.form.recipe().operator.shifts == ((0.0, 0.0), (1.5, -2.0))
     viewer.add_image(np.stack([pixels, pixels]), name="a", axis_labels=("t", "y", "x"))
     dock.form.entry("operator.shifts").value = "1.5; 2"
-    click(dock.run_controls.run_button)
-    assert "is not a list of numbers" in dock.status.text()
+    assert not dock.run_controls.run_button.isEnabled()
+    (sentence,) = dock.form.field_errors.sentences
+    assert "is not a list of numbers" in sentence

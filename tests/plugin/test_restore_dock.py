@@ -165,9 +165,12 @@ def test_a_wrong_entry_is_reported_before_a_run(viewer, open_dock, pixels, click
     dock = open_dock()
     viewer.add_image(pixels, name="a")
     dock.form.entry("noise.sigma").value = "much"
-    click(dock.run_controls.run_button)
-    assert "noise.gaussian.sigma" in dock.status.text() or "noise.sigma" in dock.status.text()
-    assert dock.session.state == State.IDLE
+    assert not dock.run_controls.run_button.isEnabled()
+    assert "remark" in dock.run_controls.run_button.toolTip()
+    (sentence,) = dock.form.field_errors.sentences
+    assert "much" in sentence
+    dock.form.entry("noise.sigma").value = "5"
+    assert dock.run_controls.run_button.isEnabled()
 
 
 @pytest.fixture
@@ -189,10 +192,54 @@ def test_the_window_may_be_closed_while_it_runs(running):
     assert not controls.cancel.is_set()
 
 
-def test_closing_a_dock_discards_its_run(viewer, running, wait):
+def test_the_run_of_a_closed_dock_goes_on_and_the_next_dock_shows_it(
+    viewer, running, open_dock, wait, click
+):
     dock, controls = running
+    session = dock.session
     viewer.window.remove_dock_widget(dock)
-    wait(controls.cancel.is_set)
+    del dock
+    again = open_dock()
+    assert again.session is session
+    assert session.state == State.RUNNING
+    assert not controls.cancel.is_set()
+    click(again.run_controls.stop_button)
+    wait(lambda: session.state == State.IDLE)
+    assert "a [restored]" in names(viewer)
+    viewer.window.remove_dock_widget(again)
+    last = open_dock()
+    assert last.status.text().split()[1] in ("Good:", "Check:", "Failed:")
+    click(last.result_controls.undo_button)
+    assert "a [restored]" not in names(viewer)
+
+
+def test_a_run_that_ends_after_its_dock_is_closed_says_how(viewer, running, wait, monkeypatch):
+    from napari_dip.plugin.session import open_sessions
+
+    told = []
+    monkeypatch.setattr(open_sessions, "show_info", told.append)
+    dock, _ = running
+    viewer.window.remove_dock_widget(dock)
+    session = dock.session
+    session.stop()
+    wait(lambda: session.state == State.IDLE)
+    assert "goes on" in told[0]
+    assert told[1].split(":")[0] in ("Good", "Check", "Failed")
+
+
+def test_a_mask_is_found_again_by_the_next_dock(viewer, open_dock, pixels):
+    dock = open_dock()
+    image = viewer.add_image(pixels, name="a")
+    viewer.add_image(pixels, name="b")
+    dock.inputs.image.choose(image)
+    dock.inputs.mask_button.menu().paint()
+    mask = dock.inputs.mask.layer()
+    viewer.window.remove_dock_widget(dock)
+    again = open_dock()
+    again.inputs.image.choose(image)
+    assert again.inputs.mask.layer() is mask
+    again.inputs.image.choose(viewer.layers["b"])
+    assert again.inputs.mask.layer() is None
 
 
 def test_a_discarded_run_frees_its_memory(viewer, open_dock, pixels, click, wait, monkeypatch):
@@ -223,9 +270,11 @@ def test_combining_asks_for_more_than_one_exposure(viewer, open_dock, pixels, cl
     second = viewer.add_image(np.roll(pixels, 3, 0), name="b")
     viewer.layers.selection = {first}
     dock.inputs.image.choose(first)
-    click(dock.run_controls.run_button)
-    assert "is one exposure" in dock.status.text()
+    assert not dock.run_controls.run_button.isEnabled()
+    (sentence,) = dock.form.field_errors.sentences
+    assert "is one exposure" in sentence
     viewer.layers.selection = {first, second}
+    assert dock.form.field_errors.sentences == []
     dock.form.entry("solver.max_steps").value = 10
     click(dock.run_controls.run_button)
     wait(lambda: dock.session.state == State.IDLE)
@@ -304,13 +353,12 @@ def test_a_trial_restores_the_middle_of_what_is_visible(viewer, open_dock, click
     np.testing.assert_array_equal(layer.data, noisy)
 
 
-def test_where_nothing_is_missing_nothing_is_filled(viewer, open_dock, pixels, click, wait):
+def test_where_nothing_is_missing_nothing_is_filled(viewer, open_dock, pixels, wait):
     dock = open_dock("Inpaint")
     layer = viewer.add_image(pixels, name="a")
     wait(lambda: any("no pixel is missing" in text for text in dock.form.field_errors.sentences))
-    click(dock.run_controls.run_button)
-    assert dock.session.state == State.IDLE
-    assert "no pixel is missing" in dock.status.text()
+    assert not dock.run_controls.run_button.isEnabled()
+    assert "no pixel is missing" in dock.run_controls.run_button.toolTip()
     labels = np.zeros(pixels.shape, np.uint8)
     labels[20:24, 30:34] = 1
     dock.inputs.mask.choose(viewer.add_labels(labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from napari_dip.core.axes import FloatArray
 
 NoiseKind = Literal["white", "correlated", "structured", "heavy-tailed", "clipped"]
+SAME_SIGMA = 1.1  # largest over smallest sigma of planes that are given as one number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,9 +85,31 @@ class NoiseProperties:
         known = self.sigma[np.isfinite(self.sigma)]
         return float(np.median(known)) if known.size else math.nan
 
+    @property
+    def sigma_text(self) -> str:
+        """The standard deviations of the planes as one number, or as a range."""
+        known = [plane[np.isfinite(plane)] for row in self.sigma for plane in row]
+        return sigma_text([float(np.median(plane)) for plane in known if plane.size])
+
     def __repr__(self) -> str:
         correlation = (
             f", correlation_sigma={self.correlation_sigma:.2g}" if self.correlation_sigma else ""
         )
         sigma = f"sigma={self.median_sigma:.4g}"
         return f"NoiseProperties({sigma}, kind={self.kind!r}{correlation}, source={self.source!r})"
+
+
+def sigma_text(sigmas: Sequence[float]) -> str:
+    """Return standard deviations as one number where they agree, else as a range.
+
+    Examples
+    --------
+    >>> sigma_text([12.0, 12.3, 12.1])
+    '12.1'
+    >>> sigma_text([4.0, 12.0])
+    '4 to 12'
+    """
+    if not sigmas:
+        return "unknown"
+    low, high = min(sigmas), max(sigmas)
+    return f"{low:.4g} to {high:.4g}" if high > SAME_SIGMA * low else f"{np.median(sigmas):.4g}"

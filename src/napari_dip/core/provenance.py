@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from napari_dip.core.assessment import Assessment
+from napari_dip.core.noise_properties import sigma_text
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class NoiseRecord:
     residual: tuple[float, ...]
 
     @property
-    def first_sigma(self) -> float:
-        """The first sigma that is known. [data units]"""
-        return next(value for planes in self.sigma for value in planes if value is not None)
+    def sigma_text(self) -> str:
+        """The standard deviations of all planes as one number, or as a range."""
+        return sigma_text([value for planes in self.sigma for value in planes if value is not None])
 
     @property
     def median_residual(self) -> float:

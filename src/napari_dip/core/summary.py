@@ -30,7 +30,7 @@ def summarize(result: Result) -> str:
     noise, operator, ensemble = provenance.noise, provenance.operator, provenance.ensemble
     parts = [
         _describe_course(result),
-        f"noise {noise.first_sigma:.4g} ({noise.source})",
+        f"noise {noise.sigma_text} ({noise.source})",
         _describe_residual(noise.median_residual),
         _describe_flux_change(provenance.flux_change),
         _describe_strength(provenance.recipe.get("strength", 1.0)),

@@ -120,9 +120,7 @@ class _Fit(NamedTuple):
         """Which candidates are as wide as the PSF, bright enough, and explain the data."""
         is_narrow = np.all(np.abs(self.spreads) < self._allowed(stamps)[:, None], axis=1)
         is_bright = self.fluxes > MIN_FLUX_SIGMAS * self.flux_std
-        return np.asarray(
-            self.is_candidate(stamps) & is_narrow & is_bright & (self.misfit < MAX_MISFIT)
-        )
+        return np.asarray(self.is_candidate(stamps) & is_narrow & is_bright & (self.misfit < MAX_MISFIT))
 
     def split(self, stamps: _Stamps) -> tuple[Array, Array]:
         """Positions and fluxes, with two sources in the place of each that is wider along one axis."""

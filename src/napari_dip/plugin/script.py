@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_dip.core.errors import RestorationError
+from napari_dip.core.errors import ObservationError, RestorationError
 from napari_dip.io import read
+from napari_dip.plugin.layers.mask_on_grid import DRAWN
 from napari_dip.plugin.layers.metadata import METADATA_KEY, axes_of
 from napari_dip.plugin.layers.to_observation import observation_from_layer
 from napari_dip.run.recipe import QUALITIES, Recipe, list_presets
@@ -31,7 +32,17 @@ def script_for(
 
     It reads the file of the layer if that has the same pixels, mask and noise; otherwise it uses the
     layers, in napari's console.
+
+    Raises
+    ------
+    ObservationError
+        If the mask is not a layer of pixels that the console has.
     """
+    if mask is not None and DRAWN in mask.metadata.get(METADATA_KEY, {}):
+        raise ObservationError(
+            f"the mask '{mask.name}' is drawn, or lies on other pixels than the image: convert it to a"
+            " Labels layer on the image first"
+        )
     path = None if frames or auxiliary else _source_file(layer, axes, mask, sigma)
     lines = ["import napari_dip as dip", "", f"recipe = {_expression(recipe)}"]
     if path is not None:

@@ -53,6 +53,8 @@ class RunEstimate:
     ----------
     sigma : float
         Median standard deviation of the noise. [data units]
+    sigma_text : str
+        That of all planes: a number, or a range where they differ.
     source : str
         Where it comes from, and what kind of noise it is.
     device : str
@@ -68,6 +70,7 @@ class RunEstimate:
     """
 
     sigma: float
+    sigma_text: str
     source: str
     device: str
     memory_bytes: float
@@ -119,6 +122,7 @@ class RunEstimator:
             cost = self._cost(recipe, observation.select_planes(*slices), data, device, tiles, blocks)
         return RunEstimate(
             sigma=noise.median_sigma,
+            sigma_text=noise.sigma_text,
             source=noise.source,
             device=device.type,
             memory_bytes=cost.memory_bytes,

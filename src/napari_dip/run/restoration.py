@@ -115,6 +115,7 @@ class _Restoration:
             raise ObservationError("each plane has one value only: there is nothing to restore")
         self._planner = TilePlanner(recipe.compute.resolve_device())
         warm_start = self._warm_start or WarmStart(recipe)
+        self._last_step = warm_start.first_step + recipe.solver.max_steps
         self._canvases = _ResultCanvases(aligned, observation, recipe, alignment, stripes)
         self._reports: list[BlockReport] = []
         histories: list[History] = []
@@ -168,7 +169,7 @@ class _Restoration:
             preview = self._canvases.preview(slices, block, progress.image)
         return Progress(
             step=progress.step,
-            steps=self._recipe.solver.max_steps,
+            steps=self._last_step,
             block=place[0],
             blocks=place[1],
             tile=block.number,

@@ -34,6 +34,8 @@ class WarmStart:
     ----------
     fit : Fit or None
         The current fit, or the last one.
+    first_step : int
+        Steps that a continued fit had taken before.
     weights : dict of int to Weights
         The last weights of each member of the ensemble, where the next block starts with them.
     is_amortized : bool
@@ -47,6 +49,7 @@ class WarmStart:
     ) -> None:
         self._recipe, self._num_blocks, self._member = recipe, 0, 0
         self._resumed_fit = fit
+        self.first_step = fit.step if fit else 0
         self._field: NDArray[np.float64] | None = None
         self._source = "the frame before"
         self.fit: Fit | None = None

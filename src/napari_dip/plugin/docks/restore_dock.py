@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import weakref
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.layers import Image
@@ -18,15 +16,18 @@ from napari_dip.core.result import Result
 from napari_dip.plugin import preferences
 from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, set_tab_order
 from napari_dip.plugin.layers.crop import trial_part
-from napari_dip.plugin.session.forecast_worker import Forecast, ForecastReport
 from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NO_IMAGE
+from napari_dip.plugin.session.open_sessions import (
+    close_all,
+    leave_session,
+    take_session,
+)
 from napari_dip.plugin.session.run import State
-from napari_dip.plugin.session.session import Session
 from napari_dip.plugin.widgets.activity import Activity
 from napari_dip.plugin.widgets.empty_state import EmptyState
-from napari_dip.plugin.widgets.export_buttons import ExportButtons
+from napari_dip.plugin.widgets.export_menu import ExportMenu
 from napari_dip.plugin.widgets.folding import folded
-from napari_dip.plugin.widgets.forecast_notes import clear_input_errors, show_forecast
+from napari_dip.plugin.widgets.forecast_notes import ForecastNotes
 from napari_dip.plugin.widgets.inputs import Inputs
 from napari_dip.plugin.widgets.loss_plot import LossPlot
 from napari_dip.plugin.widgets.recipe_form import RecipeForm, spare_threads
@@ -53,7 +54,7 @@ class RestoreDock(ScrollingDock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         viewer = self._viewer = napari_viewer  # napari passes the viewer to an argument of this name
-        self.session = Session(viewer)
+        self.session = take_session(viewer, self.preset)
         self._activity, self._throttle = Activity(BAR_STEPS), RedrawThrottle()
         self._typical_steps, self._device = 0, "cpu"
         self.plot = LossPlot(get_theme(viewer.theme))
@@ -62,31 +63,38 @@ class RestoreDock(ScrollingDock):
         self.form = RecipeForm(self.preset)
         self.inputs = Inputs(viewer, self.form)
         self.form.lay_out()
-        self.empty_state, self.forecast = EmptyState(viewer, self.preset), Forecast()
+        self.empty_state = EmptyState(viewer, self.preset)
+        self.notes = ForecastNotes(self.form, self.inputs)
+        self.forecast = self.notes.forecast
         self.run_controls, self.result_controls = RunControls(), ResultControls(self.session)
         self.summary, self.plot_box = ResultSummary(), folded("Plot", self.plot)
-        self.export_buttons = ExportButtons(self._collect, lambda: (self.form.recipe(), self.form.title))
+        self.export_menu = ExportMenu(self._collect, lambda: (self.form.recipe(), self.form.title))
         self.say(IDLE_MESSAGE)
         self._lay_out()
         self._connect()
+        self._show_left_run()
         self._update_forecast()
-        self._show_state(State.IDLE)
+        self._show_state(self.session.state)
 
     def stop_work(self) -> None:
-        """Discard the active run."""
+        """Leave the run, which goes on, and its result to the next dock of this task."""
         self.forecast.close()
-        self.session.cancel()
         self._activity.close()
+        self.destroyed.disconnect(self._close)
+        if self.session.current_run is None:
+            self.session.close()
+        else:
+            leave_session(self._viewer, self.preset, self.session)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Follow napari's theme."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange and not self.session.closed:
+        if event.type() == QEvent.Type.StyleChange and not self.is_removed:
             self.plot.restyle(get_theme(self._viewer.theme))
 
     def reset_choices(self, event: Any = None) -> None:
         """Update the lists of layers; napari calls this when layers change."""
-        if self.session.closed:
+        if self.is_removed or self.session.closed:
             return
         self.inputs.refresh()
         self._show_state(self.session.state)
@@ -135,27 +143,17 @@ class RestoreDock(ScrollingDock):
         return recipe, self.inputs.image.layer(), self.inputs.collect(recipe)
 
     def _update_forecast(self) -> None:
-        """Show the rows that the recipe needs, and request a forecast in the background."""
-        clear_input_errors(self.form, self.inputs)
-        recipe, layer = self.form.check(threads=spare_threads()), self.inputs.layer
-        if recipe is not None:  # no entry is being typed
-            self.inputs.show(recipe)
-        if recipe is None or layer is None or self.session.state != State.IDLE:
-            self._drop_forecast({})
+        """Check the entries, and request a forecast in the background."""
+        if self.is_removed or self.session.closed:
             return
-        try:
-            inputs = self.inputs.collect(recipe)
-        except RestorationError as error:
-            self._drop_forecast({"image": str(error)})
-            return
-        self.forecast.request(recipe, layer, self.inputs.axes.sizes, inputs)
+        if self.is_error_shown:  # it may be cured
+            self.say(IDLE_MESSAGE)
+        self.notes.update(is_idle=self.session.state == State.IDLE)
 
-    def _drop_forecast(self, errors: Mapping[str, str]) -> None:
-        self.forecast.cancel()
-        self._show_report(ForecastReport(errors=errors))
-
-    def _show_report(self, report: ForecastReport) -> None:
-        show_forecast(report, self.form, self.inputs)
+    def _show_readiness(self) -> None:
+        refusal = self.notes.refusal
+        ready = self.inputs.layer is not None and not refusal
+        self.run_controls.show_state(self.session.state, ready=ready, refusal=refusal)
 
     def _on_form_changed(self) -> None:
         self.set_title(self.form.title)
@@ -174,7 +172,7 @@ class RestoreDock(ScrollingDock):
 
     def _pause_or_resume(self) -> None:
         if self.session.state == State.PAUSED:
-            self.session.resume(self.inputs.mask.layer())
+            self.session.resume(self.inputs.mask_layer())
         else:
             self.session.pause()
 
@@ -185,7 +183,7 @@ class RestoreDock(ScrollingDock):
         below = (self.summary, self.result_controls, self.plot_box)
         for part in (self.empty_state, self.form, self.form.advanced_box, *below):
             column.addWidget(part)
-        self.form.advanced_layout.addRow(self.export_buttons)
+        self.form.advanced_tools.addWidget(self.export_menu.button)
         column.addStretch(1)
         self.lay_out(body, self.status, self.run_controls)
         set_tab_order((*self.inputs.tab_order, *self.form.tab_order, *self.run_controls.tab_order))
@@ -195,28 +193,41 @@ class RestoreDock(ScrollingDock):
         self.form.refused.connect(self._on_refused)
         self.inputs.changed.connect(self._update_forecast)
         self.inputs.noise_measured.connect(self._on_noise_measured)
-        self.forecast.ready.connect(self._show_report)
+        self.notes.changed.connect(self._show_readiness)
         self.run_controls.run_button.clicked.connect(self.run)
         self.run_controls.try_button.clicked.connect(self.try_visible_part)
         self.run_controls.paused.connect(self._pause_or_resume)
         self.run_controls.stop_button.clicked.connect(self.session.stop)
         self.run_controls.discard_button.clicked.connect(self.session.cancel)
         self.result_controls.step_selected.connect(self.plot.mark)
-        self.export_buttons.recipe_saved.connect(self.form.tasks.refresh)
+        self.export_menu.recipe_saved.connect(self.form.tasks.refresh)
         self.session.changed.connect(self._show_state)
         self.session.progressed.connect(self._show_progress)
         self.session.finished.connect(self.plot.show_result)
         self.session.shown.connect(self._show_result)
-        for source in (self.inputs, self.result_controls, self.export_buttons, self.session):
+        for source in (self.inputs, self.result_controls, self.export_menu, self.session):
             source.message.connect(self._on_message)
-        close = _close_all(self.session, self.forecast)
-        self.destroyed.connect(close)  # with its window: the dock is then not closed first
-        QApplication.instance().aboutToQuit.connect(close)
+        self._close = close_all(self.session, self.forecast)
+        self.destroyed.connect(self._close)  # with its window: the dock is then not closed first
+        QApplication.instance().aboutToQuit.connect(self._close)
+
+    def _show_left_run(self) -> None:
+        """Show the run, or the result, that a closed dock of this task has left."""
+        run = self.session.current_run
+        if run is None:
+            return
+        self.form.set_recipe(run.recipe.with_settings({"compute.num_threads": None}))
+        source = next((layer for layer in self._viewer.layers if layer.unique_id == run.source), None)
+        if source is not None:
+            self.inputs.image.choose(source)
+        if run.result is not None:
+            self.plot.show_result(run.result)
+            self._show_result(run.result)
 
     def _show_state(self, state: State) -> None:
         idle, layer = state == State.IDLE, self.inputs.layer
-        self.run_controls.show_state(state, ready=layer is not None)
-        self.export_buttons.copy_button.setEnabled(layer is not None)
+        self._show_readiness()
+        self.export_menu.copy_action.setEnabled(layer is not None)
         self.empty_state.setVisible(idle and layer is None)
         self.form.enable(on=idle)
         self.inputs.enable(on=idle, mask=state == State.PAUSED)
@@ -284,15 +295,3 @@ DeconvolveDock = _dock_class("DeconvolveDock", "deconvolve")
 CoaddDock = _dock_class("CoaddDock", "coadd")
 GuidedDock = _dock_class("GuidedDock", "guided")
 DynamicMriDock = _dock_class("DynamicMriDock", "dynamic-mri")
-
-
-def _close_all(*parts: Session | Forecast) -> Callable[[], None]:
-    """Return a function that closes `parts` without keeping them alive: its caller may live longer."""
-    references = [weakref.ref(part) for part in parts]
-
-    def close() -> None:
-        for reference in references:
-            if (part := reference()) is not None:
-                part.close()
-
-    return close

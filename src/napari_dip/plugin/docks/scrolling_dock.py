@@ -27,11 +27,15 @@ class ScrollingDock(QWidget):  # type: ignore[misc]
     ----------
     status : QLabel
         A sentence for the user.
+    is_removed : bool
+        Whether the dock has been closed.
+    is_error_shown : bool
+        Whether it is an error.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._docked = False
+        self._docked = self.is_removed = self.is_error_shown = False
         self.status = QLabel(wordWrap=True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._area = QScrollArea()
@@ -75,6 +79,7 @@ class ScrollingDock(QWidget):  # type: ignore[misc]
 
     def say(self, sentence: str, *, error: bool = False, style: str = "") -> None:
         """Show a sentence: an error in white on red, or in another style."""
+        self.is_error_shown = error
         style = ERROR_STYLE if error else style
         self.status.setStyleSheet(f"{style} padding: 4px;" if style else "")
         self.status.setText(sentence)
@@ -94,6 +99,7 @@ class ScrollingDock(QWidget):  # type: ignore[misc]
         """Stop the work when the dock is closed: napari then removes the widget from its parent."""
         if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
+                self.is_removed = True
                 self.stop_work()
             self._docked = self.parent() is not None
         return bool(super().event(event))

@@ -28,12 +28,15 @@ from napari_dip.plugin.layers.metadata import (
 )
 
 LayerData = tuple[Any, dict[str, Any], str]
+KSPACE = "kspace"  # name of the images of the channels of coils, which restored images lack
 
 
 def layer_data(image: ImageData, path: str | os.PathLike[str]) -> list[LayerData]:
     """Return an image of a file as layers: its pixels, and if it has them its noise, flags and mask."""
     if not image.rgb:  # channels that are not colors become an axis
         image = image.planes_last()
+    if image.header.name == KSPACE:  # napari aligns last axes: times with those of the restored images
+        image = image.with_axis_order("CTZYX")
     axes, mask = image.axes, image.mask
     stem = Path(path).name if Path(path).suffix else str(path)
     name = f"{stem} {image.header.name}".strip()

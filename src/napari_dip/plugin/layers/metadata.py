@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_dip.core.axes import CANONICAL_AXES
 from napari_dip.core.header import Header
 
@@ -46,7 +48,7 @@ def guess_axes(metadata: Mapping[str, Any], labels: Sequence[str], count: int, *
 
 
 def related_layer(layer: Layer, others: Iterable[Layer], role: str) -> Layer | None:
-    """Return the layer that belongs to `layer` in a role, or None.
+    """Return the layer that belongs to `layer` in a role, or None; of several masks the last one.
 
     Parameters
     ----------
@@ -55,15 +57,17 @@ def related_layer(layer: Layer, others: Iterable[Layer], role: str) -> Layer | N
     others : iterable of Layer
         Where to look.
     role : str
-        MASK, NOISE or QUALITY for a layer that the reader made with the image; or the name of
-        auxiliary data for another image of the same file that has this name.
+        MASK, NOISE or QUALITY for a layer that the reader made with the image, or a mask made for it
+        in a dock; or the name of auxiliary data for another image of the same file with this name.
     """
     entries = layer.metadata.get(METADATA_KEY, {})
     origin, header = entries.get("origin"), entries.get("header")
     names = NAMES_IN_FILES.get(role, (role,)) if role != MASK else ()
-    for other in others:
+    for other in reversed(list(others)):
         other_entries = other.metadata.get(METADATA_KEY, {})
-        if origin and other_entries.get("origin") == origin and other_entries.get("role") == role:
+        is_of_image = other_entries.get("image") == layer.unique_id
+        is_of_image |= bool(origin) and other_entries.get("origin") == origin
+        if is_of_image and other_entries.get("role") == role:
             return other
         other_header = other_entries.get("header")
         if other is layer or not (header and other_header):
@@ -89,6 +93,17 @@ def spatial_of(layer: Layer) -> dict[str, Any]:
     """Return the layer's placement as arguments of `add_image`, `add_labels` and the like."""
     names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     return {name: getattr(layer, name) for name in names}
+
+
+def same_placement(layer: Layer, other: Layer) -> bool:
+    """Whether pixels with the same last indices of two layers are displayed in the same place."""
+    ndim = min(layer.ndim, other.ndim)
+    corners = np.array([np.zeros(ndim), np.ones(ndim)])
+    positions = [
+        [source.data_to_world(np.pad(corner, (source.ndim - ndim, 0)))[-ndim:] for corner in corners]
+        for source in (layer, other)
+    ]
+    return np.allclose(positions[0], positions[1], rtol=1e-5, atol=1e-6)
 
 
 def layer_data_units(layer: Layer) -> Any:

@@ -22,6 +22,7 @@ from napari_dip.plugin.layers.metadata import (
     header_of,
     layer_data_units,
     related_layer,
+    same_placement,
 )
 
 if TYPE_CHECKING:
@@ -199,13 +200,7 @@ def _check_same_scale(layer: Image, first: Image) -> None:
 
 def _check_placement(other: Layer, layer: Image) -> None:
     """Refuse a layer that is displayed elsewhere than the image."""
-    ndim = min(other.ndim, layer.ndim)
-    corners = np.array([np.zeros(ndim), np.ones(ndim)])
-    positions = [
-        [source.data_to_world(np.pad(corner, (source.ndim - ndim, 0)))[-ndim:] for corner in corners]
-        for source in (other, layer)
-    ]
-    if not np.allclose(positions[0], positions[1], rtol=1e-5, atol=1e-6):
+    if not same_placement(other, layer):
         raise ObservationError(
             f"layer '{other.name}' lies elsewhere than '{layer.name}': their scale, translation"
             " or rotation differ; make them the same, or choose another layer"

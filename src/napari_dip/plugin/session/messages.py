@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+PLUGIN = "napari-dip"  # as napari knows it
 NO_IMAGE = "Open an image first: drop a file here, or use File > Open Sample."
 IN_LOG = "the log has the traceback"
 NOTHING_MISSING = "no pixel is missing: paint a mask, or choose another task"

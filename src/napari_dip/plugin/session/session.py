@@ -15,6 +15,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers.original_toggle import OriginalToggle
+from napari_dip.plugin.layers.split_view import SplitView
 from napari_dip.plugin.preferences import preferences
 from napari_dip.plugin.session.run import SNAPSHOT_EVERY, Run, State, prepare_run
 from napari_dip.plugin.session.worker import Controls, Outcome, in_thread, run_restoration
@@ -51,7 +52,7 @@ class Session:
         self._start = start
         self._run: Run | None = None
         self._done: list[Run] = []
-        self.original = OriginalToggle(viewer)
+        self.original, self.split = OriginalToggle(viewer), SplitView(viewer)
         self.closed = False
         self.state = State.IDLE
 
@@ -185,11 +186,20 @@ class Session:
         else:
             self.original.undo()
 
+    def show_split(self, *, on: bool) -> None:
+        """Show the original layer on the left part of the result, or the result alone."""
+        run = self.current_run
+        if on and run is not None:
+            self.split.show(run.source, run.layers.image_layer)
+        else:
+            self.split.hide()
+
     def undo(self) -> None:
         """Remove the layers that the last run added."""
         run = self.current_run
         if self._run is None and run is not None:
             self._done.remove(run)
+            self.split.hide()
             run.layers.remove()
             self.message.emit("The layers of the last run have been removed.", False)
             self._enter(State.IDLE)
@@ -211,6 +221,7 @@ class Session:
             self._done[-1].free()
         self._done = [done for done in self._done if done.layers.added]
         self._run = run
+        self.split.hide()
         gc.collect()  # networks of earlier runs; here, because it is not safe in a thread
         self._enter(State.RUNNING)
         every = None if run.is_stack else SNAPSHOT_EVERY

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit
+from superqt.utils import signals_blocked
 
 from napari_dip.core.axes import CANONICAL_AXES
 from napari_dip.plugin.layers.metadata import axes_of, finest
@@ -93,9 +94,8 @@ class AxesEditor:
         """Show these joint axes; an axis that the task combines anyway is not asked for."""
         self._combined_axis = combined_axis
         for letter, combo in self.joint_combos.items():
-            blocked = combo.blockSignals(True)
-            combo.setCurrentIndex(int(letter in joint_axes))
-            combo.blockSignals(blocked)
+            with signals_blocked(combo):
+                combo.setCurrentIndex(int(letter in joint_axes))
         self._show_combos()
 
     def _update(self) -> None:

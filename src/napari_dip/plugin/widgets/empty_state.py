@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_dip.io import FORMATS
+from napari_dip.plugin.session.messages import PLUGIN
 
 if TYPE_CHECKING:
     import napari
 
-PLUGIN = "napari-dip"  # napari itself opens pictures
 SAMPLES = {"dynamic-mri": "cine", "inpaint": "cell"}  # of other docks the star field
 
 

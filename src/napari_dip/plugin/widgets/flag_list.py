@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
+from superqt.utils import signals_blocked
 
 from napari_dip.io.data_quality import DataQuality
 from napari_dip.plugin.layers.bad_flags import quality_of
@@ -37,15 +38,14 @@ class FlagList(QListWidget):  # type: ignore[misc]
         if quality is self.quality:
             return
         self.quality = quality
-        blocked = self.blockSignals(True)
-        self.clear()
-        for flag, (name, count) in (quality.flag_counts() if quality else {}).items():
-            item = QListWidgetItem(f"{name} ({count:,} pixels)", self)
-            item.setData(Qt.ItemDataRole.UserRole, flag)
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-            is_bad = quality is not None and flag in quality.bad
-            item.setCheckState(Qt.CheckState.Checked if is_bad else Qt.CheckState.Unchecked)
-        self.blockSignals(blocked)
+        with signals_blocked(self):
+            self.clear()
+            for flag, (name, count) in (quality.flag_counts() if quality else {}).items():
+                item = QListWidgetItem(f"{name} ({count:,} pixels)", self)
+                item.setData(Qt.ItemDataRole.UserRole, flag)
+                item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+                is_bad = quality is not None and flag in quality.bad
+                item.setCheckState(Qt.CheckState.Checked if is_bad else Qt.CheckState.Unchecked)
         num_rows = min(max(self.count(), 1), VISIBLE_ROWS)
         self.setFixedHeight(num_rows * max(self.sizeHintForRow(0), 16) + 2 * self.frameWidth() + 2)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_dip.core.errors import ObservationError
 from napari_dip.plugin.layers.bad_flags import mask_with_flag
+from napari_dip.plugin.layers.mask_on_grid import mask_on_grid
 from napari_dip.plugin.layers.metadata import MASK, NOISE, QUALITY, is_byproduct, related_layer
 from napari_dip.plugin.widgets.axes_editor import AxesEditor
 from napari_dip.plugin.widgets.entries import label_text
@@ -18,6 +19,7 @@ from napari_dip.plugin.widgets.image_menu import ImageMenu
 from napari_dip.plugin.widgets.layer_combo import LayerComboBox
 from napari_dip.plugin.widgets.mask_menu import MaskMenu, add_mask_layer
 from napari_dip.plugin.widgets.recipe_form import RecipeForm
+from napari_dip.plugin.widgets.reopen_note import ReopenNote
 from napari_dip.run.recipe import Recipe, all_auxiliary
 
 if TYPE_CHECKING:
@@ -49,11 +51,14 @@ class Inputs:
 
     def __init__(self, viewer: napari.viewer.Viewer, form: RecipeForm) -> None:
         self._viewer, self._form = viewer, form
+        self._takes_selection = False
+        self._watched: Layer | None = None
         self.image = LayerComboBox(viewer, Image)
         self.axes = AxesEditor(form.basic_layout, form.advanced_layout)
-        self.mask = LayerComboBox(viewer, Labels, none="none")
+        self.mask = LayerComboBox(viewer, (Labels, Shapes), none="none")
         self.bad_flags = FlagList()
         self.sigma = LayerComboBox(viewer, Image, none="uniform")
+        self.reopen_note = ReopenNote(viewer)
         self.auxiliary = {name: LayerComboBox(viewer, Image, none="none") for name in all_auxiliary()}
         self.mask_button, self.tools_button = QPushButton("New mask"), QPushButton("Tools")
         self._lay_out()
@@ -62,14 +67,22 @@ class Inputs:
         self.axes.changed.connect(self._on_axes_changed)
         self.bad_flags.flag_toggled.connect(self._on_flag_toggled)
         self.image.currentIndexChanged.connect(self.choose_related)
+        self.reopen_note.reopened.connect(self.image.choose)
         for combo in (self.mask, self.sigma, *self.auxiliary.values()):
             combo.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.mask.currentIndexChanged.connect(lambda _: self._watch_mask())
+        viewer.layers.selection.events.changed.connect(self._on_selection)
 
     @property
     def layer(self) -> Image | None:
         """The image to restore."""
         layer: Image | None = self.image.layer()
         return layer
+
+    def mask_layer(self) -> Labels | None:
+        """Return the selected mask, on the pixels of the image."""
+        mask, image = self.mask.layer(), self.layer
+        return None if mask is None or image is None else mask_on_grid(mask, image)
 
     def refresh(self) -> None:
         """Update the lists of layers."""
@@ -85,6 +98,7 @@ class Inputs:
             combo.refresh()
             combo.choose(self.related(role))
         self._show_flags()
+        self._form.basic_layout.setRowVisible(self.reopen_note, self.reopen_note.applies_to(self.layer))
         self.changed.emit()
 
     def related(self, role: str) -> Layer | None:
@@ -93,6 +107,7 @@ class Inputs:
 
     def show(self, recipe: Recipe) -> None:
         """Show the rows that the recipe needs, and its joint axes."""
+        self._takes_selection = not recipe.operator.result_axes("T")
         for name, combo in self.auxiliary.items():
             self._form.basic_layout.setRowVisible(combo, name in recipe.auxiliary)
         combined_axis = "T" if recipe.operator.combines_time else ""
@@ -114,7 +129,7 @@ class Inputs:
         return {
             "axes": self.axes.axes,
             "frames": self._more_exposures(recipe),
-            "mask": self.mask.layer(),
+            "mask": self.mask_layer(),
             "sigma": self.sigma.layer(),
             "auxiliary": auxiliary,
         }
@@ -165,17 +180,36 @@ class Inputs:
             entry.value = self.axes.joint_axes
         self.changed.emit()
 
+    def _on_selection(self) -> None:
+        """The selected layers are the exposures, where several are combined."""
+        if self._takes_selection:
+            self.changed.emit()
+
+    def _watch_mask(self) -> None:
+        """Follow what is painted in the selected mask."""
+        mask = self.mask.layer()
+        if mask is self._watched:
+            return
+        for event in _pixel_events(self._watched):
+            event.disconnect(self._on_painted)
+        for event in _pixel_events(mask):
+            event.connect(self._on_painted)
+        self._watched = mask
+
+    def _on_painted(self) -> None:
+        self.changed.emit()
+
     def _show_flags(self) -> None:
         self.bad_flags.show_flags(self.related(QUALITY))
         self._form.basic_layout.setRowVisible(self.bad_flags, self.bad_flags.quality is not None)
 
     def _on_flag_toggled(self, flag: int, is_bad: bool) -> None:  # noqa: FBT001 - a signal's signature
         """Add the pixels with a quality flag to the mask, or remove them from it."""
-        quality, image, mask = self.related(QUALITY), self.layer, self.mask.layer()
+        quality, image, mask = self.related(QUALITY), self.layer, self.mask_layer()
         if quality is None or image is None:
             return
         pixels = mask_with_flag(quality, image, mask, flag, is_bad=is_bad)
-        if mask is not None:
+        if mask is not None and mask in self._viewer.layers:
             mask.data = pixels
         else:
             self._select_mask(add_mask_layer(self._viewer, image, pixels))
@@ -191,7 +225,7 @@ class Inputs:
             self.mask_button,
             current_image=lambda: self.layer,
             current_axes=lambda: self.axes.axes,
-            current_mask=self.mask.layer,
+            current_mask=self.mask_layer,
         )
         mask_menu.message.connect(self.message.emit)
         mask_menu.mask_created.connect(self._select_mask)
@@ -203,7 +237,7 @@ class Inputs:
             current_image=lambda: self.layer,
             current_axes=lambda: self.axes.axes,
             current_others=lambda: [
-                layer for combo in (self.mask, self.sigma) if (layer := combo.layer()) is not None
+                layer for layer in (self.mask_layer(), self.sigma.layer()) if layer is not None
             ],
         )
         image_menu.message.connect(self.message.emit)
@@ -220,6 +254,7 @@ class Inputs:
             **self.auxiliary,
         }
         basic.addRow("Image", self._rows["image"])
+        basic.addRow(self.reopen_note)
         self.axes.add_rows()
         basic.addRow("Mask", self._rows["mask"])
         basic.addRow("Bad flags", self.bad_flags)
@@ -227,10 +262,18 @@ class Inputs:
             basic.addRow(label_text(name), combo)
         advanced.addRow("Noise map", self.sigma)
         self.image.setToolTip("The image to restore. It is never changed.")
-        self.mask.setToolTip("A Labels layer: painted pixels are missing. NaN pixels always are.")
+        self.mask.setToolTip(
+            "A Labels or Shapes layer: what is painted or drawn is missing. NaN pixels always are."
+        )
         self.sigma.setToolTip("An image of the standard deviation of the noise. [data units]")
         self.mask_button.setToolTip("Paint a mask, or find missing pixels in the image.")
         self.tools_button.setToolTip("Crop, orient, stretch, measure or compare this image.")
+
+
+def _pixel_events(mask: Layer | None) -> list[Any]:
+    """The events of a mask that say that its pixels have changed."""
+    events = getattr(mask, "events", None)
+    return [getattr(events, name) for name in ("data", "paint") if hasattr(events, name)]
 
 
 def _with_button(combo: QWidget, button: QPushButton) -> QWidget:

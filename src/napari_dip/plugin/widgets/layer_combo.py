@@ -1,10 +1,11 @@
-"""A combo box of the viewer's layers of one type."""
+"""A combo box of the viewer's layers of some type."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QComboBox
+from superqt.utils import signals_blocked
 
 from napari_dip.plugin.layers.metadata import is_byproduct
 
@@ -20,13 +21,19 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
     ----------
     viewer : napari viewer
         Its layers are listed.
-    kind : type of Layer
+    kind : type of Layer, or several
         The type of layers.
     none : str
         Text of the entry for no layer; without it a layer is always selected, if there is one.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer, kind: type[Layer], *, none: str = "") -> None:
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        kind: type[Layer] | tuple[type[Layer], ...],
+        *,
+        none: str = "",
+    ) -> None:
         super().__init__()
         self._viewer, self._kind, self._none = viewer, kind, none
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -40,23 +47,22 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
         layer.
         """
         before, selected = self._layers(), self.layer()
-        blocked = self.blockSignals(True)
-        self.clear()
-        if self._none:
-            self.addItem(self._none, None)
-        for layer in reversed(self._viewer.layers):
-            if isinstance(layer, self._kind) and (self._none or not is_byproduct(layer)):
-                self.addItem(layer.name, layer)
-        listed = self._layers()
-        active = self._viewer.layers.selection.active
-        if preferred in listed and preferred not in before:
-            self.choose(preferred)
-        elif selected in listed:
-            self.choose(selected)
-        elif not self._none and listed:
-            visible = [layer for layer in (active, *listed) if layer in listed and layer.visible]
-            self.choose((visible or listed)[0])
-        self.blockSignals(blocked)
+        with signals_blocked(self):
+            self.clear()
+            if self._none:
+                self.addItem(self._none, None)
+            for layer in reversed(self._viewer.layers):
+                if isinstance(layer, self._kind) and (self._none or not is_byproduct(layer)):
+                    self.addItem(layer.name, layer)
+            listed = self._layers()
+            active = self._viewer.layers.selection.active
+            if preferred in listed and preferred not in before:
+                self.choose(preferred)
+            elif selected in listed:
+                self.choose(selected)
+            elif not self._none and listed:
+                visible = [layer for layer in (active, *listed) if layer in listed and layer.visible]
+                self.choose((visible or listed)[0])
         if self.layer() != selected:
             self.currentIndexChanged.emit(self.currentIndex())
 

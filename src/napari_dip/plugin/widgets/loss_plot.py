@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 # Two of Okabe and Ito's colors, which everybody can distinguish on dark and light backgrounds.
 LOSS_COLOR, VALIDATION_COLOR = "#56B4E9", "#E69F00"
+LEGEND = (  # above the curves, which it would hide in so narrow a plot
+    f'<span style="color:{LOSS_COLOR}">fit to the data</span>, '
+    f'<span style="color:{VALIDATION_COLOR}">error on held-out data</span>'
+)
 
 
 class LossPlot(pg.PlotWidget):  # type: ignore[misc]
@@ -30,12 +34,13 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         item = self.getPlotItem()
         item.setLogMode(x=False, y=True)
         item.setDownsampling(auto=True, mode="peak")
-        self._legend = item.addLegend(offset=(-5, 5))
         thick = pg.mkPen(VALIDATION_COLOR, width=2)
         dashed = pg.mkPen(VALIDATION_COLOR, width=1, style=pg.QtCore.Qt.DashLine)
-        self._loss = self.plot(pen=pg.mkPen(LOSS_COLOR, width=1), name="loss")
-        self._validation_loss = self.plot(pen=thick, name="validation loss")
-        self._selected_line = pg.InfiniteLine(pen=dashed)
+        self._loss = self.plot(pen=pg.mkPen(LOSS_COLOR, width=1))
+        self._validation_loss = self.plot(pen=thick)
+        self._selected_line = pg.InfiniteLine(
+            pen=dashed, label="selected", labelOpts={"color": VALIDATION_COLOR, "position": 0.85}
+        )
         self._selected_line.hide()
         self.addItem(self._selected_line)
         self.restyle(theme)
@@ -45,12 +50,14 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         """Use the colors of a napari theme."""
         text = theme.text.as_hex()
         self.setBackground(theme.background.as_hex())
-        self._legend.setLabelTextColor(text)
         for side in ("bottom", "left"):
             axis = self.getPlotItem().getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
         self.setLabel("bottom", "step", color=text)
+        self.setLabel("left", "error", color=text)
+        item = self.getPlotItem()
+        item.setTitle(LEGEND, size="9pt", color=text)
 
     def clear_curves(self) -> None:
         """Remove the curves of the last run."""

@@ -15,7 +15,7 @@ from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
 from napari_dip.physics.masks import cosmic_ray_mask, dilate_mask, saturation_mask
-from napari_dip.plugin.layers.metadata import finest, spatial_of
+from napari_dip.plugin.layers.metadata import MASK, METADATA_KEY, finest, spatial_of
 from napari_dip.plugin.layers.to_observation import observation_from_layer
 from napari_dip.plugin.session.messages import MEMORY_FULL, NO_IMAGE
 
@@ -128,7 +128,8 @@ class MaskMenu(QMenu):  # type: ignore[misc]
             self.parentWidget(), "Grow the mask", "Grow by this radius [pixel]:", 1, 1, 100
         )
         if ok:
-            self.add(mask, dilate_mask(np.asarray(mask.data) != 0, radius))
+            pixels = dilate_mask(np.asarray(mask.data) != 0, radius)
+            self.add(self._mask_to_change(self._current_image(), pixels.shape), pixels)
 
     def _on_found(self, found: tuple[Image, str, BoolArray | str]) -> None:
         """Add the pixels that were found to the mask, or show the error."""
@@ -141,13 +142,7 @@ class MaskMenu(QMenu):  # type: ignore[misc]
         if not outcome.any():
             self.message.emit(f"No pixel is {description}; no mask was added.", False)
             return
-        mask = self._current_mask()
-        if mask is None or mask.data.shape != outcome.shape:
-            pixels = np.zeros(outcome.shape, np.uint8)
-            if mask is not None:
-                pixels[...] = np.asarray(mask.data) != 0
-            mask = add_mask_layer(self._viewer, image, pixels)
-            self.mask_created.emit(mask)
+        mask = self._mask_to_change(image, outcome.shape)
         count = self.add(mask, outcome)
         self.message.emit(
             f"{count:,} pixels that are {description} were added to '{mask.name}'; Ctrl-Z there"
@@ -155,11 +150,27 @@ class MaskMenu(QMenu):  # type: ignore[misc]
             False,
         )
 
+    def _mask_to_change(self, image: Any, shape: tuple[int, ...]) -> Labels:
+        """Return the selected mask, or a copy with this shape that can be changed."""
+        mask = self._current_mask()
+        if mask is not None and mask in self._viewer.layers and mask.data.shape == shape:
+            return mask
+        pixels = np.zeros(shape, np.uint8)
+        if mask is not None:
+            pixels[...] = np.asarray(mask.data) != 0
+        added = add_mask_layer(self._viewer, image, pixels)
+        self.mask_created.emit(added)
+        return added
+
 
 def add_mask_layer(viewer: napari.viewer.Viewer, image: Image, pixels: NDArray[np.uint8]) -> Labels:
     """Add a mask on `image`, which stays the active layer, and return it."""
     added: Labels = viewer.add_labels(
-        pixels, name=f"{image.name} - mask", opacity=0.5, **spatial_of(image)
+        pixels,
+        name=f"{image.name} - mask",
+        opacity=0.5,
+        metadata={METADATA_KEY: {"role": MASK, "image": image.unique_id}},
+        **spatial_of(image),
     )
     viewer.layers.selection.active = image
     return added

@@ -8,7 +8,16 @@ from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_dip.core.errors import SettingsError
 from napari_dip.plugin import preferences
@@ -20,6 +29,17 @@ from napari_dip.plugin.widgets.task_selector import TaskSelector
 from napari_dip.run.recipe import Recipe
 
 USER_SETTINGS = ("compute", "seed")  # settings that do not depend on the task
+HEADINGS = {  # of the entries in the box Advanced
+    "Noise": ("noise",),
+    "Model": (
+        *("operator", "extrapolate", "hard_data_consistency", "regularization", "network"),
+        *("network_input", "self_supervision", "output"),
+    ),
+    "Stack": ("stack",),
+    "Stopping": ("solver", "stopping"),
+    "Refinement": ("strength", "admm", "refinement", "ensemble"),
+    "Computer": ("seed", "compute"),
+}
 NOT_SET_BY_QUALITY = set(Recipe.model_fields) - {"network", "stopping", "solver", "ensemble"}
 
 
@@ -34,6 +54,8 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         Entries that are always visible; entries in the box *Advanced*.
     advanced_box : QCollapsible
         That box.
+    advanced_tools : QHBoxLayout
+        The row on top of it.
     tasks : TaskSelector
         The choice of a task and of a quality.
     field_errors : FieldErrors
@@ -75,6 +97,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.search, 1)
         row.addWidget(self.reset_button)
+        self.advanced_tools = row
         self.advanced_layout.addRow(tools)
         inside = QWidget()
         inside.setLayout(self.advanced_layout)
@@ -94,11 +117,11 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self._rows = list(self._entries.rows())
         basic = [row for row in self._rows if row.is_basic]
         advanced = [row for row in self._rows if not row.is_basic]
-        advanced.sort(key=lambda row: "." in row.entry.name)  # those without a group first
-        self._views = [
-            FormRows(self.basic_layout, basic, before=self.noise),
-            FormRows(self.advanced_layout, advanced, titled=True),
-        ]
+        self._views = [FormRows(self.basic_layout, basic, before=self.noise)]
+        for heading, names in HEADINGS.items():
+            rows = [row for row in advanced if row.entry.name.partition(".")[0] in names]
+            rows.sort(key=lambda row: "." in row.entry.name)  # those without a group first
+            self._views.append(FormRows(self.advanced_layout, rows, heading=heading))
         for row in self._rows:
             row.entry.changed.connect(self._on_entry)
         self._on_recipe()
@@ -107,6 +130,11 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.reset_button.clicked.connect(self._reset)
         self.tasks.task_changed.connect(lambda: self._load(USER_SETTINGS))
         self.tasks.quality_changed.connect(lambda: self._load(NOT_SET_BY_QUALITY))
+
+    @property
+    def headings(self) -> list[QToolButton]:
+        """The buttons in the box *Advanced* that show and hide the settings below them."""
+        return [view.heading for view in self._views if view.heading is not None]
 
     @property
     def title(self) -> str:
@@ -160,6 +188,8 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         """Show a message below the entry of a setting, and return whether there is such an entry."""
         rows = [row for row in self._rows if row.entry.name == setting and row.is_visible()]
         for row in rows[:1]:
+            for view in self._views:
+                view.open_for(setting)
             self.field_errors.show(row.entry.native, sentence.removeprefix("settings: "))
         return bool(rows)
 
@@ -227,9 +257,10 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.changed.emit()
 
     def _refresh(self) -> None:
-        basic, advanced = self._views
+        basic, *advanced = self._views
         basic.refresh()
-        advanced.refresh(self.search.text())
+        for view in advanced:
+            view.refresh(self.search.text())
 
 
 def spare_threads() -> int:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.result import Result
@@ -53,7 +54,14 @@ class ResultControls(QWidget):  # type: ignore[misc]
         self._session = session
         self._result: Result | None = None
         self._steps: list[int] = []
-        self.original_button = QPushButton("Show original (hold)")
+        self.original_button, self.split_button = (
+            QPushButton("Show original (hold)"),
+            QPushButton("Split"),
+        )
+        self.split_button.setCheckable(True)
+        self.split_button.setToolTip(
+            "Show the original left of a divider, which you can drag with the mouse."
+        )
         self.slider, self.step_label = _slider(), QLabel()
         self.strength_slider, self.strength_label = _slider(), QLabel()
         self.continue_button, self.undo_button = QPushButton("Continue"), QPushButton("Undo")
@@ -84,12 +92,13 @@ class ResultControls(QWidget):  # type: ignore[misc]
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.original_button)
+        column.addWidget(_row(self.split_button, self.original_button))
         column.addWidget(self._step_row)
         column.addWidget(self._strength_row)
         column.addLayout(self._boxes)
         column.addWidget(self.keep_box)
         column.addLayout(buttons)
+        self.split_button.toggled.connect(lambda on: session.show_split(on=on))
         self.original_button.pressed.connect(lambda: session.show_original(on=True))
         self.original_button.released.connect(lambda: session.show_original(on=False))
         for slider in (self.slider, self.strength_slider):
@@ -112,11 +121,13 @@ class ResultControls(QWidget):  # type: ignore[misc]
         if result is not self._result or steps != self._steps:  # a new one: sliders to the right
             self._result, self._steps = result, steps
             for slider, end in ((self.slider, len(steps)), (self.strength_slider, 100)):
-                blocked = slider.blockSignals(True)
-                slider.setRange(0, end)
-                slider.setValue(end)
-                slider.blockSignals(blocked)
+                with signals_blocked(slider):
+                    slider.setRange(0, end)
+                    slider.setValue(end)
             self._show_positions()
+        self.split_button.setVisible(run is not None and done and not run.is_complex)
+        with signals_blocked(self.split_button):
+            self.split_button.setChecked(self._session.split.is_on)
         blocked_by = self._session.continue_blocked_by()
         self.continue_button.setEnabled(idle and not blocked_by)
         self.continue_button.setToolTip(
@@ -128,9 +139,8 @@ class ResultControls(QWidget):  # type: ignore[misc]
             self._boxes.addWidget(self.extra_boxes[name], number // 3, number % 3)
         for name, box in self.extra_boxes.items():
             box.setVisible(name in extras)
-            blocked = box.blockSignals(True)
-            box.setChecked(extras.get(name, False))
-            box.blockSignals(blocked)
+            with signals_blocked(box):
+                box.setChecked(extras.get(name, False))
         for button in (self.continue_button, self.undo_button, self.save_button, self.keep_box):
             button.setVisible(bool(done))
 

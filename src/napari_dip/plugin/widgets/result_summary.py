@@ -54,7 +54,7 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         """Show what is known of a result."""
         noise, change = result.provenance.noise, result.provenance.flux_change
         ratio = noise.median_residual
-        self.noise.setText(f"{noise.first_sigma:.4g} ({noise.source})")
+        self.noise.setText(f"{noise.sigma_text} ({noise.source})")
         self.residual.setText(f"{ratio:.2f}" if ratio > MIN_RESIDUAL else "")
         self.flux_change.setText("" if change is None else f"{100 * change:+.3f} %")
         for label in (self.residual, self.flux_change):

@@ -15,6 +15,8 @@ from napari_dip.run.forecast import RunEstimate, remaining_seconds
 
 DEVICES = {"cpu": "the CPU", "cuda": "the GPU", "mps": "the GPU"}
 BAR_STEPS = 1000
+RUN_TOOLTIP = "Restore the image: stops automatically, and adds a layer."
+TRY_TOOLTIP = "Restore the middle of what is visible, 160 x 160 pixels, quickly: at quality fast."
 
 
 class _SingleClickButton(QPushButton):  # type: ignore[misc]
@@ -37,10 +39,6 @@ class RunControls(QWidget):  # type: ignore[misc]
         self.pause_button = _SingleClickButton("Pause")
         self.stop_button = _SingleClickButton("Stop and keep")
         self.discard_button = _SingleClickButton("Discard")
-        self.run_button.setToolTip("Restore the image: stops automatically, and adds layers.")
-        self.try_button.setToolTip(
-            "Restore the middle of what is visible, 160 x 160 pixels, quickly: at quality fast."
-        )
         self.pause_button.setToolTip("Pause the run. You can paint more of the mask meanwhile.")
         self.stop_button.setToolTip("Stop now and keep the best image so far.")
         self.discard_button.setToolTip("Stop now and keep nothing.")
@@ -55,8 +53,8 @@ class RunControls(QWidget):  # type: ignore[misc]
         column.addLayout(row)
         self.pause_button.clicked.connect(lambda: self.paused.emit())
 
-    def show_state(self, state: State, *, ready: bool) -> None:
-        """Show the buttons of a state; Run is enabled if there is an image (`ready`)."""
+    def show_state(self, state: State, *, ready: bool, refusal: str = "") -> None:
+        """Show the buttons of a state; Run is enabled if it is `ready`, and else says why it is not."""
         idle, stopping = state == State.IDLE, state in (State.STOPPING, State.DISCARDING)
         active = state in (State.RUNNING, State.PAUSED)
         focused = [button for button in self.tab_order if button.hasFocus()]
@@ -67,6 +65,8 @@ class RunControls(QWidget):  # type: ignore[misc]
             button.show()
         for button in self.tab_order:
             button.setEnabled(ready if idle else active)
+        for button, tooltip in zip(start, (RUN_TOOLTIP, TRY_TOOLTIP), strict=True):
+            button.setToolTip(f"Cannot run: {refusal}" if refusal else tooltip)
         self.discard_button.setEnabled(active or state == State.STOPPING)
         self.pause_button.setText("Resume" if state == State.PAUSED else "Pause")
         self.bar.setVisible(not idle)

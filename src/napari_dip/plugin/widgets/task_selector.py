@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
+from superqt.utils import signals_blocked
 
 from napari_dip.plugin import preferences
 from napari_dip.run.recipe import QUALITIES, Recipe, list_presets
@@ -43,7 +42,7 @@ class TaskSelector:
 
     def refresh(self) -> None:
         """List the presets, the saved recipes, and the settings of the last run."""
-        with _blocked(self.task):
+        with signals_blocked(self.task):
             selected = self.task.currentData()
             self.task.clear()
             for category, presets in _presets_by_category().items():
@@ -85,7 +84,7 @@ class TaskSelector:
 
     def _offer_saved_settings(self, *, is_offered: bool) -> None:
         """Add a quality with all the settings of a saved recipe, and select it; or remove it."""
-        with _blocked(self.quality):
+        with signals_blocked(self.quality):
             index = self.quality.findText(SAVED_SETTINGS)
             if is_offered and index < 0:
                 self.quality.addItem(SAVED_SETTINGS)
@@ -104,10 +103,3 @@ def _presets_by_category() -> dict[str, dict[str, str]]:
         recipe = Recipe.preset(name)
         groups.setdefault(recipe.category, {})[name] = recipe.title
     return groups
-
-
-@contextmanager
-def _blocked(combo: QComboBox) -> Iterator[None]:
-    blocked = combo.blockSignals(True)
-    yield
-    combo.blockSignals(blocked)

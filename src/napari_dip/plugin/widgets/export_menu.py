@@ -1,4 +1,4 @@
-"""Buttons that export the settings: as a script, as a file, or as a task."""
+"""The menu *Save as*: the settings as a script, as a file, or as a task."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from psygnal import Signal
-from qtpy.QtWidgets import QApplication, QFileDialog, QGridLayout, QInputDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMenu, QPushButton
 
 from napari_dip.core.errors import RestorationError
 from napari_dip.plugin import preferences
 from napari_dip.run.recipe import Recipe
 
 
-class ExportButtons(QWidget):  # type: ignore[misc]
-    """*Copy as Python*, *Save recipe* and *Save as task*.
+class ExportMenu(QMenu):  # type: ignore[misc]
+    """*Copy as Python*, *Save recipe* and *Save as task*, as the menu of `button`.
 
     Parameters
     ----------
@@ -37,23 +37,19 @@ class ExportButtons(QWidget):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._collect, self._current_recipe = collect, current_recipe
-        self.copy_button = QPushButton("Copy as Python")
-        self.save_button = QPushButton("Save recipe ...")
-        self.task_button = QPushButton("Save as task ...")
-        self.copy_button.setToolTip(
+        self.copy_action = self.addAction("Copy as Python", self.copy_as_python)
+        self.save_action = self.addAction("Save recipe ...", self.save_recipe)
+        self.task_action = self.addAction("Save as task ...", self.save_task)
+        self.copy_action.setToolTip(
             "Copy a script that does the same as Run, for Python or the console of napari."
         )
-        self.save_button.setToolTip(
+        self.save_action.setToolTip(
             "Write these settings to a file, for napari-dip run or to share with others."
         )
-        self.task_button.setToolTip("Save these settings under a name, which is listed among the tasks.")
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        for index, button in enumerate((self.copy_button, self.save_button, self.task_button)):
-            grid.addWidget(button, index // 2, index % 2)
-        self.task_button.clicked.connect(self.save_task)
-        self.copy_button.clicked.connect(self.copy_as_python)
-        self.save_button.clicked.connect(self.save_recipe)
+        self.task_action.setToolTip("Save these settings under a name, which is listed among the tasks.")
+        self.setToolTipsVisible(True)
+        self.button = QPushButton("Save as")
+        self.button.setMenu(self)
 
     def copy_as_python(self) -> None:
         """Copy a script that does the same as Run to the clipboard."""
