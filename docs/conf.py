@@ -7,6 +7,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
 COMMANDS = HERE / "reference" / "command-line.md"  # written by every build, not committed
 
 project = "napari-dip"
@@ -14,8 +15,22 @@ author = "the napari-dip developers"
 copyright = "BSD-3-Clause"  # noqa: A001 - Sphinx' name
 release = version = version_of("napari-dip").partition("+")[0]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "before_after",
+]
+exclude_patterns = ["_build", "examples"]
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",  # written by every build, not committed
+    "filename_pattern": "plot_",
+    "show_memory": False,
+    "remove_config_comments": True,
+}
 nitpicky = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -27,7 +42,8 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = "napari-dip"
 html_favicon = "../src/napari_dip/icon.svg"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["before_after.css"]
 
 
 def _write_commands(app: object) -> None:

@@ -121,16 +121,19 @@ class Walk:
         self._number += 1
         if self.quick:
             return
-        pixmap = QApplication.primaryScreen().grabWindow(0)
-        buffer = QBuffer()
-        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-        pixmap.save(buffer, "PNG")
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        image = PilImage.open(io.BytesIO(bytes(buffer.data()))).convert("RGB").crop((0, 0, *SIZE))
+        image = self.grab()
         suffix = "" if self._theme == "dark" else f"_{self._theme}"
         path = SCREENSHOTS / f"{self._name}_{self._number}_{name}{suffix}.webp"
         image.save(path, quality=WEBP_QUALITY, method=6)
         print(f"  {path.name}", flush=True)
+
+    def grab(self) -> PilImage.Image:
+        """Return a picture of the whole screen."""
+        buffer = QBuffer()
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        QApplication.primaryScreen().grabWindow(0).save(buffer, "PNG")
+        return PilImage.open(io.BytesIO(bytes(buffer.data()))).convert("RGB").crop((0, 0, *SIZE))
 
     def run_to_the_end(self, *, shot_after: float, max_seconds: float = 3600) -> None:
         """Press Run, take a screenshot, and wait; after `max_seconds` press *Stop and keep*."""

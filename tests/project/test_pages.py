@@ -141,6 +141,12 @@ def test_python_runs(page, here):
         exec(compile(block, str(page), "exec"), names)
 
 
+@pytest.mark.parametrize("example", sorted(ROOT.glob("docs/examples/*.py")), ids=lambda path: path.stem)
+def test_examples_run(example, here, monkeypatch):
+    pytest.importorskip("matplotlib").use("Agg")
+    exec(compile(example.read_text("utf-8"), str(example), "exec"), {"__name__": "example"})
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_scripts_and_extras_exist(page):
     with open(ROOT / "pyproject.toml", "rb") as file:
@@ -172,6 +178,8 @@ def test_the_pages_build_without_warnings(tmp_path):
             "-W",
             "--keep-going",
             "-q",
+            "-D",
+            "plot_gallery=0",  # the examples have a test of their own
             "-b",
             "html",
             ROOT / "docs",

@@ -10,6 +10,7 @@ def folded(title: str, inside: QWidget) -> QCollapsible:
     """Return a closed box with `inside`, which Tab reaches only where the box is open."""
     box = QCollapsible(title)
     box.setDuration(0)
+    box.layout().setContentsMargins(0, 0, 0, 0)
     box.addWidget(inside)
     box.toggled.connect(inside.setVisible)
     inside.hide()

@@ -56,7 +56,7 @@ class ResultControls(QWidget):  # type: ignore[misc]
         self._steps: list[int] = []
         self.original_button, self.split_button = (
             QPushButton("Show original (hold)"),
-            QPushButton("Split"),
+            QPushButton("Split view"),
         )
         self.split_button.setCheckable(True)
         self.split_button.setToolTip(
