@@ -11,7 +11,7 @@ from skimage import data
 
 import napari_dip as dip
 
-scene = data.cell()[150:260, 150:260].astype(np.float32)
+scene = data.camera()[60:160, 190:290].astype(np.float32)
 truth = np.stack([scene[shift : shift + 80, shift : shift + 80] for shift in range(6)])
 noisy = truth + np.random.default_rng(0).normal(0, 25, truth.shape)
 recipe = dip.Recipe.preset("time-series").with_quality("fast")

@@ -25,7 +25,7 @@ for row, column in np.argwhere(restored > np.nanpercentile(restored, 99.97))[:5]
 
 # %%
 
-low, high = np.nanpercentile(restored, (1, 99.5))
+low, high = np.nanpercentile(restored, (1, 97))
 fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
 for ax, image, title in zip(axes, (noisy, restored), ("noisy", "restored")):
     ax.imshow(image, cmap="gray", vmin=low, vmax=high)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from napari_dip.core.errors import ReadError, SettingsError
-from napari_dip.io import read_recipe
+from napari_dip.io import FOLDER_SUFFIXES, read_recipe
 from napari_dip.run.recipe import Quality, Recipe, all_auxiliary, list_presets
 
 RecipeName = Annotated[
@@ -140,7 +140,7 @@ def find_recipe(name: str) -> Recipe:
     path = Path(name)
     if path.suffix.lower() == ".json" and path.is_file():
         return Recipe.from_file(path)
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and path.name.lower().endswith(FOLDER_SUFFIXES)):
         return Recipe.from_json(read_recipe(path), source=name)
     if path.suffix:
         raise ReadError(f"there is no file {name}; presets are {', '.join(list_presets())}")

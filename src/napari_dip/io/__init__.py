@@ -12,10 +12,11 @@ from napari_dip.io.files import (
     write,
     write_image,
 )
-from napari_dip.io.formats import FORMATS, IMAGE_SUFFIXES, KSPACE_SUFFIXES
+from napari_dip.io.formats import FOLDER_SUFFIXES, FORMATS, IMAGE_SUFFIXES, KSPACE_SUFFIXES
 from napari_dip.io.image import ImageData
 
 __all__ = [
+    "FOLDER_SUFFIXES",
     "FORMATS",
     "IMAGE_SUFFIXES",
     "KSPACE_SUFFIXES",

@@ -6,11 +6,10 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,11 +17,11 @@ from numpy.typing import DTypeLike
 from napari_dip.core.errors import ReadError, ReadWarning, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
-from napari_dip.io.atomic import check_output_path
+from napari_dip.io.atomic import check_output_folder, check_output_path
 from napari_dip.io.formats import format_to_read, format_to_write
 from napari_dip.io.image import ImageData
+from napari_dip.io.reading import call_reader, first_line, format_function, read_with_remarks
 
-T = TypeVar("T")
 FileFormat = Literal["auto", "imagej"]
 
 
@@ -36,7 +35,8 @@ def read(
     *paths : path
         ``.fits .fit .fts .fits.gz .fits.fz .fz`` or ``.tif .tiff``, in any case; of FITS also with the
         name or number of an extension, ``image.fits[SCI]``. Several files of one shape become frames
-        along T. ``.jpg .jpeg .png`` are only read; ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5``
+        along T. ``.zarr`` is a folder, or an address such as ``s3://bucket/image.zarr`` (fsspec).
+        ``.jpg .jpeg .png`` are only read; ``.asdf`` needs the extra ``asdf``; ``.npy .npz .h5``
         are k-space.
     bad_flags : collection of int, optional
         Flags of a quality plane that are treated as missing, as values of bits (1, 2, 4 ...) or as
@@ -78,7 +78,7 @@ def read_first_image(path: str | os.PathLike[str]) -> ImageData:
     file, name = file_and_extension(path)
     if name:
         return _read_named(file, name)
-    read_all = _function(path, "read_images")
+    read_all = format_function(path, "read_images")
 
     def read_one(p: Path) -> list[ImageData]:
         image: ImageData = next(read_all(p))
@@ -91,7 +91,7 @@ def read_first_image(path: str | os.PathLike[str]) -> ImageData:
             )
         return [image]
 
-    return _read_with_remarks(path, read_one)[0]
+    return read_with_remarks(path, read_one)[0]
 
 
 def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:
@@ -110,8 +110,8 @@ def read_images(path: str | os.PathLike[str]) -> list[ImageData]:
     ReadError
         If there is no such file, or no image in it.
     """
-    read_all = _function(path, "read_images")
-    return _read_with_remarks(path, lambda p: list(read_all(p)))
+    read_all = format_function(path, "read_images")
+    return read_with_remarks(path, lambda p: list(read_all(p)))
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
         If it was not written by napari-dip.
     """
     has_provenance = bool(format_to_read(path).read_provenance)
-    provenance = _call_reader(path, _function(path, "read_provenance")) if has_provenance else {}
+    provenance = call_reader(path, format_function(path, "read_provenance")) if has_provenance else {}
     if not provenance:
         raise ReadError(f"{path} has no recipe: it was not written by napari-dip")
     return provenance
@@ -228,7 +228,7 @@ def write_image(
     except OSError as error:
         raise WriteError(f"{path} could not be written: {error.strerror or error}") from error
     except Exception as error:  # astropy and tifffile raise nearly everything
-        raise WriteError(f"{path} could not be written: {_first_line(error)}") from error
+        raise WriteError(f"{path} could not be written: {first_line(error)}") from error
 
 
 def check_writable(
@@ -249,57 +249,17 @@ def check_writable(
     target = format_to_write(path)
     if format == "imagej" and target.name != "TIFF":
         raise WriteError(f"{path}: ImageJ files are TIFF; write .tif")
-    check_output_path(Path(path), overwrite=overwrite)
-
-
-def _function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]:
-    """A function of the format of `path`, found when it is called: errors are those of reading."""
-
-    def call(*arguments: Any) -> Any:
-        return resolve_name(getattr(format_to_read(path), name))(*arguments)
-
-    return call
+    check = check_output_folder if target.is_folder else check_output_path
+    check(Path(path), overwrite=overwrite)
 
 
 def _read_named(path: Path, name: str) -> ImageData:
     if format_to_read(path).read_named:
-        read_one = _function(path, "read_named")
-        return _read_with_remarks(path, lambda p: [read_one(p, name)])[0]
+        read_one = format_function(path, "read_named")
+        return read_with_remarks(path, lambda p: [read_one(p, name)])[0]
     images = read_images(path)
     for image in images:
         if name.upper() == image.header.name.upper() or name == str(image.header.hdu):
             return image
     have = ", ".join(image.header.name or str(image.header.hdu) for image in images)
     raise ReadError(f"{path} has no image '{name}'; it has {have}")
-
-
-def _read_with_remarks(
-    path: str | os.PathLike[str], reader: Callable[[Path], list[ImageData]]
-) -> list[ImageData]:
-    """Images that keep what was warned of when their file was read, for the summary of a result."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ReadWarning)
-        images = _call_reader(path, reader)
-    for one in caught:
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    remarks = tuple({str(w.message): None for w in caught if issubclass(w.category, ReadWarning)})
-    return [replace(image, header=replace(image.header, remarks=remarks)) for image in images]
-
-
-def _call_reader(path: str | os.PathLike[str], reader: Callable[[Path], T]) -> T:
-    """What `reader` makes of the file at `path`; whatever goes wrong becomes one sentence."""
-    file = Path(path)
-    if not file.exists():
-        raise ReadError(f"there is no file {path}")
-    if not file.is_file():
-        raise ReadError(f"{path} is a folder or a device, not a file")
-    try:
-        return reader(file)
-    except (ReadError, MemoryError):
-        raise
-    except Exception as error:  # the libraries raise nearly everything on broken files
-        raise ReadError(f"{path} cannot be read: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -32,6 +32,8 @@ class Format:
         ``(path, image, provenance) -> None``; empty: files are only read.
     read_only_suffixes : tuple of str
         Suffixes of variants that are only read.
+    is_folder : bool
+        Whether an image is a folder, or a store on a server.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Format:
     read_provenance: str = ""
     write: str = ""
     read_only_suffixes: tuple[str, ...] = ()
+    is_folder: bool = False
 
     @property
     def written_suffixes(self) -> tuple[str, ...]:
@@ -70,11 +73,21 @@ FORMATS = (
         "napari_dip.io.tiff.writer:write_tiff",
         read_only_suffixes=(".stk", ".lsm", ".btf", ".tf2", ".tf8", ".svs"),
     ),
+    Format(
+        "OME-Zarr",
+        (".zarr",),
+        "napari_dip.io.ome_zarr:zarr_images",
+        "",
+        "napari_dip.io.ome_zarr:zarr_provenance",
+        "napari_dip.io.ome_zarr:write_zarr",
+        is_folder=True,
+    ),
     Format("ASDF", (".asdf",), "napari_dip.io.asdf_reader:asdf_images"),
     Format("picture", (".jpg", ".jpeg", ".png"), "napari_dip.io.pictures:picture_images"),
     Format("k-space", (".npy", ".npz", ".h5"), "napari_dip.io.mri.arrays:kspace_images"),
 )
 IMAGE_SUFFIXES = tuple(s for f in FORMATS if f.write for s in f.suffixes)
+FOLDER_SUFFIXES = tuple(s for f in FORMATS if f.is_folder for s in f.suffixes)
 KSPACE_SUFFIXES = FORMATS[-1].suffixes
 
 

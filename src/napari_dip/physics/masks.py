@@ -1,10 +1,11 @@
-"""Masks of missing pixels, derived from the image: saturation, cosmic rays, dilation."""
+"""Masks of missing pixels, derived from the image: saturation, cosmic rays, dilation, other pixels."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import affine_transform
 
-from napari_dip.core.axes import BoolArray
+from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import iter_planes
 from napari_dip.core.observation import Observation
@@ -96,3 +97,21 @@ def dilate_mask(mask: BoolArray, radius: int = 1) -> BoolArray:
         if plane.any():  # the distance to nothing is not defined
             plane[:] = isotropic_dilation(plane, radius)
     return dilated
+
+
+def resample_mask(
+    mask: BoolArray, matrix: FloatArray, offset: FloatArray, shape: tuple[int, ...]
+) -> BoolArray:
+    """Look a mask up at the centers of other pixels; beyond it, nothing is missing.
+
+    Parameters
+    ----------
+    mask : (..., Y, X) bool
+        True where data are missing.
+    matrix, offset : (N, N) and (N,) arrays
+        The index `matrix` @ i + `offset` in `mask` is that of the index i in the result.
+    shape : tuple of int
+        Shape of the result.
+    """
+    found = affine_transform(mask.astype(np.uint8), matrix, offset, output_shape=shape, order=0)
+    return np.asarray(found, bool)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Shapes
-from scipy.ndimage import affine_transform
 
 from napari_dip.core.axes import BoolArray
+from napari_dip.physics.masks import resample_mask
 from napari_dip.plugin.layers.metadata import METADATA_KEY, finest, same_placement, spatial_of
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def _resampled(labels: Any, image: Image, shape: tuple[int, ...]) -> BoolArray:
     """The label at the center of each pixel of `image`."""
     origin = _between(np.zeros(labels.ndim), image, labels)
     steps = [_between(unit, image, labels) - origin for unit in np.eye(labels.ndim)]
-    pixels = (np.asarray(finest(labels)) != 0).astype(np.uint8)
-    found = affine_transform(pixels, np.column_stack(steps), origin, output_shape=shape, order=0)
-    return np.asarray(found, bool)
+    return resample_mask(np.asarray(finest(labels)) != 0, np.column_stack(steps), origin, shape)
 
 
 def _between(position: Any, source: Any, target: Any) -> Any:

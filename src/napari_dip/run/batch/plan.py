@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from napari_dip.core.errors import ReadError, WriteError
-from napari_dip.io import FORMATS, IMAGE_SUFFIXES, file_and_extension
+from napari_dip.io import FOLDER_SUFFIXES, FORMATS, IMAGE_SUFFIXES, file_and_extension
 from napari_dip.run.batch.job import Job
 from napari_dip.run.recipe import Recipe
 
@@ -73,7 +73,7 @@ def plan_jobs(
 
 def _image_files(inputs: Iterable[str]) -> Iterator[str]:
     for path in inputs:
-        if not Path(path).is_dir():
+        if not Path(path).is_dir() or Path(path).name.lower().endswith(FOLDER_SUFFIXES):
             yield path
             continue
         for file in sorted(Path(path).iterdir()):
@@ -92,9 +92,9 @@ def _output_name(source: str) -> str:
     elif read_only:
         name = f"{name[: -len(read_only)]}.ome.tif"
     stem, dot, suffix = name.partition(".")
-    return f"{stem}_{extension}{dot}{suffix}" if extension else name
+    return f"{stem}_{extension.replace('/', '-')}{dot}{suffix}" if extension else name
 
 
 def _absolute(source: str) -> str:
     """The same input for a process in another folder."""
-    return str(Path(source).absolute())
+    return source if "://" in source else str(Path(source).absolute())
