@@ -179,7 +179,8 @@ class RestoreDock(ScrollingDock):
     def _lay_out(self) -> None:
         body = QWidget()
         column = QVBoxLayout(body)
-        column.setSpacing(4)
+        column.setContentsMargins(9, 2, 9, 2)
+        column.setSpacing(3)
         below = (self.summary, self.result_controls, self.plot_box)
         for part in (self.empty_state, self.form, self.form.advanced_box, *below):
             column.addWidget(part)

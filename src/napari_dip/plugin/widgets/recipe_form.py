@@ -83,6 +83,7 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self.field_errors = FieldErrors(self.basic_layout, self.advanced_layout)
         for layout in (self.basic_layout, self.advanced_layout):
             layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+            layout.setVerticalSpacing(4)
             layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.basic_layout.addRow(QLabel("What do you want to do?"))
         self.basic_layout.addRow(self.tasks.task)

@@ -33,6 +33,7 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         self._verdict = ""
         self._table = QFormLayout()
         self._table.setContentsMargins(0, 0, 0, 0)
+        self._table.setVerticalSpacing(2)
         for name, label in (
             ("Noise", self.noise),
             ("Residual / noise", self.residual),
@@ -45,6 +46,7 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         column.addWidget(self.copy_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3)
         column.addLayout(self._table)
         column.addWidget(folded("Details", inside))
         self.copy_button.clicked.connect(self._copy)
