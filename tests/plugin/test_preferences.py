@@ -72,3 +72,17 @@ def test_docks_open_with_the_preferences(viewer, page):
     recipe = opened(viewer).form.recipe()
     assert (recipe.compute.device, recipe.compute.memory_limit_gb) == ("cpu", 2.5)
     assert recipe == recipe.with_quality("fast")
+
+
+def test_where_napari_has_no_pages_of_plugins_the_defaults_apply(monkeypatch):
+    import napari.settings
+
+    from napari_dip.plugin import preferences
+
+    with_pages = preferences.preferences()
+    monkeypatch.delattr(napari.settings, "get_plugin_settings")
+    defaults = preferences.preferences()
+    assert defaults is not with_pages
+    assert preferences.default_quality() == "balanced"
+    assert preferences.compute_settings() == {"compute.device": "auto"}
+    assert defaults.preview.rate > 0

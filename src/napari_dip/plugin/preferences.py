@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
-from napari.settings import get_plugin_settings, get_settings
+from napari.settings import get_settings
 
 from napari_dip.io.atomic import atomic_write
 from napari_dip.run.recipe import Quality, Recipe
@@ -67,8 +69,27 @@ def default_quality() -> Quality:
 
 
 def preferences() -> Any:
-    """Return the plugin's page of napari's preferences."""
+    """Return the plugin's page of napari's preferences; their defaults where napari, before 0.9.1, has
+    no pages of plugins.
+    """
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:
+        return _defaults()
     return get_plugin_settings("napari-dip")
+
+
+@cache
+def _defaults() -> Any:
+    from npe2 import PluginManifest
+
+    groups = PluginManifest.from_distribution("napari-dip").contributions.configurations or {}
+    return SimpleNamespace(
+        **{
+            name: SimpleNamespace(**{key: value.default for key, value in group.properties.items()})
+            for name, group in groups.items()
+        }
+    )
 
 
 def _folder() -> Path | None:
