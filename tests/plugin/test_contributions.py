@@ -183,3 +183,11 @@ def test_a_pyramid_opens_with_all_its_levels(model, data_folder, tmp_path):
         (1250, 2500, 3),
     ]
     assert layer.rgb
+
+
+def test_a_zarr_store_is_opened_and_saved(viewer, tmp_path):
+    image = np.random.default_rng(0).normal(100, 5, (40, 50)).astype(np.float32)
+    layer = viewer.add_image(image, name="a")
+    assert layer.save(str(tmp_path / "a.zarr"), plugin="napari-dip")
+    (opened,) = viewer.open(tmp_path / "a.zarr", plugin="napari-dip")
+    np.testing.assert_array_equal(opened.data, image)

@@ -38,7 +38,14 @@ def test_k_space_becomes_magnitude_and_phase(viewer, dock, qtbot, heart):
     assert restored.axis_labels == ("t", "y", "x")
     assert restored.data.min() >= 0
     assert np.abs(phase.data).max() <= np.float32(np.pi)
-    assert layers["residual]"].data.shape == (3, 8, 32, 32)
+    assert layers["residual]"].data.shape == (8, 3, 32, 32)
+
+
+def test_times_of_k_space_truth_and_result_share_a_slider(viewer):
+    viewer.open_sample("napari-dip", "cine")
+    shapes = {layer.name: layer.data.shape for layer in viewer.layers}
+    assert shapes["heart kspace"][1:] == shapes["heart truth"]
+    assert viewer.layers["heart kspace"].axis_labels == ("c", "t", "y", "x")
 
 
 def test_coil_maps_of_the_same_file_are_selected_and_used(viewer, dock, qtbot, heart):

@@ -65,10 +65,12 @@ def test_every_menu_may_be_contributed_to(manifest):
 
 
 def test_every_suffix_that_the_engine_reads_is_claimed(manifest):
-    from napari_dip.io import IMAGE_SUFFIXES, KSPACE_SUFFIXES
+    from napari_dip.io import FOLDER_SUFFIXES, IMAGE_SUFFIXES, KSPACE_SUFFIXES
 
-    (reader,) = manifest.contributions.readers
+    files, folders = manifest.contributions.readers
+    assert (files.accepts_directories, folders.accepts_directories) == (False, True)
     for suffix in (*IMAGE_SUFFIXES, *KSPACE_SUFFIXES):
+        reader = folders if suffix in FOLDER_SUFFIXES else files
         assert f"*{suffix}" in reader.filename_patterns
         assert f"*{suffix.upper()}" in reader.filename_patterns
 
