@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,7 +14,6 @@ from PIL import Image
 
 from napari_dip import Recipe, list_presets
 from napari_dip.cli import commands
-from napari_dip.cli.app import main
 from napari_dip.cli.progress import _count_interrupts
 from napari_dip.core.errors import RestorationError
 from napari_dip.datasets import star_field
@@ -35,19 +35,6 @@ def frame(tmp_path_factory):
     path = tmp_path_factory.mktemp("frames") / "frame.fits"
     star_field(seed=1, side=64, stars=10).writeto(path)
     return path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """The command line in this process: (exit status, what it printed, its errors)."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["napari-dip", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return call
 
 
 def command(*words, **options):
@@ -369,3 +356,43 @@ def test_a_failed_result_is_written_and_has_status_3(call, tmp_path):
     header = fits.getheader(out)
     assert header["DIPCHECK"] == "failed"
     assert "the residual is " in header["DIPWHY"]
+
+
+def test_outcomes_are_printed_as_json_and_nothing_else_is(frame, tmp_path, call):
+    status, printed, errors = call("run", "denoise", frame, tmp_path / "a.fits", *FAST, "--json")
+    found = json.loads(printed)
+    assert status in (0, 3)
+    assert found["output"] == str(tmp_path / "a.fits")
+    assert found["assessment"]["level"] in ("good", "check", "failed")
+    assert found["recipe"]["solver"]["max_steps"] == 20
+    assert "written" in errors
+    _, printed, _ = call("info", tmp_path / "a.fits", "--json")
+    found = json.loads(printed)
+    assert found["images"][0]["shape"] == [64, 64]
+    assert found["recipe"]["solver"]["max_steps"] == 20
+    _, printed, _ = call("batch", "denoise", frame, "--output-dir", tmp_path / "out", *FAST, "--json")
+    (row,) = json.loads(printed)["results"]
+    assert row["state"] == "restored"
+    assert row["steps"] == 20
+
+
+def test_quiet_prints_nothing_and_the_log_has_everything(frame, tmp_path, call):
+    log = tmp_path / "log.txt"
+    status, printed, errors = call(
+        "--quiet", "--log-file", log, "run", "denoise", frame, tmp_path / "a.fits", *FAST
+    )
+    assert status in (0, 3)
+    assert (printed, errors) == ("", "")
+    text = log.read_text("utf-8")
+    assert "block 1 of 1" in text
+    assert "INFO Denoise" in text
+    logging.getLogger("napari_dip").handlers.pop().close()
+    status, _, errors = call("--log-file", tmp_path / "nowhere" / "log.txt", "info", frame)
+    assert status == 2
+    assert "cannot be written" in errors
+
+
+def test_without_a_terminal_a_line_is_printed_now_and_then(frame, tmp_path, call, monkeypatch):
+    monkeypatch.setattr("napari_dip.cli.progress.LINE_EVERY_S", 0.0)
+    _, printed, _ = call("run", "denoise", frame, tmp_path / "a.fits", *FAST)
+    assert "it/s" in printed

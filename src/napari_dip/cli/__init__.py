@@ -1,6 +1,6 @@
 """The command line."""
 
-from napari_dip.cli import commands, info
+from napari_dip.cli import commands, doctor, info
 from napari_dip.cli.app import app, main
 
-__all__ = ["app", "commands", "info", "main"]
+__all__ = ["app", "commands", "doctor", "info", "main"]

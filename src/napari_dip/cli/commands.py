@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +11,9 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from napari_dip.cli.app import app, exit_if_failed, fail
+from napari_dip.cli.app import app, exit_if_failed, fail, out, print_json
 from napari_dip.cli.options import RecipeName, SharedOptions, share_options
-from napari_dip.cli.progress import out, run_with_progress
+from napari_dip.cli.progress import run_with_progress
 from napari_dip.core.errors import WriteError
 from napari_dip.io import FileFormat, read_first_image, write
 from napari_dip.run.batch import (
@@ -33,6 +34,10 @@ SchedulerAddress = Annotated[
     typer.Option(metavar="ADDRESS", help="A dask scheduler whose workers restore: tcp://host:8786."),
 ]
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the outcome as JSON, and everything else as errors are.")
+]
+
 
 @app.command()
 @share_options
@@ -50,6 +55,7 @@ def run(
         int, typer.Option(min=1, help="Processes that apply the network of a large image to its parts.")
     ] = 1,
     scheduler: SchedulerAddress = None,
+    as_json: AsJson = False,
     *,
     options: SharedOptions,
 ) -> None:
@@ -57,6 +63,7 @@ def run(
 
     A file may be followed by the name of an extension in brackets: --psf image.fits[PSF].
     """
+    out.stderr = as_json
     resolved = options.resolve(recipe)
     job = Job(
         tuple(sources),
@@ -78,6 +85,8 @@ def run(
     out.print(result.summary, markup=False)
     stored = "" if dtype == "float32" else f", as {dtype}: {100 * clipped:.3g} % of the pixels clipped"
     out.print(f"written: {target}{stored}", markup=False)
+    if as_json:
+        print_json({"output": str(target), "clipped": clipped, **result.metadata})
     exit_if_failed([result.assessment.level])
 
 
@@ -94,6 +103,7 @@ def run_batch(
         int, typer.Option(min=1, help="Number of files restored at a time on this machine.")
     ] = 1,
     scheduler: SchedulerAddress = None,
+    as_json: AsJson = False,
     *,
     options: SharedOptions,
 ) -> None:
@@ -102,6 +112,7 @@ def run_batch(
     Results that exist, of the same recipe and the same data, are skipped: after an interruption run the
     same line again.
     """
+    out.stderr = as_json
     jobs = plan_jobs(
         options.resolve(recipe),
         inputs,
@@ -129,6 +140,9 @@ def run_batch(
     finally:
         write_summary(summary, [results[job.target] for job in jobs if job.target in results])
     out.print(f"summary: {summary}", markup=False)
+    if as_json:
+        rows = [asdict(results[job.target]) for job in jobs if job.target in results]
+        print_json({"summary": str(summary), "results": rows})
     if failed := sum(result.state == "failed" for result in results.values()):
         fail(f"{failed} of {len(jobs)} failed; the summary says why")
     exit_if_failed([result.assessment.partition(":")[0] for result in results.values()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from napari_dip.cli.app import app
-from napari_dip.cli.progress import out
+from napari_dip.cli.app import app, out, print_json
 from napari_dip.core.errors import ReadError, ReadWarning, SettingsError
 from napari_dip.core.settings import Settings, ordered_fields
 from napari_dip.io import ImageData, read_images, read_recipe
@@ -49,11 +49,21 @@ def show_presets(
 @app.command()
 def info(
     file: Annotated[Path, typer.Argument(help="A FITS or TIFF file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Describe FILE: images, axes, pixel sizes, missing pixels, noise, and the recipe that made it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReadWarning)  # they are printed below
         images = read_images(file)
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "images": [_facts(image) for image in images],
+                "recipe": _recipe_values(file),
+            }
+        )
+        return
     for number, image in enumerate(images):
         title = image.header.name or f"image {number}"
         out.print(f"{title}: {_describe(image)}", markup=False)
@@ -71,6 +81,35 @@ def info(
         return
     out.print(f"written by napari-dip: {recipe.title}, seed {recipe.seed}", markup=False)
     out.print(recipe.to_json(), markup=False)
+
+
+def _facts(image: ImageData) -> dict[str, Any]:
+    mask, quality = image.mask, image.quality
+    flags = quality.flag_counts() if quality else {}
+    return {
+        "name": image.header.name,
+        "axes": image.axes,
+        "shape": list(image.array.shape),
+        "dtype": str(image.array.dtype),
+        "unit": image.header.unit,
+        "pixel_size": dict(image.header.pixel_size),
+        "channels": list(image.header.channels),
+        "missing": 0 if mask is None else int(mask.sum()),
+        "has_error_plane": image.sigma is not None,
+        "flags": [
+            {"value": int(flag), "name": name, "pixels": int(count), "is_bad": flag in quality.bad}
+            for flag, (name, count) in flags.items()
+            if quality
+        ],
+        "remarks": list(image.header.remarks),
+    }
+
+
+def _recipe_values(file: Path) -> Any:
+    try:
+        return json.loads(read_recipe(file))
+    except ReadError:
+        return None
 
 
 def _describe(image: ImageData) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -15,13 +14,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from napari_dip.cli.app import out
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
 
-out = Console(highlight=False, soft_wrap=True)
+LINE_EVERY_S = 60.0  # where there is no terminal, and so no bar
 
 # What asks a run to end and keep its image: Ctrl-C, a shutdown, a terminal that closes, and the warning
 # that a cluster sends before the time is up (sbatch --signal=USR1@120).
@@ -55,7 +55,7 @@ def run_with_progress(
     ):
         bar.console.print(f"{recipe.title} ... (Ctrl-C stops and keeps the image)", markup=False)
         task = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
-        steps, previous, notes = 0, 0, {""}
+        steps, previous, notes, last_line = 0, 0, {""}, 0.0
         for progress in run:
             steps += progress.step - (previous if progress.step > previous else 0)
             previous = progress.step
@@ -63,6 +63,10 @@ def run_with_progress(
             if progress.note not in notes:
                 bar.console.print(f"{recipe.title}: {progress.note}", markup=False)
                 notes.add(progress.note)
+            if not out.is_terminal and progress.seconds - last_line > LINE_EVERY_S:
+                last_line = progress.seconds
+                left = f"{progress.fraction_done:.0%}, step {progress.step}, {rate:.1f} it/s"
+                out.print(f"{recipe.title}: {left}", markup=False)
             bar.update(task, completed=progress.fraction_done, step=progress.step, rate=rate)
             if interrupts:
                 run.stop()

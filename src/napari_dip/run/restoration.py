@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from dataclasses import replace
@@ -30,6 +31,8 @@ from napari_dip.run.stack import BlockSlices
 from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import NOT_REACHED, TiledFit, next_progress
 from napari_dip.run.warm_start import WarmStart
+
+log = logging.getLogger(__name__)
 
 NO_USE_OF_WORKERS = "no worker was used, because the image is not restored by one network for its parts"
 
@@ -114,6 +117,13 @@ class _Restoration:
         if all(data.is_constant for _, data in blocks):
             raise ObservationError("each plane has one value only: there is nothing to restore")
         self._planner = TilePlanner(recipe.compute.resolve_device())
+        log.info(
+            "%s: %s of %s on %s",
+            recipe.title,
+            observation.axes,
+            observation.y.shape,
+            self._planner.device,
+        )
         warm_start = self._warm_start or WarmStart(recipe)
         self._last_step = warm_start.first_step + recipe.solver.max_steps
         self._canvases = _ResultCanvases(aligned, observation, recipe, alignment, stripes)
@@ -136,6 +146,7 @@ class _Restoration:
                 stopped = stopped or bool(request and request.stop)
                 progress = next_progress(fits, request)
             self._canvases.put(slices, block)
+            log.info("block %d of %d: %s", number + 1, len(blocks), block.histories[-1].stop_reason)
             histories += block.histories
             self._reports += [report for _, report in block.reports]
             start = slices[0].start, slices[1].start
@@ -159,7 +170,9 @@ class _Restoration:
             seconds=time.monotonic() - self._start_time,
             device=self._planner.device,
         )
-        return blend(self._canvases.finish(record), observation, recipe.strength)
+        result = blend(self._canvases.finish(record), observation, recipe.strength)
+        log.info("%s: %s", result.assessment, result.provenance.notes or "no remarks")
+        return result
 
     def _report(
         self, progress: FitProgress, block: TiledFit, slices: BlockSlices, place: tuple[int, int]
