@@ -39,7 +39,10 @@ def shuffled(pixels):
 
 
 PIXELS = np.random.default_rng(0).normal(0.3, 0.1, (20, 30)).astype(np.float32)
-IMAGE = '<Image geometry="30:20:1" sampleFormat="Float32" bounds="0:1" colorSpace="Gray" {} location="HERE"/>'
+IMAGE = (
+    '<Image geometry="30:20:1" sampleFormat="Float32" bounds="0:1" colorSpace="Gray" {}'
+    ' location="HERE"/>'
+)
 RAW = PIXELS.tobytes()
 
 

@@ -85,10 +85,10 @@ FORMATS = (
     Format(
         "XISF",
         (".xisf",),
-        "napari_dip.io.xisf:xisf_images",
+        "napari_dip.io.xisf.reader:xisf_images",
         "",
-        "napari_dip.io.xisf:xisf_provenance",
-        "napari_dip.io.xisf:write_xisf",
+        "napari_dip.io.xisf.reader:xisf_provenance",
+        "napari_dip.io.xisf.writer:write_xisf",
     ),
     Format("ASDF", (".asdf",), "napari_dip.io.asdf_reader:asdf_images"),
     Format("picture", (".jpg", ".jpeg", ".png"), "napari_dip.io.pictures:picture_images"),

@@ -1,0 +1,4 @@
+"""XISF, the format of PixInsight.
+
+Written from the public specification, XISF 1.0 (Pleiades Astrophoto), https://pixinsight.com/xisf.
+"""
