@@ -28,6 +28,7 @@ from napari_dip.run.batch import (
     write_summary,
 )
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.rescue import check_free_space, write_or_rescue
 
 SchedulerAddress = Annotated[
     str | None,
@@ -79,9 +80,11 @@ def run(
     )
     job.check()
     helpers = _choose_workers(workers, scheduler) if scheduler or workers > 1 else None
-    result = run_with_progress(resolved, job.observation(), helpers)
+    observation = job.observation()
+    check_free_space(target, observation, resolved)
+    result = run_with_progress(resolved, observation, helpers)
     dtype = options.dtype
-    clipped = write(target, result, overwrite=options.overwrite, dtype=dtype, format=format)
+    clipped = write_or_rescue(target, result, overwrite=options.overwrite, dtype=dtype, format=format)
     out.print(result.summary, markup=False)
     stored = "" if dtype == "float32" else f", as {dtype}: {100 * clipped:.3g} % of the pixels clipped"
     out.print(f"written: {target}{stored}", markup=False)
@@ -133,12 +136,11 @@ def run_batch(
             total = bar.add_task("restored", total=len(jobs))
             for result in run_jobs(jobs, _choose_workers(workers, scheduler), num_parallel):
                 results[result.output] = result
+                write_summary(summary, [result])  # a process that is killed leaves it
                 bar.console.print(_format_result(result), markup=False)
                 bar.advance(total)
     except KeyboardInterrupt:
         fail(f"interrupted: {len(results)} of {len(jobs)} are done; run the same line to continue")
-    finally:
-        write_summary(summary, [results[job.target] for job in jobs if job.target in results])
     out.print(f"summary: {summary}", markup=False)
     if as_json:
         rows = [asdict(results[job.target]) for job in jobs if job.target in results]

@@ -22,11 +22,12 @@ from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ReadError, RestorationError, describe_unexpected
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
-from napari_dip.io import read, read_provenance, write
+from napari_dip.io import read, read_provenance
 from napari_dip.io.atomic import remove_partial_files
 from napari_dip.run.batch.job import Job, JobResult, failed_job
 from napari_dip.run.executors import POLL_INTERVAL_S, Workers
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.rescue import write_or_rescue
 
 if TYPE_CHECKING:
     from napari_dip.run.warm_start import WarmStart
@@ -50,7 +51,8 @@ def run_job(job: Job) -> JobResult:
             job.check()
             remove_partial_files(Path(job.target))
             result = _restore(observation, recipe)
-            write(job.target, result, overwrite=job.overwrite, dtype=job.dtype, format=job.format)
+            options = {"overwrite": job.overwrite, "dtype": job.dtype, "format": job.format}
+            write_or_rescue(job.target, result, **options)
         provenance = read_provenance(job.target)
         return JobResult(
             job.sources[0],

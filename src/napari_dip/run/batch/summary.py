@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from napari_dip.core.errors import WriteError
 from napari_dip.io.atomic import atomic_write
@@ -15,22 +16,37 @@ SUMMARY = "napari-dip-summary.csv"
 
 
 def write_summary(path: Path, rows: Iterable[JobResult]) -> None:
-    """Write results as CSV, with one column for each field of `JobResult`.
+    """Write results as CSV, with one column for each field of `JobResult`, sorted by the output.
+
+    Rows of other outputs that the file has already stay: a batch in parts has one summary.
 
     Raises
     ------
     WriteError
         If the folder or the disk does not allow it.
     """
+    names = [field.name for field in fields(JobResult)]
+    table = _rows(path, names)
+    for row in rows:
+        values = asdict(row).items()
+        table[row.output] = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values}
     try:
         with (
             atomic_write(path) as unfinished,
             unfinished.open("w", newline="", encoding="utf-8") as file,
         ):
-            table = csv.DictWriter(file, [field.name for field in fields(JobResult)])
-            table.writeheader()
-            for row in rows:
-                values = asdict(row).items()
-                table.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values})
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(table[output] for output in sorted(table))
     except OSError as error:
         raise WriteError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def _rows(path: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The rows of a summary by output; none of a file with other columns."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            return {row["output"]: row for row in reader} if reader.fieldnames == names else {}
+    except (OSError, ValueError):
+        return {}
