@@ -52,7 +52,7 @@ def test_a_full_disk_is_noticed_before_the_work(tmp_path, monkeypatch):
     image = np.random.default_rng(0).normal(100, 5, (1000, 1000)).astype(np.float32)
     observation = Observation.from_array(image, axes="YX")
     recipe = Recipe.preset("denoise")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3e6))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e6))
     rescue.check_free_space(tmp_path / "a.fits", observation, recipe)
     with pytest.raises(WriteError, match="free, and the result needs"):
         rescue.check_free_space(
