@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from napari_dip import Recipe, RestorationError
+from napari_dip.core.errors import DeviceError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_provenance
 from napari_dip.run.batch.execute import run_job, run_jobs
@@ -266,3 +268,40 @@ def test_workers_do_not_run_a_script_without_a_guard_again(tmp_path, frames, fas
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["started", "['restored']"]
+
+
+@pytest.fixture
+def cluster():
+    """A dask cluster in this process without workers."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=0, processes=False, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def test_a_scheduler_without_workers_is_waited_for_and_then_given_up(cluster, monkeypatch, caplog):
+    monkeypatch.setattr("napari_dip.run.executors.WORKERS_TIMEOUT_S", 1.0)
+    with (
+        pytest.raises(DeviceError, match="no worker has joined"),
+        dask_workers(cluster.scheduler_address),
+    ):
+        pass
+    assert "waiting for workers" in caplog.text
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_an_interrupted_dask_batch_cancels_what_runs(cluster, monkeypatch, is_interrupted):
+    from distributed import Client
+
+    waits = []
+    monkeypatch.setattr(
+        Client,
+        "get_executor",
+        lambda *_, **__: SimpleNamespace(shutdown=lambda wait=True: waits.append(wait)),
+    )
+    cluster.scale(1)
+    with suppress(KeyboardInterrupt), dask_workers(cluster.scheduler_address):
+        if is_interrupted:
+            raise KeyboardInterrupt
+    assert waits == [not is_interrupted]  # without waiting, an executor of dask cancels its futures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -21,7 +22,11 @@ from typing import Any, TypeAlias
 
 from napari_dip.core.errors import DeviceError, SettingsError
 
+log = logging.getLogger(__name__)
+
 POLL_INTERVAL_S = 0.2  # between two looks at what the workers have done
+
+WORKERS_TIMEOUT_S = 600.0  # for the first one to join a scheduler
 
 Workers: TypeAlias = "Callable[[], AbstractContextManager[Executor]]"
 
@@ -88,7 +93,7 @@ def dask_workers(address: str) -> Iterator[Executor]:
     SettingsError
         If dask.distributed is not installed.
     DeviceError
-        If no scheduler answers.
+        If no scheduler answers, or it has no worker for a long time.
     """
     try:
         from distributed import Client
@@ -106,9 +111,30 @@ def dask_workers(address: str) -> Iterator[Executor]:
             f"no dask scheduler answers at {address}: start one, or use local workers"
         ) from error
     with client:
-        declared = [
-            worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()
-        ]
-        on_gpu = any("GPU" in resources for resources in declared)
-        with client.get_executor(pure=False, resources={"GPU": 1} if on_gpu else None) as executor:
+        workers = _wait_for_workers(client, address)
+        on_gpu = any("GPU" in worker["resources"] for worker in workers)
+        executor = client.get_executor(pure=False, resources={"GPU": 1} if on_gpu else None)
+        try:
             yield executor
+        except BaseException:
+            executor.shutdown(wait=False)  # cancels what runs
+            raise
+        executor.shutdown()
+
+
+def _wait_for_workers(client: Any, address: str) -> list[Any]:
+    """What is known of the workers, once there is one."""
+
+    def joined() -> list[Any]:
+        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+    if not joined():
+        log.warning("waiting for workers to join the scheduler at %s ...", address)
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
+        except TimeoutError as error:
+            raise DeviceError(
+                f"no worker has joined the scheduler at {address} within {WORKERS_TIMEOUT_S:.0f} s:"
+                " start some, and run the same again"
+            ) from error
+    return joined()
