@@ -18,6 +18,7 @@ from napari_dip import Recipe, RestorationError
 from napari_dip.core.errors import DeviceError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_provenance
+from napari_dip.run.batch.claims import claim
 from napari_dip.run.batch.execute import run_job, run_jobs
 from napari_dip.run.batch.plan import plan_jobs
 from napari_dip.run.executors import dask_workers, local_workers
@@ -305,3 +306,11 @@ def test_an_interrupted_dask_batch_cancels_what_runs(cluster, monkeypatch, is_in
         if is_interrupted:
             raise KeyboardInterrupt
     assert waits == [not is_interrupted]  # without waiting, an executor of dask cancels its futures
+
+
+def test_what_another_process_is_restoring_is_skipped(jobs):
+    with claim(Path(jobs[0].target)):
+        row = run_job(jobs[0])
+        assert (row.state, row.reason) == ("skipped", f"process {os.getpid()} is restoring it")
+        assert not Path(jobs[0].target).exists()
+    assert run_job(jobs[0]).state == "restored"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -186,6 +187,8 @@ def _format_result(result: JobResult) -> str:
     name = Path(result.output).name
     if result.state == "failed":
         return f"{name}: failed: {result.reason}"
+    if math.isnan(result.sigma_before):
+        return f"{name}: {result.state}: {result.reason}"
     noise = f"noise {result.sigma_before:.4g} before, {result.sigma_after:.4g} after"
     duration = f"{result.steps} steps, {result.seconds:.0f} s"
     return f"{name}: {result.state}, {noise}, {duration}; {result.assessment}"

@@ -24,6 +24,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io import read, read_provenance
 from napari_dip.io.atomic import remove_partial_files
+from napari_dip.run.batch.claims import claim
 from napari_dip.run.batch.job import Job, JobResult, failed_job
 from napari_dip.run.executors import POLL_INTERVAL_S, Workers
 from napari_dip.run.recipe import Recipe
@@ -42,17 +43,20 @@ def run_job(job: Job) -> JobResult:
     """Restore and write, or skip what is done already; a failure is a result, too.
 
     A target is done if it has the same recipe, the digest of the same data, and the data type and format
-    that the job asks for.
+    that the job asks for. One that another process is restoring is skipped.
     """
     try:
         observation, recipe = job.observation(), Recipe.from_json(job.recipe)
         is_done = _is_done(job, recipe, observation)
         if not is_done:
             job.check()
-            remove_partial_files(Path(job.target))
-            result = _restore(observation, recipe)
-            options = {"overwrite": job.overwrite, "dtype": job.dtype, "format": job.format}
-            write_or_rescue(job.target, result, **options)
+            with claim(Path(job.target)) as owner:
+                if owner:
+                    reason = f"{owner} is restoring it"
+                    return JobResult(job.sources[0], job.target, "skipped", reason=reason)
+                is_done = _is_done(job, recipe, observation)  # another process may just have ended
+                if not is_done:
+                    _restore_and_write(job, recipe, observation)
         provenance = read_provenance(job.target)
         return JobResult(
             job.sources[0],
@@ -71,6 +75,13 @@ def run_job(job: Job) -> JobResult:
         return failed_job(job, "the memory is full: use fewer workers, or set compute.tile_size")
     except Exception as error:  # the other files can still be restored
         return failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
+
+
+def _restore_and_write(job: Job, recipe: Recipe, observation: Observation) -> None:
+    remove_partial_files(Path(job.target))
+    result = _restore(observation, recipe)
+    options = {"overwrite": job.overwrite, "dtype": job.dtype, "format": job.format}
+    write_or_rescue(job.target, result, **options)
 
 
 def run_jobs(

@@ -1,0 +1,87 @@
+"""Claims on files, so that several drivers of a batch share one folder without doing work twice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+HEARTBEAT_S = 60.0  # between two signs of life of a claim
+STALE_S = 600.0  # without one, a claim on another machine is void
+
+
+@contextmanager
+def claim(target: Path) -> Iterator[str]:
+    """Claim the file `target` for this process; yield an empty string, or who has claimed it.
+
+    The claim is a hidden file beside it, which is removed afterwards. That of a process that no longer
+    runs, or of another machine without a sign of life for ten minutes, is taken over.
+    """
+    path = target.with_name(f".{target.name}.claim")
+    if not _create(path):
+        owner = _owner(path)
+        if owner or not _take_over(path):
+            yield owner or "another process"
+            return
+    released = threading.Event()
+    heart = threading.Thread(target=_beat, args=(path, released), daemon=True)
+    heart.start()
+    try:
+        yield ""
+    finally:
+        released.set()
+        heart.join()
+        path.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> bool:
+    """Create the file of a claim, and return whether it did not exist."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"{socket.gethostname()} {os.getpid()}")
+    return True
+
+
+def _owner(path: Path) -> str:
+    """Who holds a claim, or an empty string if nobody does any more."""
+    try:
+        host, _, pid = path.read_text("utf-8").partition(" ")
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return ""
+    if host == socket.gethostname() and pid.isdecimal():
+        return f"process {pid}" if psutil.pid_exists(int(pid)) else ""
+    return f"process {pid} on {host}" if age < STALE_S else ""
+
+
+def _take_over(path: Path) -> bool:
+    """Replace a void claim, and return whether no other process was faster."""
+    lock = path.with_name(f"{path.name}.lock")
+    if not _create(lock):  # another process is at it, unless it died there
+        if not _owner(lock):
+            lock.unlink(missing_ok=True)
+        return False
+    try:
+        if path.exists() and _owner(path):
+            return False
+        path.unlink(missing_ok=True)
+        return _create(path)
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _beat(path: Path, released: threading.Event) -> None:
+    while not released.wait(HEARTBEAT_S):
+        try:
+            os.utime(path)
+        except OSError:
+            return
