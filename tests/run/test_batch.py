@@ -315,3 +315,18 @@ def test_what_another_process_is_restoring_is_skipped(jobs):
         assert (row.state, row.reason) == ("skipped", f"process {os.getpid()} is restoring it")
         assert not Path(jobs[0].target).exists()
     assert run_job(jobs[0]).state == "restored"
+
+
+@pytest.mark.slow
+def test_several_drivers_share_a_folder_and_restore_each_file_once(frames, tmp_path, command):
+    out = tmp_path / "shared"
+    drivers = [
+        subprocess.Popen(command(frames, out), stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    printed = "".join(driver.communicate()[0] for driver in drivers)
+    assert {driver.returncode for driver in drivers} <= {0, 3}
+    restored = re.findall(r"^(\S+): restored", printed, re.MULTILINE)
+    assert sorted(restored) == [f"frame{number}.fits" for number in range(3)]
+    assert {path.name for path in out.iterdir()} == {*restored, "napari-dip-summary.csv"}
+    with (out / "napari-dip-summary.csv").open(newline="") as file:
+        assert {Path(row["output"]).name for row in csv.DictReader(file)} == set(restored)

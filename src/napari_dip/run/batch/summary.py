@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from napari_dip.core.errors import WriteError
 from napari_dip.io.atomic import atomic_write
+from napari_dip.run.batch.claims import claim
 from napari_dip.run.batch.job import JobResult
 
 SUMMARY = "napari-dip-summary.csv"
+POLL_INTERVAL_S, MAX_WAIT_S = 0.05, 30.0  # while another process writes it
 
 
 def write_summary(path: Path, rows: Iterable[JobResult]) -> None:
@@ -26,20 +30,33 @@ def write_summary(path: Path, rows: Iterable[JobResult]) -> None:
         If the folder or the disk does not allow it.
     """
     names = [field.name for field in fields(JobResult)]
-    table = _rows(path, names)
-    for row in rows:
-        values = asdict(row).items()
-        table[row.output] = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values}
     try:
         with (
+            _claim_patiently(path),
             atomic_write(path) as unfinished,
             unfinished.open("w", newline="", encoding="utf-8") as file,
         ):
+            table = _rows(path, names)
+            for row in rows:
+                values = asdict(row).items()
+                table[row.output] = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values}
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(table[output] for output in sorted(table))
     except OSError as error:
         raise WriteError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _claim_patiently(path: Path) -> Iterator[None]:
+    """Claim a file, and wait while another process writes it."""
+    deadline = time.monotonic() + MAX_WAIT_S
+    while True:
+        with claim(path) as owner:
+            if not owner or time.monotonic() > deadline:
+                yield
+                return
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _rows(path: Path, names: list[str]) -> dict[str, dict[str, Any]]:
