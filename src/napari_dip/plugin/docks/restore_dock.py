@@ -16,6 +16,7 @@ from napari_dip.core.result import Result
 from napari_dip.plugin import preferences
 from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, set_tab_order
 from napari_dip.plugin.layers.crop import trial_part
+from napari_dip.plugin.layers.metadata import find_layer
 from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NO_IMAGE
 from napari_dip.plugin.session.open_sessions import (
     close_all,
@@ -218,8 +219,7 @@ class RestoreDock(ScrollingDock):
         if run is None:
             return
         self.form.set_recipe(run.recipe.with_settings({"compute.num_threads": None}))
-        source = next((layer for layer in self._viewer.layers if layer.unique_id == run.source), None)
-        if source is not None:
+        if (source := find_layer(self._viewer.layers, run.source)) is not None:
             self.inputs.image.choose(source)
         if run.result is not None:
             self.plot.show_result(run.result)

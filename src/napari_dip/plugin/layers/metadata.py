@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,11 @@ def related_layer(layer: Layer, others: Iterable[Layer], role: str) -> Layer | N
         if other_header.path == header.path and other_header.name.lower() in names:
             return other
     return None
+
+
+def find_layer(layers: Iterable[Layer], unique_id: Hashable) -> Any:
+    """Return the layer with this unique id, or None if it has been removed."""
+    return next((layer for layer in layers if layer.unique_id == unique_id), None)
 
 
 def is_byproduct(layer: Layer) -> bool:

@@ -13,7 +13,7 @@ from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers import result_specs as specs
-from napari_dip.plugin.layers.metadata import RESULT
+from napari_dip.plugin.layers.metadata import RESULT, find_layer
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_specs import LayerSpec
 
@@ -182,7 +182,7 @@ class ResultLayers:
         return other
 
     def _find(self, unique_id: Hashable) -> Any:
-        return next((layer for layer in self._viewer.layers if layer.unique_id == unique_id), None)
+        return find_layer(self._viewer.layers, unique_id)
 
     def _placement_of(self, image: FloatArray) -> LayerPlacement:
         """Return the placement of an image with the result's axes, as it is displayed."""

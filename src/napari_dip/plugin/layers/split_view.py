@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Hashable
 from typing import TYPE_CHECKING, Any
 
-from napari_dip.plugin.layers.metadata import METADATA_KEY, RESULT, finest, spatial_of
+from napari_dip.plugin.layers.metadata import METADATA_KEY, RESULT, find_layer, finest, spatial_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -99,4 +99,4 @@ class SplitView:
         return finest(source)[(slice(None),) * (source.ndim - 1) + (slice(column),)]
 
     def _layer(self, unique_id: Hashable) -> Any:
-        return next((layer for layer in self._viewer.layers if layer.unique_id == unique_id), None)
+        return find_layer(self._viewer.layers, unique_id)

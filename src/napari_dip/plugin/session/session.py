@@ -14,6 +14,7 @@ from napari_dip.core.errors import RestorationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
+from napari_dip.plugin.layers.metadata import find_layer
 from napari_dip.plugin.layers.original_toggle import OriginalToggle
 from napari_dip.plugin.layers.split_view import SplitView
 from napari_dip.plugin.preferences import preferences
@@ -135,7 +136,7 @@ class Session:
 
     def _is_removed(self, layer: Hashable) -> bool:
         """Whether the layer with this unique id has left the viewer."""
-        return layer is not None and all(layer != other.unique_id for other in self._viewer.layers)
+        return layer is not None and find_layer(self._viewer.layers, layer) is None
 
     def _observe_again(self, run: Run, mask: Labels | None) -> None:
         """Continue with the layers as they are now, if they have changed."""
