@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from napari_dip.plugin.layers.metadata import METADATA_KEY, finest, same_placeme
 if TYPE_CHECKING:
     from napari.layers import Image
 
-DRAWN = "drawn"  # entry of the metadata of masks that are made here
+DRAWN = "drawn"  # in the metadata of masks that are made here: the unique id of the layer they are from
 
 
 def mask_on_grid(mask: Labels | Shapes, image: Image) -> Labels:
@@ -32,9 +33,15 @@ def mask_on_grid(mask: Labels | Shapes, image: Image) -> Labels:
     return Labels(
         missing.astype(np.uint8),
         name=mask.name,
-        metadata={METADATA_KEY: {DRAWN: True}},
+        metadata={METADATA_KEY: {DRAWN: mask.unique_id}},
         **spatial_of(image),
     )
+
+
+def source_id(mask: Labels) -> Hashable:
+    """Return the unique id of a mask, or of the layer that it was made of."""
+    source: Hashable = mask.metadata.get(METADATA_KEY, {}).get(DRAWN, mask.unique_id)
+    return source
 
 
 def _inside(shapes: Any, image: Image, shape: tuple[int, ...]) -> BoolArray:

@@ -14,6 +14,7 @@ from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.core.strength import blend_images
+from napari_dip.plugin.layers.mask_on_grid import source_id
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_layers import ResultLayers
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
@@ -240,7 +241,7 @@ def prepare_run(
         source=(whole or layer).unique_id,
         is_stack=(1 if recipe.operator.combines_time else times) * depths > 1,
         is_complex=is_complex,
-        mask=None if mask is None else mask.unique_id,
+        mask=None if mask is None else source_id(mask),
         is_trial=whole is not None,
     )
     return run, observation
