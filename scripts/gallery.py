@@ -20,20 +20,19 @@ from napari_dip.datasets import cardiac_cine, scratched_cell, star_field
 from napari_dip.physics.operators._psf import psf_model
 
 FOLDER = Path(__file__).parents[1] / "docs" / "_static" / "gallery"
-SIDE, ZOOM = 256, 2  # pixels of the pictures, and of the screen for each
+SIDE, SMALL_SIDE = 256, 160  # of the pictures, and of those that take long [pixel]
+SHOWN_PX = 512  # at most, with a whole number for each pixel
 RNG = np.random.default_rng(0)
 
 
-def middle(image, row=None, column=None):
-    """Return a square of the image, of its middle by default."""
-    top = (image.shape[0] - SIDE) // 2 if row is None else row
-    left = (image.shape[1] - SIDE) // 2 if column is None else column
-    return image[top : top + SIDE, left : left + SIDE].astype(np.float32)
+def square(image, row, column, side=SIDE):
+    """Return a square of the image as float32."""
+    return image[row : row + side, column : column + side].astype(np.float32)
 
 
 def galaxies():
     """Galaxies of the Hubble deep field with noise."""
-    noisy = middle(data.hubble_deep_field(), 170, 90)
+    noisy = square(data.hubble_deep_field(), 170, 90)
     noisy = noisy + RNG.normal(0, 25, noisy.shape)
     return noisy, dip.denoise(noisy, axes="YXC"), (0, 160)
 
@@ -46,15 +45,16 @@ def stars():
         before = np.squeeze(dip.read(path).y)
         restored = dip.denoise(path, noise="poisson-gaussian").image
     sky, spread = np.nanmedian(before), np.nanstd(before[before < np.nanpercentile(before, 90)])
-    stretched = [np.arcsinh((x[:SIDE, :SIDE] - sky) / (2 * spread)) for x in (before, restored)]
+    stretched = [np.arcsinh((x - sky) / (2 * spread)) for x in (before, restored)]
     return *stretched, (-1, 5)
 
 
 def moon():
     """Craters of the moon behind a turbulent atmosphere."""
     psf = psf_model("moffat", 4.0, 3.0)
-    wide = data.moon()[100:400, 100:400].astype(float)
-    blurred = middle(fftconvolve(wide, psf / psf.sum(), mode="same")) + RNG.normal(0, 2, (SIDE, SIDE))
+    wide = data.moon()[80:320, 80:320].astype(float)
+    blurred = square(fftconvolve(wide, psf / psf.sum(), mode="same"), 40, 40, SMALL_SIDE)
+    blurred = blurred + RNG.normal(0, 2, blurred.shape)
     return blurred, dip.deconvolve(blurred, psf, axes="YX"), None
 
 
@@ -62,13 +62,14 @@ def cell():
     """A noisy cell with a scratch."""
     noisy, mask, _ = scratched_cell()
     restored = dip.denoise(noisy, mask=mask, axes="YX")
-    part = middle(np.dstack((np.where(mask, np.nan, noisy), restored)))
-    return part[..., 0], part[..., 1], None
+    return np.where(mask, np.nan, noisy)[:SIDE, :SIDE], restored[:SIDE, :SIDE], None
 
 
 def tissue():
     """Stained tissue with the noise of few photons."""
-    photons = RNG.poisson(middle(data.immunohistochemistry()) / 255 * 30).astype(np.float32)
+    photons = RNG.poisson(square(data.immunohistochemistry(), 150, 150, SMALL_SIDE) / 255 * 30).astype(
+        np.float32
+    )
     return photons, dip.denoise(photons, axes="YXC", noise="poisson", gain=1.0), (0, 30)
 
 
@@ -86,14 +87,14 @@ def heart():
 def cat():
     """A JPEG image of quality 10."""
     buffer = io.BytesIO()
-    Image.fromarray(middle(data.chelsea(), 20, 90).astype(np.uint8)).save(buffer, "JPEG", quality=10)
+    Image.fromarray(square(data.chelsea(), 20, 90).astype(np.uint8)).save(buffer, "JPEG", quality=10)
     before = np.asarray(Image.open(buffer)).astype(np.float32)
     return before, dip.restore(before, "remove-jpeg-artifacts", axes="YXC").image, (0, 255)
 
 
 def portrait():
     """A photograph of which four pixels of five are missing."""
-    image = middle(data.astronaut(), 0, 100)
+    image = square(data.astronaut(), 20, 150, SMALL_SIDE)
     missing = RNG.random(image.shape[:2]) < 0.8
     restored = dip.inpaint(image, missing, axes="YXC")
     return np.where(missing[..., None], np.nan, image), restored, (0, 255)
@@ -113,7 +114,7 @@ def main() -> None:
         for image, when in zip(images, ("before", "after"), strict=True):
             shown = np.nan_to_num((np.squeeze(image) - low) / (high - low)).clip(0, 1)
             picture = Image.fromarray((255 * shown).astype(np.uint8))
-            large = [ZOOM * n for n in picture.size]
+            large = [max(SHOWN_PX // max(picture.size), 1) * n for n in picture.size]
             picture.resize(large, Image.Resampling.NEAREST).save(
                 FOLDER / f"{scene.__name__}_{when}.webp", quality=80
             )

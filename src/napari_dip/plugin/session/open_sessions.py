@@ -21,7 +21,8 @@ _left: MutableMapping[Any, dict[str, Session]] = weakref.WeakKeyDictionary()  # 
 
 def take_session(viewer: napari.viewer.Viewer, task: str) -> Session:
     """Return the session that the last dock of this task has left in the viewer, or a new one."""
-    session = _left.get(_window_of(viewer), {}).pop(task, None)
+    window = _window_of(viewer)
+    session = _left.get(window, {}).pop(task, None) if window is not None else None
     if session is None or session.closed:
         return Session(viewer)
     for signal in (session.shown, session.message):
@@ -42,6 +43,9 @@ def leave_session(viewer: napari.viewer.Viewer, task: str, session: Session) -> 
     session.shown.connect(_tell_result)
     session.message.connect(_tell)
     window = _window_of(viewer)
+    if window is None:
+        session.close()
+        return
     if window not in _left:
         _left[window] = {}
         reference = weakref.ref(window)
@@ -58,7 +62,7 @@ def _close_sessions(window: Any) -> None:
 
 
 def _window_of(viewer: napari.viewer.Viewer) -> Any:
-    window = viewer.window
+    window = getattr(viewer, "window", None)  # a model of a viewer has none
     return getattr(window, "__wrapped__", window)  # napari gives docks a proxy
 
 
