@@ -75,7 +75,7 @@ def tissue():
 
 def heart():
     """A frame of a beating heart from a twelfth of its samples."""
-    scan = cardiac_cine()
+    scan = cardiac_cine(side=64, beats=(10,), coils=6)
     sampled = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(scan.kspace, axes=(-2, -1))), axes=(-2, -1))
     zero_filled = np.sqrt((np.abs(sampled) ** 2).sum(axis=1))
     restored = np.abs(dip.reconstruct_mri(scan.kspace, scan.maps))
