@@ -62,7 +62,8 @@ def cell():
     """A noisy cell with a scratch."""
     noisy, mask, _ = scratched_cell()
     restored = dip.denoise(noisy, mask=mask, axes="YX")
-    return np.where(mask, np.nan, noisy)[:SIDE, :SIDE], restored[:SIDE, :SIDE], None
+    part = np.s_[-SIDE:, -SIDE:]
+    return np.where(mask, np.nan, noisy)[part], restored[part], None
 
 
 def tissue():
