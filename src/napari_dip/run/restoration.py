@@ -146,7 +146,8 @@ class _Restoration:
                 stopped = stopped or bool(request and request.stop)
                 progress = next_progress(fits, request)
             self._canvases.put(slices, block)
-            log.info("block %d of %d: %s", number + 1, len(blocks), block.histories[-1].stop_reason)
+            reasons = "; ".join(history.stop_reason for history in block.histories)
+            log.info("block %d of %d: %s", number + 1, len(blocks), reasons or "nothing to fit")
             histories += block.histories
             self._reports += [report for _, report in block.reports]
             start = slices[0].start, slices[1].start
