@@ -1,6 +1,7 @@
 """What every test may use: the folder of real images, and small images of known truth."""
 
 import os
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -184,3 +185,17 @@ def refused():
         assert most < 300e6
 
     return refused
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """The command line in this process: (exit status, what it printed, its errors)."""
+    from napari_dip.cli.app import main
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["napari-dip", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, *capsys.readouterr()
+
+    return call

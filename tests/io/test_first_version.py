@@ -1,7 +1,6 @@
 """Files that the first version of napari-dip wrote: their pixels open, their recipes are refused."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import tifffile
 from astropy.io import fits
 
 from napari_dip import Recipe, SettingsError, read, restore, write
-from napari_dip.cli.app import main
 from napari_dip.io import read_images, read_provenance, read_recipe
 from napari_dip.run.batch import plan_jobs, run_job
 
@@ -47,17 +45,6 @@ def path(request, tmp_path, pixels):
         tiff.write(pixels, metadata={"axes": "YX", "Name": "image", "MapAnnotation": notes})
         tiff.write(inpainted, metadata={"axes": "YX", "Name": "FILLED"})
     return path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["napari-dip", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_the_pixels_and_the_mask_open(path, pixels):

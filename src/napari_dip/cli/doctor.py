@@ -13,7 +13,7 @@ import psutil
 from rich.table import Table
 
 from napari_dip.cli.app import app, fail, out
-from napari_dip.core.device import Compute
+from napari_dip.core.device import free_bytes
 from napari_dip.core.errors import RestorationError
 from napari_dip.core.torch_import import torch
 
@@ -86,13 +86,12 @@ def _test(kind: str) -> tuple[str, bool]:
 
     recipe = Recipe.preset("denoise").with_quality("fast").with_settings({"compute.device": kind})
     device = recipe.compute.resolve_device()
-    free = 2 * Compute().memory_limit_bytes(device)
     precision = str(recipe.compute.resolve_precision(device)).removeprefix("torch.")
     rows, columns = np.mgrid[:TEST_SIDE_PX, :TEST_SIDE_PX]
     truth = 100 + 60 * (np.hypot(rows - 30, columns - 34) < 16).astype(np.float32)
     noisy = truth + np.random.default_rng(0).normal(0, TEST_SIGMA, truth.shape)
     start, steps = time.monotonic(), 0
-    about = f"{free / 1e9:.1f} GB free, {precision}"
+    about = f"{free_bytes(device) / 1e9:.1f} GB free, {precision}"
     try:
         with iter_restoration(Observation.from_array(noisy, axes="YX"), recipe) as run:
             for progress in run:

@@ -61,14 +61,7 @@ class Compute(Settings):
         """Return the memory that a fit may take on `device`. [byte]"""
         if self.memory_limit_gb is not None:
             return 1e9 * self.memory_limit_gb
-        match device.type:
-            case "cuda":
-                free, _ = torch.cuda.mem_get_info(device)
-            case "mps":
-                free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-            case _:
-                free = psutil.virtual_memory().available
-        return 0.5 * free
+        return 0.5 * free_bytes(device)
 
     def resolve_precision(self, device: torch.device) -> torch.dtype:
         """Return bfloat16 or float32, as requested or whichever is faster on `device`."""
@@ -79,6 +72,18 @@ class Compute(Settings):
             "cpu": _cpu_computes_bfloat16,
         }.get(device.type, lambda: False)()
         return torch.bfloat16 if native else torch.float32
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the memory that is free on `device`. [byte]"""
+    match device.type:
+        case "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+        case "mps":
+            free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        case _:
+            free = psutil.virtual_memory().available
+    return float(free)
 
 
 def _cpu_computes_bfloat16() -> bool:

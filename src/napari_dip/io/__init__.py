@@ -12,10 +12,17 @@ from napari_dip.io.files import (
     write,
     write_image,
 )
-from napari_dip.io.formats import FOLDER_SUFFIXES, FORMATS, IMAGE_SUFFIXES, KSPACE_SUFFIXES
+from napari_dip.io.formats import (
+    ANNOTATED_SUFFIXES,
+    FOLDER_SUFFIXES,
+    FORMATS,
+    IMAGE_SUFFIXES,
+    KSPACE_SUFFIXES,
+)
 from napari_dip.io.image import ImageData
 
 __all__ = [
+    "ANNOTATED_SUFFIXES",
     "FOLDER_SUFFIXES",
     "FORMATS",
     "IMAGE_SUFFIXES",

@@ -16,16 +16,20 @@ _PREFIX = ".napari-dip-"
 STORE_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")  # in the top folder of a zarr store
 
 
-def check_output_path(path: Path, *, overwrite: bool) -> None:
-    """Raise `WriteError` if no file can be written to `path`, or one exists that may not be replaced."""
+def check_output_path(path: Path, *, overwrite: bool, is_folder: bool = False) -> None:
+    """Raise `WriteError` if no file, or folder, can be written to `path`, or one exists that may not be
+    replaced; of folders only a zarr store may be.
+    """
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent} for {path.name}")
-    if path.is_dir():
+    if not is_folder and path.is_dir():
         raise WriteError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
         raise WriteError(f"{path} exists: allow overwriting, or choose another name")
+    if is_folder and path.exists() and not any((path / name).is_file() for name in STORE_FILES):
+        raise WriteError(f"{path} is no zarr store, and is not replaced: choose another name")
     try:
-        with _partial_file(path.resolve()):
+        with (_partial_folder if is_folder else _partial_file)(path.resolve()):
             pass
     except OSError as error:
         raise WriteError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -44,23 +48,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         unfinished.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         unfinished.replace(path)
-
-
-def check_output_folder(path: Path, *, overwrite: bool) -> None:
-    """Raise `WriteError` if no folder can be written to `path`, or one exists that may not be replaced;
-    only a zarr store can be.
-    """
-    if not path.parent.is_dir():
-        raise WriteError(f"there is no folder {path.parent} for {path.name}")
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists: allow overwriting, or choose another name")
-    if path.exists() and not any((path / name).is_file() for name in STORE_FILES):
-        raise WriteError(f"{path} is no zarr store, and is not replaced: choose another name")
-    try:
-        with _partial_folder(path.resolve()):
-            pass
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

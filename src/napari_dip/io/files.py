@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from napari_dip.core.errors import ReadError, ReadWarning, WriteError
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
-from napari_dip.io.atomic import check_output_folder, check_output_path
+from napari_dip.io.atomic import check_output_path
 from napari_dip.io.formats import format_to_read, format_to_write
 from napari_dip.io.image import ImageData
 from napari_dip.io.reading import call_reader, first_line, format_function, read_with_remarks
@@ -249,8 +249,7 @@ def check_writable(
     target = format_to_write(path)
     if format == "imagej" and target.name != "TIFF":
         raise WriteError(f"{path}: ImageJ files are TIFF; write .tif")
-    check = check_output_folder if target.is_folder else check_output_path
-    check(Path(path), overwrite=overwrite)
+    check_output_path(Path(path), overwrite=overwrite, is_folder=target.is_folder)
 
 
 def _read_named(path: Path, name: str) -> ImageData:

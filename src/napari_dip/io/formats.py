@@ -95,6 +95,8 @@ FORMATS = (
     Format("k-space", (".npy", ".npz", ".h5"), "napari_dip.io.mri.arrays:kspace_images"),
 )
 IMAGE_SUFFIXES = tuple(s for f in FORMATS if f.write for s in f.suffixes)
+# Of files of which a viewer's own readers take the pixels alone: all but pictures.
+ANNOTATED_SUFFIXES = tuple(s for f in FORMATS if f.name != "picture" for s in f.suffixes)
 FOLDER_SUFFIXES = tuple(s for f in FORMATS if f.is_folder for s in f.suffixes)
 KSPACE_SUFFIXES = FORMATS[-1].suffixes
 

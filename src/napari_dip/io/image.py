@@ -80,6 +80,17 @@ class ImageData:
         array = np.asarray(self.array)
         return array if self.mask is None else np.where(self.mask, np.nan, array)
 
+    def byproducts(self) -> dict[str, tuple[NDArray[Any], str]]:
+        """Return what a restoration has besides its image, under the names in files, with its axes."""
+        found: dict[str, tuple[NDArray[Any], str]] = {}
+        if self.bad_mask is not None and self.bad_mask.any():
+            found["FILLED"] = (self.bad_mask.astype(np.uint8), self.axes)
+        if self.sigma is not None:
+            found["UNCERT"] = (self.sigma, self.axes)
+        if self.residual is not None:
+            found["RESIDUAL"] = (self.residual, self.residual_axes)
+        return found
+
     def with_bad_flags(self, flags: Collection[int]) -> ImageData:
         """Return the image with other quality flags treated as missing.
 

@@ -117,13 +117,8 @@ class _Restoration:
         if all(data.is_constant for _, data in blocks):
             raise ObservationError("each plane has one value only: there is nothing to restore")
         self._planner = TilePlanner(recipe.compute.resolve_device())
-        log.info(
-            "%s: %s of %s on %s",
-            recipe.title,
-            observation.axes,
-            observation.y.shape,
-            self._planner.device,
-        )
+        where = f"{observation.axes} of {observation.y.shape} on {self._planner.device}"
+        log.info("%s: %s", recipe.title, where)
         warm_start = self._warm_start or WarmStart(recipe)
         self._last_step = warm_start.first_step + recipe.solver.max_steps
         self._canvases = _ResultCanvases(aligned, observation, recipe, alignment, stripes)
@@ -152,6 +147,26 @@ class _Restoration:
             self._reports += [report for _, report in block.reports]
             start = slices[0].start, slices[1].start
             unreproduced += [(*start, *place) for place in block.unreproduced_sources()]
+        record = RunRecord(
+            reports=self._reports,
+            histories=histories,
+            unreproduced_sources=unreproduced,
+            scale_factor=self._canvases.scale_factor,
+            notes=self._notes(stripes, alignment, warm_start),
+            seconds=time.monotonic() - self._start_time,
+            device=self._planner.device,
+        )
+        result = blend(self._canvases.finish(record), observation, recipe.strength)
+        log.info("%s: %s", result.assessment, result.provenance.notes or "no remarks")
+        return result
+
+    def _notes(
+        self, stripes: Stripes | None, alignment: FrameAlignment | None, warm_start: WarmStart
+    ) -> str:
+        """What was found and decided besides the fits."""
+        observation, missing = self._observation, ""
+        if not self._recipe.extrapolate:
+            missing = describe_missing(observation.observed, observation.outside)
         notes = (
             self._note,
             stripes.note if stripes else "",
@@ -159,21 +174,10 @@ class _Restoration:
             self._planner.note,
             *warm_start.notes,
             NO_USE_OF_WORKERS if self._workers and not warm_start.is_amortized else "",
-            "" if recipe.extrapolate else describe_missing(observation.observed, observation.outside),
+            missing,
             *observation.header.remarks,
         )
-        record = RunRecord(
-            reports=self._reports,
-            histories=histories,
-            unreproduced_sources=unreproduced,
-            scale_factor=self._canvases.scale_factor,
-            notes="; ".join(filter(None, notes)),
-            seconds=time.monotonic() - self._start_time,
-            device=self._planner.device,
-        )
-        result = blend(self._canvases.finish(record), observation, recipe.strength)
-        log.info("%s: %s", result.assessment, result.provenance.notes or "no remarks")
-        return result
+        return "; ".join(filter(None, notes))
 
     def _report(
         self, progress: FitProgress, block: TiledFit, slices: BlockSlices, place: tuple[int, int]

@@ -43,7 +43,7 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
         metadata["MapAnnotation"] = notes
     pixels = _storable(image.array.transpose(positions))
     options = {"photometric": "rgb" if color else "minisblack", "compression": "zlib"}
-    byproducts = _byproduct_images(image) if provenance else {}
+    byproducts = image.byproducts() if provenance else {}
     big = (pixels.nbytes + sum(plane.nbytes for plane, _ in byproducts.values())) * 1.25 > 2**32
     with atomic_write(path) as unfinished:
         with tifffile.TiffWriter(unfinished, ome=True, bigtiff=big) as tiff:
@@ -102,18 +102,6 @@ def _order(axes: str, *, color: bool) -> tuple[str, list[int]]:
     order += ["Y", "X", "C"] if color and "C" in axes else ["Y", "X"]
     named = "".join(order)[:-1] + "S" if color and "C" in axes else "".join(order)
     return named, [axes.index(letter) for letter in order]
-
-
-def _byproduct_images(image: ImageData) -> dict[str, tuple[NDArray[Any], str]]:
-    """The by-products of a restoration: images by name, each with its axes."""
-    found: dict[str, tuple[NDArray[Any], str]] = {}
-    if image.bad_mask is not None and image.bad_mask.any():
-        found["FILLED"] = (image.bad_mask.astype(np.uint8), image.axes)
-    if image.sigma is not None:
-        found["UNCERT"] = (image.sigma, image.axes)
-    if image.residual is not None:
-        found["RESIDUAL"] = (image.residual, image.residual_axes)
-    return found
 
 
 def _merge_source_description(path: Path, header: Header) -> None:

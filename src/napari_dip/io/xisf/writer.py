@@ -22,7 +22,7 @@ from napari_dip.io.atomic import atomic_write
 from napari_dip.io.fits.cards import parse_cards
 from napari_dip.io.image import ImageData
 from napari_dip.io.xisf.blocks import NAMESPACE
-from napari_dip.io.xisf.reader import FILLED, PROVENANCE, RESIDUAL, SIGNATURE, TYPES, UNCERTAINTY
+from napari_dip.io.xisf.reader import PROVENANCE, SIGNATURE, TYPES
 
 START = 16  # of the XML in the file [byte]
 BLOCK_BYTES = 4096  # to which attached blocks are aligned
@@ -41,12 +41,7 @@ def write_xisf(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
         raise WriteError(f"{path}: XISF has no times and depths; write .fits, .ome.tif or .zarr")
     planes = {image.header.name or "image": (image.array, image.axes)}
     if provenance:
-        if image.bad_mask is not None and image.bad_mask.any():
-            planes[FILLED] = image.bad_mask.astype(np.uint8), image.axes
-        if image.sigma is not None:
-            planes[UNCERTAINTY] = image.sigma, image.axes
-        if image.residual is not None:
-            planes[RESIDUAL] = image.residual, image.residual_axes
+        planes |= image.byproducts()
     root = _XML("xisf", version="1.0", xmlns=NAMESPACE.strip("{}"))
     blocks = []
     for number, (name, (array, axes)) in enumerate(planes.items()):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from napari_dip.core.axes import CANONICAL_AXES
 from napari_dip.core.header import Header
 
 if TYPE_CHECKING:
+    from napari.components import LayerList
     from napari.layers import Image, Layer
 
 METADATA_KEY = "napari-dip"  # key of our entries in a layer's metadata
@@ -80,6 +82,15 @@ def related_layer(layer: Layer, others: Iterable[Layer], role: str) -> Layer | N
 def find_layer(layers: Iterable[Layer], unique_id: Hashable) -> Any:
     """Return the layer with this unique id, or None if it has been removed."""
     return next((layer for layer in layers if layer.unique_id == unique_id), None)
+
+
+@contextmanager
+def same_selection(layers: LayerList) -> Iterator[None]:
+    """Keep the user's selection, which receives the next brush stroke, while layers are added."""
+    selected, active = set(layers.selection), layers.selection.active
+    yield
+    layers.selection = selected
+    layers.selection.active = active
 
 
 def is_byproduct(layer: Layer) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers import result_specs as specs
-from napari_dip.plugin.layers.metadata import RESULT, find_layer
+from napari_dip.plugin.layers.metadata import RESULT, find_layer, same_selection
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_specs import LayerSpec
 
@@ -207,15 +206,7 @@ class ResultLayers:
         return layer
 
     def _add(self, spec: LayerSpec) -> Any:
-        with self._same_selection():
+        with same_selection(self._viewer.layers):
             layer = getattr(self._viewer, f"add_{spec.kind}")(spec.data, **spec.options)
         self._added.append(layer.unique_id)
         return layer
-
-    @contextmanager
-    def _same_selection(self) -> Iterator[None]:
-        """Keep the user's selection, which receives the next brush stroke."""
-        selected, active = set(self._viewer.layers.selection), self._viewer.layers.selection.active
-        yield
-        self._viewer.layers.selection = selected
-        self._viewer.layers.selection.active = active

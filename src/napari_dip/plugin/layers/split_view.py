@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Hashable
 from typing import TYPE_CHECKING, Any
 
-from napari_dip.plugin.layers.metadata import METADATA_KEY, RESULT, find_layer, finest, spatial_of
+from napari_dip.plugin.layers.metadata import (
+    METADATA_KEY,
+    RESULT,
+    find_layer,
+    finest,
+    same_selection,
+    spatial_of,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,23 +41,20 @@ class SplitView:
             return
         self._original = original
         options = {"colormap": source.colormap, "gamma": source.gamma} if not source.rgb else {}
-        selected, active = set(self._viewer.layers.selection), self._viewer.layers.selection.active
-        cover = self._viewer.add_image(
-            self._left_of(source, self._width(source)),
-            name=f"{source.name} [left of the divider]",
-            rgb=source.rgb,
-            contrast_limits=source.contrast_limits,
-            metadata={METADATA_KEY: {"role": RESULT}},
-            **options,
-            **spatial_of(source),
-        )
+        with same_selection(self._viewer.layers):
+            cover = self._viewer.add_image(
+                self._left_of(source, self._width(source)),
+                name=f"{source.name} [left of the divider]",
+                rgb=source.rgb,
+                contrast_limits=source.contrast_limits,
+                metadata={METADATA_KEY: {"role": RESULT}},
+                **options,
+                **spatial_of(source),
+            )
+            layers = self._viewer.layers
+            layers.move(layers.index(cover), layers.index(restored) + 1)
         self._cover = cover.unique_id
         cover.bounding_box.visible, cover.bounding_box.points = True, False
-        self._viewer.layers.move(
-            self._viewer.layers.index(cover), self._viewer.layers.index(restored) + 1
-        )
-        self._viewer.layers.selection = selected
-        self._viewer.layers.selection.active = active
         self.move(self._column(source, restored.extent.world.mean(axis=0)))
         self._viewer.mouse_drag_callbacks.append(self._drag)
 

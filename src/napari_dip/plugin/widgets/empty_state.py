@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_dip.io import FORMATS
+from napari_dip.io import ANNOTATED_SUFFIXES
 from napari_dip.plugin.session.messages import PLUGIN
 
 if TYPE_CHECKING:
@@ -43,5 +43,5 @@ class EmptyState(QWidget):  # type: ignore[misc]
     def _open(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open an image")
         if name:
-            ours = any(name.lower().endswith(f.suffixes) for f in FORMATS if f.name != "picture")
+            ours = name.lower().endswith(ANNOTATED_SUFFIXES)
             self._viewer.open(name, plugin=PLUGIN if ours else "napari")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_dip.io import FORMATS
+from napari_dip.io import ANNOTATED_SUFFIXES
 from napari_dip.plugin.layers.metadata import METADATA_KEY
 from napari_dip.plugin.session.messages import PLUGIN
 
@@ -59,5 +59,4 @@ class ReopenNote(QWidget):  # type: ignore[misc]
 def reads_file_of(layer: Layer) -> bool:
     """Whether `layer` is from a file with a suffix that napari-dip reads, besides pictures."""
     path = str(layer.source.path or "")
-    suffixes = [each.suffixes for each in FORMATS if each.name != "picture"]
-    return any(path.lower().endswith(suffix) for suffix in suffixes) and Path(path).exists()
+    return path.lower().endswith(ANNOTATED_SUFFIXES) and Path(path).exists()
