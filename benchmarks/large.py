@@ -1,16 +1,16 @@
 """Large images: one network for crops, tiles, and the whole image, on the same pixels; and the cost of
 a megapixel.
 
-Run as ``python benchmarks/large.py [--images sky-9 ...] [--side 1024] [--tiles amortized 0 640 ...]
-[--steps N] [--preset denoise] [--sigma 25] [--seed 0] [--threads 1]``. Prints a row for each way to fit:
-*amortized*, 0 for the whole image, or the largest side of a tile. Steps and seconds are per megapixel of
-the image. Of star fields the fluxes of all stars in 7 x 7 pixels follow, by their signal-to-noise ratio
-there: the median of their relative error, and that of their relative distance from the flux of the noisy
-image. The
-memory is the peak of the process so far, above what it used before the row: request one row for each
-process. The seam is how much more the errors of neighboring pixels differ where two tiles meet than
-elsewhere, r.m.s., in units of the noise. With ``--steps`` every fit ends there: for seconds and memory
-only.
+Run as ``python benchmarks/large.py [--images sky-9 cave ...] [--side 1024] [--tiles amortized 0 640
+bm3d ...] [--steps N] [--preset denoise] [--sigma 25] [--seed 0] [--threads 1]``. Prints a row for each
+way: *amortized*, 0 for one fit to the whole image, the largest side of a tile, or the rival *bm3d*,
+which is given the true sigma. *cave*, *cave-gray* and *maize* are whole pictures, *nuclei* a simulated
+field of nuclei with texture. Steps and seconds are per megapixel of the image. Of star fields the
+fluxes of all stars in 7 x 7 pixels follow, by their signal-to-noise ratio there: the median of their
+relative error, and that of their relative distance from the flux of the noisy image. The memory is the
+peak of the process so far, above what it used before the row: request one row for each process. The
+seam is how much more the errors of neighboring pixels differ where two tiles meet than elsewhere,
+r.m.s., in units of the noise. With ``--steps`` every fit ends there: for seconds and memory only.
 """
 
 import argparse
@@ -18,10 +18,11 @@ import resource
 import time
 
 import numpy as np
-from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter
+from skimage.io import imread
 
 import quality
-from common import conditions, header, psnr, row, selected_steps
+from common import DATA, conditions, header, natural, psnr, row, selected_steps
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.fit_data import iter_planes
 from napari_dip.core.torch_import import torch
@@ -55,11 +56,56 @@ def main() -> None:
         "selected step",
     )
     for name in args.images:
-        truth = quality.truth_of(name, args.side)
+        truth = truth_of(name, args.side)
         data = truth + np.random.default_rng(args.seed).normal(0, args.sigma, truth.shape)
         observation = Observation.from_array(data, axes="YXC" if truth.ndim == 3 else "YX")
         for side in args.tiles:
-            restored(args, name, truth, observation, side)
+            if side == "bm3d":
+                started = time.perf_counter()
+                image = quality.bm3d_of(data, f"gaussian-{args.sigma:g}")
+                seconds = (time.perf_counter() - started) / truth[..., :1].size * 1e6
+                score = psnr(truth, image)
+                row(name, _shape(truth), side, f"{score:.2f}", "-", f"{seconds:.0f}", "-", "-", "-")
+            else:
+                restored(args, name, truth, observation, side)
+
+
+def truth_of(name: str, side: int) -> np.ndarray:
+    """Return an image (Y, X) or (Y, X, C) from 0 to 255 without noise."""
+    match name:
+        case "cave":
+            return natural("cave01_00_flash.jpg")
+        case "cave-gray":
+            return natural("cave01_00_flash.jpg").mean(axis=-1)
+        case "maize":
+            image = imread(DATA / "microscopy" / "maize_clsm.tif").astype(float)
+            return image[0] if image.ndim == 3 else image
+        case "nuclei":
+            return nuclei(side)
+        case _:
+            return quality.truth_of(name, side)
+
+
+def nuclei(side: int) -> np.ndarray:
+    """Return elliptic nuclei with texture, one in 36 x 36 pixels, on a dark background (Y, X)."""
+    rng = np.random.default_rng(3)
+    texture = gaussian_filter(rng.normal(0, 1, (side, side)), 1.5)
+    texture *= 0.25 / texture.std()
+    inside = np.zeros((side, side))
+    grid = np.mgrid[-20:21, -20:21]
+    for _ in range(side * side // 36**2):
+        y, x = rng.integers(20, side - 20, 2)
+        angle, radii = rng.uniform(0, np.pi), rng.uniform(6, 14, 2)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        distance = np.sqrt(((np.tensordot(turn, grid, 1) / radii[:, None, None]) ** 2).sum(axis=0))
+        window = np.s_[y - 20 : y + 21, x - 20 : x + 21]
+        mask = rng.uniform(80, 200) / (1 + np.exp((distance - 1) * 10))
+        inside[window] = np.maximum(inside[window], mask)
+    return 12 + np.maximum(inside * (1 + texture), 0)
+
+
+def _shape(truth: np.ndarray) -> str:
+    return "x".join(map(str, truth.shape))
 
 
 def restored(args, name: str, truth: np.ndarray, observation: Observation, side: str) -> None:
@@ -89,7 +135,7 @@ def restored(args, name: str, truth: np.ndarray, observation: Observation, side:
         pixels = sum(len(t.weights[0]) * len(t.weights[1]) * len(h.loss) for t, h in fits)
     row(
         name,
-        "x".join(map(str, truth.shape)),
+        _shape(truth),
         how,
         f"{psnr(truth, result.image):.2f}",
         f"{pixels / 1e6 / megapixels:.0f}",
