@@ -86,3 +86,15 @@ def test_a_short_run_on_its_example_lowers_the_loss(settings, fast_recipe):
     result = restore(settings.make_example(seed=0), recipe)
     assert result.history[0].loss[-1] < result.history[0].loss[0]
     assert np.isfinite(result.image).all()
+
+
+@pytest.mark.parametrize("factor", [2, 8])
+def test_a_linear_estimate_on_a_finer_grid_keeps_the_contrast(make_observation, make_problem, factor):
+    y, x = np.mgrid[:32, :32]
+    scene = 100 + 40 * np.sin(0.4 * y) * np.cos(0.3 * x)
+    noisy = scene + np.random.default_rng(0).normal(0, 2, scene.shape)
+    settings = {"operator.kind": "downsample", "operator.scale_factor": factor}
+    problem = make_problem(make_observation(noisy, "YX"), settings)
+    estimate = wiener_estimate(problem)
+    assert float(estimate.std()) == pytest.approx(scene.std(), rel=0.1)
+    assert problem.rms_normalized_residual(estimate) < 2

@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 from napari_dip import restore
 from napari_dip.fitting.stopping.data_fission import DataFission
 from napari_dip.physics.data_consistency import wiener_estimate
-from napari_dip.refine import _patch_search
-from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
+from napari_dip.refine import _patch_search, patches
+from napari_dip.refine.patches import PatchSettings, nonlocal_bayes, smooth_patches
 from napari_dip.refine.residual_return import add_residual, add_source_flux, noisy_scene
 from napari_dip.refine.settings import Refinement
 from napari_dip.refine.spectral_shrinkage import shrink_spectrum
@@ -53,6 +53,17 @@ def stripes():
     y, x = np.mgrid[:48, :56]
     truth = 100 + 20 * np.sin(0.9 * x + 0.3 * y)
     return truth[None], gaussian_filter(truth, 1)[None]
+
+
+def test_an_image_that_is_its_own_pilot_has_the_same_estimate(monkeypatch, stripes):
+    noise = np.random.default_rng(0).normal(0, 8, stripes[0].shape)
+    x = torch.from_numpy(stripes[0] + noise).float()
+    settings = PatchSettings(7, 30)
+    expected = returned_by(nonlocal_bayes(x, x, torch.full_like(x, 6.0), 0.0, settings))
+    monkeypatch.setattr(patches, "OWN_PILOT_STRIDE_PX", patches.SEARCH_STRIDE_PX)
+    smooth = returned_by(smooth_patches(x, 6.0, settings))
+    torch.testing.assert_close(smooth, expected, rtol=1e-5, atol=1e-4)
+    assert error(smooth.numpy(), stripes[0]) < 0.85 * error(x.numpy(), stripes[0])
 
 
 def test_what_the_pilot_has_lost_comes_back_from_the_data(problem_of, stripes):

@@ -61,7 +61,9 @@ def wiener_estimate(problem: Problem) -> torch.Tensor:
     noise = problem.scene_noise_std / problem.scene_noise_std.max()
     scale = problem.scene_noise_std.max()
     spread = ((centered / scale) ** 2).sum(dim=1)[:, None, None] / number[:, None, None]
-    ratio = problem.operator.dc_gain**2 * noise**2 / (spread - noise**2).clamp(min=1e-3 * spread)
+    down, across = problem.operator.scale_factor
+    gain = problem.operator.dc_gain**2 / (down * across)  # of the variance, in decimation
+    ratio = gain * noise**2 / (spread - noise**2).clamp(min=1e-3 * spread)
     start = mean[:, None, None].expand(problem.operator.scene_shape)
     estimate = problem.operator.initial_estimate(problem.y, problem.observed)
     if estimate is not None:

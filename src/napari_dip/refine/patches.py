@@ -12,7 +12,8 @@ from napari_dip.physics.correlated_noise import shift_correlation
 from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
 
 SEARCH_RADIUS_PX = 10  # around a patch, within which similar ones are searched for
-SEARCH_STRIDE_PX = 2  # between two patches that are searched for
+SEARCH_STRIDE_PX = 2  # between two patches that have a group
+OWN_PILOT_STRIDE_PX = 4  # the same, where the image is its own pilot and is estimated many times
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,54 @@ def nonlocal_bayes(
         yield
     refined: torch.Tensor = unit * (numerator / weight).reshape(pilot.shape)
     return refined
+
+
+def smooth_patches(
+    image: torch.Tensor, std: float, settings: PatchSettings
+) -> Generator[None, None, torch.Tensor]:
+    """Estimate similar patches of an image together, which is the data and the pilot at once.
+
+    A generator that yields between two batches of groups.
+
+    Parameters
+    ----------
+    image : (C, H, W) tensor
+        An estimate of the scene.
+    std : float
+        Standard deviation of its errors, which are taken to be white.
+    settings : PatchSettings
+        Size of the patches and of the groups.
+
+    Returns
+    -------
+    (C, H, W) tensor
+
+    Notes
+    -----
+    The estimate of `nonlocal_bayes`, where pilot and data are the same. As a group has fewer patches
+    than a patch has pixels, the matrix that is inverted is that of the products of its patches: with the
+    centered patches P as rows, P (P'P / (K - 1) + 1)^-1 P'P / (K - 1) = P - (P P' / (K - 1) + 1)^-1 P.
+    """
+    width, size = image.shape[-1], settings.patch_size
+    flat = (image / std).flatten()
+    offsets = patch_offsets(image.shape, size, image.device)
+    numerator, weight = torch.zeros((2, flat.numel()), device=image.device)
+    shifts = square_shifts(SEARCH_RADIUS_PX)
+    planes = flat.reshape(image.shape)
+    for corners in find_similar(planes, size, settings.group_size, OWN_PILOT_STRIDE_PX, shifts):
+        pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        patches = flat[pixels].double()
+        mean = patches.mean(dim=1, keepdim=True)
+        centered = patches - mean
+        products = centered @ centered.mT / (centered.shape[1] - 1)
+        products.diagonal(dim1=1, dim2=2).add_(1)
+        noise = torch.cholesky_solve(centered, torch.linalg.cholesky(products))
+        estimate = (patches - noise).float()
+        numerator.index_add_(0, pixels.flatten(), estimate.flatten())
+        weight.index_add_(0, pixels.flatten(), torch.ones_like(numerator[:1]).expand(pixels.numel()))
+        yield
+    smooth: torch.Tensor = std * (numerator / weight).reshape(image.shape)
+    return smooth
 
 
 def _estimate_groups(

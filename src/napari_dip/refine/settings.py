@@ -16,7 +16,7 @@ from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
 from napari_dip.refine.conditional_patches import can_fill, fill_missing
 from napari_dip.refine.insignificant_peaks import correct_sources
-from napari_dip.refine.patches import PatchSettings, nonlocal_bayes
+from napari_dip.refine.patches import PatchSettings, nonlocal_bayes, smooth_patches
 from napari_dip.refine.plane_patches import by_plane, is_skew
 from napari_dip.refine.residual_return import add_residual, noisy_scene
 from napari_dip.refine.step_weights import (
@@ -32,7 +32,7 @@ AmortizedRefinement = Literal["source-flux", "chain", "none"]
 
 # Noise of an image that agrees with the data, over its r.m.s. distance from the Wiener estimate: where
 # pixels are missing, and where all are finer than those of the data.
-INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.5
+INPAINT_NOISE_FACTOR, UPSAMPLE_NOISE_FACTOR = 1.5, 2.0
 FASTER_CHAIN = {"patch_size": 7, "stride": 6}  # for stacks; with half the passes a quarter of the time
 
 
@@ -53,9 +53,9 @@ class Refinement(Settings):
     the others stay as they are, missing ones are estimated from the known ones of their patches."""
     passes: Annotated[int, Field(ge=1, le=20)] = 6
     """Number of passes of the chain; each takes out a part of the noise."""
-    iterations: Annotated[int, Field(ge=1, le=5)] | None = None
+    iterations: Annotated[int, Field(ge=1, le=20)] | None = None
     """Number of iterations of nonlocal Bayes, each with the result of the one before as the pilot;
-    automatic: 2, and where the result has to agree with the data 3, or 5 on a finer grid."""
+    automatic: 2, and where the result has to agree with the data 3, or 10 on a finer grid."""
     patch_size: Annotated[int, Field(ge=2, le=12)] | None = None
     """Side of a patch of nonlocal Bayes; automatic: 7 for one channel, 5 for more. [pixel]"""
     group_size: Annotated[int, Field(ge=8, le=100)] = 30
@@ -248,18 +248,25 @@ class Refinement(Settings):
         identity = problem.operator.is_identity
         x = project_onto_data(problem, x)
         factor = INPAINT_NOISE_FACTOR if identity else UPSAMPLE_NOISE_FACTOR
-        noise = torch.full_like(x, factor * rms_beyond_wiener(problem, x))
-        for _ in range(self.iterations or (3 if identity else 5)):
-            x = yield from self._denoise_planes(x, x, noise, problem)
-            x = project_onto_data(problem, x)
+        std = factor * rms_beyond_wiener(problem, x)
+        if not std:
+            return x
+        settings = self._patch_settings(problem)
+        for _ in range(self.iterations or (3 if identity else 10)):
+            smooth = by_plane(lambda x, *_: smooth_patches(x, std, settings), x, x, x, problem)
+            x = project_onto_data(problem, (yield from smooth))
         return x
 
     def _denoise_planes(
         self, pilot: torch.Tensor, data: torch.Tensor, noise: torch.Tensor, problem: Problem
     ) -> Generator[None, None, torch.Tensor]:
         """Estimate the patches of each time and depth separately, by nonlocal Bayes."""
-        width = 0.0 if data is pilot else problem.likelihood.properties.correlation_sigma
-        size = self.patch_size or (7 if problem.scene_layout.channels == 1 else 5)
-        settings = PatchSettings(size, self.group_size)
+        width = problem.likelihood.properties.correlation_sigma
+        settings = self._patch_settings(problem)
         estimate = partial(nonlocal_bayes, correlation_sigma=width, settings=settings)
         return (yield from by_plane(estimate, pilot, data, noise, problem))
+
+    def _patch_settings(self, problem: Problem) -> PatchSettings:
+        """The patches of nonlocal Bayes."""
+        size = self.patch_size or (7 if problem.scene_layout.channels == 1 else 5)
+        return PatchSettings(size, self.group_size)
