@@ -9,6 +9,7 @@ from pathlib import Path
 # Small images on few cores: more threads than one only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -20,6 +21,11 @@ from napari_dip.core.torch_import import torch
 from napari_dip.io import read_images
 from napari_dip.physics.problem import Problem
 from napari_dip.prior.generator import Prior, PriorSettings
+
+# The same examples in each run; --hypothesis-profile=many tries others, and keeps failing ones.
+hypothesis.settings.register_profile("repeatable", max_examples=150, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("many", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
 """What is written is read again: generated images of every layout, with units, masks and headers.
 
-NAPARI_DIP_ROUND_TRIPS=2000 tries so many of each kind instead of a few.
+``--hypothesis-profile=many`` tries many others.
 """
 
-import os
 import string
 import tempfile
 import warnings
@@ -20,13 +19,7 @@ from napari_dip import Header
 from napari_dip.io import ImageData, read_images, write_image
 from napari_dip.io.fits.cards import header_text, parse_cards
 
-EXAMPLES = int(os.environ.get("NAPARI_DIP_ROUND_TRIPS", "100"))
-SETTINGS = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 LENGTH_UNITS = ("um", "nm", "mm", "cm", "m", "angstrom", "pm")
 TIME_UNITS = ("s", "ms", "us", "min", "h", "d")
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32", "float64")
