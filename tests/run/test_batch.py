@@ -16,7 +16,7 @@ import pytest
 from astropy.io import fits
 
 from napari_dip import Recipe, RestorationError
-from napari_dip.core.errors import DeviceError
+from napari_dip.core.errors import DeviceError, ReadError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_provenance
 from napari_dip.run.batch.claims import claim
@@ -67,6 +67,23 @@ def test_inputs_with_the_same_output_are_refused(fast_recipe, frames, tmp_path):
         plan_jobs(fast_recipe, [str(frames)], frames)
     with pytest.raises(RestorationError, match="nothing to restore"):
         plan_jobs(fast_recipe, [str(tmp_path)], tmp_path / "out")
+
+
+@pytest.mark.parametrize("extension", ["", "[SCI]"])
+def test_a_pattern_is_the_files_that_it_matches(fast_recipe, frames, tmp_path, extension):
+    paths = sorted(str(path) for path in frames.glob("*.fits"))
+    found = plan_jobs(fast_recipe, [f"{frames}/*.fits{extension}"], tmp_path / "out")
+    assert [job.sources[0] for job in found] == [path + extension for path in paths]
+    with pytest.raises(ReadError, match=r"no file matches .*n\?\.fits"):
+        plan_jobs(fast_recipe, [f"{frames}/n?.fits{extension}"], tmp_path / "out")
+
+
+def test_a_link_to_nothing_and_a_missing_folder_are_named(fast_recipe, tmp_path):
+    (tmp_path / "link.fits").symlink_to("gone.fits")
+    inputs = [str(tmp_path / "link.fits"), str(tmp_path / "folder")]
+    rows = [run_job(job) for job in plan_jobs(fast_recipe, inputs, tmp_path / "out")]
+    assert rows[0].reason.endswith("link.fits is a link to gone.fits, which does not exist")
+    assert rows[1].reason == f"there is no file {tmp_path / 'folder'}"
 
 
 def test_finished_jobs_are_skipped_until_recipe_or_data_change(jobs):
@@ -254,6 +271,22 @@ def test_the_command_says_what_failed(frames, tmp_path, command):
     assert re.search(r"frame0\.fits: restored, noise [\d.]+ before, [\d.]+ after, 20 steps", done.stdout)
     assert "broken.fits: failed: " in done.stdout
     assert done.stderr.strip() == "napari-dip: 1 of 2 failed; the summary says why"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_file_names_need_not_be_text(frames, tmp_path, command):
+    name = os.fsdecode(b"caf\xe9.fits")
+    (tmp_path / name).write_bytes((frames / "frame0.fits").read_bytes())
+    log = tmp_path / "run.log"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    folder = tmp_path / "out"
+    words = command(tmp_path / name, folder)
+    words[3:3] = ["--log-file", str(log)]
+    run = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert (folder / name).is_file()
+    assert os.fsencode(name) in (folder / "napari-dip-summary.csv").read_bytes()
+    assert "caf" in log.read_text("utf-8")
 
 
 def test_workers_do_not_run_a_script_without_a_guard_again(tmp_path, frames, fast_settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -55,7 +56,7 @@ def _start_log(*, verbose: bool, file: Path | None) -> None:
         handlers.append(logging.StreamHandler())
     if file is not None:
         try:
-            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+            handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise WriteError(f"{file} cannot be written: {error.strerror or error}") from error
     if handlers:
@@ -68,6 +69,9 @@ def _start_log(*, verbose: bool, file: Path | None) -> None:
 
 def main() -> None:
     """Run the command line; a failure is one sentence and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which need not have all file names
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except RestorationError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -138,7 +137,7 @@ def run_batch(
             for result in run_jobs(jobs, _choose_workers(workers, scheduler), num_parallel):
                 results[result.output] = result
                 write_summary(summary, [result])  # a process that is killed leaves it
-                bar.console.print(_format_result(result), markup=False)
+                bar.console.print(result.describe(), markup=False)
                 bar.advance(total)
     except KeyboardInterrupt:
         fail(f"interrupted: {len(results)} of {len(jobs)} are done; run the same line to continue")
@@ -181,14 +180,3 @@ def demo(
 
 def _choose_workers(number: int, scheduler: str | None) -> Workers:
     return partial(dask_workers, scheduler) if scheduler else partial(local_workers, number)
-
-
-def _format_result(result: JobResult) -> str:
-    name = Path(result.output).name
-    if result.state == "failed":
-        return f"{name}: failed: {result.reason}"
-    if math.isnan(result.sigma_before):
-        return f"{name}: {result.state}: {result.reason}"
-    noise = f"noise {result.sigma_before:.4g} before, {result.sigma_after:.4g} after"
-    duration = f"{result.steps} steps, {result.seconds:.0f} s"
-    return f"{name}: {result.state}, {noise}, {duration}; {result.assessment}"

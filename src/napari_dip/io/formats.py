@@ -107,13 +107,23 @@ def format_to_read(path: str | os.PathLike[str]) -> Format:
     Raises
     ------
     ReadError
-        If it names none.
+        If it names none, or there is no such file.
     """
     found = _format_of(path)
+    if found is None and "://" not in os.fspath(path) and not Path(path).exists():
+        raise ReadError(describe_missing_path(path))
     if found is None:
         known = " ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
         raise ReadError(f"{path}: the suffix decides the format, and must be one of {known}")
     return found
+
+
+def describe_missing_path(path: str | os.PathLike[str]) -> str:
+    """Return a sentence about a path at which there is nothing."""
+    if Path(path).is_symlink():
+        return f"{path} is a link to {os.readlink(path)}, which does not exist"
+    kind = "folder" if Path(path).name.lower().endswith(FOLDER_SUFFIXES) else "file"
+    return f"there is no {kind} {path}"
 
 
 def format_to_write(path: str | os.PathLike[str]) -> Format:

@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from napari_dip.core.errors import ReadError, ReadWarning
-from napari_dip.io.formats import format_to_read
+from napari_dip.io.formats import describe_missing_path, format_to_read
 from napari_dip.io.image import ImageData
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def call_reader(path: str | os.PathLike[str], reader: Callable[[Path], T]) -> T:
     file, is_folder = Path(path), format_to_read(path).is_folder
     is_remote = is_folder and "://" in os.fspath(path)
     if not is_remote and not file.exists():
-        raise ReadError(f"there is no {'folder' if is_folder else 'file'} {path}")
+        raise ReadError(describe_missing_path(path))
     if not is_remote and not (file.is_dir() if is_folder else file.is_file()):
         kind = "a file, not a folder" if is_folder else "a folder or a device, not a file"
         raise ReadError(f"{path} is {kind}")

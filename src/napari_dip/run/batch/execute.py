@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -32,6 +33,8 @@ from napari_dip.run.rescue import write_or_rescue
 
 if TYPE_CHECKING:
     from napari_dip.run.warm_start import WarmStart
+
+log = logging.getLogger(__name__)
 
 SIGMA_CROP_PX = 2048  # side of the part in which the noise before and after is estimated
 DEBUG_HINT = "napari-dip --debug run, for this file alone, shows the traceback"
@@ -120,7 +123,9 @@ def run_jobs(
                     "its process died twice: is the memory full? Use fewer workers, or set"
                     " compute.tile_size"
                 )
-                yield failed_job(suspect, reason)
+                result = failed_job(suspect, reason)
+                log.info(result.describe())
+                yield result
 
 
 def _run_until_worker_crash(
@@ -148,6 +153,7 @@ def _run_until_worker_crash(
                     continue
                 except Exception as error:  # whatever it is, the other files remain to be done
                     result = failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
+                log.info(result.describe())
                 yield result
     return suspects
 

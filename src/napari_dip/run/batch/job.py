@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -120,6 +121,16 @@ class JobResult:
     sigma_before: float = float("nan")
     sigma_after: float = float("nan")
     seconds: float = float("nan")
+
+    def describe(self) -> str:
+        """Return a line for a person."""
+        name = Path(self.output).name
+        if self.state == "failed" or math.isnan(self.sigma_before):
+            return f"{name}: {self.state}: {self.reason}"
+        noise = f"noise {self.sigma_before:.4g} before, {self.sigma_after:.4g} after"
+        return (
+            f"{name}: {self.state}, {noise}, {self.steps} steps, {self.seconds:.0f} s; {self.assessment}"
+        )
 
 
 def failed_job(job: Job, reason: str) -> JobResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from glob import glob
 from pathlib import Path
 
 from napari_dip.core.errors import ReadError, WriteError
@@ -30,7 +31,7 @@ def plan_jobs(
     recipe : Recipe
         What to do with all of them.
     inputs : iterable of str
-        FITS and TIFF files, and folders of such files.
+        Image files, patterns of their names (``night/*.fits``), and folders of such files.
     folder : Path
         Where the outputs go; it is made if it does not exist.
     mask, auxiliary, overwrite, bad_flags, dtype, axes
@@ -39,7 +40,7 @@ def plan_jobs(
     Raises
     ------
     ReadError
-        If there is nothing to restore.
+        If there is nothing to restore, or a pattern matches nothing.
     WriteError
         If two inputs would have the same output, or `folder` cannot be made.
     """
@@ -72,13 +73,24 @@ def plan_jobs(
 
 
 def _image_files(inputs: Iterable[str]) -> Iterator[str]:
-    for path in inputs:
+    for path in (path for given in inputs for path in _matching(given)):
         if not Path(path).is_dir() or Path(path).name.lower().endswith(FOLDER_SUFFIXES):
             yield path
             continue
         for file in sorted(Path(path).iterdir()):
             if file.name.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith("."):
                 yield str(file)
+
+
+def _matching(given: str) -> list[str]:
+    """The paths that a pattern matches, which some shells leave to programs; or the path itself."""
+    file, extension = file_and_extension(given)
+    if "://" in given or not {"*", "?"} & set(str(file)) or file.exists():
+        return [given]
+    found = sorted(glob(str(file), recursive=True))
+    if not found:
+        raise ReadError(f"no file matches {file}")
+    return [f"{name}[{extension}]" if extension else name for name in found]
 
 
 def _output_name(source: str) -> str:

@@ -34,7 +34,7 @@ def write_summary(path: Path, rows: Iterable[JobResult]) -> None:
         with (
             _claim_patiently(path),
             atomic_write(path) as unfinished,
-            unfinished.open("w", newline="", encoding="utf-8") as file,
+            unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             table = _rows(path, names)
             for row in rows:
@@ -62,7 +62,7 @@ def _claim_patiently(path: Path) -> Iterator[None]:
 def _rows(path: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     """The rows of a summary by output; none of a file with other columns."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             return {row["output"]: row for row in reader} if reader.fieldnames == names else {}
     except (OSError, ValueError):
