@@ -25,7 +25,6 @@ from napari_dip.run.batch import (
     local_workers,
     plan_jobs,
     run_jobs,
-    write_summary,
 )
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.rescue import check_free_space, write_or_rescue
@@ -134,9 +133,9 @@ def run_batch(
     try:
         with Progress(*columns, console=out, transient=True) as bar:
             total = bar.add_task("restored", total=len(jobs))
-            for result in run_jobs(jobs, _choose_workers(workers, scheduler), num_parallel):
+            choice = _choose_workers(workers, scheduler)
+            for result in run_jobs(jobs, choice, num_parallel, summary=summary):
                 results[result.output] = result
-                write_summary(summary, [result])  # a process that is killed leaves it
                 bar.console.print(result.describe(), markup=False)
                 bar.advance(total)
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ from napari_dip.plugin.session.messages import IN_LOG
 from napari_dip.run.batch.execute import run_jobs
 from napari_dip.run.batch.job import Job, JobResult
 from napari_dip.run.batch.plan import plan_jobs
-from napari_dip.run.batch.summary import SUMMARY, write_summary
+from napari_dip.run.batch.summary import SUMMARY
 from napari_dip.run.executors import local_workers
 from napari_dip.run.recipe import Recipe
 
@@ -84,8 +84,8 @@ def _run_batch(
     request: BatchRequest, stop: threading.Event
 ) -> Generator[list[Job] | JobDone, None, str]:
     """Yield the jobs, then the end of each; return a sentence if the batch stopped early."""
-    results: dict[str, JobResult] = {}
     jobs: list[Job] = []
+    done = 0
     try:
         sources = [str(request.folder)]
         if request.layer is not None:
@@ -94,20 +94,17 @@ def _run_batch(
         jobs = plan_jobs(request.recipe, sources, request.output_folder, auxiliary=request.auxiliary)
         yield jobs
         workers = partial(local_workers, request.workers)
-        for result in run_jobs(jobs, workers, request.workers, stop=stop):
-            results[result.output] = result
+        summary = request.output_folder / SUMMARY
+        for result in run_jobs(jobs, workers, request.workers, stop=stop, summary=summary):
+            done += 1
             yield JobDone(result, _thumbnail(result))
     except CancelledError:
-        return f"Stopped: {len(results)} of {len(jobs)} are done; press Start to do the others."
+        return f"Stopped: {done} of {len(jobs)} are done; press Start to do the others."
     except (RestorationError, OSError) as error:
         return str(error)
     except Exception as error:  # superqt's workers would swallow a RuntimeError
         log.exception("a batch failed")
         return describe_unexpected(error, where=IN_LOG)
-    finally:
-        if jobs:
-            done = [results[job.target] for job in jobs if job.target in results]
-            write_summary(request.output_folder / SUMMARY, done)
     return ""
 
 

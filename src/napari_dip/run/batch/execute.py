@@ -13,6 +13,7 @@ from concurrent.futures import (
     Future,
     wait,
 )
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from napari_dip.io import read, read_provenance
 from napari_dip.io.atomic import remove_partial_files
 from napari_dip.run.batch.claims import claim
 from napari_dip.run.batch.job import Job, JobResult, failed_job
+from napari_dip.run.batch.summary import write_summary
 from napari_dip.run.executors import POLL_INTERVAL_S, Workers
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.rescue import write_or_rescue
@@ -93,8 +95,9 @@ def run_jobs(
     num_parallel: int,
     *,
     stop: threading.Event | None = None,
+    summary: Path | None = None,
 ) -> Iterator[JobResult]:
-    """Run all jobs, and yield the result of each as it is done.
+    """Run all jobs, and yield the result of each as it is done and recorded.
 
     If a process dies, new ones replace it. As its job is unknown, all running jobs are repeated one at a
     time, and one whose process dies again has failed.
@@ -109,13 +112,27 @@ def run_jobs(
         Number of jobs that the executor is given at a time; they start in their order.
     stop : Event, optional
         When it is set, running jobs are abandoned within a moment.
+    summary : Path, optional
+        A table that gets a row for each job as it is done, so that a process that is killed leaves it.
 
     Raises
     ------
     CancelledError
         If it was stopped.
+    WriteError
+        If the summary cannot be written.
     """
-    waiting, stop = deque(jobs), stop or threading.Event()
+    with closing(_results(deque(jobs), workers, num_parallel, stop or threading.Event())) as results:
+        for result in results:
+            log.info(result.describe())
+            if summary is not None:
+                write_summary(summary, [result])
+            yield result
+
+
+def _results(
+    waiting: deque[Job], workers: Workers, num_parallel: int, stop: threading.Event
+) -> Generator[JobResult, None, None]:
     while waiting:
         for suspect in (yield from _run_until_worker_crash(waiting, workers, num_parallel, stop)):
             if (yield from _run_until_worker_crash(deque([suspect]), workers, 1, stop)):
@@ -123,9 +140,7 @@ def run_jobs(
                     "its process died twice: is the memory full? Use fewer workers, or set"
                     " compute.tile_size"
                 )
-                result = failed_job(suspect, reason)
-                log.info(result.describe())
-                yield result
+                yield failed_job(suspect, reason)
 
 
 def _run_until_worker_crash(
@@ -153,7 +168,6 @@ def _run_until_worker_crash(
                     continue
                 except Exception as error:  # whatever it is, the other files remain to be done
                     result = failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
-                log.info(result.describe())
                 yield result
     return suspects
 
