@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
@@ -32,6 +33,41 @@ def patch_offsets(shape: Sequence[int], size: int, device: torch.device) -> torc
     inside = torch.arange(size, device=device)
     planes = torch.arange(channels, device=device)[:, None, None] * height * width
     return (planes + inside[:, None] * width + inside).flatten()
+
+
+class PatchMean:
+    """The mean, in each pixel, of the estimates of all patches that contain it.
+
+    Parameters
+    ----------
+    shape : (C, H, W)
+        Of the image.
+    size : int
+        Side of the patches. [pixel]
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(self, shape: Sequence[int], size: int, device: torch.device) -> None:
+        self._shape = shape
+        self._offsets = patch_offsets(shape, size, device)
+        self._sum, self._number = torch.zeros((2, math.prod(shape)), device=device)
+
+    def pixels(self, corners: torch.Tensor) -> torch.Tensor:
+        """Return the places of the pixels of patches (B, K, d) in the flattened image."""
+        firsts = corners[..., 0] * self._shape[-1] + corners[..., 1]
+        places: torch.Tensor = firsts[..., None] + self._offsets
+        return places
+
+    def add(self, pixels: torch.Tensor, estimates: torch.Tensor) -> None:
+        """Add what was made of patches, (B, K, d) float32."""
+        places = pixels.flatten()
+        self._sum.index_add_(0, places, estimates.flatten())
+        self._number.index_add_(0, places, torch.ones_like(self._sum[:1]).expand(places.numel()))
+
+    def image(self) -> torch.Tensor:
+        """Return the mean, (C, H, W)."""
+        return (self._sum / self._number).reshape(self._shape)
 
 
 def find_similar(

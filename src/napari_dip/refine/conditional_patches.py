@@ -8,7 +8,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.data_consistency import project_onto_data, rms_beyond_wiener
 from napari_dip.physics.filters import gaussian_blur
 from napari_dip.physics.problem import Problem
-from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
+from napari_dip.refine._patch_search import PatchMean, find_similar, square_shifts
 from napari_dip.refine.plane_patches import by_plane
 
 PATCH_SIZE, COLOR_PATCH_SIZE = 6, 4
@@ -107,15 +107,13 @@ def fill_from_patches(pilot: torch.Tensor, std: torch.Tensor) -> Generator[None,
     .. [2] Aguerrebere et al., "A Bayesian hyperprior approach for joint image denoising and
            interpolation, with an application to HDR imaging", IEEE Trans. Comput. Imaging 3 (2017) 633.
     """
-    channels, _, width = pilot.shape
-    size = PATCH_SIZE if channels == 1 else COLOR_PATCH_SIZE
+    size = PATCH_SIZE if len(pilot) == 1 else COLOR_PATCH_SIZE
     unit = std.max()  # data of 1e-20 squared would vanish
     image, variance = (pilot / unit).flatten(), (std / unit).square().flatten()
-    offsets = patch_offsets(pilot.shape, size, pilot.device)
-    numerator, weight = torch.zeros((2, image.numel()), device=pilot.device)
+    filled = PatchMean(pilot.shape, size, pilot.device)
     shifts = square_shifts(SEARCH_RADIUS_PX)
     for corners in find_similar(image.reshape(pilot.shape), size, GROUP_SIZE, STRIDE_PX, shifts):
-        pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        pixels = filled.pixels(corners)
         patches = image[pixels].double()
         mean = patches.mean(dim=1, keepdim=True)
         centered = patches - mean
@@ -123,9 +121,6 @@ def fill_from_patches(pilot: torch.Tensor, std: torch.Tensor) -> Generator[None,
         noisy = covariance[:, None] + torch.diag_embed(variance[pixels].double())
         factor = torch.linalg.cholesky(noisy)
         solution = torch.cholesky_solve(centered[..., None], factor)[..., 0]
-        estimate = (mean + solution @ covariance).float()
-        numerator.index_add_(0, pixels.flatten(), estimate.flatten())
-        weight.index_add_(0, pixels.flatten(), torch.ones_like(numerator[:1]).expand(pixels.numel()))
+        filled.add(pixels, (mean + solution @ covariance).float())
         yield
-    filled: torch.Tensor = unit * (numerator / weight).reshape(pilot.shape)
-    return filled
+    return unit * filled.image()

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.correlated_noise import shift_correlation
-from napari_dip.refine._patch_search import find_similar, patch_offsets, square_shifts
+from napari_dip.refine._patch_search import PatchMean, find_similar, square_shifts
 
 SEARCH_RADIUS_PX = 10  # around a patch, within which similar ones are searched for
 SEARCH_STRIDE_PX = 2  # between two patches that have a group
@@ -64,26 +64,21 @@ def nonlocal_bayes(
            Sci. 6 (2013) 1665, doi:10.1137/120874989, eq. (12); there the pilot is a first estimate of
            the same kind.
     """
-    channels, _, width = pilot.shape
     size = settings.patch_size
     unit = std.median()  # data of 1e-20 squared would vanish in float32
     flat_pilot, flat_data, flat_std = ((image / unit).flatten() for image in (pilot, data, std))
-    offsets = patch_offsets(pilot.shape, size, pilot.device)
-    covariance = torch.kron(torch.eye(channels), _noise_covariance(size, correlation_sigma))
+    covariance = torch.kron(torch.eye(len(pilot)), _noise_covariance(size, correlation_sigma))
     covariance = covariance.to(pilot.device)
-    numerator, weight = torch.zeros((2, flat_pilot.numel()), device=pilot.device)
+    mean = PatchMean(pilot.shape, size, pilot.device)
     shifts = square_shifts(SEARCH_RADIUS_PX)
     planes, number = flat_pilot.reshape(pilot.shape), settings.group_size
     for corners in find_similar(planes, size, number, SEARCH_STRIDE_PX, shifts):
-        pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
+        pixels = mean.pixels(corners)
         noise = flat_std[pixels].square().mean(dim=1, keepdim=True).sqrt()
         pilots, noisy = ((image[pixels] / noise).double() for image in (flat_pilot, flat_data))
-        estimate = _estimate_groups(pilots, noisy, covariance)
-        numerator.index_add_(0, pixels.flatten(), (estimate * noise).float().flatten())
-        weight.index_add_(0, pixels.flatten(), torch.ones_like(numerator[:1]).expand(pixels.numel()))
+        mean.add(pixels, (noise * _estimate_groups(pilots, noisy, covariance)).float())
         yield
-    refined: torch.Tensor = unit * (numerator / weight).reshape(pilot.shape)
-    return refined
+    return unit * mean.image()
 
 
 def smooth_patches(
@@ -112,26 +107,19 @@ def smooth_patches(
     than a patch has pixels, the matrix that is inverted is that of the products of its patches: with the
     centered patches P as rows, P (P'P / (K - 1) + 1)^-1 P'P / (K - 1) = P - (P P' / (K - 1) + 1)^-1 P.
     """
-    width, size = image.shape[-1], settings.patch_size
-    flat = (image / std).flatten()
-    offsets = patch_offsets(image.shape, size, image.device)
-    numerator, weight = torch.zeros((2, flat.numel()), device=image.device)
-    shifts = square_shifts(SEARCH_RADIUS_PX)
-    planes = flat.reshape(image.shape)
+    size, shifts = settings.patch_size, square_shifts(SEARCH_RADIUS_PX)
+    planes = image / std
+    mean = PatchMean(image.shape, size, image.device)
     for corners in find_similar(planes, size, settings.group_size, OWN_PILOT_STRIDE_PX, shifts):
-        pixels = (corners[..., 0] * width + corners[..., 1])[..., None] + offsets  # (B, K, d)
-        patches = flat[pixels].double()
-        mean = patches.mean(dim=1, keepdim=True)
-        centered = patches - mean
+        pixels = mean.pixels(corners)
+        patches = planes.flatten()[pixels].double()
+        centered = patches - patches.mean(dim=1, keepdim=True)
         products = centered @ centered.mT / (centered.shape[1] - 1)
         products.diagonal(dim1=1, dim2=2).add_(1)
         noise = torch.cholesky_solve(centered, torch.linalg.cholesky(products))
-        estimate = (patches - noise).float()
-        numerator.index_add_(0, pixels.flatten(), estimate.flatten())
-        weight.index_add_(0, pixels.flatten(), torch.ones_like(numerator[:1]).expand(pixels.numel()))
+        mean.add(pixels, (patches - noise).float())
         yield
-    smooth: torch.Tensor = std * (numerator / weight).reshape(image.shape)
-    return smooth
+    return std * mean.image()
 
 
 def _estimate_groups(
