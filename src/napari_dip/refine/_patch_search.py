@@ -51,7 +51,7 @@ class PatchMean:
     def __init__(self, shape: Sequence[int], size: int, device: torch.device) -> None:
         self._shape = shape
         self._offsets = patch_offsets(shape, size, device)
-        self._sum, self._number = torch.zeros((2, math.prod(shape)), device=device)
+        self._sums = torch.zeros((2, math.prod(shape)), device=device)  # of estimates, and their number
 
     def pixels(self, corners: torch.Tensor) -> torch.Tensor:
         """Return the places of the pixels of patches (B, K, d) in the flattened image."""
@@ -62,12 +62,13 @@ class PatchMean:
     def add(self, pixels: torch.Tensor, estimates: torch.Tensor) -> None:
         """Add what was made of patches, (B, K, d) float32."""
         places = pixels.flatten()
-        self._sum.index_add_(0, places, estimates.flatten())
-        self._number.index_add_(0, places, torch.ones_like(self._sum[:1]).expand(places.numel()))
+        self._sums[0].index_add_(0, places, estimates.flatten())
+        self._sums[1].index_add_(0, places, torch.ones_like(self._sums[1, :1]).expand(places.numel()))
 
     def image(self) -> torch.Tensor:
         """Return the mean, (C, H, W)."""
-        return (self._sum / self._number).reshape(self._shape)
+        mean: torch.Tensor = self._sums[0] / self._sums[1]
+        return mean.reshape(self._shape)
 
 
 def find_similar(
