@@ -252,9 +252,11 @@ def test_a_killed_driver_leaves_no_orphans_and_can_be_run_again(frames, tmp_path
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows].count("skipped") == len(before)
     assert [row["file"] for row in rows] == [str(frames / f"frame{n}.fits") for n in range(3)]
-    columns = "file,output,state,assessment,reason,steps,sigma_before,sigma_after,seconds"
+    columns = "file,output,state,assessment,reason,steps,sigma_before,sigma_after,residual,seconds"
     assert ",".join(rows[0]) == columns
     assert all(float(row["sigma_after"]) < float(row["sigma_before"]) for row in rows)
+    residuals = [read_provenance(row["output"])["noise"]["residual"] for row in rows]
+    assert [float(row["residual"]) for row in rows] == pytest.approx([r[0] for r in residuals], rel=1e-5)
 
 
 def test_the_command_says_what_failed(frames, tmp_path, command):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from napari_dip.plugin.widgets.entries import label_text
 from napari_dip.plugin.widgets.job_table import JobTable
 from napari_dip.plugin.widgets.layer_combo import LayerComboBox
 from napari_dip.plugin.widgets.recipe_form import RecipeForm
+from napari_dip.plugin.widgets.run_controls import clock_text, duration_text
 from napari_dip.run.batch.job import Job
 from napari_dip.run.batch.summary import SUMMARY
 from napari_dip.run.recipe import all_auxiliary
@@ -46,6 +48,7 @@ class BatchDock(ScrollingDock):
         super().__init__()
         self._viewer = napari_viewer
         self._stop: threading.Event | None = None
+        self._start_time = 0.0
         self.form = RecipeForm("denoise")
         self.folder = FileEdit(
             mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="A folder with FITS and TIFF files."
@@ -92,7 +95,8 @@ class BatchDock(ScrollingDock):
         except RestorationError as error:
             self.say(str(error), error=True)
             return
-        self._stop = threading.Event()
+        self._stop, self._start_time = threading.Event(), time.monotonic()
+        self.bar.setRange(0, 0)  # busy until the files are known
         self.table.set_jobs([])
         self._show_running(on=True)
         self.say("Looking for images ...")
@@ -145,14 +149,13 @@ class BatchDock(ScrollingDock):
         buttons.setContentsMargins(0, 0, 0, 0)
         buttons.addWidget(self.start_button, 0, 0)
         buttons.addWidget(self.stop_button, 0, 1)
-        self.bar.setTextVisible(False)
+        self.bar.setFormat("")
         body = QWidget()
         column = QVBoxLayout(body)
         column.setSpacing(4)
         column.addWidget(self.form)
         column.addWidget(self.form.advanced_box)
-        column.addWidget(self.table)
-        column.addStretch(1)
+        column.addWidget(self.table, 1)
         self.lay_out(body, self.status, self.bar, row)
 
     def _show_auxiliary(self) -> None:
@@ -179,17 +182,28 @@ class BatchDock(ScrollingDock):
             self.table.set_jobs(update)
         num_done = len(self.table.results)
         self.bar.setValue(num_done)
+        self.bar.setFormat(self._progress_text(num_done))
         self.table.mark_unfinished("running", self.workers.value())
         if self._stop is not None and not self._stop.is_set():
             self.say(f"{num_done} of {self.table.num_jobs} are done.")
 
+    def _progress_text(self, num_done: int) -> str:
+        """How many files are done, and how long the others will take; skipped ones take no time."""
+        elapsed, number = time.monotonic() - self._start_time, self.table.num_jobs
+        restored = sum(result.state == "restored" for result in self.table.results.values())
+        seconds = elapsed / restored * (number - num_done) if restored else 0
+        left = f"about {duration_text(seconds)} left, " if seconds else ""
+        return f"{num_done} of {number}, {left}{clock_text(elapsed)} elapsed"
+
     def _on_end(self, sentence: str) -> None:
         self._stop = None
         self._show_running(on=False)
+        self.bar.setRange(0, max(self.table.num_jobs, 1))
+        self.bar.setValue(len(self.table.results))
         self.table.mark_unfinished("not done")
         failed = self.table.num_failed
         count = f"{len(self.table.results) - failed} of {self.table.num_jobs} are done"
-        count += f", {failed} failed (their tooltips say why)" if failed else ""
+        count += f", {failed} failed (*Remark* says why)" if failed else ""
         self.say(sentence or f"{count}; {SUMMARY} in the folder summarizes them.", error=bool(failed))
 
     def _open(self, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,17 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_dip.plugin.session.batch_worker import THUMBNAIL_PX, JobDone
+from napari_dip.plugin.widgets.run_controls import duration_text
 from napari_dip.run.batch.job import Job, JobResult
 
-COLUMNS = ("File", "State", "Noise", "Steps", "Time")
+COLUMNS = ("File", "State", "Remark", "Noise", "Residual / noise", "Time")
+REMARK_PX = 110  # at first; tooltips have all of it
 
 
 class JobTable(QTableWidget):  # type: ignore[misc]
-    """A row for each job: its file, state, noise before and after, steps and time."""
+    """A row for each job: its file, state, a remark (the assessment of its result, or what went wrong),
+    noise before and after, residual, and time.
+    """
 
     opened = Signal(str)
     """The file of a result that was double-clicked."""
@@ -36,7 +41,9 @@ class JobTable(QTableWidget):  # type: ignore[misc]
         self.verticalHeader().hide()
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Interactive)
+        header.resizeSection(2, REMARK_PX)
+        self.setWordWrap(False)
         self.setToolTip("Double-click a result to open it.")
         self.itemDoubleClicked.connect(self._on_double_click)
 
@@ -61,13 +68,16 @@ class JobTable(QTableWidget):  # type: ignore[misc]
         """Show the end of a job."""
         result = self.results[done.result.output] = done.result
         row = next(n for n, job in enumerate(self._jobs) if job.target == result.output)
-        figures = ["", "", ""]
-        if result.state != "failed":
+        figures, remark = ["", "", ""], result.reason
+        if not math.isnan(result.sigma_before):
             noise = f"{result.sigma_before:.3g} → {result.sigma_after:.3g}"
-            figures = [noise, str(result.steps), f"{result.seconds:.0f} s"]
-        self._write(row, Path(result.output).name, result.state, *figures)
+            residual = "" if math.isnan(result.residual) else f"{result.residual:.2f}"
+            figures, remark = [noise, residual, duration_text(result.seconds)], result.assessment
+        self._write(row, Path(result.output).name, result.state, remark, *figures)
         for column in range(len(COLUMNS)):
-            self.item(row, column).setToolTip(result.reason)
+            self.item(row, column).setToolTip(
+                "\n".join(filter(None, (result.assessment, result.reason)))
+            )
         if done.thumbnail is not None:
             self.item(row, 0).setIcon(_icon(done.thumbnail))
             self.resizeRowToContents(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -72,7 +73,8 @@ def run_job(job: Job) -> JobResult:
             provenance.get("steps", 0),
             _sigma_of(observation.y),
             _sigma_of(read(job.target).y),
-            provenance.get("seconds", float("nan")),
+            float(np.median(np.array(provenance.get("noise", {}).get("residual", math.nan), float))),
+            provenance.get("seconds", math.nan),
         )
     except RestorationError as error:
         return failed_job(job, str(error))

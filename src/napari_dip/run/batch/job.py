@@ -109,7 +109,7 @@ class JobResult:
 
     `assessment` is that of the result, such as ``"check: ..."``; it is empty where there is none. The
     noise before and after is estimated in the same way in the input and in the result, in data
-    units.
+    units. `residual` is the r.m.s. residual over the noise, the median of all fits.
     """
 
     file: str
@@ -120,6 +120,7 @@ class JobResult:
     steps: int = 0
     sigma_before: float = float("nan")
     sigma_after: float = float("nan")
+    residual: float = float("nan")
     seconds: float = float("nan")
 
     def describe(self) -> str:
