@@ -152,7 +152,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     os.mkfifo(pipe)
     folder.mkdir()
     dangling.symlink_to(tmp_path / "nowhere.fits")
-    for path, said in ((pipe, "a device"), (folder, "a folder"), (dangling, "no file")):
+    for path, said in ((pipe, "a device"), (folder, "a folder"), (dangling, "does not exist")):
         with pytest.raises(ReadError, match=said):
             read_images(path)
 
