@@ -49,7 +49,6 @@ def main() -> None:
         start(recipe, folder / "whole").wait()
         duration = time.perf_counter() - started
         print(f"uninterrupted: {duration:.1f} s for {args.frames} frames")
-        restored = 0
         for number in range(args.kills):
             drivers = [start(recipe, folder / "killed") for _ in range(args.drivers)]
             moment = rng.uniform(0, args.drivers * duration)

@@ -48,6 +48,7 @@ def test_a_folder_is_restored_and_skipped_the_second_time(viewer, dock, night, t
         assert column(dock, 0) == ["broken.fits", "frame0.fits", "frame1.fits", "frame2.fits"]
         assert column(dock, 1) == ["failed", state, state, state]
         assert "1 failed" in dock.status.text()
+        assert "is no FITS file" in dock.table.item(0, 1).toolTip()
         assert "is no FITS file" in column(dock, 2)[0]
         assert [float(ratio) > 0 for ratio in column(dock, 4)[1:]] == [True] * 3
         assert all(remark.startswith(("good", "check", "failed")) for remark in column(dock, 2)[1:])
