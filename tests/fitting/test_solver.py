@@ -46,6 +46,6 @@ def test_a_fit_that_diverges_in_the_warm_up_is_an_error(problem, finite_steps):
 
 def test_of_a_fit_that_diverges_later_the_best_image_is_kept(problem):
     result = fit(problem, 150)
-    assert 100 <= result.selected_step <= 150
+    assert 100 <= result.history.selected_step <= 150
     assert torch.isfinite(result.x).all()
-    assert "diverged" in result.stop_reason
+    assert "diverged" in result.history.stop_reason

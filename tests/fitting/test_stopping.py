@@ -184,8 +184,8 @@ class TestPixelsOfMuchNoise:
                 next(run)
         except StopIteration as end:
             found = end.value
-        assert abs(found.selected_step - 150) < 20
-        assert len(found.loss) > 500
+        assert abs(found.history.selected_step - 150) < 20
+        assert len(found.history.loss) > 500
         quiet, noisy = found.x[0, :, :26], found.x[0, :, 29:]
         assert float((quiet - 100).abs().max()) < 1
         assert float((noisy - 100).abs().max()) < 3

@@ -26,10 +26,11 @@ def viewer(make_napari_viewer_proxy, request):
 
 @pytest.fixture(autouse=True)
 def presets_folder(tmp_path, monkeypatch):
-    """A folder for saved recipes instead of the user's own."""
+    """Folders for saved recipes and for what is kept of runs, instead of the user's own."""
     from napari_dip.plugin import preferences
 
     monkeypatch.setattr(preferences, "_folder", lambda: tmp_path / "presets")
+    monkeypatch.setattr(preferences, "user_cache_path", lambda *_, **__: tmp_path / "cache")
     return tmp_path / "presets"
 
 

@@ -55,14 +55,25 @@ def run(
         int, typer.Option(min=1, help="Processes that apply the network of a large image to its parts.")
     ] = 1,
     scheduler: SchedulerAddress = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that keeps the fit until OUTPUT is written.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     *,
     options: SharedOptions,
 ) -> None:
     """Restore INPUT by RECIPE and write OUTPUT. Ctrl-C stops early and keeps the image.
 
+    With --checkpoint, the same line run again continues a run that was killed.
+
     A file may be followed by the name of an extension in brackets: --psf image.fits[PSF].
     """
+    from napari_dip.run.checkpoint import Checkpoint
+
     out.stderr = as_json
     resolved = options.resolve(recipe)
     job = Job(
@@ -81,9 +92,12 @@ def run(
     helpers = _choose_workers(workers, scheduler) if scheduler or workers > 1 else None
     observation = job.observation()
     check_free_space(target, observation, resolved)
-    result = run_with_progress(resolved, observation, helpers)
+    kept = None if checkpoint is None else Checkpoint.of_run(checkpoint, resolved, observation)
+    result = run_with_progress(resolved, observation, helpers, kept)
     dtype = options.dtype
     clipped = write_or_rescue(target, result, overwrite=options.overwrite, dtype=dtype, format=format)
+    if kept is not None:
+        kept.remove()
     out.print(result.summary, markup=False)
     stored = "" if dtype == "float32" else f", as {dtype}: {100 * clipped:.3g} % of the pixels clipped"
     out.print(f"written: {target}{stored}", markup=False)
@@ -111,8 +125,8 @@ def run_batch(
 ) -> None:
     """Restore each INPUT separately by RECIPE, into DIR under the same name, and write a summary.
 
-    Results that exist, of the same recipe and the same data, are skipped: after an interruption run the
-    same line again.
+    Results that exist, of the same recipe and the same data, are skipped, and a fit that was interrupted
+    goes on where it stood: run the same line again.
     """
     out.stderr = as_json
     jobs = plan_jobs(

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
@@ -21,6 +22,9 @@ from napari_dip.core.result import Result
 from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
 
+if TYPE_CHECKING:
+    from napari_dip.run.checkpoint import Checkpoint
+
 LINE_EVERY_S = 60.0  # where there is no terminal, and so no bar
 
 # What asks a run to end and keep its image: Ctrl-C, a shutdown, a terminal that closes, and the warning
@@ -29,9 +33,14 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
 def run_with_progress(
-    recipe: Recipe, observation: Observation, workers: Workers | None = None
+    recipe: Recipe,
+    observation: Observation,
+    workers: Workers | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Return the result of a run under a progress bar; the first signal to stop keeps the image.
+
+    What is in the `checkpoint` is continued, and kept there.
 
     Raises
     ------
@@ -39,7 +48,9 @@ def run_with_progress(
         After the second one.
     """
     from napari_dip.run.restoration import iter_restoration
+    from napari_dip.run.warm_start import WarmStart
 
+    start = WarmStart(recipe, checkpoint=checkpoint)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -51,7 +62,7 @@ def run_with_progress(
     with (
         _count_interrupts() as interrupts,
         Progress(*columns, console=out, transient=True) as bar,
-        iter_restoration(observation, recipe, workers=workers) as run,
+        iter_restoration(observation, recipe, warm_start=start, workers=workers) as run,
     ):
         bar.console.print(f"{recipe.title} ... (Ctrl-C stops and keeps the image)", markup=False)
         task = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)

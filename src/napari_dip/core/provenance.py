@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from typing import Any, Self
 
 import numpy as np
@@ -148,6 +150,12 @@ class Provenance:
         }
         own = {name: value for name, value in values.items() if name in names}
         return cls(**{**own, **records})
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of the software that makes a result."""
+    packages = {name: version(name) for name in ("napari-dip", "torch", "numpy")}
+    return packages | {"python": platform.python_version()}
 
 
 def _with_lists(value: Any) -> Any:

@@ -45,6 +45,13 @@ class History:
     selected_step: int
     stop_reason: str
 
+    @property
+    def last(self) -> tuple[int, float, float]:
+        """The last step, its loss and its score; NaN where there was no fit."""
+        if not len(self.loss):
+            return 0, float("nan"), float("nan")
+        return len(self.loss), float(self.loss[-1]), float(self.validation_loss[-1])
+
     def __repr__(self) -> str:
         return f"History({len(self.loss)} steps, selected_step={self.selected_step}: {self.stop_reason})"
 

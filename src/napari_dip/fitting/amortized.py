@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
 from napari_dip.core.errors import DivergenceError
 from napari_dip.core.progress import Request
@@ -12,6 +13,7 @@ from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.muon import Muon
 from napari_dip.fitting.solver import CHECK_EVERY_STEPS, PROGRESS_INTERVAL_S, FitProgress
+from napari_dip.fitting.state import State, generator_states, set_generator_states
 from napari_dip.physics.filters import channel_medians, gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import ORIENTATIONS, Windows
@@ -147,6 +149,8 @@ class AmortizedFit:
         self._parameters = list(named.values())
         self._average = [p.detach().clone() for p in self._parameters]
         self._validation = problem.crops(sampler.draw(VALIDATION_CROPS))
+        self._curves = torch.zeros((2, self._steps), device=problem.y.device)  # losses, scores
+        self.step = 0
 
     def run(self) -> Generator[FitProgress, Request | None, tuple[History, bool]]:
         """Take all steps, and leave the averaged weights in the prior.
@@ -159,14 +163,15 @@ class AmortizedFit:
         DivergenceError
             If the loss is not finite.
         """
-        curves = torch.zeros((2, self._steps), device=self._problem.y.device)  # losses, scores
-        score, last_report, stop, step = self._validate(), time.monotonic(), False, 0
-        while step < self._steps and not stop:
-            step += 1
-            loss = self._take_step(step)
+        losses, scores = self._curves
+        score = scores[self.step - 1] if self.step else self._validate()
+        last_report, stop = time.monotonic(), False
+        while self.step < self._steps and not stop:
+            self.step += 1
+            step, loss = self.step, self._take_step()
             if step % VALIDATE_EVERY_STEPS == 0 or step == self._steps:
                 score = self._validate()
-            curves[0, step - 1], curves[1, step - 1] = loss, score
+            losses[step - 1], scores[step - 1] = loss, score
             if time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                 last_report = time.monotonic()
                 request = (yield FitProgress(step, float(loss), float(score), None)) or Request()
@@ -175,13 +180,45 @@ class AmortizedFit:
             if is_checked and not math.isfinite(loss):
                 raise DivergenceError(f"the fit to crops diverged before step {step}")
         self._use_average()
+        step = self.step
         reason = f"stopped by hand after {step} steps" if stop else f"{step} steps on crops, as planned"
-        losses, scores = curves[:, :step].cpu().numpy()
-        return History(losses, scores, step, reason), stop
+        return History(losses[:step].cpu().numpy(), scores[:step].cpu().numpy(), step, reason), stop
 
-    def _take_step(self, step: int) -> torch.Tensor:
-        rate = self._rate * min(1.0, step / WARMUP_STEPS)
-        rate *= 0.5 * (1 + math.cos(math.pi * step / self._steps))
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps were taken."""
+        return self.step == self._steps
+
+    def state_dict(self) -> State:
+        """Return all that the rest of the fit depends on, and its result."""
+        return {
+            "step": self.step,
+            "steps": self._steps,
+            "rate": self._rate,
+            "curves": self._curves,
+            "average": self._average,
+            "network": self._prior.network.state_dict(),
+            "muon": self._muon.momenta,
+            "optimizer": self._adam.state_dict(),
+            "random": generator_states([self._generator]),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another fit to crops of the same problem stood."""
+        self.step, self._steps, self._rate = state["step"], state["steps"], state["rate"]
+        self._curves = state["curves"].to(self._curves.device)
+        self._prior.network.load_state_dict(state["network"])
+        tensors = (self._average, state["average"]), (self._muon.momenta, state["muon"])
+        for current, stored in tensors:
+            for tensor, values in zip(current, stored, strict=True):
+                tensor.copy_(values)
+        self._adam.load_state_dict(state["optimizer"])
+        set_generator_states([self._generator], state["random"])
+
+    def _take_step(self) -> torch.Tensor:
+        rate = self._rate * min(1.0, self.step / WARMUP_STEPS)
+        rate *= 0.5 * (1 + math.cos(math.pi * self.step / self._steps))
         crops = self._problem.crops(self._sampler.draw(CROPS_PER_STEP))
         loss = self._loss(crops, self._generator)
         for parameter in self._parameters:
@@ -191,7 +228,7 @@ class AmortizedFit:
         for group in self._adam.param_groups:
             group["lr"] = HEAD_RATE_SHARE * rate
         self._adam.step()
-        decay = min(AVERAGE_DECAY, step / (step + 10))
+        decay = min(AVERAGE_DECAY, self.step / (self.step + 10))
         torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - decay)
         return loss.detach()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from napari_dip.core.torch_import import torch
+from napari_dip.fitting.state import Stateful
 from napari_dip.fitting.stopping import SeparatePixels
 
 MAX_CONSECUTIVE_WORSE = 50  # steps that are worse for the separate pixels, after which they are learned
 
 
-class BestIterate:
+class BestIterate(Stateful):
     """The running average at the step with the lowest score."""
+
+    changing = ("average", "_lowest")
 
     def __init__(self, start: torch.Tensor) -> None:
         self.average, self._lowest = start, torch.full((), torch.inf, device=start.device)
@@ -21,7 +24,7 @@ class BestIterate:
         self._lowest = torch.where(better, score, self._lowest)
 
 
-class OneStandardErrorIterate:
+class OneStandardErrorIterate(Stateful):
     """The last running average whose error is within one standard error of the lowest.
 
     It is for pixels such as stars: a step too early misses flux that the data show, a step too late adds
@@ -33,6 +36,8 @@ class OneStandardErrorIterate:
     .. [1] Breiman, Friedman, Olshen, Stone, "Classification and regression trees" (1984), section
            3.4.3, where the rule chooses among the simpler ones.
     """
+
+    changing = ("average", "step", "_num_worse", "_lowest", "_errors")
 
     def __init__(self, start: torch.Tensor, separate: SeparatePixels) -> None:
         self.average, self.mask, self._separate, self._errors = start, separate.mask, separate, start

@@ -24,6 +24,11 @@ class Muon:
     kernels : iterable of torch.nn.Parameter
         With two axes or more.
 
+    Attributes
+    ----------
+    momenta : list of tensor
+        The momentum of each kernel.
+
     References
     ----------
     .. [1] Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
@@ -32,12 +37,12 @@ class Muon:
 
     def __init__(self, kernels: Iterable[torch.nn.Parameter]) -> None:
         self._kernels = list(kernels)
-        self._momenta = [torch.zeros_like(kernel) for kernel in self._kernels]
+        self.momenta = [torch.zeros_like(kernel) for kernel in self._kernels]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Change each kernel by its gradient."""
-        for kernel, momentum in zip(self._kernels, self._momenta, strict=True):
+        for kernel, momentum in zip(self._kernels, self.momenta, strict=True):
             if kernel.grad is None:
                 continue
             momentum.mul_(MOMENTUM).add_(kernel.grad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,9 +13,11 @@ from pydantic import Field, field_validator
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import DivergenceError
 from napari_dip.core.progress import Request
+from napari_dip.core.result import History
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.averaging import BestIterate, OneStandardErrorIterate, feather_mask
+from napari_dip.fitting.state import State, Stateful, generator_states, set_generator_states
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, StoppingMonitor, best_step, selectable
 from napari_dip.prior.generator import Prior
 
@@ -67,10 +69,7 @@ class FitResult:
     """The image of the selected step, on its device, and the course of the fit."""
 
     x: torch.Tensor
-    loss: FloatArray
-    score: FloatArray
-    selected_step: int
-    stop_reason: str
+    history: History
     request: Request
     """The last request of the reader."""
 
@@ -102,46 +101,88 @@ class Fit:
         separate = monitor.separate_pixels
         self._separate = OneStandardErrorIterate(self._ema_sum, separate) if separate else None
         self.step, self.stop_requested = 0, False
+        self._first, self._last, self._stop_reason = 0, solver.max_steps, ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has stopped."""
+        return bool(self._stop_reason)
+
+    def extend(self) -> None:
+        """Let the next `run` continue a fit that has stopped, by at least `MIN_CONTINUED_STEPS`."""
+        self._first, self._last = self.step, self.step + self._solver.max_steps
+        self._stop_reason = ""
 
     def run(
         self, *, snapshot_every: int | None = None
     ) -> Generator[FitProgress, Request | None, FitResult]:
         """Minimize the loss over the parameters of the network, from where it stands.
 
-        Yields several times a second, and with an image at every multiple of `snapshot_every`. A fit
-        that is continued takes at least `MIN_CONTINUED_STEPS` steps more, and at most the solver's
-        maximum.
+        Yields several times a second, and with an image at every multiple of `snapshot_every`.
 
         Raises
         ------
         DivergenceError
             If the fit diverges before there is an image to keep.
         """
-        first, last = self.step, self.step + self._solver.max_steps
-        earliest = first + MIN_CONTINUED_STEPS if first else 0
-        more = self._curves.new_zeros((3, self._solver.max_steps))
-        self._curves = torch.cat((self._curves[:, :first], more), dim=1)
-        stop_reason, request, last_report = "", Request(), time.monotonic()
-        while not stop_reason:
+        done = self._curves[:, : self.step]
+        self._curves = torch.cat((done, done.new_zeros((3, self._last - self.step))), dim=1)
+        request, last_report = Request(), time.monotonic()
+        while not self._stop_reason:
             self._take_step()
             if self.step % CHECK_EVERY_STEPS == 0:
-                stop_reason = self._check(earliest)
-            if self.step == last and not stop_reason:
-                stop_reason = f"{ALL_STEPS}{self.step} steps were taken"
+                self._stop_reason = self._check()
+            if self.step == self._last and not self._stop_reason:
+                self._stop_reason = f"{ALL_STEPS}{self.step} steps were taken"
             snapshot = snapshot_every is not None and self.step % snapshot_every == 0
             with_image = snapshot or request.preview
             if with_image or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                 last_report = time.monotonic()
                 request = (yield self._progress(with_image=with_image)) or Request()
                 self.stop_requested = request.stop
-                if request.stop and not stop_reason:
-                    stop_reason = f"stopped by hand after {self.step} steps"
-        return self._finish(stop_reason, request)
+                if request.stop and not self._stop_reason:
+                    self._stop_reason = f"stopped by hand after {self.step} steps"
+        return self._finish(request)
+
+    def state_dict(self) -> State:
+        """Return all that the rest of the fit depends on, and its result."""
+        return {
+            "step": self.step,
+            "first": self._first,
+            "last": self._last,
+            "stop_reason": self._stop_reason,
+            "curves": self._curves[:, : self.step].clone(),
+            "average": self._ema_sum,
+            "network": self.prior.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "random": generator_states(self.prior.generators),
+            **{name: part.state_dict() for name, part in self._parts().items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another fit of the same prior to the same problem stood."""
+        device = self._ema_sum.device
+        self.step, self._first, self._last = state["step"], state["first"], state["last"]
+        self._stop_reason = state["stop_reason"]
+        self._curves, self._ema_sum = state["curves"].to(device), state["average"].to(device)
+        self._ema = self._corrected_average()
+        self.prior.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        set_generator_states(self.prior.generators, state["random"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name], device)
+
+    def _parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {"best": self._best, "monitor": self.monitor.state}
+        return parts | ({"separate": self._separate} if self._separate else {})
+
+    def _corrected_average(self) -> torch.Tensor:
+        return self._ema_sum / (1 - self._solver.ema_decay**self.step)
 
     def _take_step(self) -> None:
         """One step of the optimizer, of the moving average and of the scores."""
         self.step += 1
-        step, decay = self.step, self._solver.ema_decay
+        step = self.step
         x, target = self.prior(self._ema if step > EMA_WARMUP_STEPS else None)
         loss = target.loss(x)
         self._optimizer.zero_grad(set_to_none=True)
@@ -149,8 +190,8 @@ class Fit:
         self._optimizer.step()
         losses, scores, misfits = self._curves
         with torch.no_grad():
-            self._ema_sum.lerp_(x, 1 - decay)
-            self._ema = self._ema_sum / (1 - decay**step)
+            self._ema_sum.lerp_(x, 1 - self._solver.ema_decay)
+            self._ema = self._corrected_average()
             score = self.monitor.score(self._ema, x)
             losses[step - 1], scores[step - 1] = loss.detach(), score
             always = step <= EMA_WARMUP_STEPS or not self.monitor.restore_best
@@ -158,14 +199,14 @@ class Fit:
             if self._separate:
                 misfits[step - 1] = self._separate.update(self._ema, step)
 
-    def _check(self, earliest: int) -> str:
+    def _check(self) -> str:
         """Why the fit stops now, or an empty string."""
         _, scores, misfits = (curve[: self.step] for curve in self._curves)
         score_history = scores.cpu().numpy()
         if not np.isfinite(score_history[-1]):
             _raise_if_diverged(score_history, self.monitor)
             return DIVERGED
-        if self.step < earliest:
+        if self._first and self.step < self._first + MIN_CONTINUED_STEPS:
             return ""
         reason = self.monitor.stop_reason(score_history) or ""
         if self._separate and not self.monitor.stop_reason(misfits.cpu().numpy()):
@@ -176,15 +217,15 @@ class Fit:
         loss, score = (self._curves[row, self.step - 1].item() for row in (0, 1))
         return FitProgress(self.step, loss, score, self._ema if with_image else None)
 
-    def _finish(self, stop_reason: str, request: Request) -> FitResult:
+    def _finish(self, request: Request) -> FitResult:
         losses, scores = (self._curves[row, : self.step].cpu().numpy() for row in (0, 1))
         _raise_if_diverged(scores, self.monitor)
         selected = best_step(scores) if self.monitor.restore_best else self.step
-        x = self._best.average
+        x, stop_reason = self._best.average, self._stop_reason
         if self._separate:
             x = torch.lerp(x, self._separate.average, feather_mask(self._separate.mask))
             stop_reason += f" (stars and other bright pixels: step {int(self._separate.step)})"
-        return FitResult(x, losses, scores, selected, stop_reason, request)
+        return FitResult(x, History(losses, scores, selected, stop_reason), request)
 
 
 def _raise_if_diverged(scores: FloatArray, monitor: StoppingMonitor) -> None:

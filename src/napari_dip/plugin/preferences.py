@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from napari.settings import get_settings
+from platformdirs import user_cache_path
 
 from napari_dip.io.atomic import atomic_write
 from napari_dip.run.recipe import Quality, Recipe
@@ -90,6 +91,11 @@ def _defaults() -> Any:
             for name, group in groups.items()
         }
     )
+
+
+def checkpoints_folder() -> Path | None:
+    """Return the folder of what is kept of runs; None where napari keeps no settings either."""
+    return user_cache_path("napari-dip", appauthor=False) / "checkpoints" if _folder() else None
 
 
 def _folder() -> Path | None:

@@ -42,6 +42,8 @@ class Prior:
         f_theta.
     scale : OutputScale
         The map from its output to data units.
+    generators : list of torch.Generator
+        Sources of the random numbers of each step.
 
     References
     ----------
@@ -56,7 +58,7 @@ class Prior:
         inputs: _Inputs,
         window: Slices,
     ) -> None:
-        self.network, self.scale = network, scale
+        self.network, self.scale, self.generators = network, scale, inputs.generators
         self._problem, self._inputs, self._window = problem, inputs, window
 
     @classmethod
@@ -156,6 +158,7 @@ class _Inputs:
     ) -> None:
         self._problem, self._scale, self._fixed, self._splitter = problem, scale, fixed, splitter
         self._depths, self._margins = depths, margins
+        self.generators = [fixed.generator, *([splitter.generator] if splitter else [])]
         self._complete = bool(problem.observed.all())
         full_coverage = problem.operator.coverage(torch.ones_like(problem.observed))
         self._half_coverage = 0.5 * full_coverage.median()

@@ -122,7 +122,15 @@ class Split:
 
 
 class Splitter(ABC):
-    """Splits the data of one problem."""
+    """Splits the data of one problem.
+
+    Attributes
+    ----------
+    generator : torch.Generator
+        Source of the random numbers of each split.
+    """
+
+    generator: torch.Generator
 
     @abstractmethod
     def __call__(self, x: torch.Tensor | None) -> Split:
@@ -140,11 +148,11 @@ class _Recorrupt(Splitter):
         self, problem: Problem, alpha: float, generator: torch.Generator, *, is_complete: bool
     ) -> None:
         self._problem, self._alpha, self._shifts = problem, alpha, generator
-        self._generator = spawn_generator(problem, generator)
+        self.generator = spawn_generator(problem, generator)
         self._complete = is_complete
 
     def __call__(self, x: torch.Tensor | None) -> Split:
-        noisier, target = split_noise(self._problem, x, self._alpha, self._generator)
+        noisier, target = split_noise(self._problem, x, self._alpha, self.generator)
         if not self._complete:
             sides = noisier.y.shape[-2:]
             shifts = tuple(int(torch.randint(n, (), generator=self._shifts)) for n in sides)
@@ -157,11 +165,11 @@ class _MaskPixels(Splitter):
     """The input has some of the pixels, and the target the others."""
 
     def __init__(self, problem: Problem, split_ratio: float, generator: torch.Generator) -> None:
-        self._problem, self._split_ratio, self._generator = problem, split_ratio, generator
+        self._problem, self._split_ratio, self.generator = problem, split_ratio, generator
 
     def __call__(self, x: torch.Tensor | None) -> Split:
         problem, y = self._problem, self._problem.y
-        draw = torch.rand((len(y), 1, *y.shape[2:]), generator=self._generator, device=y.device)
+        draw = torch.rand((len(y), 1, *y.shape[2:]), generator=self.generator, device=y.device)
         chosen = draw < self._split_ratio
         return Split(
             input=replace(problem, observed=problem.observed & chosen),

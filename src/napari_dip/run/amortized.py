@@ -25,6 +25,7 @@ from napari_dip.prior.amortized import CELL_PX, AmortizedPrior
 from napari_dip.prior.initialization import Weights
 from napari_dip.refine.settings import AmortizedRefinement
 from napari_dip.run.assessment import is_noisy, measure_fit
+from napari_dip.run.checkpoint import Checkpoint
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
 
@@ -79,13 +80,13 @@ def fit_members(
     members: list[Member] = []
     starts, seeds = warm_start.start_amortized(data), warm_start.seeds()
     for number, seed in enumerate(seeds):
-        fitting = _fit_member(recipe, problem, region_height, seed, starts.get(number))
+        fixed = recipe, problem, region_height, seed, warm_start.checkpoint
         try:
-            member, stop = yield from fitting
+            member, stop = yield from _fit_member(*fixed, starts.get(number))
         except DivergenceError:
             if number not in starts:
                 raise
-            member, stop = yield from _fit_member(recipe, problem, region_height, seed, None)
+            member, stop = yield from _fit_member(*fixed, None)
         members.append(member)
         warm_start.store_weights(number, member.prior)
         if stop:
@@ -94,7 +95,12 @@ def fit_members(
 
 
 def _fit_member(
-    recipe: Recipe, problem: Problem, region_height: int | None, seed: int, start: Weights | None
+    recipe: Recipe,
+    problem: Problem,
+    region_height: int | None,
+    seed: int,
+    checkpoint: Checkpoint,
+    start: Weights | None,
 ) -> Generator[FitProgress, Request | None, tuple[Member, bool]]:
     """Fit one network to crops of `problem`; return it, and whether to stop the run."""
     generator = torch.Generator().manual_seed(seed)
@@ -109,7 +115,8 @@ def _fit_member(
     sampler = CropSampler(problem, generator, region_height)
     steps = recipe.solver.max_steps
     fit = AmortizedFit(prior, problem, sampler, steps, generator, is_warm=prior.is_warm)
-    history, stop = yield from fit.run()
+    checkpoint.restore(fit, problem.y.device)
+    history, stop = yield from checkpoint.record(fit, fit.run())
     _check(prior, problem, sampler, seed)
     return Member(prior, seed, history, _select_refinement(recipe, problem, sampler)), stop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from napari_dip.run.assessment import (
     noise_findings,
 )
 from napari_dip.run.block_report import BlockReport, FittedBlock
+from napari_dip.run.checkpoint import Checkpoint, FinishedFit
 from napari_dip.run.fallback import attempts
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
@@ -46,8 +47,6 @@ NOT_FINITE = (
     "the image is not finite, however it is made: check the noise that is given, and values far from all"
     " others"
 )
-
-_Course: TypeAlias = "tuple[int, float, float]"  # a step, its loss and score
 
 
 class BlockFit:
@@ -89,22 +88,22 @@ class BlockFit:
     ) -> Generator[FitProgress, Request | None, bool]:
         """Apply networks that were fitted to crops of an image, whose part at `corner` this is."""
         for member in members:
-            x, history = torch.zeros_like(self.problem.y[0]), member.history
-            course = len(history.loss), float(history.loss[-1]), float(history.validation_loss[-1])
-            x = yield from self._report_while(self._apply(member, corner, x), course, x)
+            x = torch.zeros_like(self.problem.y[0])
+            x = yield from self._report_while(self._apply(member, corner, x), member.history, x)
             self.ensemble.add(x)
         return self._stop_requested
 
     def _estimate_patches(self) -> Generator[FitProgress, Request | None, bool]:
         """Make an image of similar patches, without a network."""
         work, start = denoise_by_patches(self.problem), self.problem.smoothed[0]
-        x = yield from self._report_while(work, (0, np.nan, np.nan), start)
+        history = History(*2 * (np.zeros(0, np.float32),), 0, PATCHES_ONLY)
+        x = yield from self._report_while(work, history, start)
         if self._recipe.refinement.source_flux_correction == "auto":
             x, self._source_flux_corrected = correct_sources(x, self.problem)
         if not self._measure(self.finalize(x)).is_finite:
             raise DivergenceError(NOT_FINITE)
         self.ensemble.add(x)
-        self.histories.append(History(*2 * (np.zeros(0, np.float32),), 0, PATCHES_ONLY))
+        self.histories.append(history)
         self._method = "patches"
         return self._stop_requested
 
@@ -132,24 +131,37 @@ class BlockFit:
             weights = warm_start.weights.get(member)
             fit = warm_start.start_fit(member, lambda: self._new_fit(seed, weights))  # noqa: B023
             try:
-                fitted = yield from fit.run(snapshot_every=snapshot_every)
-                x, stop = yield from self._refine(fitted, fit.prior, fit.monitor)
-                measures = self._measure(self.finalize(x))
+                making = self._make_image(fit, warm_start.checkpoint, snapshot_every)
+                made = yield from making
+                measures = self._measure(self.finalize(made.x))
             except DivergenceError:
                 if fit.stop_requested or not self._try_next(FitMeasures(is_finite=False)):
                     raise
                 continue
-            diverged = fitted.stop_reason.startswith(DIVERGED)
-            if stop or not self._try_next(measures, diverged=diverged):
+            diverged = made.history.stop_reason.startswith(DIVERGED)
+            if self._stop_requested or not self._try_next(measures, diverged=diverged):
                 break
             warm_start.weights.pop(member, None)
         if not measures.is_finite:
             raise DivergenceError(NOT_FINITE)
         warm_start.store_weights(member, fit.prior)
-        self.ensemble.add(x, fit.monitor)
-        course = fitted.loss, fitted.score, fitted.selected_step, fitted.stop_reason
-        self.histories.append(History(*course))
-        return stop
+        self.ensemble.add(made.x, fit.monitor)
+        self.histories.append(made.history)
+        return self._stop_requested
+
+    def _make_image(
+        self, fit: Fit, checkpoint: Checkpoint, snapshot_every: int | None
+    ) -> Generator[FitProgress, Request | None, FinishedFit]:
+        """Run and refine a fit, or take over what a run that was killed has made of it."""
+        finished = checkpoint.restore(fit, self._device)
+        if finished is None:
+            fitted = yield from checkpoint.record(fit, fit.run(snapshot_every=snapshot_every))
+            x = yield from self._refine(fitted, fit.prior, fit.monitor)
+            corrected = self._source_flux_corrected
+            finished = FinishedFit(x, fitted.history, self._method, source_flux_corrected=corrected)
+            checkpoint.save(fit, finished)
+        self._method, self._source_flux_corrected = finished.refinement, finished.source_flux_corrected
+        return finished
 
     def _try_next(self, measures: FitMeasures, *, diverged: bool = False) -> bool:
         """Whether the fit failed its check in a way that another attempt may cure, which is now set.
@@ -186,16 +198,14 @@ class BlockFit:
 
     def _refine(
         self, fitted: FitResult, prior: Prior, monitor: StoppingMonitor
-    ) -> Generator[FitProgress, Request | None, tuple[torch.Tensor, bool]]:
-        """Refine a fitted image as the recipe says; return it, and whether to stop the run."""
+    ) -> Generator[FitProgress, Request | None, torch.Tensor]:
+        """Refine a fitted image as the recipe says."""
         self._request, self._stop_requested = fitted.request, fitted.request.stop
-        course = len(fitted.loss), float(fitted.loss[-1]), float(fitted.score[-1])
         work = self._refinement_steps(fitted.x, prior, monitor)
-        x = yield from self._report_while(work, course, fitted.x)
-        return x, self._stop_requested
+        return (yield from self._report_while(work, fitted.history, fitted.x))
 
     def _report_while(
-        self, work: Generator[None, None, torch.Tensor], course: _Course, x: torch.Tensor
+        self, work: Generator[None, None, torch.Tensor], history: History, x: torch.Tensor
     ) -> Generator[FitProgress, Request | None, torch.Tensor]:
         """Report several times a second while `work` makes an image from `x`, which is returned."""
         last_report = time.monotonic()
@@ -208,7 +218,7 @@ class BlockFit:
             if self._request.preview or time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
                 last_report = time.monotonic()
                 image = x if self._request.preview else None
-                self._request = (yield FitProgress(*course, image)) or Request()
+                self._request = (yield FitProgress(*history.last, image)) or Request()
                 self._stop_requested = self._stop_requested or self._request.stop
 
     def _refinement_steps(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from napari_dip.core.provenance import (
     NoiseRecord,
     OperatorRecord,
     Provenance,
+    software_versions,
 )
 from napari_dip.core.result import History
 from napari_dip.core.torch_import import torch
@@ -93,12 +92,7 @@ def collect(
         precision=str(recipe.compute.resolve_precision(record.device)).removeprefix("torch."),
         num_threads=torch.get_num_threads(),
         notes=record.notes,
-        versions={
-            "napari-dip": version("napari-dip"),
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        versions=software_versions(),
     )
 
 

@@ -102,7 +102,8 @@ class _Restoration:
         note: str,
     ) -> None:
         self._observation, self._recipe, self._note = observation, recipe, note
-        self._snapshot_every, self._warm_start, self._workers = snapshot_every, warm_start, workers
+        self._snapshot_every, self._workers = snapshot_every, workers
+        self._warm_start = warm_start or WarmStart(recipe)
 
     def steps(self) -> Generator[Progress, Request | None, Result]:
         """Run, and report on the way."""
@@ -119,7 +120,7 @@ class _Restoration:
         self._planner = TilePlanner(recipe.compute.resolve_device())
         where = f"{observation.axes} of {observation.y.shape} on {self._planner.device}"
         log.info("%s: %s", recipe.title, where)
-        warm_start = self._warm_start or WarmStart(recipe)
+        warm_start = self._warm_start
         self._last_step = warm_start.first_step + recipe.solver.max_steps
         self._canvases = _ResultCanvases(aligned, observation, recipe, alignment, stripes)
         self._reports: list[BlockReport] = []
@@ -173,6 +174,7 @@ class _Restoration:
             alignment.note if alignment else "",
             self._planner.note,
             *warm_start.notes,
+            warm_start.checkpoint.note,
             NO_USE_OF_WORKERS if self._workers and not warm_start.is_amortized else "",
             missing,
             *observation.header.remarks,
@@ -197,7 +199,7 @@ class _Restoration:
             loss=progress.loss,
             validation_loss=progress.score,
             seconds=time.monotonic() - self._start_time,
-            note=self._planner.note,
+            note="; ".join(filter(None, (self._planner.note, self._warm_start.checkpoint.note))),
             image=preview,
         )
 

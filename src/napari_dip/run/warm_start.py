@@ -13,6 +13,7 @@ from napari_dip.physics.registration import edge_map, show_same_scene
 from napari_dip.prior.amortized import AmortizedPrior
 from napari_dip.prior.generator import Prior
 from napari_dip.prior.initialization import Weights
+from napari_dip.run.checkpoint import Checkpoint
 from napari_dip.run.recipe import Recipe
 
 COMPARED_PX = 1024  # side of the middle of two frames, in which their fields are compared
@@ -29,9 +30,12 @@ class WarmStart:
         A fit to continue, of the same recipe to the same data.
     weights : mapping of int to Weights, optional
         Weights that the network of each member of the ensemble starts with.
+    checkpoint : Checkpoint, optional
+        What is kept of the fits, and was kept of those of a run that was killed. Default: nothing.
 
     Attributes
     ----------
+    checkpoint : Checkpoint
     fit : Fit or None
         The current fit, or the last one.
     first_step : int
@@ -45,10 +49,15 @@ class WarmStart:
     """
 
     def __init__(
-        self, recipe: Recipe, *, fit: Fit | None = None, weights: Mapping[int, Weights] | None = None
+        self,
+        recipe: Recipe,
+        *,
+        fit: Fit | None = None,
+        weights: Mapping[int, Weights] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._recipe, self._num_blocks, self._member = recipe, 0, 0
-        self._resumed_fit = fit
+        self._resumed_fit, self.checkpoint = fit, checkpoint or Checkpoint()
         self.first_step = fit.step if fit else 0
         self._field: NDArray[np.float64] | None = None
         self._source = "the frame before"
@@ -98,6 +107,8 @@ class WarmStart:
     def start_fit(self, member: int, new_fit: Callable[[], Fit]) -> Fit:
         """Return the fit of a member to the next block: the one to continue, or a `new_fit`."""
         self._member, self.fit = member, None  # never two at a time
+        if self._resumed_fit is not None:
+            self._resumed_fit.extend()
         self.fit, self._resumed_fit = self._resumed_fit or new_fit(), None
         return self.fit
 

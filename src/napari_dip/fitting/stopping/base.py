@@ -13,6 +13,7 @@ from pydantic import Field
 
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
+from napari_dip.fitting.state import Stateful
 from napari_dip.physics.problem import Problem
 
 EMA_WARMUP_STEPS = 100  # after which the moving average shows the scene; no step before is the best
@@ -73,6 +74,11 @@ class StoppingMonitor(ABC):
     noise_probe: torch.Tensor | None = None
     separate_pixels: SeparatePixels | None = None
 
+    @property
+    def state(self) -> Stateful:
+        """What changes from step to step; nothing for most rules."""
+        return Stateful()
+
     @abstractmethod
     def stop_reason(self, scores: NDArray[np.float32]) -> str | None:
         """Return a sentence if the `scores` of all steps so far show that it is time to stop."""
@@ -118,6 +124,10 @@ class DiscrepancyMonitor(StoppingMonitor):
         self._square = self.fit_problem.rms_normalized_residual(average) ** 2
         return self._rule.score(average, x)
 
+    @property
+    def state(self) -> Stateful:
+        return self._rule.state
+
     def stop_reason(self, scores: NDArray[np.float32]) -> str | None:
         if self._square <= self._factor:
             return f"the mean square residual fell to {self._factor:.3g} times the variance of the noise"
@@ -146,6 +156,10 @@ class PatienceMonitor(StoppingMonitor):
     noise_probe: torch.Tensor | None = None
     separate_pixels: SeparatePixels | None = None
     restore_best: bool = True
+
+    @property
+    def state(self) -> Stateful:
+        return self.score if isinstance(self.score, Stateful) else super().state
 
     def stop_reason(self, scores: NDArray[np.float32]) -> str | None:
         best = best_step(scores)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_dip.core.torch_import import torch
+from napari_dip.fitting.state import Stateful
 from napari_dip.fitting.stopping.base import EarlyStopping, PatienceMonitor, StoppingMonitor
 from napari_dip.physics.problem import Problem
 
@@ -43,8 +44,10 @@ class VarianceStopping(EarlyStopping):
         return PatienceMonitor(self, problem, variance, name)
 
 
-class _WindowedVariance:
+class _WindowedVariance(Stateful):
     """The variance of the last images, at some of their pixels; `start` before anything is learned."""
+
+    changing = ("_images", "_number")
 
     def __init__(self, length: int, start: torch.Tensor, pixels: torch.Tensor) -> None:
         self._start, self._pixels = start, pixels
@@ -61,8 +64,10 @@ class _WindowedVariance:
         return variance + (1 - filled / length) * self._start
 
 
-class _ExponentialVariance:
+class _ExponentialVariance(Stateful):
     """The variance of all images, with exponentially decaying weights."""
+
+    changing = ("_variance", "_mean")
 
     def __init__(self, length: int, start: torch.Tensor) -> None:
         self._decay, self._variance = 1 - 1 / length, start

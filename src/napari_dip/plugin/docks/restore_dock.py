@@ -17,6 +17,7 @@ from napari_dip.plugin import preferences
 from napari_dip.plugin.docks.scrolling_dock import ScrollingDock, set_tab_order
 from napari_dip.plugin.layers.crop import trial_part
 from napari_dip.plugin.layers.metadata import find_layer
+from napari_dip.plugin.session.interrupted import InterruptedRun
 from napari_dip.plugin.session.messages import IN_LOG, MEMORY_FULL, NO_IMAGE
 from napari_dip.plugin.session.open_sessions import (
     close_all,
@@ -30,6 +31,7 @@ from napari_dip.plugin.widgets.export_menu import ExportMenu
 from napari_dip.plugin.widgets.folding import folded
 from napari_dip.plugin.widgets.forecast_notes import ForecastNotes
 from napari_dip.plugin.widgets.inputs import Inputs
+from napari_dip.plugin.widgets.interrupted_note import InterruptedNote
 from napari_dip.plugin.widgets.loss_plot import LossPlot
 from napari_dip.plugin.widgets.recipe_form import RecipeForm, spare_threads
 from napari_dip.plugin.widgets.redraw_throttle import SLOW_DRAWING_S, RedrawThrottle
@@ -64,6 +66,7 @@ class RestoreDock(ScrollingDock):
         self.form = RecipeForm(self.preset)
         self.inputs = Inputs(viewer, self.form)
         self.form.lay_out()
+        self.interrupted_note = InterruptedNote(viewer)
         self.empty_state = EmptyState(viewer, self.preset)
         self.notes = ForecastNotes(self.form, self.inputs)
         self.forecast = self.notes.forecast
@@ -183,7 +186,8 @@ class RestoreDock(ScrollingDock):
         column.setContentsMargins(9, 2, 9, 2)
         column.setSpacing(3)
         below = (self.summary, self.result_controls, self.plot_box)
-        for part in (self.empty_state, self.form, self.form.advanced_box, *below):
+        above = self.interrupted_note, self.empty_state
+        for part in (*above, self.form, self.form.advanced_box, *below):
             column.addWidget(part)
         self.form.advanced_tools.addWidget(self.export_menu.button)
         column.addStretch(1)
@@ -197,6 +201,7 @@ class RestoreDock(ScrollingDock):
         self.inputs.noise_measured.connect(self._on_noise_measured)
         self.notes.changed.connect(self._show_readiness)
         self.run_controls.run_button.clicked.connect(self.run)
+        self.interrupted_note.resumed.connect(self._resume_interrupted)
         self.run_controls.try_button.clicked.connect(self.try_visible_part)
         self.run_controls.paused.connect(self._pause_or_resume)
         self.run_controls.stop_button.clicked.connect(self.session.stop)
@@ -207,20 +212,33 @@ class RestoreDock(ScrollingDock):
         self.session.progressed.connect(self._show_progress)
         self.session.finished.connect(self.plot.show_result)
         self.session.shown.connect(self._show_result)
-        for source in (self.inputs, self.result_controls, self.export_menu, self.session):
+        talking = self.inputs, self.interrupted_note, self.result_controls, self.export_menu
+        for source in (*talking, self.session):
             source.message.connect(self._on_message)
         self._close = close_all(self.session, self.forecast)
         self.destroyed.connect(self._close)  # with its window: the dock is then not closed first
         QApplication.instance().aboutToQuit.connect(self._close)
+
+    def _resume_interrupted(self, run: InterruptedRun, layer: Image) -> None:
+        """Go on with a run that ended with napari."""
+        self._choose(run.recipe, layer)
+        if run.inputs:
+            self.say(f"Choose the same {' and '.join(run.inputs)} as before, and press Run: it goes on.")
+        else:
+            self.run()
+
+    def _choose(self, recipe: Recipe, layer: Image | None) -> None:
+        """Show the settings and the image of a run."""
+        self.form.set_recipe(recipe.with_settings({"compute.num_threads": None}))
+        if layer is not None:
+            self.inputs.image.choose(layer)
 
     def _show_left_run(self) -> None:
         """Show the run, or the result, that a closed dock of this task has left."""
         run = self.session.current_run
         if run is None:
             return
-        self.form.set_recipe(run.recipe.with_settings({"compute.num_threads": None}))
-        if (source := find_layer(self._viewer.layers, run.source)) is not None:
-            self.inputs.image.choose(source)
+        self._choose(run.recipe, find_layer(self._viewer.layers, run.source))
         if run.result is not None:
             self.plot.show_result(run.result)
             self._show_result(run.result)
@@ -238,6 +256,7 @@ class RestoreDock(ScrollingDock):
             self.summary.hide()
         if idle:
             self._activity.close()
+            self.interrupted_note.refresh()
             if layer is None:
                 self.say(NO_IMAGE)
             elif self.status.text() == NO_IMAGE:

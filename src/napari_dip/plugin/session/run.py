@@ -18,6 +18,7 @@ from napari_dip.plugin.layers.mask_on_grid import source_id
 from napari_dip.plugin.layers.placement import LayerPlacement
 from napari_dip.plugin.layers.result_layers import ResultLayers
 from napari_dip.plugin.layers.to_observation import observation_from_layer, observation_from_layers
+from napari_dip.plugin.session.interrupted import describe_run
 from napari_dip.plugin.session.messages import NOTHING_MISSING
 from napari_dip.plugin.session.worker import Controls
 from napari_dip.run.recipe import Recipe
@@ -77,6 +78,8 @@ class Run:
         Whether only a part of the layer is restored.
     is_kept : bool
         Whether later runs leave its layers where they are.
+    description : str
+        What is kept on disk of its layers and settings, as JSON.
     """
 
     recipe: Recipe
@@ -94,6 +97,7 @@ class Run:
     mask: Hashable = None
     is_trial: bool = False
     is_kept: bool = False
+    description: str = ""
 
     def free(self) -> None:
         """Release what only the last run needs; its layers stay."""
@@ -214,12 +218,13 @@ def prepare_run(
     ObservationError
         If the layers cannot be restored, or nothing is missing where only missing pixels are restored.
     """
+    inputs: dict[str, Any] = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary}
 
     def observe(mask: Labels | None) -> Observation:
-        inputs: dict[str, Any] = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary}
+        current = inputs | {"mask": mask}
         if not frames:
-            return observation_from_layer(layer, axes=axes, **inputs)
-        return observation_from_layers([layer, *frames], viewer.layers, **inputs)
+            return observation_from_layer(layer, axes=axes, **current)
+        return observation_from_layers([layer, *frames], viewer.layers, **current)
 
     observation = observe(mask)
     if fills_nothing(recipe, observation):
@@ -243,5 +248,6 @@ def prepare_run(
         is_complex=is_complex,
         mask=None if mask is None else source_id(mask),
         is_trial=whole is not None,
+        description=describe_run(recipe, layer, inputs, frames),
     )
     return run, observation

@@ -212,8 +212,10 @@ class Session:
             run.controls.preview.set()
 
     def close(self) -> None:
-        """Discard the active run; from here on the viewer and the dock are not touched."""
+        """Interrupt the active run; from here on the viewer and the dock are not touched."""
         self.closed = True
+        if self._run is not None:
+            self._run.controls.leave.set()
         self.cancel()
         self._done.clear()
 
@@ -226,7 +228,10 @@ class Session:
         gc.collect()  # networks of earlier runs; here, because it is not safe in a thread
         self._enter(State.RUNNING)
         every = None if run.is_stack else SNAPSHOT_EVERY
-        job = run_restoration(run.recipe, observation, run.controls, every, run.warm_start)
+        description = "" if run.is_trial else run.description
+        job = run_restoration(
+            run.recipe, observation, run.controls, every, run.warm_start, description=description
+        )
         self._start(job, self._on_progress, self._on_outcome)
 
     def _enter(self, state: State) -> None:

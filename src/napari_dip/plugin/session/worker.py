@@ -11,7 +11,10 @@ from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
+from napari_dip.plugin.preferences import checkpoints_folder
+from napari_dip.plugin.session.interrupted import DESCRIPTION
 from napari_dip.plugin.session.messages import IN_LOG
+from napari_dip.run.checkpoint import Checkpoint
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.warm_start import WarmStart
@@ -26,13 +29,15 @@ PREVIEW_NOTE = "a first image, of similar patches alone"
 class Controls:
     """What the dock requests of a run; each event may be set from any thread.
 
-    `new_observation` holds other data to fit from now on.
+    `new_observation` holds other data to fit from now on. With `leave` a run that is cancelled can be
+    resumed when napari is opened again.
     """
 
     preview: Event = field(default_factory=Event)
     pause: Event = field(default_factory=Event)
     stop: Event = field(default_factory=Event)
     cancel: Event = field(default_factory=Event)
+    leave: Event = field(default_factory=Event)
     new_observation: list[Observation] = field(default_factory=list)
 
 
@@ -54,15 +59,22 @@ def run_restoration(
     controls: Controls,
     snapshot_every: int | None,
     warm_start: WarmStart,
+    *,
+    description: str = "",
 ) -> Generator[Progress, None, Outcome]:
     """Restore under the control of the dock.
 
     Every exception becomes an `Outcome`: superqt's workers swallow `RuntimeError`, which torch raises,
     and the dock would wait forever. The generator always returns by itself: a worker that is asked to
-    quit keeps the network and its memory.
+    quit keeps the network and its memory. What is kept of the run on disk gets the `description`;
+    without one nothing is kept.
     """
+    folder = checkpoints_folder() if description else None
 
     def start(data: Observation) -> Generator[Progress, None, Result]:
+        if folder is not None:
+            warm_start.checkpoint = Checkpoint.of_run(folder, recipe, data)
+            warm_start.checkpoint.description = DESCRIPTION, description
         if warm_start.is_cold:
             yield from _first_preview(recipe, data)
         with iter_restoration(data, recipe, snapshot_every=snapshot_every, warm_start=warm_start) as run:
@@ -83,6 +95,7 @@ def run_restoration(
                 controls.cancel.wait(0.02)
             if controls.new_observation:
                 steps.close()
+                warm_start.checkpoint.remove()
                 warm_start = warm_start.restart()
                 steps = start(controls.new_observation.pop())
         return Outcome()
@@ -95,6 +108,8 @@ def run_restoration(
         return Outcome(error=describe_unexpected(error, where=IN_LOG))
     finally:
         steps.close()
+        if not controls.leave.is_set():
+            warm_start.checkpoint.remove()
 
 
 def _first_preview(recipe: Recipe, data: Observation) -> Generator[Progress]:

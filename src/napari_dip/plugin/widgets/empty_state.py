@@ -11,6 +11,7 @@ from napari_dip.plugin.session.messages import PLUGIN
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
 SAMPLES = {"dynamic-mri": "cine", "inpaint": "cell"}  # of other docks the star field
 
@@ -43,5 +44,11 @@ class EmptyState(QWidget):  # type: ignore[misc]
     def _open(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open an image")
         if name:
-            ours = name.lower().endswith(ANNOTATED_SUFFIXES)
-            self._viewer.open(name, plugin=PLUGIN if ours else "napari")
+            open_image(self._viewer, name)
+
+
+def open_image(viewer: napari.viewer.Viewer, path: str) -> list[Layer]:
+    """Open a file with what it says about its image, where napari-dip can read it; return its layers."""
+    ours = path.lower().endswith(ANNOTATED_SUFFIXES)
+    layers: list[Layer] = viewer.open(path, plugin=PLUGIN if ours else "napari")
+    return layers

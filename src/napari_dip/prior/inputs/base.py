@@ -94,7 +94,7 @@ class NetworkInput:
 
     def __init__(self, z: torch.Tensor, noise_std: float, generator: torch.Generator) -> None:
         self._z = z.contiguous(memory_format=torch.channels_last)
-        self._generator = generator
+        self.generator = generator
         self._spare = SPARE_NUMBERS if noise_std else 0
         self._pool = torch.randn(z.numel() + self._spare, generator=generator) * noise_std
         self._noisy = self._z.clone()
@@ -107,7 +107,7 @@ class NetworkInput:
     def write_next(self, out: torch.Tensor) -> None:
         """Write the input of the next step to `out`, of the same shape and any floating dtype."""
         if self._spare:
-            offset = int(torch.randint(self._spare, (), generator=self._generator))
+            offset = int(torch.randint(self._spare, (), generator=self.generator))
             noise = self._pool.as_strided(self._z.shape, self._z.stride(), offset)
             torch.add(self._z, noise, out=self._noisy)
         out.copy_(self._noisy)

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from napari_dip.core import interop
+from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io import file_and_extension
 from napari_dip.run.api._options import (
@@ -18,10 +19,12 @@ from napari_dip.run.api._options import (
     observe,
     run_to_end,
 )
+from napari_dip.run.checkpoint import Checkpoint
 from napari_dip.run.executors import Workers
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.restoration_run import RestorationRun
+from napari_dip.run.warm_start import WarmStart
 
 
 def restore(
@@ -33,6 +36,7 @@ def restore(
     auxiliary: Mapping[str, Any] | None = None,
     axes: str | None = None,
     workers: Workers | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     callback: Callback | None = None,
 ) -> Result:
     """Restore an image by any recipe, and wait for the result.
@@ -54,6 +58,9 @@ def restore(
     workers : callable, optional
         Makes an executor whose processes apply the network of a large image to its parts:
         ``partial(local_workers, 4)``, ``partial(dask_workers, "tcp://host:8786")``.
+    checkpoint : path, optional
+        A folder that keeps the fit, every two minutes, until there is a result. If Python is killed, the
+        same call continues the fit; on a CPU the result is the same bit for bit.
     callback : callable, optional
         As for `denoise`.
 
@@ -76,7 +83,14 @@ def restore(
     ((48, 64), True)
     """
     options = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary, "axes": axes}
-    return run_to_end(iter_restore(image, recipe, workers=workers, **options), callback)
+    observation, chosen = _prepare(image, recipe, **options)
+    start = WarmStart(chosen)
+    if checkpoint is not None:
+        start.checkpoint = Checkpoint.of_run(checkpoint, chosen, observation)
+    run = iter_restoration(observation, chosen, warm_start=start, workers=workers)
+    result = run_to_end(run, callback)
+    start.checkpoint.remove()
+    return result
 
 
 def iter_restore(
@@ -123,6 +137,21 @@ def iter_restore(
     >>> run.result.stop_reason.startswith("stopped by hand")
     True
     """
+    options = {"mask": mask, "sigma": sigma, "auxiliary": auxiliary, "axes": axes}
+    observation, chosen = _prepare(image, recipe, **options)
+    return iter_restoration(observation, chosen, snapshot_every=snapshot_every, workers=workers)
+
+
+def _prepare(
+    image: Any,
+    recipe: str | os.PathLike[str] | Recipe,
+    *,
+    mask: Any,
+    sigma: ArrayLike | None,
+    auxiliary: Mapping[str, Any] | None,
+    axes: str | None,
+) -> tuple[Observation, Recipe]:
+    """What was measured, and what to do."""
     observation, _ = observe(image, {"mask": mask, "axes": axes, "sigma": sigma})
     for name, values in (auxiliary or {}).items():
         observation = add_auxiliary(observation, name, values)
@@ -130,7 +159,7 @@ def iter_restore(
     if is_number(sigma):
         sigma = float(interop.in_data_units(sigma, observation.header.unit))
         chosen = chosen.replace(noise={"sigma": sigma})
-    return iter_restoration(observation, chosen, snapshot_every=snapshot_every, workers=workers)
+    return observation, chosen
 
 
 def _find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:

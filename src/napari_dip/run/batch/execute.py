@@ -14,7 +14,7 @@ from concurrent.futures import (
     Future,
     wait,
 )
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +35,12 @@ from napari_dip.run.recipe import Recipe
 from napari_dip.run.rescue import write_or_rescue
 
 if TYPE_CHECKING:
+    from napari_dip.run.checkpoint import Checkpoint
     from napari_dip.run.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
+CHECKPOINTS = ".napari-dip-checkpoints"  # folder beside the results of a batch
 SIGMA_CROP_PX = 2048  # side of the part in which the noise before and after is estimated
 DEBUG_HINT = "napari-dip --debug run, for this file alone, shows the traceback"
 
@@ -60,9 +62,7 @@ def run_job(job: Job) -> JobResult:
                 if owner:
                     reason = f"{owner} is restoring it"
                     return JobResult(job.sources[0], job.target, "skipped", reason=reason)
-                is_done = _is_done(job, recipe, observation)  # another process may just have ended
-                if not is_done:
-                    _restore_and_write(job, recipe, observation)
+                is_done = _restore_and_write(job, recipe, observation)
         provenance = read_provenance(job.target)
         return JobResult(
             job.sources[0],
@@ -84,11 +84,22 @@ def run_job(job: Job) -> JobResult:
         return failed_job(job, describe_unexpected(error, where=DEBUG_HINT))
 
 
-def _restore_and_write(job: Job, recipe: Recipe, observation: Observation) -> None:
+def _restore_and_write(job: Job, recipe: Recipe, observation: Observation) -> bool:
+    """Restore and write, unless another process has just done so; return whether it has."""
+    from napari_dip.run.checkpoint import Checkpoint
+
     remove_partial_files(Path(job.target))
-    result = _restore(observation, recipe)
-    options = {"overwrite": job.overwrite, "dtype": job.dtype, "format": job.format}
-    write_or_rescue(job.target, result, **options)
+    folder = Path(job.target).parent / CHECKPOINTS
+    checkpoint = Checkpoint.of_run(folder, recipe, observation)
+    is_done = _is_done(job, recipe, observation)
+    if not is_done:
+        result = _restore(observation, recipe, checkpoint)
+        options = {"overwrite": job.overwrite, "dtype": job.dtype, "format": job.format}
+        write_or_rescue(job.target, result, **options)
+    checkpoint.remove()
+    with suppress(OSError):  # others keep theirs there
+        folder.rmdir()
+    return is_done
 
 
 def run_jobs(
@@ -174,13 +185,14 @@ def _run_until_worker_crash(
     return suspects
 
 
-def _restore(observation: Observation, recipe: Recipe) -> Result:
+def _restore(observation: Observation, recipe: Recipe, checkpoint: Checkpoint) -> Result:
     """Restore a frame, which may start with the network of the last frame in this process."""
     from napari_dip.run.restoration import iter_restoration
     from napari_dip.run.warm_start import WarmStart
 
     key = recipe.to_json()
     start = _last_starts.pop(key, None) or WarmStart(recipe)
+    start.checkpoint = checkpoint
     result = iter_restoration(observation, recipe, warm_start=start).result
     _last_starts.clear()  # of one recipe at a time
     _last_starts[key] = start.next_frame(Path(observation.header.path).name)

@@ -190,14 +190,12 @@ class TiledFit:
     ) -> Generator[FitProgress, Request | None, None]:
         """Let workers apply the networks of `members` to the tiles, in any order."""
         self._allocate(self._recipe.operator.build(self.tiles[0].cut(self._data)))
-        history = members[-1].history
-        course = len(history.loss), float(history.loss[-1]), float(history.validation_loss[-1])
         task = TileTask(self._recipe, reference, tuple(members))
         for finished in apply_on_workers(task, self._fitted_tiles(), workers):
             if finished is not None:
                 self._add(*finished)
             self.number = min(len(self.reports), len(self.tiles) - 1)
-            request = (yield FitProgress(*course, None)) or Request()
+            request = (yield FitProgress(*members[-1].history.last, None)) or Request()
             if request.stop:
                 self.histories.append(NOT_REACHED)
                 return
