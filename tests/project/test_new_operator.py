@@ -19,7 +19,7 @@ DOCK = """
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
-from napari_dip.plugin.docks.restore_dock import DenoiseDock
+from napari_dip.plugin.docks.task_docks import DenoiseDock
 dock = DenoiseDock(ViewerModel())
 choice = dock.form.entry("operator.kind")
 assert "mirror" in choice.choices, choice.choices

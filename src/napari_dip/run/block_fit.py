@@ -33,13 +33,12 @@ from napari_dip.run.amortized import Member
 from napari_dip.run.assessment import (
     FitMeasures,
     fit_findings,
-    is_noisy,
     measure_fit,
     noise_findings,
 )
 from napari_dip.run.block_report import BlockReport, FittedBlock
 from napari_dip.run.checkpoint import Checkpoint, FinishedFit
-from napari_dip.run.fallback import attempts
+from napari_dip.run.fallback import Attempts
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.warm_start import WarmStart
 
@@ -60,7 +59,7 @@ class BlockFit:
         self.problem = Problem.from_data(data, *physics, device=device, reference=reference)
         self.ensemble = EnsembleStatistics(self.problem)
         self.histories: list[History] = []
-        self._attempt, *self._attempts = attempts(recipe, device)
+        self._attempts = Attempts(recipe, device)
         self._method: Method = "none"
         self._source_flux_corrected = False
         self._request, self._stop_requested = Request(), False
@@ -135,11 +134,11 @@ class BlockFit:
                 made = yield from making
                 measures = self._measure(self.finalize(made.x))
             except DivergenceError:
-                if fit.stop_requested or not self._try_next(FitMeasures(is_finite=False)):
+                if fit.stop_requested or not self._attempts.next(FitMeasures(is_finite=False)):
                     raise
                 continue
             diverged = made.history.stop_reason.startswith(DIVERGED)
-            if self._stop_requested or not self._try_next(measures, diverged=diverged):
+            if self._stop_requested or not self._attempts.next(measures, diverged=diverged):
                 break
             warm_start.weights.pop(member, None)
         if not measures.is_finite:
@@ -163,25 +162,8 @@ class BlockFit:
         self._method, self._source_flux_corrected = finished.refinement, finished.source_flux_corrected
         return finished
 
-    def _try_next(self, measures: FitMeasures, *, diverged: bool = False) -> bool:
-        """Whether the fit failed its check in a way that another attempt may cure, which is now set.
-
-        One that diverged after it had an image is only repeated in another precision.
-        """
-        while self._attempts:
-            attempt = self._attempts[0]
-            cures_noise = attempt.cures_noise and is_noisy(measures)
-            cures_divergence = diverged and not attempt.cures_noise
-            if not measures.is_finite or cures_noise or cures_divergence:
-                self._attempt = self._attempts.pop(0)
-                return True
-            if attempt.cures_noise or not is_noisy(measures):
-                return False
-            self._attempts.pop(0)
-        return False
-
     def _new_fit(self, seed: int, weights: Weights | None) -> Fit:
-        recipe, generator = self._attempt.recipe, torch.Generator().manual_seed(seed)
+        recipe, generator = self._attempts.current.recipe, torch.Generator().manual_seed(seed)
         monitor = recipe.stopping.monitor(self.problem, generator)
         precision = recipe.compute.resolve_precision(self._device)
         if recipe.network.is_3d and not self.problem.operator.is_identity:
@@ -272,7 +254,7 @@ class BlockFit:
 
     def _report(self, x: torch.Tensor) -> BlockReport:
         """What the provenance records, if the restored scene is `x`."""
-        problem, recipe = self.problem, self._attempt.recipe
+        problem, recipe = self.problem, self._attempts.current.recipe
         properties, downsampling = problem.likelihood.properties, recipe.network.input_downsampling
         supervision = recipe.self_supervision.select_method(problem, downsampling)
         return BlockReport(
@@ -286,7 +268,7 @@ class BlockFit:
             data_psnr_db=round(problem.data_psnr(x), 2),
             measures=(measures := self._measure(x)),
             findings=tuple(self._findings(measures)),
-            fallback=self._attempt.note,
+            fallback=self._attempts.current.note,
             calibration=self._calibration,
             unreproduced_sources=tuple(self._unreproduced_sources()),
         )
@@ -300,8 +282,8 @@ class BlockFit:
         yield from self.problem.operator.findings
         properties, hard = self.problem.likelihood.properties, self._recipe.hard_data_consistency
         yield from noise_findings(properties, hard_data_consistency=hard)
-        if self._attempt.note:
-            yield Finding("check", self._attempt.note)
+        if self._attempts.current.note:
+            yield Finding("check", self._attempts.current.note)
 
     def _unreproduced_sources(self) -> list[tuple[int, int]]:
         rows, columns = self.problem.operator.valid_region

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from napari_dip.core.torch_import import torch
+from napari_dip.run.assessment import FitMeasures, is_noisy
 from napari_dip.run.recipe import Recipe
 
 
@@ -26,6 +27,37 @@ class Attempt:
     recipe: Recipe
     note: str = ""
     cures_noise: bool = True
+
+
+class Attempts:
+    """The attempts at one fit.
+
+    Attributes
+    ----------
+    current : Attempt
+        The one to make.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        self.current, *self._others = attempts(recipe, device)
+
+    def next(self, measures: FitMeasures, *, diverged: bool = False) -> bool:
+        """Return whether the fit failed its check in a way that another attempt may cure, which is now
+        the current one.
+
+        One that diverged after it had an image is only repeated in another precision.
+        """
+        while self._others:
+            attempt = self._others[0]
+            cures_noise = attempt.cures_noise and is_noisy(measures)
+            cures_divergence = diverged and not attempt.cures_noise
+            if not measures.is_finite or cures_noise or cures_divergence:
+                self.current = self._others.pop(0)
+                return True
+            if attempt.cures_noise or not is_noisy(measures):
+                return False
+            self._others.pop(0)
+        return False
 
 
 def attempts(recipe: Recipe, device: torch.device) -> Iterator[Attempt]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from napari_dip.core.errors import RestorationError, describe_unexpected
 from napari_dip.core.progress import Progress
@@ -25,7 +25,7 @@ from napari_dip.plugin.session.open_sessions import (
     take_session,
 )
 from napari_dip.plugin.session.run import State
-from napari_dip.plugin.widgets.activity import Activity
+from napari_dip.plugin.widgets.activity import Activity, slow_down_spinner
 from napari_dip.plugin.widgets.empty_state import EmptyState
 from napari_dip.plugin.widgets.export_menu import ExportMenu
 from napari_dip.plugin.widgets.folding import folded
@@ -285,13 +285,7 @@ class RestoreDock(ScrollingDock):
                 self.say(progress_text(progress, self._device))
             self._activity.update(position)  # runs the event loop, which draws the window
         if self._throttle.last_duration > SLOW_DRAWING_S:
-            self._slow_down_spinner()
-
-    def _slow_down_spinner(self) -> None:
-        """Slow the spinner in the status bar: every turn redraws the whole window."""
-        for label in self.window().findChildren(QLabel):
-            if label.movie() is not None:
-                label.movie().setSpeed(10)
+            slow_down_spinner(self.window())
 
     def _show_result(self, result: Result) -> None:
         self.summary.show_result(result)
@@ -301,17 +295,3 @@ class RestoreDock(ScrollingDock):
     def _on_message(self, sentence: str, error: bool) -> None:  # noqa: FBT001 - a signal's signature
         self.say(sentence, error=error)
         self.result_controls.refresh()
-
-
-def _dock_class(name: str, preset: str) -> type[RestoreDock]:
-    """Return the dock of a task: napari needs a class to pass the viewer to."""
-    return type(name, (RestoreDock,), {"preset": preset, "__module__": __name__})
-
-
-DenoiseDock = _dock_class("DenoiseDock", "denoise")
-InpaintDock = _dock_class("InpaintDock", "inpaint")
-SuperResolutionDock = _dock_class("SuperResolutionDock", "super-resolution")
-DeconvolveDock = _dock_class("DeconvolveDock", "deconvolve")
-CoaddDock = _dock_class("CoaddDock", "coadd")
-GuidedDock = _dock_class("GuidedDock", "guided")
-DynamicMriDock = _dock_class("DynamicMriDock", "dynamic-mri")

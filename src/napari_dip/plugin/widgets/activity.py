@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.utils import progress
+from qtpy.QtWidgets import QLabel, QWidget
 
 
 class Activity:
@@ -40,3 +41,10 @@ class Activity:
         if not self._is_updating and self._bar is not None:
             bar, self._bar = self._bar, None
             bar.close()
+
+
+def slow_down_spinner(window: QWidget) -> None:
+    """Slow the spinner in the status bar of napari's window: every turn redraws all of it."""
+    for label in window.findChildren(QLabel):
+        if label.movie() is not None:
+            label.movie().setSpeed(10)
