@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+TOP_LEFT, BOTTOM_LEFT = 1, 4  # orientations: where the first row and column are seen
+
 
 @dataclass(frozen=True, repr=False)
 class Header:
@@ -27,6 +29,11 @@ class Header:
         Names along axis C.
     rgb : bool
         Whether the last axis holds the colors of a photograph.
+    orientation : int
+        Where the first row and column are meant to be seen, as TIFF and EXIF number it: 1 at the top
+        and the left, 4 at the bottom and the left; 0 where that is not known. Pixels are never turned.
+    icc_profile : bytes
+        What the colors of a photograph mean.
     fits_header, primary_header : str
         The FITS header, one card a line; and that of the primary HDU, where the image is in an
         extension.
@@ -44,6 +51,8 @@ class Header:
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     rgb: bool = False
+    orientation: int = 0
+    icc_profile: bytes = b""
     fits_header: str = ""
     primary_header: str = ""
     description: str = ""

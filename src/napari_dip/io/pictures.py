@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
-from napari_dip.core.header import Header
+from napari_dip.core.header import TOP_LEFT, Header
 from napari_dip.io.image import ImageData
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def picture_images(path: Path) -> Iterator[ImageData]:
             )
         if file.mode == "CMYK":
             raise ReadError(f"{path} has the colors of a printer, CMYK: save it as RGB")
-        is_png = file.format == "PNG"
+        is_png, profile = file.format == "PNG", file.info.get("icc_profile")
         pixels = _png_pixels(path) if is_png else np.asarray(ImageOps.exif_transpose(file))
     opaque = None
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
@@ -50,7 +50,7 @@ def picture_images(path: Path) -> Iterator[ImageData]:
     if missing is not None and pixels.ndim == 3:
         missing = np.repeat(missing[..., None], pixels.shape[2], axis=2)
     rgb = pixels.ndim == 3 and pixels.dtype == np.uint8
-    header = Header(path=str(path), rgb=rgb)
+    header = Header(path=str(path), rgb=rgb, orientation=TOP_LEFT, icc_profile=profile or b"")
     yield ImageData(
         np.ascontiguousarray(pixels), "YXC"[: pixels.ndim], bad_mask=missing, rgb=rgb, header=header
     )

@@ -8,10 +8,12 @@ import re
 from astropy.io import fits
 
 from napari_dip.core.errors import ReadError
+from napari_dip.core.header import BOTTOM_LEFT, TOP_LEFT
 
 MAX_COLORS = 4
 MIN_SIDE_PX = 8  # of an image whose last axis may be its colors
 
+_ROW_ORDERS = {TOP_LEFT: "TOP-DOWN", BOTTOM_LEFT: "BOTTOM-UP"}
 _CELESTIAL = re.compile(r"RA(-|$)|DEC(-|$)|.LON|.LAT|..LN|..LT")
 _CHANNELS = (
     *("FREQ", "ENER", "WAVN", "VRAD", "WAVE", "VOPT", "ZOPT", "AWAV", "VELO", "BETA"),  # spectral
@@ -83,3 +85,20 @@ def _has_colors_last(shape: tuple[int, ...], header: fits.Header) -> bool:
     """Whether an array is stored as photographs are, (Y, X, 3), with the colors as the first NAXIS."""
     is_small = shape[2] in (3, MAX_COLORS) and min(shape[:2]) >= MIN_SIDE_PX
     return is_small and (not _kind(header, 1) or _kind(header, 1).startswith(_CHANNELS))
+
+
+def orientation_of(header: fits.Header) -> int:
+    """Return where the first row is meant to be seen: at the bottom, unless ROWORDER is TOP-DOWN.
+
+    References
+    ----------
+    .. [1] https://siril.readthedocs.io/en/stable/file-formats/FITS.html, for the card.
+    """
+    is_down = str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN"
+    return TOP_LEFT if is_down else BOTTOM_LEFT
+
+
+def set_orientation(header: fits.Header, orientation: int) -> None:
+    """Say where the first row is seen, if `orientation` is known and `header` says otherwise."""
+    if orientation in _ROW_ORDERS and orientation != orientation_of(header):
+        header["ROWORDER"] = (_ROW_ORDERS[orientation], "where the first row is seen")

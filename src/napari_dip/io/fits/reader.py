@@ -18,7 +18,7 @@ from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.core.header import Header
 from napari_dip.core.world_coordinates import parse_wcs
-from napari_dip.io.fits.axes import channel_names, image_axes
+from napari_dip.io.fits.axes import channel_names, image_axes, orientation_of
 from napari_dip.io.fits.cards import header_text
 from napari_dip.io.fits.companions import companions_of, owners_of, quality_of, role_of, sigma_of
 from napari_dip.io.fits.hdu import data_of, has_pixels, name_of, native, open_fits, shape_of
@@ -129,6 +129,7 @@ def _image(path: Path, hdus: fits.HDUList, index: int, owners: dict[int, int]) -
         unit=str(stored_header.get("BUNIT", "")).strip(),
         pixel_size=_pixel_size(stored_header),
         channels=channel_names(stored_header, shape[axes.index("C")]) if "C" in axes else (),
+        orientation=orientation_of(stored_header),
         fits_header=cards,
         primary_header=header_text(hdus[0]) if index else "",
     )

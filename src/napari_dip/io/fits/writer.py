@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from napari_dip.core.header import Header
 from napari_dip.core.provenance import Provenance
 from napari_dip.io.atomic import atomic_write
-from napari_dip.io.fits.axes import image_axes
+from napari_dip.io.fits.axes import image_axes, set_orientation
 from napari_dip.io.fits.cards import parse_cards
 from napari_dip.io.fits.companions import is_byproduct_of
 from napari_dip.io.fits.hdu import name_of, open_fits
+from napari_dip.io.formats import format_to_read
 from napari_dip.io.image import ImageData
 from napari_dip.io.lazy import file_identity
 
@@ -55,6 +56,7 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
         if not image.header.fits_header:
             _describe_pixels(hdu.header, image)
         _name_time(hdu.header, image)
+        set_orientation(hdu.header, image.header.orientation)
         if metadata:
             _write_provenance(hdu.header, image, metadata)
             hdus += _byproduct_hdus(image, hdu, index)
@@ -93,7 +95,7 @@ def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU
 def _copy_of_source(header: Header) -> Iterator[fits.HDUList]:
     """The HDUs of the source, or a new one if it is not a FITS file, or has changed since."""
     source = Path(header.path)
-    is_there = bool(header.fits_header) and source.is_file()
+    is_there = bool(header.fits_header) and source.is_file() and format_to_read(source).name == "FITS"
     if is_there and header.identity in (None, file_identity(source)):
         # Not scaled, so that they stay bit for bit as they are.
         with open_fits(source, do_not_scale_image_data=True, checksum=False) as hdus:

@@ -25,6 +25,7 @@ from napari_dip.io.tiff.ome import ome
 from napari_dip.io.tiff.scan import open_tiff, validate_plane_count
 
 _BYPRODUCTS = ("FILLED", "UNCERT", "RESIDUAL")
+_ORIENTATION, _ICC_PROFILE = 274, 34675  # tags
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # of the tag PhotometricInterpretation
 
 
@@ -111,6 +112,8 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
             pixel_size=sizes,
             channels=channels,
             rgb=rgb,
+            orientation=int(page.tags.valueof(_ORIENTATION, 1)),
+            icc_profile=bytes(page.tags.valueof(_ICC_PROFILE, b"")),
             description=str(page.description or tiff.pages[0].description or ""),
         ),
         levels=tuple(levels[1:]),

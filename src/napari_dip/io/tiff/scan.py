@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import tifffile
 
@@ -15,6 +15,7 @@ from napari_dip.core.errors import ReadError
 from napari_dip.io.tiff.ome import ome
 
 _MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+_MAX_TAGS = 4096
 _MAX_XML_CHARS = 16 * 2**20
 
 
@@ -28,8 +29,12 @@ def open_tiff(path: Path) -> Iterator[Any]:
         If it is no TIFF file, or promises far more planes than there are.
     """
     with path.open("rb") as file:
-        if file.read(4) not in _MAGIC:
+        if (magic := file.read(4)) not in _MAGIC:
             raise ReadError(f"{path} is no TIFF file: it does not begin with II or MM and its version")
+        if (tags := _count_tags(file, magic)) > _MAX_TAGS:
+            raise ReadError(
+                f"{path} is broken: its first page has a suspicious number of tags, {tags:,}"
+            )
     with tifffile.TiffFile(path, _multifile=False) as tiff:
         if not len(tiff.pages):
             raise ReadError(f"{path} holds no image")
@@ -45,6 +50,18 @@ def open_tiff(path: Path) -> Iterator[Any]:
     elif not trusted:
         with tifffile.TiffFile(path, _multifile=False, is_ome=False) as tiff:
             yield tiff
+
+
+def _count_tags(file: BinaryIO, magic: bytes) -> int:
+    """The number of tags that the first page promises; 0 if there is none."""
+    order: Literal["little", "big"] = "little" if magic.startswith(b"II") else "big"
+    is_big = b"+" in magic
+    file.seek(8 if is_big else 4)
+    place = int.from_bytes(file.read(8 if is_big else 4), order)
+    if not 8 <= place < 2**62:
+        return 0
+    file.seek(place)
+    return int.from_bytes(file.read(8 if is_big else 2), order)
 
 
 def _files(path: Path, tiff: Any) -> set[str]:

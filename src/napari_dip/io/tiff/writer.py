@@ -12,13 +12,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dip.core.errors import WriteError
-from napari_dip.core.header import Header
+from napari_dip.core.header import TOP_LEFT, Header
 from napari_dip.core.units import convert
 from napari_dip.io.atomic import atomic_write
 from napari_dip.io.image import ImageData
 from napari_dip.io.tiff.calibration import OME_SPELLINGS, UNITS
 from napari_dip.io.tiff.ome import merge_source_ome, strip_illegal_xml
 
+_ORIENTATION = 274  # tag
 _RECIPE_KEY = "napari-dip recipe"
 
 
@@ -42,7 +43,7 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
     if notes := _notes(header, provenance):
         metadata["MapAnnotation"] = notes
     pixels = _storable(image.array.transpose(positions))
-    options = {"photometric": "rgb" if color else "minisblack", "compression": "zlib"}
+    options = {"compression": "zlib", **_display_options(image, color=color)}
     byproducts = image.byproducts() if provenance else {}
     big = (pixels.nbytes + sum(plane.nbytes for plane, _ in byproducts.values())) * 1.25 > 2**32
     with atomic_write(path) as unfinished:
@@ -90,10 +91,21 @@ def write_imagej(path: Path, image: ImageData, provenance: Mapping[str, Any]) ->
             unfinished,
             pixels,
             imagej=True,
-            photometric="rgb" if color else "minisblack",
             resolution=resolution,
             metadata=metadata,
+            **_display_options(image, color=color),
         )
+
+
+def _display_options(image: ImageData, *, color: bool) -> dict[str, Any]:
+    """What tifffile has to know of how the image is meant to be seen."""
+    options: dict[str, Any] = {"photometric": "rgb" if color else "minisblack"}
+    header = image.header
+    if header.orientation not in (0, TOP_LEFT):
+        options["extratags"] = [(_ORIENTATION, "H", 1, header.orientation, True)]
+    if header.icc_profile and (color or "C" not in image.axes):
+        options["iccprofile"] = header.icc_profile
+    return options
 
 
 def _order(axes: str, *, color: bool) -> tuple[str, list[int]]:

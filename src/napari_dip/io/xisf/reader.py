@@ -15,7 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from napari_dip.core.errors import ReadError
-from napari_dip.core.header import Header
+from napari_dip.core.header import BOTTOM_LEFT, TOP_LEFT, Header
 from napari_dip.io.fits.cards import parse_cards
 from napari_dip.io.image import ImageData
 from napari_dip.io.xisf.blocks import NAMESPACE, read_block
@@ -27,6 +27,7 @@ TYPES = {
     "UInt8": np.uint8, "UInt16": np.uint16, "UInt32": np.uint32, "UInt64": np.uint64,
     "Float32": np.float32, "Float64": np.float64,
 }  # fmt: skip
+ORIENTATIONS = {"0": TOP_LEFT, "180;flip": BOTTOM_LEFT}  # flip: left and right
 _XML = ElementTree.Element
 
 
@@ -87,6 +88,7 @@ def _image(path: Path, element: _XML, number: int, pixels: NDArray[Any]) -> Imag
         name=element.get("id", ""),
         unit=str(header.get("BUNIT", "")),
         channels=channels,
+        orientation=ORIENTATIONS.get(element.get("orientation", "0"), 0),
         fits_header=header.tostring(sep="\n", endcard=False, padding=False),
     )
     return ImageData(pixels, axes, header=about)

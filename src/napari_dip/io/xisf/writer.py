@@ -22,7 +22,7 @@ from napari_dip.io.atomic import atomic_write
 from napari_dip.io.fits.cards import parse_cards
 from napari_dip.io.image import ImageData
 from napari_dip.io.xisf.blocks import NAMESPACE
-from napari_dip.io.xisf.reader import PROVENANCE, SIGNATURE, TYPES
+from napari_dip.io.xisf.reader import ORIENTATIONS, PROVENANCE, SIGNATURE, TYPES
 
 START = 16  # of the XML in the file [byte]
 BLOCK_BYTES = 4096  # to which attached blocks are aligned
@@ -102,6 +102,9 @@ def _image_element(name: str, array: Any, axes: str, image: ImageData) -> tuple[
         compression=f"zlib+sh:{pixels.nbytes}:{item}",
         checksum=f"sha1:{hashlib.sha1(block, usedforsecurity=False).hexdigest()}",
     )
+    turn = {n: name for name, n in ORIENTATIONS.items()}.get(image.header.orientation, "0")
+    if turn != "0":
+        element.set("orientation", turn)
     if kind.startswith("Float"):
         finite = pixels[np.isfinite(pixels)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

@@ -222,8 +222,9 @@ class RestoreDock(ScrollingDock):
     def _resume_interrupted(self, run: InterruptedRun, layer: Image) -> None:
         """Go on with a run that ended with napari."""
         self._choose(run.recipe, layer)
-        if run.inputs:
-            self.say(f"Choose the same {' and '.join(run.inputs)} as before, and press Run: it goes on.")
+        missing = [role for role, name in run.inputs.items() if not self.inputs.choose_named(role, name)]
+        if missing:
+            self.say(f"Choose the same {' and '.join(missing)} as before, and press Run: it goes on.")
         else:
             self.run()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from napari_dip.core.errors import SettingsError
+from napari_dip.plugin.layers.metadata import MASK, NOISE
 from napari_dip.plugin.preferences import checkpoints_folder
 from napari_dip.run.recipe import Recipe
 
@@ -35,8 +36,8 @@ class InterruptedRun:
         What was done.
     path, layer : str
         The file of the image, empty if it was from none, and the name of its layer.
-    inputs : tuple of str
-        What belongs to it besides the image, such as "mask".
+    inputs : dict of str to str
+        The names of the layers that belong to it, by their role, such as "mask".
     time : datetime
         When it was last kept.
     """
@@ -45,7 +46,7 @@ class InterruptedRun:
     recipe: Recipe
     path: str
     layer: str
-    inputs: tuple[str, ...]
+    inputs: dict[str, str]
     time: datetime
 
     @property
@@ -68,14 +69,14 @@ def describe_run(
     recipe: Recipe, layer: Image, inputs: Mapping[str, Any], frames: Sequence[Image]
 ) -> str:
     """Return what `find_interrupted` needs to know of a run, as JSON."""
-    roles = [role for role in ("mask", "sigma") if inputs[role] is not None]
-    roles += [name for name, source in (inputs["auxiliary"] or {}).items() if source is not None]
+    layers = {MASK: inputs["mask"], NOISE: inputs["sigma"], **(inputs["auxiliary"] or {})}
+    names = {role: source.name for role, source in layers.items() if source is not None}
     description = {
         "pid": os.getpid(),
         "recipe": recipe.model_dump(mode="json"),
         "path": str(layer.source.path or ""),
         "layer": layer.name,
-        "inputs": [*roles, *(["exposures"] if frames else [])],
+        "inputs": names | ({"exposures": ""} if frames else {}),
     }
     return json.dumps(description)
 
@@ -100,7 +101,7 @@ def _read(path: Path) -> InterruptedRun | None:
             Recipe.parse(values["recipe"], source="the interrupted run"),
             values["path"],
             values["layer"],
-            tuple(values["inputs"]),
+            dict(values["inputs"]),
             datetime.fromtimestamp(path.parent.stat().st_mtime).astimezone(),
         )
     except (OSError, ValueError, KeyError, TypeError, SettingsError):

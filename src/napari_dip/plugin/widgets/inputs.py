@@ -101,6 +101,11 @@ class Inputs:
         self._form.basic_layout.setRowVisible(self.reopen_note, self.reopen_note.applies_to(self.layer))
         self.changed.emit()
 
+    def choose_named(self, role: str, name: str) -> bool:
+        """Select the layer of a name in a role, and return whether there is one."""
+        combo = self._related_combos().get(role)
+        return combo is not None and combo.choose_named(name)
+
     def related(self, role: str) -> Layer | None:
         """Return the layer that came with the image from its file in this role."""
         return None if self.layer is None else related_layer(self.layer, self._viewer.layers, role)

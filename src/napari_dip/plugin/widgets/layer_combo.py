@@ -74,6 +74,13 @@ class LayerComboBox(QComboBox):  # type: ignore[misc]
         """Select `layer`."""
         self.setCurrentIndex(self._layers().index(layer))
 
+    def choose_named(self, name: str) -> bool:
+        """Select the layer of a name, and return whether there is one."""
+        found = [layer for layer in self._layers() if layer is not None and layer.name == name]
+        if found:
+            self.choose(found[0])
+        return bool(found)
+
     def choose_another(self, layer: Layer) -> None:
         """Select the first layer of the list that is not `layer`."""
         self.choose(next(other for other in self._layers() if other != layer))
