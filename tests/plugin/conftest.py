@@ -30,7 +30,7 @@ def presets_folder(tmp_path, monkeypatch):
     from napari_dip.plugin import preferences
 
     monkeypatch.setattr(preferences, "_folder", lambda: tmp_path / "presets")
-    monkeypatch.setattr(preferences, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    monkeypatch.setattr(preferences, "user_cache_path", lambda *_, **__: tmp_path)
     return tmp_path / "presets"
 
 

@@ -102,4 +102,4 @@ def test_a_discarded_run_leaves_nothing(viewer, image_file, make_dock, qtbot, tm
     qtbot.waitUntil(lambda: dock.session.current_run.warm_start.fit is not None, timeout=300_000)
     dock.session.cancel()
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
-    assert not list((tmp_path / "cache").rglob("fit-*"))
+    assert not list(tmp_path.rglob("fit-*"))

@@ -122,3 +122,11 @@ def test_a_run_goes_on_where_no_checkpoint_can_be_written(noisy, make_observatio
     result = iter_restoration(observation, recipe, warm_start=start).result
     assert np.isfinite(result.image).all()
     assert caplog.text.count("no checkpoint is kept in") == 1
+
+
+def test_a_folder_that_has_gone_is_not_made_again(noisy, tmp_path, make_observation):
+    recipe = Recipe.preset("denoise").with_settings({**SMALL, "solver.max_steps": 40})
+    observation, gone = make_observation(noisy), tmp_path / "gone"
+    checkpoint = Checkpoint.of_run(gone / "kept", recipe, observation, save_every_s=0)
+    _ = iter_restoration(observation, recipe, warm_start=WarmStart(recipe, checkpoint=checkpoint)).result
+    assert not gone.exists()

@@ -95,7 +95,9 @@ def _defaults() -> Any:
 
 def checkpoints_folder() -> Path | None:
     """Return the folder of what is kept of runs; None where napari keeps no settings either."""
-    return user_cache_path("napari-dip", appauthor=False) / "checkpoints" if _folder() else None
+    if not _folder():
+        return None
+    return user_cache_path("napari-dip", appauthor=False, ensure_exists=True) / "checkpoints"
 
 
 def _folder() -> Path | None:

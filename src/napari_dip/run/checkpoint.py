@@ -166,7 +166,8 @@ class Checkpoint:
         if finished is not None:
             state["finished"] = finished.state_dict()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(exist_ok=True)  # nothing above: it may be on a disk that has gone
             name, text = self.description
             if name:
                 (self.folder / name).write_text(text, "utf-8")
