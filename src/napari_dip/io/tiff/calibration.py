@@ -33,13 +33,20 @@ def read_calibration(tiff: Any, number: int, page: Any) -> tuple[Sizes, tuple[st
 
     TIFF's own resolution is how large to print; only ImageJ makes a calibration of it.
     """
-    images = ome(tiff).findall("{*}Image")
-    pixels = images[number].find("{*}Pixels") if number < len(images) else None
-    if pixels is not None:
-        return _of_ome(pixels), tuple(name for channel in pixels if (name := channel.get("Name")))
+    if (found := ome_calibration(ome(tiff), number)) is not None:
+        return found
     if tiff.imagej_metadata:
         return _of_imagej(tiff.imagej_metadata, page)
     return _of_metamorph(tiff.stk_metadata or {}), ()
+
+
+def ome_calibration(said: ElementTree.Element, number: int) -> tuple[Sizes, tuple[str, ...]] | None:
+    """Return pixel sizes by axis letter, and names along C, of an image of OME-XML, if it has it."""
+    images = said.findall("{*}Image")
+    pixels = images[number].find("{*}Pixels") if number < len(images) else None
+    if pixels is None:
+        return None
+    return _of_ome(pixels), tuple(name for channel in pixels if (name := channel.get("Name")))
 
 
 def _of_ome(pixels: ElementTree.Element) -> Sizes:

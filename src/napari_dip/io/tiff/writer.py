@@ -38,7 +38,7 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
         if unit in UNITS:  # OME has no angles: these stay in the annotation of the FITS header
             metadata |= {key: size, f"{key}Unit": OME_SPELLINGS.get(unit, unit)}
     sizes = dict(zip(image.axes, image.array.shape, strict=True))
-    if header.channels and len(header.channels) == sizes.get("C"):
+    if header.channels and len(header.channels) == sizes.get("C", 1):
         metadata["Channel"] = {"Name": [strip_illegal_xml(name) for name in header.channels]}
     if notes := _notes(header, provenance):
         metadata["MapAnnotation"] = notes

@@ -6,11 +6,13 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_dip.core.axes import CANONICAL_AXES
 from napari_dip.core.header import Header
+from napari_dip.io.tiff.calibration import ome_calibration
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -143,7 +145,34 @@ def header_of(layer: Image, axes: str | None = None) -> Header:
     header = layer.metadata.get(METADATA_KEY, {}).get("header")
     if isinstance(header, Header):
         return header if axes in (None, own) else replace(header, pixel_size=sizes)
-    return Header(path=str(layer.source.path or ""), name=layer.name, pixel_size=sizes)
+    known = _header_of_bioio(layer)
+    return replace(
+        known,
+        path=str(layer.source.path or ""),
+        name=layer.name,
+        pixel_size=sizes or {a: size for a, size in known.pixel_size.items() if a in (axes or own)},
+    )
+
+
+def _header_of_bioio(layer: Image) -> Header:
+    """What the metadata of a layer say that bioio's plugin has opened, one layer for each channel."""
+    image, ome = (layer.metadata.get(key) for key in ("bioimage", "ome_metadata"))
+    try:
+        xml = ome.to_xml()
+        found = ome_calibration(ElementTree.fromstring(xml), image.current_scene_index)
+    except (AttributeError, ElementTree.ParseError):
+        return Header()
+    if found is None:
+        return Header()
+    sizes, channels = found
+    own = tuple(name for name in channels if layer.name.startswith(f"{name} :: "))
+    is_whole = len(channels) < 2
+    return Header(
+        pixel_size=sizes,
+        channels=channels if is_whole else own,
+        hdu=image.current_scene_index,
+        description=xml if is_whole else "",
+    )
 
 
 _SHORT_UNITS = {
