@@ -26,7 +26,7 @@ from napari_dip.run.batch import (
     plan_jobs,
     run_jobs,
 )
-from napari_dip.run.recipe import Recipe
+from napari_dip.run.recipe import Quality, Recipe
 from napari_dip.run.rescue import check_free_space, write_or_rescue
 
 SchedulerAddress = Annotated[
@@ -167,6 +167,9 @@ def run_batch(
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for the files.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
+    quality: Annotated[
+        Quality, typer.Option(help="As for run; balanced takes several minutes on a CPU.")
+    ] = "fast",
 ) -> None:
     """Simulate a star field, restore it, and compare with the truth."""
     from napari_dip.datasets import star_field
@@ -178,9 +181,8 @@ def demo(
     simulated = star_field(seed)
     simulated.writeto(noisy, overwrite=True)
     image = read_first_image(noisy)
-    result = run_with_progress(
-        Recipe.preset("denoise").with_settings({"seed": seed}), image.to_observation()
-    )
+    recipe = Recipe.preset("denoise").with_quality(quality).with_settings({"seed": seed})
+    result = run_with_progress(recipe, image.to_observation())
     write(restored, result, overwrite=True)
     out.print(result.summary, markup=False)
     truth = simulated["TRUTH"].data
