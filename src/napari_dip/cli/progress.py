@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,9 +66,9 @@ def run_with_progress(
     ):
         bar.console.print(f"{recipe.title} ... (Ctrl-C stops and keeps the image)", markup=False)
         task = bar.add_task(recipe.title, total=1.0, step=0, rate=0.0)
-        steps, previous, notes, last_line = 0, math.inf, {""}, 0.0
+        steps, previous, notes, last_line = 0, -1, {""}, 0.0
         for progress in run:
-            if math.isfinite(previous):  # the first report may be one of a run that is continued
+            if previous >= 0:  # the first report may be one of a run that is continued
                 steps += progress.step - (previous if progress.step > previous else 0)
             previous = progress.step
             rate = steps / max(progress.seconds, 1e-9)
