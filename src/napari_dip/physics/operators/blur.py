@@ -12,11 +12,9 @@ from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
-from napari_dip.physics._point_profiles import GaussianProfile, SampledProfile
 from napari_dip.physics.operators._psf import Beta, Fwhm, psf_kernels, psf_model
 from napari_dip.physics.operators._volume_blur import VolumeBlurOperator, center_volume
 from napari_dip.physics.operators.base import NoiseStd, Operator, OperatorSettings
-from napari_dip.physics.point_sources import find_point_sources
 
 TARGET_FWHM_PX = (2.0, 1.7, 1.4, 1.1)  # of which the first is taken that is narrower than the PSF
 MAX_GAIN = 1.05  # of a frequency, where the PSF is wider than the detail of the result
@@ -157,6 +155,10 @@ class BlurOperator(Operator):
         """Take bright points that are as wide as the PSF out of the scene."""
         if not self._has_point_sources:
             return
+        # These bring a second of scipy.
+        from napari_dip.physics._point_profiles import GaussianProfile, SampledProfile
+        from napari_dip.physics.point_sources import find_point_sources
+
         profile = SampledProfile(self._psf)
         planes = np.where(data.observed[0], data.y[0], np.nan).astype(float)
         std = noise_std(torch.from_numpy(np.nan_to_num(data.y))).expand(data.y.shape)
