@@ -35,7 +35,8 @@ def leave(viewer, image_file, make_dock, qtbot, monkeypatch):
     def leave_run(steps=600, **inputs):
         viewer.open(image_file, plugin="napari-dip")
         dock = make_dock()
-        dock.form.set_recipe(dock.form.recipe().with_settings(SETTINGS | {"solver.max_steps": steps}))
+        recipe = dock.form.recipe().with_quality("fast")
+        dock.form.set_recipe(recipe.with_settings(SETTINGS | {"solver.max_steps": steps}))
         for role, name in inputs.items():
             getattr(dock.inputs, role).choose(name)
         reports = []
@@ -67,6 +68,8 @@ def test_a_run_is_resumed_with_its_image_and_its_settings(leave, viewer, make_do
     note.resume_button.click()
     assert dock.session.state == State.RUNNING
     assert dock.form.recipe().solver.max_steps == 600
+    assert dock.form.tasks.quality.currentText() == "fast"
+    assert dock.form.tasks.quality.currentText() == "fast"
     qtbot.waitUntil(lambda: dock.session.state == State.IDLE, timeout=300_000)
     result = dock.session.current_run.result
     assert "an interrupted run was continued at step" in result.provenance.notes

@@ -37,6 +37,17 @@ def test_each_dock_opens_on_its_task(viewer, name, preset):
     assert recipe_of(dock) == Recipe.preset(preset)
 
 
+@pytest.mark.parametrize("quality", ["fast", "balanced", "best"])
+def test_a_recipe_is_shown_with_its_task_and_its_quality(viewer, quality):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
+    recipe = Recipe.preset("inpaint").with_quality(quality).with_settings({"seed": 7})
+    dock.form.choose(recipe)
+    tasks = dock.form.tasks
+    assert (tasks.task.currentText(), tasks.quality.currentText()) == (recipe.title, quality)
+    assert dock.form.recipe().seed == 7
+    assert dock.form.recipe().hard_data_consistency
+
+
 def test_the_form_of_every_task_returns_its_preset_and_keeps_the_seed(viewer):
     _, dock = viewer.window.add_plugin_dock_widget("napari-dip", "Denoise")
     dock.form.entry("seed").value = 7

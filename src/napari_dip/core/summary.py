@@ -65,7 +65,7 @@ def _describe_residual(ratio: float) -> str:
 
 
 def _describe_flux_change(change: float | None) -> str:
-    return "" if change is None else f"flux changed by {100 * change:+.3f} %"
+    return "" if change is None else f"flux changed by {100 * change:+z.3f} %"
 
 
 def _describe_strength(strength: float) -> str:

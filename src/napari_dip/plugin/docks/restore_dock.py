@@ -164,9 +164,6 @@ class RestoreDock(ScrollingDock):
         self._update_forecast()
         self._show_state(self.session.state)
 
-    def _on_refused(self, sentence: str) -> None:
-        self.say(sentence, error=True)
-
     def _on_noise_measured(self, sigma: float) -> None:
         """Enter the noise of a region, if the form asks for one number."""
         try:
@@ -196,7 +193,7 @@ class RestoreDock(ScrollingDock):
 
     def _connect(self) -> None:
         self.form.changed.connect(self._on_form_changed)
-        self.form.refused.connect(self._on_refused)
+        self.form.refused.connect(lambda sentence: self.say(sentence, error=True))
         self.inputs.changed.connect(self._update_forecast)
         self.inputs.noise_measured.connect(self._on_noise_measured)
         self.notes.changed.connect(self._show_readiness)
@@ -208,7 +205,7 @@ class RestoreDock(ScrollingDock):
         self.run_controls.discard_button.clicked.connect(self.session.cancel)
         self.result_controls.step_selected.connect(self.plot.mark)
         self.export_menu.recipe_saved.connect(self.form.tasks.refresh)
-        self.session.changed.connect(self._show_state)
+        self.session.changed.connect(self._on_state)
         self.session.progressed.connect(self._show_progress)
         self.session.finished.connect(self.plot.show_result)
         self.session.shown.connect(self._show_result)
@@ -230,7 +227,7 @@ class RestoreDock(ScrollingDock):
 
     def _choose(self, recipe: Recipe, layer: Image | None) -> None:
         """Show the settings and the image of a run."""
-        self.form.set_recipe(recipe.with_settings({"compute.num_threads": None}))
+        self.form.choose(recipe.with_settings({"compute.num_threads": None}))
         if layer is not None:
             self.inputs.image.choose(layer)
 
@@ -243,6 +240,11 @@ class RestoreDock(ScrollingDock):
         if run.result is not None:
             self.plot.show_result(run.result)
             self._show_result(run.result)
+
+    def _on_state(self, state: State) -> None:
+        self._show_state(state)
+        if state == State.IDLE:  # a forecast that was waiting was dropped when the run began
+            self._update_forecast()
 
     def _show_state(self, state: State) -> None:
         idle, layer = state == State.IDLE, self.inputs.layer

@@ -214,6 +214,11 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         self._showing = False
         self._on_recipe()
 
+    def choose(self, recipe: Recipe) -> None:
+        """Show a recipe with its task and its quality."""
+        self.tasks.show(recipe)
+        self.set_recipe(recipe)
+
     def _reset(self) -> None:
         self._load(())
         self.set_recipe(self._recipe.with_settings(preferences.compute_settings()))

@@ -34,7 +34,8 @@ class ReopenNote(QWidget):  # type: ignore[misc]
         self._viewer = viewer
         self._layer: Image | None = None
         self.button = QPushButton("Reopen with napari-dip")
-        note = QLabel("napari opened this file: its flags, errors and units are missing.", wordWrap=True)
+        text = "Opened by napari itself, without flags, errors and units that the file may have."
+        note = QLabel(text, wordWrap=True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(note)

@@ -58,7 +58,7 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         ratio = noise.median_residual
         self.noise.setText(f"{noise.sigma_text} ({noise.source})")
         self.residual.setText(f"{ratio:.2f}" if ratio > MIN_RESIDUAL else "")
-        self.flux_change.setText("" if change is None else f"{100 * change:+.3f} %")
+        self.flux_change.setText("" if change is None else f"{100 * change:+z.3f} %")
         for label in (self.residual, self.flux_change):
             self._table.setRowVisible(label, bool(label.text()))
         self._verdict = verdict(result)

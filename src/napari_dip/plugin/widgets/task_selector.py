@@ -55,6 +55,16 @@ class TaskSelector:
                 self.task.addItem(name, path)
             self.task.setCurrentIndex(self.task.findData(selected))
 
+    def show(self, recipe: Recipe) -> None:
+        """Select the task of a recipe, and the quality that it has, or nearly has."""
+        with signals_blocked(self.task), signals_blocked(self.quality):
+            for name in list_presets():
+                if (preset := Recipe.preset(name)).title == recipe.title:
+                    self.task.setCurrentIndex(self.task.findData(name))
+                    self._offer_saved_settings(is_offered=False)
+                    near = {q: _count_differences(recipe, preset.with_quality(q)) for q in QUALITIES}
+                    self.quality.setCurrentText(min(QUALITIES, key=lambda q: near[q]))
+
     @property
     def preset(self) -> str | None:
         """Name of the selected preset; None for a saved recipe."""
@@ -94,6 +104,13 @@ class TaskSelector:
                 if self.quality.currentIndex() == index:
                     self.quality.setCurrentText("balanced")
                 self.quality.removeItem(index)
+
+
+def _count_differences(recipe: Recipe, other: Recipe) -> int:
+    """How many settings differ."""
+    one, two = recipe.model_dump(), other.model_dump()
+    groups = [(one[name], two[name]) for name in one if isinstance(one[name], dict)]
+    return sum(mine[key] != theirs.get(key) for mine, theirs in groups for key in mine)
 
 
 def _presets_by_category() -> dict[str, dict[str, str]]:
