@@ -2,10 +2,11 @@
 
 Run as ``python benchmarks/kills.py [--kills 50] [--drivers 2] [--frames 6] [--seed 0]``. Drivers that
 share a folder are killed together by SIGKILL after a random time, and started again. After each kill
-every file in the folder must be complete: an image that can be read, with its provenance. After the
-last one the batch runs to its end: each image must equal, bit for bit, that of a batch that nobody
-interrupted, the summary must have one row for each, and nothing else may be left. A frame has three
-fits, so that most kills leave a checkpoint; how many images were made from one is printed.
+every file in the folder must be complete: an image that can be read, with its provenance (hidden files
+are unfinished ones, which the next driver removes). After the last one the batch runs to its end: each
+image must equal, bit for bit, that of a batch that nobody interrupted, the summary must have one row for
+each, and nothing else may be left. A frame has three fits, so that most kills leave a checkpoint; how
+many images were made from one is printed.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def main() -> None:
             said = f"{len(running)} were running, {restored} images"
             print(f"kill {number + 1} after {moment:4.1f} s: {said}", flush=True)
             if restored == args.frames:  # begin again, with some of them
-                for file in rng.sample(sorted((folder / "killed").glob("*.fits")), args.frames - 1):
+                for file in rng.sample(made, args.frames - 1):
                     file.unlink()
         last = start(recipe, folder / "killed")
         last.wait()
@@ -86,7 +87,7 @@ def start(recipe: Path, folder: Path) -> subprocess.Popen:
 
 def complete(folder: Path) -> list[Path]:
     """Return the images of a folder; each can be read, and knows how it was made."""
-    files = sorted(folder.glob("*.fits"))
+    files = [file for file in sorted(folder.glob("*.fits")) if not file.name.startswith(".")]
     for file in files:
         assert np.isfinite(read_first_image(file).array).all(), file
         assert read_provenance(file)["steps"] == QUICK["ensemble.size"] * QUICK["solver.max_steps"], file
