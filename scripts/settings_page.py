@@ -18,7 +18,7 @@ def page() -> str:
     lines = [
         "# Settings",
         "",
-        "This page is generated from the code by `python scripts/settings_page.py`.",
+        "<!-- written by scripts/settings_page.py -->",
         "",
         "Change a setting on the command line with `--set NAME=VALUE`, in Python with"
         ' `recipe.with_settings({"NAME": value})`, and in the dock, where some are under *Advanced*.',
