@@ -56,11 +56,26 @@ def toggle_asinh_stretch(layer: Image) -> str:
 
 
 def flip_vertical(viewer: napari.viewer.Viewer) -> str:
-    """Move the first row to the bottom, as in FITS viewers, or back to the top, as in napari."""
-    vertical, horizontal = viewer.scene.camera.orientation2d
+    """Move the first row to the bottom, as in FITS viewers, or back to the top, as in napari.
+
+    Raises
+    ------
+    ObservationError
+        If this version of napari cannot turn the view.
+    """
+    camera = _camera(viewer)
+    vertical, horizontal = camera.orientation2d
     is_down = str(getattr(vertical, "value", vertical)) == "down"
-    viewer.scene.camera.orientation2d = ("up" if is_down else "down", horizontal)
+    camera.orientation2d = ("up" if is_down else "down", horizontal)
     return f"The first row is at the {'bottom' if is_down else 'top'}."
+
+
+def _camera(viewer: napari.viewer.Viewer) -> Any:
+    """The camera, which can be turned since napari 0.6, and belongs to the scene since 0.9."""
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    if not hasattr(camera, "orientation2d"):
+        raise ObservationError("this version of napari cannot turn the view: 0.6 and newer ones can")
+    return camera
 
 
 def north_up(viewer: napari.viewer.Viewer, layer: Image) -> str:
@@ -71,10 +86,10 @@ def north_up(viewer: napari.viewer.Viewer, layer: Image) -> str:
     Raises
     ------
     ObservationError
-        If the header has no celestial coordinates.
+        If the header has no celestial coordinates, or this version of napari cannot turn the view.
     """
     north, east = _sky_directions(layer)
-    viewer.scene.camera.orientation2d = ("up", "right")
+    _camera(viewer).orientation2d = ("up", "right")
     # On the screen columns increase to the right and rows upwards; rotate until north is up.
     angle = np.arctan2(north[1], north[0])
     cosine, sine = np.cos(angle), np.sin(angle)
