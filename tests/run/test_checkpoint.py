@@ -124,6 +124,30 @@ def test_a_run_goes_on_where_no_checkpoint_can_be_written(noisy, make_observatio
     assert caplog.text.count("no checkpoint is kept in") == 1
 
 
+def test_a_full_disk_ends_no_run(runs, noisy, monkeypatch, caplog):
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nmore")
+
+    monkeypatch.setattr(torch, "save", full)
+    recipe = Recipe.preset("denoise").with_settings({**SMALL, "solver.max_steps": 40})
+    checkpoint, result = runs(recipe, noisy)
+    assert np.isfinite(result.image).all()
+    assert caplog.text.count("no checkpoint is kept in") == 1
+    checkpoint.remove()
+    assert not checkpoint.folder.exists()
+
+
+def test_an_image_of_another_size_is_not_taken_over(runs, noisy):
+    recipe = Recipe.preset("denoise").with_settings({**SMALL, "solver.max_steps": 20})
+    checkpoint, _ = runs(recipe, np.stack([noisy] * 2), axes="TYX")
+    first = min(checkpoint.folder.iterdir())
+    kept = torch.load(first, weights_only=True)
+    kept["finished"]["x"] = kept["finished"]["x"][:, 1:]
+    torch.save(kept, first)
+    _, result = runs(recipe, np.stack([noisy] * 2), axes="TYX")
+    assert result.image.shape == (2, *noisy.shape)
+
+
 def test_a_folder_that_has_gone_is_not_made_again(noisy, tmp_path, make_observation):
     recipe = Recipe.preset("denoise").with_settings({**SMALL, "solver.max_steps": 40})
     observation, gone = make_observation(noisy), tmp_path / "gone"

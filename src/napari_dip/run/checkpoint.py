@@ -23,6 +23,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
 from napari_dip.fitting.state import State
 from napari_dip.io.atomic import atomic_write
+from napari_dip.io.reading import first_line
 from napari_dip.refine.settings import Method
 from napari_dip.run.recipe import Recipe
 
@@ -109,7 +110,7 @@ class Checkpoint:
     ) -> None:
         self.folder, self.note, self.description = folder, "", ("", "")
         self._kept_fits, self._save_every_s = kept_fits, save_every_s
-        self._number, self._last_save = -1, time.monotonic()
+        self._number, self._last_save, self._may_write = -1, time.monotonic(), True
 
     @classmethod
     def of_run(
@@ -159,7 +160,7 @@ class Checkpoint:
 
     def save(self, fit: _Fit, finished: FinishedFit | None = None) -> None:
         """Keep the state of the current fit, and what was made of it once it is finished."""
-        if self.folder is None:
+        if self.folder is None or not self._may_write:
             return
         self._last_save = time.monotonic()
         state = {"fit": fit.state_dict()}
@@ -174,9 +175,9 @@ class Checkpoint:
             self._write(self._number, state)
             if finished is not None:
                 self._drop_network(self._number - self._kept_fits)
-        except OSError as error:
-            log.warning("no checkpoint is kept in %s: %s", self.folder, error)
-            self.folder = None
+        except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
+            log.warning("no checkpoint is kept in %s: %s", self.folder, first_line(error))
+            self._may_write = False
 
     def remove(self) -> None:
         """Remove all that was kept: the result is where it should be."""
@@ -192,9 +193,10 @@ class Checkpoint:
         except Exception as error:  # whatever is wrong with it, the fit can begin anew
             log.warning("%s is not used: %s", self._path(self._number), error)
             return {}
-        if "fit" in stored and _shapes(stored["fit"]) != _shapes(fit.state_dict()):
-            return {}
-        return stored
+        own = fit.state_dict()
+        is_of_fit = "fit" not in stored or _shapes(stored["fit"]) == _shapes(own)
+        is_of_image = "finished" not in stored or stored["finished"]["x"].shape == own["average"].shape
+        return stored if is_of_fit and is_of_image else {}
 
     def _drop_network(self, number: int) -> None:
         """Keep only the image of an earlier fit, if it has one."""
