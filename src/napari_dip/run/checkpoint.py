@@ -176,7 +176,8 @@ class Checkpoint:
             if finished is not None:
                 self._drop_network(self._number - self._kept_fits)
         except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
-            log.warning("no checkpoint is kept in %s: %s", self.folder, first_line(error))
+            why = error if isinstance(error, OSError) else f"is the disk full? ({first_line(error)})"
+            log.warning("no checkpoint is kept in %s: %s", self.folder, why)
             self._may_write = False
 
     def remove(self) -> None:
