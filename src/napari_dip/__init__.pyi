@@ -12,6 +12,7 @@ from .core.errors import (
 from .core.header import Header
 from .core.noise_properties import NoiseProperties
 from .core.observation import Observation
+from .core.parameter_maps import ParameterMaps
 from .core.progress import Progress
 from .core.provenance import Provenance
 from .core.result import History, Result
@@ -29,6 +30,7 @@ from .run.api import (
     deconvolve,
     denoise,
     estimate_noise,
+    fit_maps,
     inpaint,
     iter_restore,
     reconstruct_mri,
@@ -54,6 +56,7 @@ __all__ = [
     "NoiseProperties",
     "Observation",
     "ObservationError",
+    "ParameterMaps",
     "Poisson",
     "PoissonGaussian",
     "Progress",
@@ -73,6 +76,7 @@ __all__ = [
     "deconvolve",
     "denoise",
     "estimate_noise",
+    "fit_maps",
     "inpaint",
     "iter_restore",
     "list_presets",

@@ -4,6 +4,7 @@ from napari_dip.run.api._coadd import coadd
 from napari_dip.run.api._deconvolve import deconvolve
 from napari_dip.run.api._denoise import denoise
 from napari_dip.run.api._inpaint import inpaint
+from napari_dip.run.api._maps import fit_maps
 from napari_dip.run.api._mri import reconstruct_mri
 from napari_dip.run.api._noise import estimate_noise
 from napari_dip.run.api._restore import iter_restore, restore
@@ -14,6 +15,7 @@ __all__ = [
     "deconvolve",
     "denoise",
     "estimate_noise",
+    "fit_maps",
     "inpaint",
     "iter_restore",
     "reconstruct_mri",

@@ -1,0 +1,37 @@
+"""Diffusion: magnitude images at several b values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.signals.base import MIN_CONTRASTS, Parameter, Signal, along_contrasts
+
+BValue = Annotated[float, Field(ge=0, le=1e5)]
+
+
+class Diffusion(Signal):
+    """Echoes that diffusion attenuates by exp(-b D), with the apparent diffusion coefficient D.
+
+    References
+    ----------
+    .. [1] Stejskal, Tanner, "Spin diffusion measurements: spin echoes in the presence of a
+           time-dependent field gradient", J. Chem. Phys. 42 (1965) 288.
+    """
+
+    kind: Literal["adc"] = "adc"
+    b_values: Annotated[tuple[BValue, ...], Field(min_length=MIN_CONTRASTS)]
+    """Diffusion weightings. [s/mm2]"""
+
+    @property
+    def parameter(self) -> Parameter:
+        return Parameter("ADC", "mm2/s", 1e-5, 6e-3)
+
+    @property
+    def num_contrasts(self) -> int:
+        return len(self.b_values)
+
+    def basis(self, value: torch.Tensor) -> torch.Tensor:
+        return torch.exp(-along_contrasts(self.b_values, value) * value)[:, None]

@@ -1,0 +1,42 @@
+"""T1 from spoiled gradient echoes at several flip angles."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.signals.base import MIN_CONTRASTS, Parameter, Signal, along_contrasts
+
+Degrees = Annotated[float, Field(gt=0, le=180)]
+
+
+class FlipAngles(Signal):
+    """Spoiled gradient echoes in the steady state: sin(a) (1 - E) / (1 - cos(a) E), E = exp(-TR / T1).
+
+    References
+    ----------
+    .. [1] Fram et al., "Rapid calculation of T1 using variable flip angle gradient refocused imaging",
+           Magn. Reson. Imaging 5 (1987) 201.
+    """
+
+    kind: Literal["t1-flip-angle"] = "t1-flip-angle"
+    flip_angles: Annotated[tuple[Degrees, ...], Field(min_length=MIN_CONTRASTS)]
+    """Flip angles. [degree]"""
+    repetition_time: Annotated[float, Field(gt=0, le=60)]
+    """Repetition time. [s]"""
+
+    @property
+    def parameter(self) -> Parameter:
+        return Parameter("T1", "s", 0.05, 6.0)
+
+    @property
+    def num_contrasts(self) -> int:
+        return len(self.flip_angles)
+
+    def basis(self, value: torch.Tensor) -> torch.Tensor:
+        angles = along_contrasts(tuple(map(math.radians, self.flip_angles)), value)
+        recovered = torch.exp(-self.repetition_time / value)
+        return (angles.sin() * (1 - recovered) / (1 - angles.cos() * recovered))[:, None]

@@ -1,0 +1,46 @@
+"""T1 from magnitude images at several times after an inversion."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_dip.core.torch_import import torch
+from napari_dip.physics.signals.base import (
+    MIN_CONTRASTS,
+    Parameter,
+    Seconds,
+    Signal,
+    along_contrasts,
+)
+
+
+class InversionRecovery(Signal):
+    """Magnitudes of a magnetization that recovers: |1 - 2 e exp(-TI / T1)|.
+
+    The repetition time has to be several T1 long.
+
+    References
+    ----------
+    .. [1] Barral et al., "A robust methodology for in vivo T1 mapping", Magn. Reson. Med. 64 (2010)
+           1057.
+    """
+
+    kind: Literal["t1-inversion"] = "t1-inversion"
+    inversion_times: Annotated[tuple[Seconds, ...], Field(min_length=MIN_CONTRASTS)]
+    """Times after the inversion. [s]"""
+    efficiency: Annotated[float, Field(gt=0.5, le=1)] = 0.95
+    """How much of the magnetization the pulse inverts: 1 is all of it."""
+
+    @property
+    def parameter(self) -> Parameter:
+        return Parameter("T1", "s", 0.05, 6.0)
+
+    @property
+    def num_contrasts(self) -> int:
+        return len(self.inversion_times)
+
+    def basis(self, value: torch.Tensor) -> torch.Tensor:
+        times = along_contrasts(self.inversion_times, value)
+        return (1 - 2 * self.efficiency * torch.exp(-times / value)).abs()[:, None]

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+import napari_dip as dip
+from napari_dip.core.errors import ObservationError, SettingsError
+
+TIMES = (0.01, 0.02, 0.04, 0.08, 0.16)
+Y, X = np.mgrid[:40, :44]
+T2 = 0.03 + 0.002 * X
+AMPLITUDE = 100.0 + Y
+
+
+@pytest.fixture
+def echoes():
+    """(5, 40, 44): a T2 that grows along X, an amplitude that grows along Y, noise of 1."""
+    times = np.array(TIMES)[:, None, None]
+    noise = np.random.default_rng(0).normal(0, 1, (5, 40, 44))
+    return (AMPLITUDE * np.exp(-times / T2) + noise).astype(np.float32)
+
+
+def test_maps_have_names_units_bounds_and_the_axes_of_the_image(echoes):
+    found = dip.fit_maps(echoes, "t2", echo_times=TIMES)
+    assert found.axes == "YX"
+    assert found.units == {"T2": "s", "amplitude": ""}
+    assert found.sigma == pytest.approx(1, rel=0.1)
+    error = (found.maps["T2"] - T2) / found.std["T2"]
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(1, abs=0.1)
+    assert np.sqrt(np.mean((found.maps["amplitude"] - AMPLITUDE) ** 2)) < 2
+    assert found.chi_square.mean() == pytest.approx(1, abs=0.1)
+    assert repr(found) == "ParameterMaps(T2 [s], amplitude; YX (40, 44))"
+
+
+def test_a_wrong_equation_shows_in_chi_square(echoes):
+    echoes += 30  # a background, which the equation does not have
+    found = dip.fit_maps(echoes, "t2", echo_times=TIMES, sigma=1)
+    assert np.median(found.chi_square) > 5
+
+
+def test_a_stack_of_volumes_and_other_axes(echoes):
+    volumes = np.stack([echoes, echoes[:, ::-1]], axis=1)
+    found = dip.fit_maps(volumes, "t2", echo_times=TIMES)
+    assert (found.axes, found.maps["T2"].shape) == ("ZYX", (2, 40, 44))
+    last = dip.fit_maps(np.moveaxis(echoes, 0, -1), "t2", axes="YXT", echo_times=TIMES)
+    np.testing.assert_array_equal(last.maps["T2"], found.maps["T2"][0])
+
+
+def test_a_pixel_that_lacks_an_image_has_no_value(echoes):
+    echoes[2, 3, 4] = np.nan
+    found = dip.fit_maps(echoes, "t2", echo_times=TIMES)
+    assert np.isnan(found.maps["T2"][3, 4])
+    assert np.isfinite(found.maps["T2"]).sum() == 40 * 44 - 1
+
+
+def test_a_result_of_a_series_is_taken_as_it_is(echoes):
+    result = dip.restore(echoes, dip.Recipe.preset("denoise").with_quality("instant"), axes="TYX")
+    found = dip.fit_maps(result, "t2", echo_times=TIMES)
+    assert found.axes == "YX"
+    error, before = (
+        np.sqrt(np.mean((dip.fit_maps(images, "t2", echo_times=TIMES).maps["T2"] - T2) ** 2))
+        for images in (result, echoes)
+    )
+    assert error < before
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "said"),
+    [
+        ("t3", {}, "there is no signal 't3': choose adc, decay, t1-flip-angle, t1-inversion, t2"),
+        ("t2", {}, "echo_times"),
+        ("t2", {"echo_times": (1, 2)}, "echo_times"),
+        ("t2", {"echo_time": (1, 2, 3)}, "echo_time"),
+    ],
+)
+def test_a_protocol_that_does_not_suit_is_refused(echoes, kind, protocol, said):
+    with pytest.raises(SettingsError, match=said):
+        dip.fit_maps(echoes, kind, **protocol)
+
+
+def test_other_numbers_of_images_are_refused(echoes):
+    with pytest.raises(ObservationError, match="5 images along T, and the protocol is of 4"):
+        dip.fit_maps(echoes, "t2", echo_times=TIMES[:4])
