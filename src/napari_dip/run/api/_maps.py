@@ -62,7 +62,8 @@ def fit_maps(
     --------
     >>> import napari_dip as dip
     >>> times = np.array([0.01, 0.02, 0.04, 0.08])
-    >>> echoes = 100 * np.exp(-times[:, None, None] / 0.05) * np.ones((4, 32, 32))
+    >>> amplitude = np.linspace(50, 150, 32 * 32).reshape(32, 32)
+    >>> echoes = amplitude * np.exp(-times[:, None, None] / 0.05)
     >>> found = dip.fit_maps(echoes, "t2", echo_times=times)
     >>> print(f"{found.maps['T2'].mean():.3f} {found.units['T2']}")
     0.050 s
