@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import Signal
 
@@ -54,7 +56,7 @@ def fit_pixels(signal: Signal, y: torch.Tensor, sigma: float | None = None) -> P
     y : (num_contrasts, P) tensor
         The data, all finite.
     sigma : float, optional
-        Standard deviation of the noise; automatic: that of the typical misfit.
+        Standard deviation of the noise; automatic: from the typical misfit.
 
     References
     ----------
@@ -65,7 +67,10 @@ def fit_pixels(signal: Signal, y: torch.Tensor, sigma: float | None = None) -> P
     """
     parts = [_fit(signal, part) for part in torch.split(y.double(), PIXELS_AT_A_TIME, dim=1)]
     log_value, linear, misfit = (torch.cat(found, dim=-1) for found in zip(*parts, strict=True))
-    variance = _typical_variance(misfit, _freedom(signal)) if sigma is None else sigma**2
+    if sigma is None:
+        variance = _typical_variance(misfit, y.norm(dim=0), _freedom(signal))
+    else:
+        variance = sigma**2
     value_std, linear_std = _bound(signal, log_value, linear)
     noise = variance**0.5
     value = log_value.exp()
@@ -141,8 +146,11 @@ def _bound(
     return std[-1], std[:-1]
 
 
-def _typical_variance(misfit: torch.Tensor, freedom: int) -> float:
-    """The variance of the noise, from the median misfit."""
+def _typical_variance(misfit: torch.Tensor, brightness: torch.Tensor, freedom: int) -> float:
+    """The variance of the noise, from the median misfit of the brightest quarter of the pixels: that of
+    magnitudes is smaller where there is no signal.
+    """
     from scipy.stats import chi2
 
-    return float(misfit.median()) * freedom / float(chi2.median(freedom))
+    bright = brightness >= float(np.quantile(brightness.cpu().numpy(), 0.75))
+    return float(misfit[bright].median()) * freedom / float(chi2.median(freedom))
