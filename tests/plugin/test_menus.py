@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from qtpy.QtWidgets import QInputDialog
+from qtpy.QtWidgets import QApplication, QInputDialog
 
+from napari_dip.plugin.docks.compare_dock import CompareDock
 from napari_dip.plugin.layers import display
 from napari_dip.plugin.layers.crop import crop_layer
 
@@ -174,7 +175,7 @@ def test_the_noise_of_a_region_is_measured_where_it_is_drawn(viewer, dock):
 
 def test_two_images_are_compared(viewer, dock):
     press(dock.inputs.tools_button, "Compare two images ...")
-    widget = viewer.window.dock_widgets["Compare two images (napari-dip)"]
+    widget = next(w for w in QApplication.allWidgets() if isinstance(w, CompareDock))
     assert not widget.button.isEnabled()
     rng = np.random.default_rng(0)
     truth = np.tile(np.linspace(0, 100, 50), (50, 1))

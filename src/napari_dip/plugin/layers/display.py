@@ -50,7 +50,7 @@ def toggle_asinh_stretch(layer: Image) -> str:
         linear.map(steps),
         controls=controls,
         name=f"{linear.name}{STRETCHED_SUFFIX}",
-        nan_color=linear.nan_color,
+        **{key: getattr(linear, key) for key in ("nan_color",) if hasattr(linear, key)},  # napari 0.6
     )
     return f"'{layer.name}' is displayed with an asinh stretch; its values have not changed."
 
