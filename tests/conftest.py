@@ -103,10 +103,11 @@ def make_prior(make_problem):
 
     def make(observation, recipe, *, problem=None, seed=0, precision=torch.float32):
         data = FitData.from_observation(observation)
+        parts = recipe.network, recipe.network_input, recipe.output, recipe.self_supervision
         return Prior.build(
             problem or make_problem(data, recipe=recipe),
             data,
-            PriorSettings(recipe.network, recipe.network_input, recipe.output, recipe.self_supervision),
+            PriorSettings(*parts, recipe.signal),
             precision=precision,
             generator=torch.Generator().manual_seed(seed),
         )

@@ -3,6 +3,7 @@ import pytest
 
 import napari_dip as dip
 from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.physics.signals.t2 import EchoDecay
 
 TIMES = (0.01, 0.02, 0.04, 0.08, 0.16)
 Y, X = np.mgrid[:40, :44]
@@ -19,7 +20,7 @@ def echoes():
 
 
 def test_maps_have_names_units_bounds_and_the_axes_of_the_image(echoes):
-    found = dip.fit_maps(echoes, "t2", echo_times=TIMES)
+    found = dip.fit_maps(echoes, "t2", echo_times=TIMES, method="pixelwise")
     assert found.axes == "YX"
     assert found.units == {"T2": "s", "amplitude": ""}
     assert found.sigma == pytest.approx(1, rel=0.1)
@@ -32,31 +33,37 @@ def test_maps_have_names_units_bounds_and_the_axes_of_the_image(echoes):
 
 def test_a_wrong_equation_shows_in_chi_square(echoes):
     echoes += 30  # a background, which the equation does not have
-    found = dip.fit_maps(echoes, "t2", echo_times=TIMES, sigma=1)
+    found = dip.fit_maps(echoes, "t2", echo_times=TIMES, sigma=1, method="pixelwise")
     assert np.median(found.chi_square) > 5
 
 
 def test_a_stack_of_volumes_and_other_axes(echoes):
     volumes = np.stack([echoes, echoes[:, ::-1]], axis=1)
-    found = dip.fit_maps(volumes, "t2", echo_times=TIMES)
+    found = dip.fit_maps(volumes, "t2", echo_times=TIMES, method="pixelwise")
     assert (found.axes, found.maps["T2"].shape) == ("ZYX", (2, 40, 44))
-    last = dip.fit_maps(np.moveaxis(echoes, 0, -1), "t2", axes="YXT", echo_times=TIMES)
+    last = dip.fit_maps(
+        np.moveaxis(echoes, 0, -1), "t2", axes="YXT", echo_times=TIMES, method="pixelwise"
+    )
     np.testing.assert_array_equal(last.maps["T2"], found.maps["T2"][0])
 
 
 def test_a_pixel_that_lacks_an_image_has_no_value(echoes):
     echoes[2, 3, 4] = np.nan
-    found = dip.fit_maps(echoes, "t2", echo_times=TIMES)
+    found = dip.fit_maps(echoes, "t2", echo_times=TIMES, method="pixelwise")
     assert np.isnan(found.maps["T2"][3, 4])
     assert np.isfinite(found.maps["T2"]).sum() == 40 * 44 - 1
 
 
 def test_a_result_of_a_series_is_taken_as_it_is(echoes):
     result = dip.restore(echoes, dip.Recipe.preset("denoise").with_quality("instant"), axes="TYX")
-    found = dip.fit_maps(result, "t2", echo_times=TIMES)
+    found = dip.fit_maps(result, "t2", echo_times=TIMES, method="pixelwise")
     assert found.axes == "YX"
     error, before = (
-        np.sqrt(np.mean((dip.fit_maps(images, "t2", echo_times=TIMES).maps["T2"] - T2) ** 2))
+        np.sqrt(
+            np.mean(
+                (dip.fit_maps(images, "t2", echo_times=TIMES, method="pixelwise").maps["T2"] - T2) ** 2
+            )
+        )
         for images in (result, echoes)
     )
     assert error < before
@@ -79,3 +86,30 @@ def test_a_protocol_that_does_not_suit_is_refused(echoes, kind, protocol, said):
 def test_other_numbers_of_images_are_refused(echoes):
     with pytest.raises(ObservationError, match="5 images along T, and the protocol is of 4"):
         dip.fit_maps(echoes, "t2", echo_times=TIMES[:4])
+
+
+@pytest.mark.slow
+def test_the_prior_halves_the_error_of_pixels_alone():
+    equation = EchoDecay(echo_times=tuple(0.012 * n for n in range(1, 9)))
+    head = dip.datasets.quantitative_head(equation, side=64)
+    brain = np.isin(head.tissue, (1, 2))
+    error = {}
+    for method in ("pixelwise", "prior"):
+        found = dip.fit_maps(head.images, equation, method=method, device="cpu")
+        error[method] = np.sqrt(np.mean((found.maps["T2"][brain] / head.value[brain] - 1) ** 2))
+    assert error["prior"] < 0.5 * error["pixelwise"]
+    assert found.assessment.level != "failed"
+    assert 0.6 < np.mean(found.chi_square[brain]) < 1.2
+    assert found.sigma == pytest.approx(0.02, rel=0.1)
+
+
+def test_images_that_an_equation_joins_are_restored_jointly(echoes):
+    recipe = dip.Recipe.preset("denoise").with_settings({"signal": {"kind": "t2", "echo_times": TIMES}})
+    with pytest.raises(ObservationError, match="1 are restored jointly along T"):
+        dip.restore(echoes, recipe, axes="TYX")
+    with pytest.raises(SettingsError, match="a signal equation joins images"):
+        dip.restore(echoes, recipe.with_quality("instant"), axes="TYX")
+    with pytest.raises(SettingsError, match=r"signal\.echo_times needs one number for each image"):
+        dip.restore(
+            echoes, dip.Recipe.preset("time-series").with_settings({"signal.kind": "t2"}), axes="TYX"
+        )

@@ -10,11 +10,13 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.data_consistency import wiener_estimate
 from napari_dip.physics.filters import normalized_convolution
 from napari_dip.physics.problem import Problem
+from napari_dip.physics.signals import Signal
 from napari_dip.prior.initialization import Weights, copy_weights, initialize, same_shapes
 from napari_dip.prior.inputs import InputContext, InputSettings, NetworkInput
 from napari_dip.prior.networks import NetworkSettings
 from napari_dip.prior.output_scale import Output, OutputScale
 from napari_dip.prior.self_supervision import SelfSupervision, Split, Splitter
+from napari_dip.prior.signal_head import SignalHead, layout_of_maps
 
 Slices = tuple[slice, slice]
 
@@ -27,6 +29,7 @@ class PriorSettings:
     network_input: InputSettings
     output: Output
     self_supervision: SelfSupervision
+    signal: Signal
 
 
 class Prior:
@@ -81,7 +84,7 @@ class Prior:
         data : FitData
             The data of the problem, for their auxiliary data.
         settings : PriorSettings
-            Network, network input, output and self-supervision.
+            Network, network input, output, self-supervision and signal equation.
         precision : torch.dtype
             Number format inside the network: float32 or bfloat16.
         generator : torch.Generator
@@ -90,7 +93,8 @@ class Prior:
             Weights of another prior's network to start from, if they fit.
         """
         network, device = settings.network, problem.y.device
-        scale = OutputScale.from_data(problem, settings.output)
+        joins_images = settings.signal.kind != "none"
+        scale = OutputScale.from_data(problem, settings.output, is_common=joins_images)
         _, height, width = problem.operator.scene_shape
         padded = tuple(_round_up(side, network.size_multiple) for side in (height, width))
         top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
@@ -108,8 +112,11 @@ class Prior:
         splitter = settings.self_supervision.splitter(problem, downsampling, generator)
         margins = (left, padded[1] - width - left, top, padded[0] - height - top)
         inputs = _Inputs(problem, scale, fixed, splitter, context.depths, margins, precision)
+        layout = problem.scene_layout
+        layout = layout_of_maps(settings.signal, layout) if joins_images else layout
         with torch.device("meta"):
-            module = network.build(inputs.channels, problem.scene_layout)
+            module = network.build(inputs.channels, layout)
+            module = SignalHead(module, settings.signal) if joins_images else module
         module = module.to_empty(device="cpu")
         initialize(module, generator)
         if start is not None and same_shapes(start, module.state_dict()):

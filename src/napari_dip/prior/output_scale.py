@@ -118,10 +118,22 @@ class OutputScale:
 
     @classmethod
     def from_data(
-        cls, problem: Problem, output: Output, large_range: float = LARGE_RANGE_SIGMAS
+        cls,
+        problem: Problem,
+        output: Output,
+        large_range: float = LARGE_RANGE_SIGMAS,
+        *,
+        is_common: bool = False,
     ) -> OutputScale:
-        """Return the scale of the data of `problem`; see `choose_stretch` for `large_range`."""
+        """Return the scale of the data of `problem`; see `choose_stretch` for `large_range`.
+
+        A scale that `is_common` to all channels, whose ratios mean something, has no offset and no
+        stretch: it is their r.m.s. value.
+        """
         values, observed = problem.scaled_data()
+        if is_common:
+            size = values[observed].square().mean().sqrt().expand(len(values), 1, 1)
+            return cls(torch.zeros_like(size), size, None, None)
         stretch = choose_stretch(
             values, observed, problem.scene_noise_std, output, noise_growth(problem), large_range
         )

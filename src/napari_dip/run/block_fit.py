@@ -168,10 +168,11 @@ class BlockFit:
         precision = recipe.compute.resolve_precision(self._device)
         if recipe.network.is_3d and not self.problem.operator.is_identity:
             precision = torch.float32  # in bfloat16 torch can corrupt memory on a CPU
+        parts = recipe.network, recipe.network_input, recipe.output, recipe.self_supervision
         prior = Prior.build(
             monitor.fit_problem,
             self._data,
-            PriorSettings(recipe.network, recipe.network_input, recipe.output, recipe.self_supervision),
+            PriorSettings(*parts, recipe.signal),
             precision=precision,
             generator=generator,
             start=weights,

@@ -22,6 +22,8 @@ from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.operators import AnyOperator
 from napari_dip.physics.operators.identity import Identity
 from napari_dip.physics.regularizers import Regularization
+from napari_dip.physics.signals import AnySignal
+from napari_dip.physics.signals.none import NoSignal
 from napari_dip.prior.inputs import AnyInput
 from napari_dip.prior.inputs.uniform_noise import UniformNoise
 from napari_dip.prior.networks import AnyNetwork
@@ -88,6 +90,9 @@ class Recipe(Settings):
     """Penalties on the scene besides the prior."""
     network: AnyNetwork = Hourglass()
     """The untrained network, whose architecture is the prior."""
+    signal: AnySignal = NoSignal()
+    """The equation that joins images of several contrasts, restored jointly along T: the network makes
+    maps of its parameter and amplitude, and these the images."""
     stack: Stack = Stack()
     """Which planes of a stack are restored jointly."""
     network_input: AnyInput = UniformNoise()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.signals.base import MIN_CONTRASTS, Parameter, Signal, along_contrasts
+from napari_dip.physics.signals.base import Parameter, Signal, required
 
 BValue = Annotated[float, Field(ge=0, le=1e5)]
 
@@ -22,7 +22,7 @@ class Diffusion(Signal):
     """
 
     kind: Literal["adc"] = "adc"
-    b_values: Annotated[tuple[BValue, ...], Field(min_length=MIN_CONTRASTS)]
+    b_values: tuple[BValue, ...] | None = None
     """Diffusion weightings. [s/mm2]"""
 
     @property
@@ -30,8 +30,8 @@ class Diffusion(Signal):
         return Parameter("ADC", "mm2/s", 1e-5, 6e-3)
 
     @property
-    def num_contrasts(self) -> int:
-        return len(self.b_values)
+    def contrasts(self) -> tuple[float, ...]:
+        return required(self.b_values, "b_values")
 
     def basis(self, value: torch.Tensor) -> torch.Tensor:
-        return torch.exp(-along_contrasts(self.b_values, value) * value)[:, None]
+        return torch.exp(-self.along_contrasts(value) * value)[:, None]

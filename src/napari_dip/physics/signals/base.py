@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
+from napari_dip.core.errors import SettingsError
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 
@@ -41,8 +42,19 @@ class Signal(Settings, ABC):
 
     @property
     @abstractmethod
+    def contrasts(self) -> tuple[float, ...]:
+        """The number of the protocol that differs from image to image, such as the echo time.
+
+        Raises
+        ------
+        SettingsError
+            If the numbers are not given, or too few.
+        """
+
+    @property
     def num_contrasts(self) -> int:
         """Number of images."""
+        return len(self.contrasts)
 
     @abstractmethod
     def basis(self, value: torch.Tensor) -> torch.Tensor:
@@ -58,7 +70,30 @@ class Signal(Settings, ABC):
         (num_contrasts, len(linear), ...) tensor
         """
 
+    def signal(self, value: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
+        """Return the images (num_contrasts, ...) of the parameter (...) and the linear quantities
+        (len(linear), ...).
+        """
+        return (self.basis(value) * linear).sum(dim=1)
 
-def along_contrasts(numbers: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
-    """Return the numbers of a protocol as (num_contrasts, 1, ..., 1), to be used with `like` (...)."""
-    return torch.tensor(numbers, dtype=like.dtype, device=like.device).reshape(-1, *like.ndim * (1,))
+    def along_contrasts(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the `contrasts` as (num_contrasts, 1, ..., 1), to be used with `like` (...)."""
+        numbers = torch.tensor(self.contrasts, dtype=like.dtype, device=like.device)
+        return numbers.reshape(-1, *like.ndim * (1,))
+
+
+def required(numbers: tuple[float, ...] | None, name: str) -> tuple[float, ...]:
+    """Return the numbers of a protocol, one for each image.
+
+    Raises
+    ------
+    SettingsError
+        If they are not given, or too few.
+    """
+    if numbers is None or len(numbers) < MIN_CONTRASTS:
+        have = 0 if numbers is None else len(numbers)
+        raise SettingsError(
+            f"signal.{name} needs one number for each image, at least {MIN_CONTRASTS}, and has {have}",
+            setting=f"signal.{name}",
+        )
+    return numbers

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.signals.base import Parameter, Seconds, Signal, along_contrasts
+from napari_dip.physics.signals.base import Parameter, Seconds, Signal, required
 
 
 class Decay(Signal):
@@ -21,18 +19,19 @@ class Decay(Signal):
 
     kind: Literal["decay"] = "decay"
     linear: ClassVar[tuple[str, ...]] = ("amplitude", "background")
-    times: Annotated[tuple[Seconds, ...], Field(min_length=4)]
+    times: tuple[Seconds, ...] | None = None
     """Times of the images. [s]"""
 
     @property
     def parameter(self) -> Parameter:
-        span = max(self.times) - min(self.times)
-        return Parameter("tau", "s", span / (10 * len(self.times)), 10 * span)
+        times = self.contrasts
+        span = max(times) - min(times)
+        return Parameter("tau", "s", span / (10 * len(times)), 10 * span)
 
     @property
-    def num_contrasts(self) -> int:
-        return len(self.times)
+    def contrasts(self) -> tuple[float, ...]:
+        return required(self.times, "times")
 
     def basis(self, value: torch.Tensor) -> torch.Tensor:
-        decay = torch.exp(-along_contrasts(self.times, value) / value)
+        decay = torch.exp(-self.along_contrasts(value) / value)
         return torch.stack((decay, torch.ones_like(decay)), dim=1)

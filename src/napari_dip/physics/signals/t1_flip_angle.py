@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from napari_dip.core.torch_import import torch
-from napari_dip.physics.signals.base import MIN_CONTRASTS, Parameter, Signal, along_contrasts
+from napari_dip.physics.signals.base import Parameter, Signal, required
 
 Degrees = Annotated[float, Field(gt=0, le=180)]
 
@@ -23,9 +22,9 @@ class FlipAngles(Signal):
     """
 
     kind: Literal["t1-flip-angle"] = "t1-flip-angle"
-    flip_angles: Annotated[tuple[Degrees, ...], Field(min_length=MIN_CONTRASTS)]
+    flip_angles: tuple[Degrees, ...] | None = None
     """Flip angles. [degree]"""
-    repetition_time: Annotated[float, Field(gt=0, le=60)]
+    repetition_time: Annotated[float, Field(gt=0, le=60)] = 0.01
     """Repetition time. [s]"""
 
     @property
@@ -33,10 +32,10 @@ class FlipAngles(Signal):
         return Parameter("T1", "s", 0.05, 6.0)
 
     @property
-    def num_contrasts(self) -> int:
-        return len(self.flip_angles)
+    def contrasts(self) -> tuple[float, ...]:
+        return required(self.flip_angles, "flip_angles")
 
     def basis(self, value: torch.Tensor) -> torch.Tensor:
-        angles = along_contrasts(tuple(map(math.radians, self.flip_angles)), value)
+        angles = torch.deg2rad(self.along_contrasts(value))
         recovered = torch.exp(-self.repetition_time / value)
         return (angles.sin() * (1 - recovered) / (1 - angles.cos() * recovered))[:, None]

@@ -8,11 +8,10 @@ from pydantic import Field
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import (
-    MIN_CONTRASTS,
     Parameter,
     Seconds,
     Signal,
-    along_contrasts,
+    required,
 )
 
 
@@ -28,7 +27,7 @@ class InversionRecovery(Signal):
     """
 
     kind: Literal["t1-inversion"] = "t1-inversion"
-    inversion_times: Annotated[tuple[Seconds, ...], Field(min_length=MIN_CONTRASTS)]
+    inversion_times: tuple[Seconds, ...] | None = None
     """Times after the inversion. [s]"""
     efficiency: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     """How much of the magnetization the pulse inverts: 1 is all of it."""
@@ -38,9 +37,9 @@ class InversionRecovery(Signal):
         return Parameter("T1", "s", 0.05, 6.0)
 
     @property
-    def num_contrasts(self) -> int:
-        return len(self.inversion_times)
+    def contrasts(self) -> tuple[float, ...]:
+        return required(self.inversion_times, "inversion_times")
 
     def basis(self, value: torch.Tensor) -> torch.Tensor:
-        times = along_contrasts(self.inversion_times, value)
+        times = self.along_contrasts(value)
         return (1 - 2 * self.efficiency * torch.exp(-times / value)).abs()[:, None]

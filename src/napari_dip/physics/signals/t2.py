@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import (
-    MIN_CONTRASTS,
     Parameter,
     Seconds,
     Signal,
-    along_contrasts,
+    required,
 )
 
 
@@ -25,7 +22,7 @@ class EchoDecay(Signal):
     """
 
     kind: Literal["t2"] = "t2"
-    echo_times: Annotated[tuple[Seconds, ...], Field(min_length=MIN_CONTRASTS)]
+    echo_times: tuple[Seconds, ...] | None = None
     """Echo times. [s]"""
 
     @property
@@ -33,8 +30,8 @@ class EchoDecay(Signal):
         return Parameter("T2", "s", 0.005, 3.0)
 
     @property
-    def num_contrasts(self) -> int:
-        return len(self.echo_times)
+    def contrasts(self) -> tuple[float, ...]:
+        return required(self.echo_times, "echo_times")
 
     def basis(self, value: torch.Tensor) -> torch.Tensor:
-        return torch.exp(-along_contrasts(self.echo_times, value) / value)[:, None]
+        return torch.exp(-self.along_contrasts(value) / value)[:, None]

@@ -33,7 +33,7 @@ HEADINGS = {  # of the entries in the box Advanced
     "Noise": ("noise",),
     "Model": (
         *("operator", "extrapolate", "hard_data_consistency", "regularization", "network"),
-        *("network_input", "self_supervision", "output"),
+        *("signal", "network_input", "self_supervision", "output"),
     ),
     "Stack": ("stack",),
     "Stopping": ("solver", "stopping"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from napari_dip.core.axes import to_canonical
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
@@ -14,21 +16,28 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals import AnySignal, Signal
 from napari_dip.physics.signals.pixelwise import fit_pixels
 from napari_dip.run.api._options import observe
+from napari_dip.run.recipe import Quality, Recipe
+from napari_dip.run.restoration import iter_restoration
 
 
 def fit_maps(
     images: Any,
     signal: str | Signal,
     *,
+    method: Literal["prior", "pixelwise"] = "prior",
+    quality: Quality = "balanced",
+    seed: int = 0,
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto",
     sigma: float | None = None,
     mask: Any = None,
     axes: str | None = None,
     **protocol: Any,
 ) -> ParameterMaps:
-    """Fit a signal equation to each pixel of several images of one scene.
+    """Map what a signal equation says of several images of one scene: T1, T2, diffusion, decay.
 
-    Each pixel is fitted alone, by least squares. Restore the images together first, with the preset
-    *time-series*, to let pixels help each other.
+    With the prior, an untrained network makes maps, from which the equation makes the images; it is
+    fitted to all of them together. Then the images are refined by similar patches, and the equation is
+    fitted to each of their pixels.
 
     Parameters
     ----------
@@ -37,6 +46,10 @@ def fit_maps(
     signal : str or Signal
         The equation: ``"t2"`` (also for T2*), ``"t1-flip-angle"``, ``"t1-inversion"``, ``"adc"`` or
         ``"decay"``.
+    method : {"prior", "pixelwise"}
+        Whether pixels help each other, or each is fitted alone, by least squares.
+    quality, seed, device
+        As for `denoise`.
     sigma : float, optional
         Standard deviation of the noise, in data units; automatic: from the misfit of typical pixels.
     mask : array of bool, optional
@@ -64,7 +77,7 @@ def fit_maps(
     >>> times = np.array([0.01, 0.02, 0.04, 0.08])
     >>> amplitude = np.linspace(50, 150, 32 * 32).reshape(32, 32)
     >>> echoes = amplitude * np.exp(-times[:, None, None] / 0.05)
-    >>> found = dip.fit_maps(echoes, "t2", echo_times=times)
+    >>> found = dip.fit_maps(echoes, "t2", echo_times=times, method="pixelwise")
     >>> print(f"{found.maps['T2'].mean():.3f} {found.units['T2']}")
     0.050 s
     """
@@ -82,7 +95,16 @@ def fit_maps(
         )
     known = observation.observed.all(axis=0).reshape(-1)
     y = torch.from_numpy(observation.y.reshape(number, -1)[:, known])
-    found = fit_pixels(equation, y, sigma)
+    found, assessment = fit_pixels(equation, y, sigma), None
+    if method == "prior":
+        noise = float(found.variance**0.5)
+        changes = {"seed": seed, "compute.device": device, "noise.sigma": noise}
+        recipe = _recipe(equation).with_quality(quality).with_settings(changes)
+        result = iter_restoration(observation, recipe).result
+        restored = to_canonical(result.image, result.axes).reshape(number, -1)[:, known]
+        made = fit_pixels(equation, torch.from_numpy(restored), noise)
+        misfit = (equation.signal(made.value, made.linear) - y).square().mean(dim=0)
+        found, assessment = replace(made, misfit=misfit), result.assessment
 
     def on_grid(values: torch.Tensor) -> Any:
         plane = np.full(known.shape, np.nan, np.float32)
@@ -102,11 +124,17 @@ def fit_maps(
         chi_square=on_grid(found.misfit / found.variance),
         sigma=float(found.variance**0.5),
         axes=own,
+        assessment=assessment,
     )
+
+
+def _recipe(equation: Signal) -> Recipe:
+    return Recipe.preset("time-series").replace(title="Map parameters", signal=equation.model_dump())
 
 
 def _equation(kind: str, protocol: dict[str, Any]) -> Signal:
     kinds = {member.model_fields["kind"].default: member for member in union_members(AnySignal)}
+    del kinds["none"]
     if kind not in kinds:
         raise SettingsError(f"there is no signal '{kind}': choose {', '.join(sorted(kinds))}")
     values = {

@@ -166,6 +166,7 @@ def _obstacles(recipe: Recipe, data: FitData) -> dict[str, bool]:
         "there are regularizers": recipe.regularization != Regularization(),
         "the network has a guide": bool(recipe.network_input.auxiliary),
         "planes are restored jointly": layout.is_stack,
+        "a signal equation joins images": recipe.signal.kind != "none",
     }
 
 
