@@ -1,9 +1,11 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,9 +18,10 @@ import pytest
 from astropy.io import fits
 
 from napari_dip import Recipe, RestorationError
-from napari_dip.core.errors import DeviceError, ReadError
+from napari_dip.core.errors import DeviceError, ReadError, WriteError
 from napari_dip.datasets import star_field
 from napari_dip.io import read_provenance
+from napari_dip.run.batch import execute
 from napari_dip.run.batch.claims import claim
 from napari_dip.run.batch.execute import run_job, run_jobs
 from napari_dip.run.batch.plan import plan_jobs
@@ -151,6 +154,29 @@ def test_only_the_job_whose_process_dies_again_has_failed(jobs):
     assert "died twice" in rows[jobs[0].sources[0]].reason
     assert {rows[job.sources[0]].state for job in jobs[1:]} == {"restored"}
     assert given.count(jobs[0]) == 2
+
+
+def test_an_image_whose_folder_vanishes_is_saved_elsewhere_and_the_error_says_where(
+    jobs, tmp_path, monkeypatch
+):
+    folder, restore = tmp_path / "out", execute._restore
+
+    def restore_and_vanish(*arguments):
+        result = restore(*arguments)
+        shutil.rmtree(folder)
+        return result
+
+    @contextmanager
+    def workers():
+        yield _Deadly(None, [])
+
+    monkeypatch.setattr(execute, "_restore", restore_and_vanish)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(WriteError, match="the result is in") as caught:
+        list(run_jobs(jobs[:1], workers, 1, summary=folder / "summary.csv"))
+    rescued = Path(re.search(r"the result is in (\S+)", str(caught.value))[1])
+    assert rescued.parent == tmp_path
+    assert read_provenance(rescued)["steps"] == 20
 
 
 def test_an_unexpected_error_is_a_result(jobs):

@@ -22,7 +22,7 @@ import numpy as np
 
 from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.errors import ReadError, RestorationError, describe_unexpected
+from napari_dip.core.errors import ReadError, RestorationError, WriteError, describe_unexpected
 from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io import read, read_provenance
@@ -139,7 +139,10 @@ def run_jobs(
         for result in results:
             log.info(result.describe())
             if summary is not None:
-                write_summary(summary, [result])
+                try:
+                    write_summary(summary, [result])
+                except WriteError as error:  # the folder has gone: say what became of the last file
+                    raise WriteError(f"{error}; {result.describe()}") from error
             yield result
 
 
