@@ -189,7 +189,7 @@ class TestPixelsOfMuchNoise:
         quiet, noisy = found.x[0, :, :26], found.x[0, :, 29:]
         assert float((quiet - 100).abs().max()) < 1
         assert float((noisy - 100).abs().max()) < 3
-        assert "stars and other bright pixels: step" in found.stop_reason
+        assert "stars and other bright pixels: step" in found.history.stop_reason
 
     @pytest.fixture
     def separate_pixels(self, make_observation, make_problem):
