@@ -16,7 +16,6 @@ from napari_dip.prior.inputs import InputContext, InputSettings, NetworkInput
 from napari_dip.prior.networks import NetworkSettings
 from napari_dip.prior.output_scale import Output, OutputScale
 from napari_dip.prior.self_supervision import SelfSupervision, Split, Splitter
-from napari_dip.prior.signal_head import SignalHead, layout_of_maps
 
 Slices = tuple[slice, slice]
 
@@ -113,7 +112,10 @@ class Prior:
         margins = (left, padded[1] - width - left, top, padded[0] - height - top)
         inputs = _Inputs(problem, scale, fixed, splitter, context.depths, margins, precision)
         layout = problem.scene_layout
-        layout = layout_of_maps(settings.signal, layout) if joins_images else layout
+        if joins_images:
+            from napari_dip.prior.signal_head import SignalHead, layout_of_maps  # which loads torch
+
+            layout = layout_of_maps(settings.signal, layout)
         with torch.device("meta"):
             module = network.build(inputs.channels, layout)
             module = SignalHead(module, settings.signal) if joins_images else module
