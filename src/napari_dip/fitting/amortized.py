@@ -184,11 +184,6 @@ class AmortizedFit:
         reason = f"stopped by hand after {step} steps" if stop else f"{step} steps on crops, as planned"
         return History(losses[:step].cpu().numpy(), scores[:step].cpu().numpy(), step, reason), stop
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether all steps were taken."""
-        return self.step == self._steps
-
     def state_dict(self) -> State:
         """Return all that the rest of the fit depends on, and its result."""
         return {

@@ -103,11 +103,6 @@ class Fit:
         self.step, self.stop_requested = 0, False
         self._first, self._last, self._stop_reason = 0, solver.max_steps, ""
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether it has stopped."""
-        return bool(self._stop_reason)
-
     def extend(self) -> None:
         """Let the next `run` continue a fit that has stopped, by at least `MIN_CONTINUED_STEPS`."""
         self._first, self._last = self.step, self.step + self._solver.max_steps

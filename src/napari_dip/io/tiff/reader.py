@@ -22,10 +22,10 @@ from napari_dip.io.image import ImageData
 from napari_dip.io.lazy import chunked_array
 from napari_dip.io.tiff import calibration
 from napari_dip.io.tiff.ome import ome
-from napari_dip.io.tiff.scan import open_tiff, validate_plane_count
+from napari_dip.io.tiff.scan import ORIENTATION, open_tiff, validate_plane_count
 
 _BYPRODUCTS = ("FILLED", "UNCERT", "RESIDUAL")
-_ORIENTATION, _ICC_PROFILE = 274, 34675  # tags
+_ICC_PROFILE = 34675  # tag
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # of the tag PhotometricInterpretation
 
 
@@ -112,7 +112,7 @@ def _image(path: Path, tiff: Any, number: int, series: Any) -> ImageData:
             pixel_size=sizes,
             channels=channels,
             rgb=rgb,
-            orientation=int(page.tags.valueof(_ORIENTATION, 1)),
+            orientation=int(page.tags.valueof(ORIENTATION, 1)),
             icc_profile=bytes(page.tags.valueof(_ICC_PROFILE, b"")),
             description=str(page.description or tiff.pages[0].description or ""),
         ),

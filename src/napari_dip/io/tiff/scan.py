@@ -15,6 +15,7 @@ from napari_dip.core.errors import ReadError
 from napari_dip.io.tiff.ome import ome
 
 _MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+ORIENTATION = 274  # tag: where the first row and column are seen
 _MAX_TAGS = 4096
 _MAX_XML_CHARS = 16 * 2**20
 

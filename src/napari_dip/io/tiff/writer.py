@@ -18,8 +18,8 @@ from napari_dip.io.atomic import atomic_write
 from napari_dip.io.image import ImageData
 from napari_dip.io.tiff.calibration import OME_SPELLINGS, UNITS
 from napari_dip.io.tiff.ome import merge_source_ome, strip_illegal_xml
+from napari_dip.io.tiff.scan import ORIENTATION
 
-_ORIENTATION = 274  # tag
 _RECIPE_KEY = "napari-dip recipe"
 
 
@@ -102,7 +102,7 @@ def _display_options(image: ImageData, *, color: bool) -> dict[str, Any]:
     options: dict[str, Any] = {"photometric": "rgb" if color else "minisblack"}
     header = image.header
     if header.orientation not in (0, TOP_LEFT):
-        options["extratags"] = [(_ORIENTATION, "H", 1, header.orientation, True)]
+        options["extratags"] = [(ORIENTATION, "H", 1, header.orientation, True)]
     if header.icc_profile and (color or "C" not in image.axes):
         options["iccprofile"] = header.icc_profile
     return options

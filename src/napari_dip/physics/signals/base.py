@@ -12,7 +12,7 @@ from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
-MIN_CONTRASTS = 3  # images, from which two parameters and the misfit can be told
+MIN_CONTRASTS = 3  # images: one for each of two parameters, and one for the misfit
 
 
 class Parameter(NamedTuple):
