@@ -130,6 +130,17 @@ class TestSplitter:
         assert 0 < int(hidden.sum()) <= 50
         assert torch.equal(parts.target.observed, problem.observed)
 
+    def test_where_much_is_missing_enough_is_left_to_see(self, problem_of):
+        """If half is missing, and as much again elsewhere, the network sees a quarter and is worse."""
+        mask = np.zeros((64, 64), bool)
+        mask[:, :32] = True
+        problem = problem_of(RNG.normal(100, 10, (64, 64)), mask=mask)
+        generator = torch.Generator().manual_seed(0)
+        splitter = SelfSupervision(method="recorrupted").splitter(problem, 1, generator)
+        seen = [int((splitter(None).input.observed).sum()) / (64 * 32) for _ in range(200)]
+        assert 0.65 < np.mean(seen) < 0.85  # a quarter is hidden on average, and half if all were
+        assert min(seen) < 0.3
+
     def test_a_complete_image_is_given_whole(self, split):
         _, parts = split("recorrupted", np.zeros((64, 64), bool))
         assert parts.input.observed.all()

@@ -101,6 +101,11 @@ class Problem:
         """The observed data that are values and not bounds, (T, C, Y, X) bool."""
         return self.observed if self.censored is None else self.observed & ~self.censored
 
+    @cached_property
+    def missing_share(self) -> float:
+        """The fraction of the data that are missing."""
+        return 1 - float(self.observed.mean(dtype=torch.float64))
+
     def crops(self, windows: Windows) -> Problem:
         """Return the problem of some `windows`, one after another along T; its operator is the
         identity, and only its data, their noise and the `data_misfit` are of use.

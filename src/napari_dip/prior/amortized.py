@@ -61,7 +61,8 @@ class AmortizedPrior:
         self._median_noise = problem.likelihood.properties.median_sigma
         self._has_noise_map = sigma.shape[-2:] != (1, 1) and _contrast(sigma) > MIN_NOISE_CONTRAST
         is_masked = self_supervision.select_method(problem, 1) == "masked"
-        self._has_mask = is_masked or not bool(problem.observed.all())
+        self._missing_share = problem.missing_share
+        self._has_mask = is_masked or self._missing_share > 0
         channels = problem.y.shape[1]
         inputs = channels + self._has_noise_map * channels + self._has_mask
         with torch.device("meta"):
@@ -91,8 +92,8 @@ class AmortizedPrior:
 
         Crops that show too little to spare any of it are both.
         """
-        complete = not self._has_mask
-        splitter = self._supervision.splitter(crops, 1, generator, is_complete=complete)
+        share = self._missing_share
+        splitter = self._supervision.splitter(crops, 1, generator, missing_share=share)
         if splitter is None:
             return crops, crops
         parts = splitter(None)

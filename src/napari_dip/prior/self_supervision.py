@@ -19,6 +19,7 @@ Method = Literal["recorrupted", "masked", "none"]
 
 DEFAULT_ALPHA = 0.5
 MIN_OBSERVED_FRACTION = 0.25  # of all pixels: with fewer, none can be spared
+MANY_MISSING = 0.2  # of all pixels: if all of them were missing elsewhere, too, too few would be left
 _METHOD_FOR: dict[NoiseKind, Method] = {
     "white": "recorrupted",
     "correlated": "recorrupted",
@@ -79,7 +80,7 @@ class SelfSupervision(Settings):
                 f"self_supervision.method '{self.method}' needs a network whose input is as large as the"
                 " image: choose another network.kind, or self_supervision.method none"
             )
-        if self.method == "masked" and float(problem.observed.float().mean()) < MIN_OBSERVED_FRACTION:
+        if self.method == "masked" and 1 - problem.missing_share < MIN_OBSERVED_FRACTION:
             return "none"
         return self.method
 
@@ -89,17 +90,17 @@ class SelfSupervision(Settings):
         input_downsampling: int,
         generator: torch.Generator,
         *,
-        is_complete: bool | None = None,
+        missing_share: float | None = None,
     ) -> Splitter | None:
         """Return what splits the data of `problem` at each step; None for the plain prior.
 
-        `is_complete` says whether all data are observed, where that is known: a GPU need not be asked.
+        `missing_share` is the fraction of the data that are missing, where that is known: a GPU need not
+        be asked.
         """
         match self.select_method(problem, input_downsampling):
             case "recorrupted":
-                complete = bool(problem.observed.all()) if is_complete is None else is_complete
-                alpha = self.alpha or DEFAULT_ALPHA
-                return _Recorrupt(problem, alpha, generator, is_complete=complete)
+                share = problem.missing_share if missing_share is None else missing_share
+                return _Recorrupt(problem, self.alpha or DEFAULT_ALPHA, generator, share)
             case "masked":
                 return _MaskPixels(problem, self.split_ratio, spawn_generator(problem, generator))
         return None
@@ -141,24 +142,38 @@ class _Recorrupt(Splitter):
     """The input has more noise, and the target as much less as makes their noise independent.
 
     What is missing is masked once more elsewhere, at random, and predicted there: so the network learns
-    to inpaint regions of just this shape.
+    to inpaint regions of just this shape. Where much is missing, only what lies in a window of random
+    size is.
     """
 
     def __init__(
-        self, problem: Problem, alpha: float, generator: torch.Generator, *, is_complete: bool
+        self, problem: Problem, alpha: float, generator: torch.Generator, missing_share: float
     ) -> None:
         self._problem, self._alpha, self._shifts = problem, alpha, generator
         self.generator = spawn_generator(problem, generator)
-        self._complete = is_complete
+        self._missing_share = missing_share
 
     def __call__(self, x: torch.Tensor | None) -> Split:
         noisier, target = split_noise(self._problem, x, self._alpha, self.generator)
-        if not self._complete:
-            sides = noisier.y.shape[-2:]
-            shifts = tuple(int(torch.randint(n, (), generator=self._shifts)) for n in sides)
-            elsewhere = noisier.observed.roll(shifts, (-2, -1))
+        if self._missing_share:
+            elsewhere = self._shifted(noisier.observed)
+            if self._missing_share > MANY_MISSING:
+                elsewhere = elsewhere | self._outside_a_window(noisier.observed)
             noisier = replace(noisier, observed=noisier.observed & elsewhere)
         return Split(noisier, target)
+
+    def _shifted(self, planes: torch.Tensor) -> torch.Tensor:
+        """`planes` (..., Y, X) moved at random, and periodic."""
+        shifts = [int(torch.randint(n, (), generator=self._shifts)) for n in planes.shape[-2:]]
+        return planes.roll(shifts, (-2, -1))
+
+    def _outside_a_window(self, like: torch.Tensor) -> torch.Tensor:
+        """What is outside a window at random, whose area is a random part of the image's, (Y, X)."""
+        side = float(torch.rand((), generator=self._shifts)) ** 0.5
+        height, width = like.shape[-2:]
+        outside = torch.ones((height, width), dtype=torch.bool, device=like.device)
+        outside[: round(side * height), : round(side * width)] = False
+        return self._shifted(outside)
 
 
 class _MaskPixels(Splitter):
