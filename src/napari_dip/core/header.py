@@ -27,6 +27,9 @@ class Header:
         Such as ``{"X": (0.2167, "um")}``.
     channels : tuple of str
         Names along axis C.
+    protocol : mapping of str to tuple of float
+        Numbers of the acquisition by their names in BIDS, such as EchoTime, in its units (s, degree);
+        one for each image along T.
     rgb : bool
         Whether the last axis holds the colors of a photograph.
     orientation : int
@@ -50,6 +53,7 @@ class Header:
     unit: str = ""
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
+    protocol: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     rgb: bool = False
     orientation: int = 0
     icc_profile: bytes = b""

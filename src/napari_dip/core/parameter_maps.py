@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
-
-from napari_dip.core.assessment import Assessment
+from napari_dip.core.axes import FloatArray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,17 +28,24 @@ class ParameterMaps:
         Standard deviation of the noise. [data units]
     axes : str
         The axes of all of them.
-    assessment : Assessment or None
-        Whether the fit of the prior can be used; None where pixels were fitted alone.
     """
 
-    maps: Mapping[str, NDArray[Any]]
-    std: Mapping[str, NDArray[Any]]
+    maps: Mapping[str, FloatArray]
+    std: Mapping[str, FloatArray]
     units: Mapping[str, str]
-    chi_square: NDArray[Any]
+    chi_square: FloatArray
     sigma: float
     axes: str
-    assessment: Assessment | None = None
+
+    def planes(self) -> Iterator[tuple[str, FloatArray, str]]:
+        """Yield the name, the values and the unit of all maps, with those of their bounds, and of
+        chi-square.
+        """
+        for name, values in self.maps.items():
+            yield name, values, self.units[name]
+        for name, values in self.std.items():
+            yield f"{name} std", values, self.units[name]
+        yield "chi-square", self.chi_square, ""
 
     def __repr__(self) -> str:
         names = ", ".join(f"{name} [{unit}]" if unit else name for name, unit in self.units.items())

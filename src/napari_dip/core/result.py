@@ -15,6 +15,7 @@ from napari_dip.core.axes import BoolArray, FloatArray
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation
+from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.provenance import Provenance
 from napari_dip.core.strength import blend
 from napari_dip.core.summary import summarize
@@ -89,6 +90,8 @@ class Result:
         Pixels of the image per pixel of the input, along Y and X; the grids share their outer edges.
     observation : Observation or None
         The data.
+    maps : ParameterMaps or None
+        Maps of the parameters of the signal equation, where the recipe has one.
     """
 
     image: FloatArray
@@ -103,6 +106,7 @@ class Result:
     header: Header = field(default_factory=Header)
     scale_factor: tuple[float, float] = (1.0, 1.0)
     observation: Observation | None = None
+    maps: ParameterMaps | None = None
 
     @property
     def normalized_residual(self) -> FloatArray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,8 +13,24 @@ from napari_dip.core.axes import BoolArray
 from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation
+from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.io.data_quality import DataQuality
+
+MAP_COMMENTS = {"chi-square": "squared residual over the noise: about 1 where the equation holds"}
+
+
+class Byproduct(NamedTuple):
+    """What a restoration has besides its image: its name in files, values, axes and unit, what it is,
+    and whether it is a map of a parameter.
+    """
+
+    name: str
+    values: NDArray[Any]
+    axes: str
+    unit: str
+    comment: str
+    is_map: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +49,8 @@ class ImageData:
         Standard deviation of the noise, from an error, variance or weight plane.
     residual, residual_axes : float array or None, str
         Normalized residual of a restoration, on the grid of the data.
+    maps : ParameterMaps or None
+        Maps of the parameters of a signal equation, of a restoration.
     rgb : bool
         Whether the last axis holds the colors of a photograph.
     header : Header
@@ -54,6 +72,7 @@ class ImageData:
     sigma: NDArray[np.float32] | None = None
     residual: NDArray[np.float32] | None = None
     residual_axes: str = ""
+    maps: ParameterMaps | None = None
     rgb: bool = False
     header: Header = field(default_factory=Header)
     quality: DataQuality | None = None
@@ -80,16 +99,25 @@ class ImageData:
         array = np.asarray(self.array)
         return array if self.mask is None else np.where(self.mask, np.nan, array)
 
-    def byproducts(self) -> dict[str, tuple[NDArray[Any], str]]:
-        """Return what a restoration has besides its image, under the names in files, with its axes."""
-        found: dict[str, tuple[NDArray[Any], str]] = {}
+    def byproducts(self) -> Iterator[Byproduct]:
+        """Yield what a restoration has besides its image."""
+        unit = self.header.unit
         if self.bad_mask is not None and self.bad_mask.any():
-            found["FILLED"] = (self.bad_mask.astype(np.uint8), self.axes)
+            comment = "1: not observed, inferred by the deep image prior"
+            yield Byproduct("FILLED", self.bad_mask.astype(np.uint8), self.axes, "", comment)
         if self.sigma is not None:
-            found["UNCERT"] = (self.sigma, self.axes)
+            comment = "standard deviation of the error of the restored image, in its unit"
+            yield Byproduct("UNCERT", self.sigma, self.axes, unit, comment)
         if self.residual is not None:
-            found["RESIDUAL"] = (self.residual, self.residual_axes)
-        return found
+            comment = "data minus prediction, in standard deviations of the noise"
+            yield Byproduct("RESIDUAL", self.residual, self.residual_axes, "", comment)
+        if self.maps is not None:
+            axes = "".join(sorted(self.maps.axes, key=self.axes.find))
+            order = [self.maps.axes.index(letter) for letter in axes]
+            for name, values, unit in self.maps.planes():
+                named = name.upper().replace(" ", "_").replace("-", "_")
+                comment = MAP_COMMENTS.get(name, "")
+                yield Byproduct(named, values.transpose(order), axes, unit, comment, is_map=True)
 
     def with_bad_flags(self, flags: Collection[int]) -> ImageData:
         """Return the image with other quality flags treated as missing.
@@ -159,6 +187,7 @@ class ImageData:
             sigma=None if self.sigma is None else self.sigma[inside],
             quality=self.quality and replace(self.quality, values=self.quality.values[inside]),
             residual=None,
+            maps=None,
             levels=(),
             header=crop_header(self.header, rows.start, columns.start),
         )
@@ -195,6 +224,7 @@ class ImageData:
             sigma=result.uncertainty,
             residual=result.normalized_residual,
             residual_axes=result.residual_axes,
+            maps=result.maps,
             rgb=result.header.rgb and result.axes.endswith("C"),
             header=result.header,
         )
@@ -230,6 +260,7 @@ class ImageData:
             # Where it is known for some frames only, it is estimated for all.
             sigma=np.stack(sigmas) if len(sigmas) == len(images) else None,
             residual=None,
+            maps=None,
             quality=None,
             levels=(),
         )

@@ -60,8 +60,8 @@ def zarr_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def write_zarr(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> None:
-    """Write `image` with lower resolutions; what was filled as labels, and the uncertainty and the
-    residual as images below it.
+    """Write `image` with lower resolutions; what was filled as labels, and the uncertainty, the
+    residual and maps as images below it.
     """
     import zarr
 
@@ -82,6 +82,11 @@ def write_zarr(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
             if image.residual is not None:
                 about = replace(image, axes=image.residual_axes)
                 _write_image(root.create_group(RESIDUAL), image.residual, about)
+            for one in image.byproducts():
+                if one.is_map:
+                    header = replace(image.header, name=f"{one.name} [{one.unit}]", channels=())
+                    about = replace(image, axes=one.axes, header=header)
+                    _write_image(root.create_group(one.name), one.values, about)
 
 
 def _open(path: str | Path) -> Any:

@@ -51,11 +51,11 @@ def layout_of_maps(signal: Signal, layout: ChannelLayout) -> ChannelLayout:
     Raises
     ------
     ObservationError
-        If there are not as many images along T as the protocol says.
+        If the images are not restored jointly.
     """
     if layout.times != signal.num_contrasts:
         raise ObservationError(
-            f"the protocol of the signal is of {signal.num_contrasts} images, and {layout.times} are"
-            " restored jointly along T: correct the protocol, or set stack.joint_axes to T"
+            f"the equation joins {signal.num_contrasts} images, and {layout.times} are restored jointly"
+            " along T: set stack.joint_axes to T"
         )
     return ChannelLayout(1 + len(signal.linear), layout.channels, layout.depths, layout.z_spacing)

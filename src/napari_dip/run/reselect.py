@@ -14,6 +14,7 @@ from napari_dip.core.strength import blend
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.problem import Problem
 from napari_dip.run.assessment import fit_findings, measure_fit, noise_findings
+from napari_dip.run.parameter_maps import with_maps
 from napari_dip.run.provenance import flux_change
 from napari_dip.run.recipe import Recipe
 
@@ -86,7 +87,7 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
         history=(history,),
         provenance=provenance,
     )
-    return blend(selected, observation, recipe.strength)
+    return blend(with_maps(selected, recipe, observation), observation, recipe.strength)
 
 
 def _scene_showing(image: FloatArray, axes: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,7 @@ from napari_dip.physics.stripes import Stripes, remove_stripes
 from napari_dip.run.alignment import FrameAlignment
 from napari_dip.run.block_report import BlockReport
 from napari_dip.run.executors import Workers
+from napari_dip.run.parameter_maps import with_maps
 from napari_dip.run.provenance import RunRecord, collect
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.restoration_run import RestorationRun
@@ -107,7 +108,9 @@ class _Restoration:
 
     def steps(self) -> Generator[Progress, Request | None, Result]:
         """Run, and report on the way."""
-        recipe, observation = self._recipe, self._observation
+        observation = self._observation
+        signal = self._recipe.signal.with_protocol(observation.header, len(observation.y))
+        self._recipe = recipe = self._recipe.model_copy(update={"signal": signal})
         self._start_time = time.monotonic()
         check_strength(recipe.strength, recipe.operator.kind)
         unstriped, stripes = remove_stripes(observation, recipe.noise.stripes)
@@ -157,7 +160,8 @@ class _Restoration:
             seconds=time.monotonic() - self._start_time,
             device=self._planner.device,
         )
-        result = blend(self._canvases.finish(record), observation, recipe.strength)
+        result = with_maps(self._canvases.finish(record), recipe, observation)
+        result = blend(result, observation, recipe.strength)
         log.info("%s: %s", result.assessment, result.provenance.notes or "no remarks")
         return result
 

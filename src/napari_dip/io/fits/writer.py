@@ -54,7 +54,7 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
             hdus.remove(old)
         hdus[index] = hdu
         if not image.header.fits_header:
-            _describe_pixels(hdu.header, image)
+            _describe_pixels(hdu.header, image.header, image.axes)
         _name_time(hdu.header, image)
         set_orientation(hdu.header, image.header.orientation)
         if metadata:
@@ -66,27 +66,22 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
 
 
 def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU]:
-    """The inpainted pixels, the uncertainty and the normalized residual of the image HDU `of`."""
-    planes: dict[str, tuple[NDArray[Any], str]] = {}
-    if image.bad_mask is not None and image.bad_mask.any():
-        comment = "1: not observed, inferred by the deep image prior"
-        planes["FILLED"] = (image.bad_mask.astype(np.uint8), comment)
-    if image.sigma is not None:
-        comment = "standard deviation of the error of the restored image, in its unit"
-        planes["UNCERT"] = (image.sigma, comment)
-    if image.residual is not None:
-        comment = "data minus prediction, in standard deviations of the noise"
-        planes["RESIDUAL"] = (image.residual, comment)
+    """The by-products of the image HDU `of`."""
     hdus = []
-    for name, (plane, comment) in planes.items():
-        stored = plane.reshape(of.shape) if plane.shape == image.array.shape else plane
-        hdu = fits.ImageHDU(stored, name=name)
+    for one in image.byproducts():
+        is_same = one.values.shape == image.array.shape
+        hdu = fits.ImageHDU(one.values.reshape(of.shape) if is_same else one.values, name=one.name)
         hdu.header["DIPOF"] = (name_of(of), "name of the image that this belongs to")
         hdu.header["DIPOFVER"] = (of.ver, "its EXTVER")
         hdu.header["DIPOFHDU"] = (index, "its number, from 0 on")
-        if name == "UNCERT":
+        if one.name == "UNCERT":
             hdu.header["UTYPE"] = ("StdDevUncertainty", "astropy.nddata")
-        hdu.header["COMMENT"] = comment
+        if one.is_map and not image.header.fits_header:
+            _describe_pixels(hdu.header, image.header, one.axes)
+        if one.unit:
+            hdu.header["BUNIT"] = one.unit
+        if one.comment:
+            hdu.header["COMMENT"] = one.comment
         hdus.append(hdu)
     return hdus
 
@@ -135,13 +130,13 @@ def _drop_stale_cards(header: fits.Header) -> fits.Header:
     return header
 
 
-def _describe_pixels(header: fits.Header, image: ImageData) -> None:
+def _describe_pixels(header: fits.Header, source: Header, axes: str) -> None:
     """Unit and linear coordinates of pixels that came without a FITS header."""
-    if image.header.unit:
-        header["BUNIT"] = image.header.unit
-    for number, letter in enumerate(reversed(image.axes), start=1):
-        if letter in image.header.pixel_size:
-            size, unit = image.header.pixel_size[letter]
+    if source.unit:
+        header["BUNIT"] = source.unit
+    for number, letter in enumerate(reversed(axes), start=1):
+        if letter in source.pixel_size:
+            size, unit = source.pixel_size[letter]
             header[f"CDELT{number}"] = size
             header[f"CUNIT{number}"] = unit
 

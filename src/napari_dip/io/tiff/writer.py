@@ -24,7 +24,8 @@ _RECIPE_KEY = "napari-dip recipe"
 
 
 def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> None:
-    """Write `image` as OME-TIFF, with FILLED, UNCERT and RESIDUAL as further images if it has them.
+    """Write `image` as OME-TIFF, with FILLED, UNCERT, RESIDUAL and maps as further images if it has
+    them.
 
     Instrument, channels and people in the OME-XML of its source are kept; the text of any other source
     is in an annotation.
@@ -33,10 +34,7 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
     color = image.rgb and image.array.dtype == np.uint8
     axes, positions = _order(image.axes, color=color)
     metadata: dict[str, Any] = {"axes": axes, "Name": strip_illegal_xml(header.name) or "image"}
-    for letter, (size, unit) in header.pixel_size.items():
-        key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        if unit in UNITS:  # OME has no angles: these stay in the annotation of the FITS header
-            metadata |= {key: size, f"{key}Unit": OME_SPELLINGS.get(unit, unit)}
+    metadata |= _physical_sizes(header, image.axes)
     sizes = dict(zip(image.axes, image.array.shape, strict=True))
     if header.channels and len(header.channels) == sizes.get("C", 1):
         metadata["Channel"] = {"Name": [strip_illegal_xml(name) for name in header.channels]}
@@ -44,15 +42,29 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
         metadata["MapAnnotation"] = notes
     pixels = _storable(image.array.transpose(positions))
     options = {"compression": "zlib", **_display_options(image, color=color)}
-    byproducts = image.byproducts() if provenance else {}
-    big = (pixels.nbytes + sum(plane.nbytes for plane, _ in byproducts.values())) * 1.25 > 2**32
+    byproducts = list(image.byproducts()) if provenance else []
+    big = (pixels.nbytes + sum(one.values.nbytes for one in byproducts)) * 1.25 > 2**32
     with atomic_write(path) as unfinished:
         with tifffile.TiffWriter(unfinished, ome=True, bigtiff=big) as tiff:
             tiff.write(pixels, metadata=metadata, **options)
-            for name, (plane, own) in byproducts.items():
-                letters, order = _order(own, color=color)
-                tiff.write(plane.transpose(order), metadata={"axes": letters, "Name": name}, **options)
+            for one in byproducts:
+                letters, order = _order(one.axes, color=color)
+                name = f"{one.name} [{one.unit}]" if one.is_map and one.unit else one.name
+                about = {"axes": letters, "Name": name, **_physical_sizes(header, one.axes)}
+                tiff.write(one.values.transpose(order), metadata=about, **options)
         _merge_source_description(unfinished, header)
+
+
+def _physical_sizes(header: Header, axes: str) -> dict[str, Any]:
+    """The pixel sizes along `axes`, as OME names them; OME has no angles: these stay in the annotation
+    of the FITS header.
+    """
+    found: dict[str, Any] = {}
+    for letter, (size, unit) in header.pixel_size.items():
+        key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+        if letter in axes and unit in UNITS:
+            found |= {key: size, f"{key}Unit": OME_SPELLINGS.get(unit, unit)}
+    return found
 
 
 def write_imagej(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ def write_xisf(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
         raise WriteError(f"{path}: XISF has no times and depths; write .fits, .ome.tif or .zarr")
     planes = {image.header.name or "image": (image.array, image.axes)}
     if provenance:
-        planes |= image.byproducts()
+        planes |= {one.name: (one.values, one.axes) for one in image.byproducts()}
     root = _XML("xisf", version="1.0", xmlns=NAMESPACE.strip("{}"))
     blocks = []
     for number, (name, (array, axes)) in enumerate(planes.items()):

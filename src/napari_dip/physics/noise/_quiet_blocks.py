@@ -57,9 +57,9 @@ def _means_3x3(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(blocks.reshape(-1, BLOCK_PX // 3, 3, BLOCK_PX // 3, 3).mean(axis=(2, 4)))
 
 
-def all_blocks(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return all blocks of a (Y, X) image in which nothing is missing, (N, BLOCK_PX, BLOCK_PX)."""
-    height, width = (side // BLOCK_PX for side in image.shape)
-    tiles = image[: height * BLOCK_PX, : width * BLOCK_PX].reshape(height, BLOCK_PX, width, BLOCK_PX)
-    blocks = tiles.swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX).astype(float)
+def all_blocks(image: NDArray[np.floating], side: int = BLOCK_PX) -> NDArray[np.float64]:
+    """Return all blocks of a (Y, X) image in which nothing is missing, (N, side, side)."""
+    height, width = (length // side for length in image.shape)
+    tiles = image[: height * side, : width * side].reshape(height, side, width, side)
+    blocks = tiles.swapaxes(1, 2).reshape(-1, side, side).astype(float)
     return np.asarray(blocks[np.isfinite(blocks).all(axis=(1, 2))])

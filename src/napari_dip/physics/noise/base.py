@@ -104,6 +104,10 @@ class NoiseSettings(Settings, ABC):
         base = base.with_properties(self._classify(base, data, outliers))
         return self._wrap(base, data.y, outliers)
 
+    def signal_of_mean(self, mean: FloatArray, data: FitData) -> FloatArray:
+        """Return the signal of which `mean` (T, C, Y, X) is the expectation of the `data`."""
+        return mean
+
     @abstractmethod
     def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
         """The likelihood as specified, without limits, outliers and correction."""

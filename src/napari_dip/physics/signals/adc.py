@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,9 +22,11 @@ class Diffusion(Signal):
            time-dependent field gradient", J. Chem. Phys. 42 (1965) 288.
     """
 
+    basic_fields: ClassVar[tuple[str, ...]] = ("b_values",)
+    names_in_files: ClassVar[Mapping[str, str]] = {"b_values": "bval"}
     kind: Literal["adc"] = "adc"
     b_values: tuple[BValue, ...] | None = None
-    """Diffusion weightings. [s/mm2]"""
+    """Diffusion weightings; automatic: from the file. [s/mm2]"""
 
     @property
     def parameter(self) -> Parameter:

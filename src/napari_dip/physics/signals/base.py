@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
-from napari_dip.core.errors import SettingsError
+from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.header import Header
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 
@@ -34,6 +36,8 @@ class Signal(Settings, ABC):
     kind: str
     linear: ClassVar[tuple[str, ...]] = ("amplitude",)
     """Names of what the signal is linear in, in data units."""
+    names_in_files: ClassVar[Mapping[str, str]] = {}
+    """The settings that a file may specify, and their names there, as in BIDS."""
 
     @property
     @abstractmethod
@@ -50,6 +54,33 @@ class Signal(Settings, ABC):
         SettingsError
             If the numbers are not given, or too few.
         """
+
+    def with_protocol(self, header: Header, number: int) -> Self:
+        """Return the equation with the numbers that the file has for its `number` of images, where none
+        are given.
+
+        Raises
+        ------
+        SettingsError
+            If a number is specified nowhere.
+        ObservationError
+            If there are not as many images as the protocol says.
+
+        References
+        ----------
+        .. [1] Brain Imaging Data Structure, https://bids-specification.readthedocs.io.
+        """
+        found: dict[str, Any] = {}
+        for name, in_file in self.names_in_files.items():
+            if getattr(self, name) is None and (numbers := header.protocol.get(in_file)):
+                found[name] = numbers if len(set(numbers)) > 1 else numbers[0]
+        complete = self.parse(self.model_dump() | found, source=header.path or "the header")
+        if number != complete.num_contrasts:
+            raise ObservationError(
+                f"there are {number} images along T, and the protocol is of {complete.num_contrasts}:"
+                " name the axis of the images T, or correct the protocol"
+            )
+        return complete
 
     @property
     def num_contrasts(self) -> int:
@@ -93,7 +124,8 @@ def required(numbers: tuple[float, ...] | None, name: str) -> tuple[float, ...]:
     if numbers is None or len(numbers) < MIN_CONTRASTS:
         have = 0 if numbers is None else len(numbers)
         raise SettingsError(
-            f"signal.{name} needs one number for each image, at least {MIN_CONTRASTS}, and has {have}",
+            f"signal.{name} needs one number for each image, at least {MIN_CONTRASTS}, and has {have}:"
+            " neither the settings nor the file specify them",
             setting=f"signal.{name}",
         )
     return numbers

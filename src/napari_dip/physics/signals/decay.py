@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
+from napari_dip.core.header import Header
 from napari_dip.core.torch_import import torch
+from napari_dip.core.units import convert
 from napari_dip.physics.signals.base import Parameter, Seconds, Signal, required
 
 
@@ -17,10 +20,19 @@ class Decay(Signal):
            kinetics", Biophys. J. 16 (1976) 1055, for recovery.
     """
 
+    basic_fields: ClassVar[tuple[str, ...]] = ("times",)
+    names_in_files: ClassVar[Mapping[str, str]] = {"times": "FrameTimesStart"}
     kind: Literal["decay"] = "decay"
     linear: ClassVar[tuple[str, ...]] = ("amplitude", "background")
     times: tuple[Seconds, ...] | None = None
-    """Times of the images. [s]"""
+    """Times of the images; automatic: from the file. [s]"""
+
+    def with_protocol(self, header: Header, number: int) -> Self:
+        interval = convert(*header.pixel_size.get("T", (0.0, "s")), to="s")
+        if self.times is None and interval and "FrameTimesStart" not in header.protocol:
+            times = tuple(interval * frame for frame in range(number))
+            return self.model_copy(update={"times": times})
+        return super().with_protocol(header, number)
 
     @property
     def parameter(self) -> Parameter:

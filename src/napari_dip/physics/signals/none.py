@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
+from napari_dip.core.header import Header
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import Parameter, Signal
 
@@ -12,6 +13,9 @@ class NoSignal(Signal):
     """Images that no equation joins."""
 
     kind: Literal["none"] = "none"
+
+    def with_protocol(self, header: Header, number: int) -> Self:
+        return self
 
     @property
     def parameter(self) -> Parameter:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from napari_dip.core.errors import SettingsError
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import Parameter, Signal, required
 
@@ -21,11 +23,16 @@ class FlipAngles(Signal):
            Magn. Reson. Imaging 5 (1987) 201.
     """
 
+    basic_fields: ClassVar[tuple[str, ...]] = ("flip_angles", "repetition_time")
+    names_in_files: ClassVar[Mapping[str, str]] = {
+        "flip_angles": "FlipAngle",
+        "repetition_time": "RepetitionTimeExcitation",
+    }
     kind: Literal["t1-flip-angle"] = "t1-flip-angle"
     flip_angles: tuple[Degrees, ...] | None = None
-    """Flip angles. [degree]"""
-    repetition_time: Annotated[float, Field(gt=0, le=60)] = 0.01
-    """Repetition time. [s]"""
+    """Flip angles; automatic: from the file. [degree]"""
+    repetition_time: Annotated[float, Field(gt=0, le=60)] | None = None
+    """Repetition time; automatic: from the file. [s]"""
 
     @property
     def parameter(self) -> Parameter:
@@ -33,9 +40,15 @@ class FlipAngles(Signal):
 
     @property
     def contrasts(self) -> tuple[float, ...]:
+        if self.repetition_time is None:
+            raise SettingsError(
+                "signal.repetition_time is specified neither in the settings nor in the file",
+                setting="signal.repetition_time",
+            )
         return required(self.flip_angles, "flip_angles")
 
     def basis(self, value: torch.Tensor) -> torch.Tensor:
         angles = torch.deg2rad(self.along_contrasts(value))
+        assert self.repetition_time is not None  # checked by `contrasts`
         recovered = torch.exp(-self.repetition_time / value)
         return (angles.sin() * (1 - recovered) / (1 - angles.cos() * recovered))[:, None]

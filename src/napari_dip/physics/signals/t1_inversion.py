@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,9 +27,11 @@ class InversionRecovery(Signal):
            1057.
     """
 
+    basic_fields: ClassVar[tuple[str, ...]] = ("inversion_times",)
+    names_in_files: ClassVar[Mapping[str, str]] = {"inversion_times": "InversionTime"}
     kind: Literal["t1-inversion"] = "t1-inversion"
     inversion_times: tuple[Seconds, ...] | None = None
-    """Times after the inversion. [s]"""
+    """Times after the inversion; automatic: from the file. [s]"""
     efficiency: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     """How much of the magnetization the pulse inverts: 1 is all of it."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import (
@@ -21,9 +22,11 @@ class EchoDecay(Signal):
     .. [1] Hahn, "Spin echoes", Phys. Rev. 80 (1950) 580.
     """
 
+    basic_fields: ClassVar[tuple[str, ...]] = ("echo_times",)
+    names_in_files: ClassVar[Mapping[str, str]] = {"echo_times": "EchoTime"}
     kind: Literal["t2"] = "t2"
     echo_times: tuple[Seconds, ...] | None = None
-    """Echo times. [s]"""
+    """Echo times; automatic: from the file. [s]"""
 
     @property
     def parameter(self) -> Parameter:

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.observation import Observation
+from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers import result_specs as specs
 from napari_dip.plugin.layers.metadata import RESULT, find_layer, same_selection
@@ -54,6 +55,7 @@ class ResultLayers:
         self._added: list[Hashable] = []
         self._image_id: Hashable = None
         self._extra_ids: dict[str, Hashable] = {}
+        self._map_ids: list[Hashable] = []
         self._result: Result | None = None
         self._snapshots: Sequence[tuple[int, FloatArray]] = ()
         self._snapshot_step = 0
@@ -106,6 +108,7 @@ class ResultLayers:
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if (spec := specs.unreproduced_spec(shown, placement)) is not None:
             self._add(spec)
+        self._map_ids = [self._add(spec).unique_id for spec in self._map_specs(result.maps)]
 
     @property
     def extras(self) -> dict[str, bool]:
@@ -168,6 +171,9 @@ class ResultLayers:
             options = placement.image_options("restored", result=result, header=result.header)
             layer.data, layer.metadata = placement.to_display(result.image), options["metadata"]
         self._result = result
+        for map_id, map_spec in zip(self._map_ids, self._map_specs(result.maps), strict=False):
+            if (map_layer := self._find(map_id)) is not None:
+                map_layer.data = map_spec.data
         for name in ("residual", "uncertainty"):
             spec, extra = self._extra_spec(name), self._extra(name)
             if spec is not None and extra is not None:
@@ -177,15 +183,21 @@ class ResultLayers:
         """Return the same for another run, which has not added any layers yet."""
         other = copy(self)
         other._added = []
-        other._image_id, other._extra_ids = None, {}
+        other._image_id, other._extra_ids, other._map_ids = None, {}, []
         return other
 
     def _find(self, unique_id: Hashable) -> Any:
         return find_layer(self._viewer.layers, unique_id)
 
-    def _placement_of(self, image: FloatArray) -> LayerPlacement:
-        """Return the placement of an image with the result's axes, as it is displayed."""
-        axes, sizes = self._axes, self._sizes
+    def _map_specs(self, maps: ParameterMaps | None) -> list[LayerSpec]:
+        if maps is None:
+            return []
+        placement = self._placement_of(maps.chi_square, maps.axes)
+        return specs.map_specs(maps, self._header, placement)
+
+    def _placement_of(self, image: FloatArray, axes: str | None = None) -> LayerPlacement:
+        """Return the placement of an image with the result's axes, or others, as it is displayed."""
+        axes, sizes = axes or self._axes, self._sizes
         if self._is_complex:  # rows and columns of k-space are not those of the image
             axes = axes.replace("C", "")
             sizes = sizes | dict(zip("YX", image.shape[-2:], strict=True))

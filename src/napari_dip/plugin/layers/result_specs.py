@@ -10,11 +10,13 @@ import numpy as np
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.header import Header
+from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.plugin.layers.metadata import METADATA_KEY, RESULT
 from napari_dip.plugin.layers.placement import LayerPlacement
 
 RESIDUAL_LIMIT_SIGMAS = 5  # contrast limits of the normalized residual
+MAP_LIMITS = (0.01, 0.99)  # quantiles of a map that are its contrast limits
 UNCERTAINTY_LIMIT_RMS = 4  # upper contrast limit of the uncertainty, in its r.m.s.
 
 
@@ -99,6 +101,27 @@ def uncertainty_values(result: Result, *, rgb: bool) -> FloatArray | None:
     """Return the uncertainty; of an RGB image the mean of its channels."""
     values = result.uncertainty
     return values.mean(axis=-1) if rgb and values is not None else values
+
+
+def map_specs(maps: ParameterMaps, header: Header, placement: LayerPlacement) -> list[LayerSpec]:
+    """Return the maps of a signal equation, the parameter last and alone visible."""
+    specs: list[LayerSpec] = []
+    for name, values, unit in maps.planes():
+        finite = values[np.isfinite(values)]
+        low, high = np.quantile(finite, MAP_LIMITS) if finite.size else (0.0, 1.0)
+        label = f"{name}, {unit}" if unit else name
+        spec = _byproduct_spec(
+            label,
+            values,
+            maps.axes,
+            replace(header, unit=unit),
+            placement,
+            contrast_limits=(float(low), float(max(high, low + 1e-12))),
+            colormap="viridis",
+            visible=not specs,
+        )
+        specs.append(spec)
+    return specs[::-1]
 
 
 def filled_spec(result: Result, placement: LayerPlacement) -> LayerSpec | None:

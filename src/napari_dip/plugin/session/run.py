@@ -136,6 +136,7 @@ class Run:
             and self.observation is not None
             and self.recipe.operator.kind == "identity"
             and self.recipe.strength == 1
+            and self.result.maps is None
         )
 
     def image_at(self, step: int | None, strength: float = 1.0) -> FloatArray | None:

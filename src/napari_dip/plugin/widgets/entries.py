@@ -26,7 +26,7 @@ LABEL_WORDS = {
 
 
 class JsonLineEdit(LineEdit):
-    """A line for lists of numbers, written as JSON."""
+    """A line for lists of numbers, written as JSON; around a single list brackets may be left out."""
 
     def values(self) -> Any:
         """Return the lists, or None for an empty line.
@@ -36,14 +36,15 @@ class JsonLineEdit(LineEdit):
         SettingsError
             If the text is not JSON.
         """
-        if not self.value.strip():
+        text = self.value.strip()
+        if not text:
             return None
         try:
-            return json.loads(self.value)
+            return json.loads(text if text.startswith(("[", "{")) else f"[{text}]")
         except json.JSONDecodeError as error:
             raise SettingsError(
                 f"{self.label}: '{self.value}' is not a list of numbers; write it like"
-                " [[0, 0], [1.5, -2]]",
+                " 1, 2.5, 4 or [[0, 0], [1.5, -2]]",
                 setting=self.name,
             ) from error
 
@@ -106,7 +107,10 @@ def _to_text(value: Any) -> str:
     """Return a number, or lists of numbers, as a line of text; an empty line for None."""
     if value is None:
         return ""
-    return f"{value:g}" if isinstance(value, int | float) else json.dumps(value)
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    is_nested = any(isinstance(part, list | tuple) for part in value)
+    return json.dumps(value) if is_nested else ", ".join(f"{number:g}" for number in value)
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:

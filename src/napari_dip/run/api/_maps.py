@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import warnings
 from typing import Any, Literal, cast
 
 import numpy as np
 
-from napari_dip.core.axes import to_canonical
-from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.errors import RestorationWarning, SettingsError
 from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.core.settings import union_members
-from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals import AnySignal, Signal
-from napari_dip.physics.signals.pixelwise import fit_pixels
 from napari_dip.run.api._options import observe
-from napari_dip.run.recipe import Quality, Recipe
+from napari_dip.run.parameter_maps import map_pixels
+from napari_dip.run.recipe import Quality, Recipe, list_presets
 from napari_dip.run.restoration import iter_restoration
 
 
@@ -37,12 +35,13 @@ def fit_maps(
 
     With the prior, an untrained network makes maps, from which the equation makes the images; it is
     fitted to all of them together. Then the images are refined by similar patches, and the equation is
-    fitted to each of their pixels.
+    fitted to each of their pixels. `restore` does the same with the presets ``t1-map``, ``t2-map``,
+    ``adc-map`` and ``decay-map``: the maps are `Result.maps`.
 
     Parameters
     ----------
     images : array, path or Result
-        The images along T, such as (T, Y, X); magnitudes.
+        The images along T, such as (T, Y, X); those of magnetic resonance are magnitudes.
     signal : str or Signal
         The equation: ``"t2"`` (also for T2*), ``"t1-flip-angle"``, ``"t1-inversion"``, ``"adc"`` or
         ``"decay"``.
@@ -51,14 +50,16 @@ def fit_maps(
     quality, seed, device
         As for `denoise`.
     sigma : float, optional
-        Standard deviation of the noise, in data units; automatic: from the misfit of typical pixels.
+        Standard deviation of the noise, of magnitudes that in the real and in the imaginary part, in
+        data units; automatic: estimated.
     mask : array of bool, optional
         True where data are missing. A pixel that lacks an image has no value.
     axes : str, optional
         As for `denoise`. Default: an array has its images along the first axis.
     **protocol
         The numbers of the protocol: ``echo_times``, ``flip_angles`` and ``repetition_time``,
-        ``inversion_times``, ``b_values`` or ``times``, in seconds, degrees and s/mm2.
+        ``inversion_times``, ``b_values`` or ``times``, in seconds, degrees and s/mm2. Default: those of
+        the file.
 
     Returns
     -------
@@ -70,6 +71,11 @@ def fit_maps(
         If there is no such equation, or the protocol does not suit it.
     ObservationError
         If there are not as many images as the protocol says.
+
+    Warns
+    -----
+    RestorationWarning
+        If the assessment of the fit of the prior is not good.
 
     Examples
     --------
@@ -87,49 +93,22 @@ def fit_maps(
     if isinstance(images, np.ndarray) and axes is None and images.ndim in (3, 4):
         axes = "TYX" if images.ndim == 3 else "TZYX"
     observation, _ = observe(images, {"mask": mask, "axes": axes})
-    number, *others = observation.y.shape
-    if number != equation.num_contrasts:
-        raise ObservationError(
-            f"there are {number} images along T, and the protocol is of {equation.num_contrasts}: name"
-            " the axis of the images T, or correct the protocol"
-        )
-    known = observation.observed.all(axis=0).reshape(-1)
-    y = torch.from_numpy(observation.y.reshape(number, -1)[:, known])
-    found, assessment = fit_pixels(equation, y, sigma), None
-    if method == "prior":
-        noise = float(found.variance**0.5)
-        changes = {"seed": seed, "compute.device": device, "noise.sigma": noise}
-        recipe = _recipe(equation).with_quality(quality).with_settings(changes)
-        result = iter_restoration(observation, recipe).result
-        restored = to_canonical(result.image, result.axes).reshape(number, -1)[:, known]
-        made = fit_pixels(equation, torch.from_numpy(restored), noise)
-        misfit = (equation.signal(made.value, made.linear) - y).square().mean(dim=0)
-        found, assessment = replace(made, misfit=misfit), result.assessment
-
-    def on_grid(values: torch.Tensor) -> Any:
-        plane = np.full(known.shape, np.nan, np.float32)
-        plane[known] = values.numpy()
-        return observation.to_input_axes(plane.reshape(1, *others), own)
-
-    own = observation.axes.replace("T", "")
-    name, unit, *_ = equation.parameter
-    quantities = {name: (found.value, found.value_std)}
-    quantities |= dict(
-        zip(equation.linear, zip(found.linear, found.linear_std, strict=True), strict=True)
-    )
-    return ParameterMaps(
-        maps={name: on_grid(value) for name, (value, _) in quantities.items()},
-        std={name: on_grid(std) for name, (_, std) in quantities.items()},
-        units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
-        chi_square=on_grid(found.misfit / found.variance),
-        sigma=float(found.variance**0.5),
-        axes=own,
-        assessment=assessment,
-    )
+    equation = equation.with_protocol(observation.header, len(observation.y))
+    if method == "pixelwise":
+        return map_pixels(equation, observation, sigma)
+    noise = {} if sigma is None else {"sigma": sigma}
+    recipe = _preset(equation.kind).with_quality(quality)
+    recipe = recipe.replace(signal=equation, noise=noise, seed=seed, compute={"device": device})
+    result = iter_restoration(observation, recipe).result
+    if result.assessment.level != "good":
+        warnings.warn(str(result.assessment), RestorationWarning, stacklevel=2)
+    return cast(ParameterMaps, result.maps)
 
 
-def _recipe(equation: Signal) -> Recipe:
-    return Recipe.preset("time-series").replace(title="Map parameters", signal=equation.model_dump())
+def _preset(kind: str) -> Recipe:
+    """The preset with this signal equation, or that of T2 if there is none."""
+    presets = map(Recipe.preset, list_presets())
+    return next((one for one in presets if one.signal.kind == kind), Recipe.preset("t2-map"))
 
 
 def _equation(kind: str, protocol: dict[str, Any]) -> Signal:
