@@ -3,7 +3,9 @@ import pytest
 
 import napari_dip as dip
 from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.header import Header
 from napari_dip.physics.signals.t2 import EchoDecay
+from napari_dip.run.reselect import reselect_step
 
 TIMES = (0.01, 0.02, 0.04, 0.08, 0.16)
 Y, X = np.mgrid[:40, :44]
@@ -112,3 +114,37 @@ def test_images_that_an_equation_joins_are_restored_jointly(echoes):
         dip.restore(
             echoes, dip.Recipe.preset("time-series").with_settings({"signal.kind": "t2"}), axes="TYX"
         )
+
+
+@pytest.fixture
+def in_air(echoes):
+    """The echoes as magnitudes, with a border of air, and their protocol."""
+    echoes = np.pad(echoes, ((0, 0), (12, 12), (12, 12)))
+    parts = np.random.default_rng(1).normal(0, 1, (2, *echoes.shape))
+    inside = np.pad(np.ones((40, 44), bool), 12)
+    images = np.where(inside, np.abs(echoes), np.hypot(*parts)).astype(np.float32)
+    header = Header(protocol={"EchoTime": TIMES})
+    return dip.Observation.from_array(images, axes="TYX", header=header), inside
+
+
+def test_a_recipe_with_an_equation_takes_the_protocol_of_the_file_and_yields_maps(in_air):
+    observation, inside = in_air
+    recipe = dip.Recipe.preset("t2-map").with_settings({"solver.max_steps": 60})
+    result = dip.restore(observation, recipe)
+    assert result.provenance.recipe["signal"]["echo_times"] == list(TIMES)
+    assert result.maps.maps["T2"].shape == inside.shape
+    assert np.isfinite(result.maps.maps["T2"][inside]).mean() > 0.99
+    assert np.isnan(result.maps.maps["T2"][~inside]).mean() > 0.8  # air says nothing of T2
+    assert np.isfinite(result.maps.maps["amplitude"]).all()
+    assert result.at_strength(0.5).maps is None
+    later = reselect_step(result, observation, result.image + 1, 30)
+    assert not np.array_equal(later.maps.maps["T2"][inside], result.maps.maps["T2"][inside])
+    with pytest.raises(ObservationError, match="5 images along T, and the protocol is of 4"):
+        dip.restore(observation, recipe.replace(signal={"echo_times": TIMES[:4]}))
+
+
+def test_a_protocol_that_is_nowhere_is_asked_for(echoes):
+    with pytest.raises(SettingsError, match="neither the settings nor the file specify them"):
+        dip.restore(echoes, "t2-map", axes="TYX")
+    with pytest.raises(SettingsError, match=r"signal\.repetition_time is specified neither"):
+        dip.fit_maps(echoes, "t1-flip-angle", flip_angles=(2, 5, 10, 15, 20))

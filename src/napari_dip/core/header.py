@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 TOP_LEFT, BOTTOM_LEFT = 1, 4  # orientations: where the first row and column are seen
 
@@ -67,6 +67,18 @@ class Header:
         """Colors of the pixels of a raw frame, such as ``"RGGB"``; empty if the header names none."""
         found = re.search(r"^(BAYERPAT|COLORTYP)= *'([RGB]{4}) *'", self.fits_header, re.MULTILINE)
         return found[2] if found else ""
+
+    @classmethod
+    def of_frames(cls, headers: Sequence[Header]) -> Header:
+        """Return the header of frames along T, of which each has its own: that of the first, with the
+        protocol of all.
+        """
+        names = set.intersection(*(set(header.protocol) for header in headers))
+        protocol = {
+            name: tuple(number for header in headers for number in header.protocol[name])
+            for name in sorted(names)
+        }
+        return replace(headers[0], protocol=protocol)
 
     def __repr__(self) -> str:
         values = {

@@ -16,6 +16,8 @@ class ParameterMaps:
     ----------
     maps : mapping of str to float32 array
         Each parameter by its name, such as ``"T2"`` and ``"amplitude"``; NaN where an image is missing.
+        Where the images say nothing of the first one, as in air, it is NaN, too: the bound of its error
+        is more than twice its value.
     std : mapping of str to float32 array
         The Cramer-Rao bound of the standard deviation of each for a pixel alone: without its neighbors
         no unbiased estimate has a smaller error. Infinite where the images say nothing of it.

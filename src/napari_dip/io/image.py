@@ -231,7 +231,7 @@ class ImageData:
 
     @classmethod
     def stack(cls, images: Sequence[ImageData]) -> ImageData:
-        """Return images as frames along T, with the header of the first.
+        """Return images as frames along T, with the header of the first, and the protocol of all.
 
         Raises
         ------
@@ -263,6 +263,7 @@ class ImageData:
             maps=None,
             quality=None,
             levels=(),
+            header=Header.of_frames([image.header for image in images]),
         )
 
     def to_observation(self) -> Observation:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.io.formats import describe_missing_path, format_to_read
 from napari_dip.io.image import ImageData
+from napari_dip.io.protocol import protocol_beside
 
 T = TypeVar("T")
 
@@ -33,10 +34,15 @@ def read_with_remarks(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ReadWarning)
         images = call_reader(path, reader)
+        beside = {} if format_to_read(path).is_folder else protocol_beside(Path(path))
     for one in caught:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     remarks = tuple({str(w.message): None for w in caught if issubclass(w.category, ReadWarning)})
-    return [replace(image, header=replace(image.header, remarks=remarks)) for image in images]
+    headers = (
+        replace(image.header, remarks=remarks, protocol=image.header.protocol or beside)
+        for image in images
+    )
+    return [replace(image, header=header) for image, header in zip(images, headers, strict=True)]
 
 
 def call_reader(path: str | os.PathLike[str], reader: Callable[[Path], T]) -> T:

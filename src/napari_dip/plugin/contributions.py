@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_dip.core.header import Header
 from napari_dip.io import KSPACE_SUFFIXES, ImageData, read_images, write_image
 from napari_dip.plugin.layers.image_data import LayerData, image_from_layer, layer_data
 
@@ -81,6 +82,20 @@ def cine_sample() -> list[LayerData]:
     coil_maps = layer_data(kspace_image(heart.maps, "", 1), "heart")
     truth = (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image")
     return [kspace, *_hidden([*mask, *coil_maps, truth])]
+
+
+def echoes_sample() -> list[LayerData]:
+    """Return the sample *Head, eight echoes*: magnitude images with their echo times, and hidden the
+    true T2.
+    """
+    from napari_dip.datasets import quantitative_head
+    from napari_dip.physics.signals.t2 import EchoDecay
+
+    times = tuple(round(0.012 * number, 3) for number in range(1, 9))
+    head = quantitative_head(EchoDecay(echo_times=times), amplitude=1000, noise=20)
+    images = ImageData(head.images, "TYX", header=Header(protocol={"EchoTime": times}))
+    truth = (head.value, {"name": "head true T2", "axis_labels": ("y", "x")}, "image")
+    return [*layer_data(images, "head"), *_hidden([truth])]
 
 
 def _hidden(layers: list[LayerData]) -> list[LayerData]:

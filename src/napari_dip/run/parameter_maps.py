@@ -17,6 +17,8 @@ from napari_dip.physics.signals import Signal
 from napari_dip.physics.signals.pixelwise import fit_pixels
 from napari_dip.run.recipe import Recipe
 
+MAX_RELATIVE_STD = 2.0  # bound of the error over the value, above which the images say nothing of it
+
 
 def with_maps(result: Result, recipe: Recipe, observation: Observation) -> Result:
     """Return `result` with maps of its images, if the recipe has a signal equation.
@@ -83,12 +85,15 @@ def _fit(
         planes[known] = values
         return _on_grid(planes, observation)
 
+    value, bound = found.value.numpy(), found.value_std.numpy() * relative
+    value = np.where(bound < MAX_RELATIVE_STD * value, value, np.nan)
     name, unit, *_ = equation.parameter
     names = (name, *equation.linear)
-    values, stds = (found.value, *found.linear), (found.value_std, *found.linear_std)
+    values = (value, *found.linear.numpy())
+    stds = (bound, *found.linear_std.numpy() * relative)
     maps = ParameterMaps(
-        maps={n: on_grid(value.numpy()) for n, value in zip(names, values, strict=True)},
-        std={n: on_grid(std.numpy() * relative) for n, std in zip(names, stds, strict=True)},
+        maps={n: on_grid(values) for n, values in zip(names, values, strict=True)},
+        std={n: on_grid(std) for n, std in zip(names, stds, strict=True)},
         units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
         chi_square=on_grid(found.misfit.numpy() / noise**2),
         sigma=float(np.median(noise)) if noise.size else np.nan,

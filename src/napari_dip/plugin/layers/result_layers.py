@@ -108,7 +108,7 @@ class ResultLayers:
         self._viewer.layers.move(self._viewer.layers.index(restored), -1)
         if (spec := specs.unreproduced_spec(shown, placement)) is not None:
             self._add(spec)
-        self._map_ids = [self._add(spec).unique_id for spec in self._map_specs(result.maps)]
+        self._map_ids = [self._add(spec).unique_id for spec in self._map_specs(result.maps)[:1]]
 
     @property
     def extras(self) -> dict[str, bool]:
@@ -122,11 +122,16 @@ class ResultLayers:
             "steps": bool(self._snapshots),
             "filled": bool(result.inpainted.any()),
             "phase": self._is_complex,
+            "maps": result.maps is not None,
         }
-        return {name: self._extra(name) is not None for name, is_there in offered.items() if is_there}
+        shown = {name: self._extra(name) is not None for name in offered} | {"maps": self._has_all_maps}
+        return {name: shown[name] for name, is_there in offered.items() if is_there}
 
     def show_extra(self, name: str, *, on: bool) -> None:
         """Add one of `extras` on top, or remove it."""
+        if name == "maps":
+            self._show_all_maps(on=on)
+            return
         layer = self._extra(name)
         if not on and layer is not None:
             self._viewer.layers.remove(layer)
@@ -188,6 +193,19 @@ class ResultLayers:
 
     def _find(self, unique_id: Hashable) -> Any:
         return find_layer(self._viewer.layers, unique_id)
+
+    @property
+    def _has_all_maps(self) -> bool:
+        return any(self._find(map_id) is not None for map_id in self._map_ids[1:])
+
+    def _show_all_maps(self, *, on: bool) -> None:
+        """Add the maps besides the first one, or remove them."""
+        for map_id in self._map_ids[1:]:
+            if (layer := self._find(map_id)) is not None:
+                self._viewer.layers.remove(layer)
+        maps = self._result.maps if on and self._result is not None else None
+        others = self._map_specs(maps)[1:]
+        self._map_ids[1:] = [self._add(spec).unique_id for spec in others]
 
     def _map_specs(self, maps: ParameterMaps | None) -> list[LayerSpec]:
         if maps is None:

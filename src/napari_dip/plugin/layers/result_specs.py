@@ -104,7 +104,7 @@ def uncertainty_values(result: Result, *, rgb: bool) -> FloatArray | None:
 
 
 def map_specs(maps: ParameterMaps, header: Header, placement: LayerPlacement) -> list[LayerSpec]:
-    """Return the maps of a signal equation, the parameter last and alone visible."""
+    """Return the maps of a signal equation, the parameter first and alone visible."""
     specs: list[LayerSpec] = []
     for name, values, unit in maps.planes():
         finite = values[np.isfinite(values)]
@@ -121,7 +121,7 @@ def map_specs(maps: ParameterMaps, header: Header, placement: LayerPlacement) ->
             visible=not specs,
         )
         specs.append(spec)
-    return specs[::-1]
+    return specs
 
 
 def filled_spec(result: Result, placement: LayerPlacement) -> LayerSpec | None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.errors import ObservationError, ReadError, WriteError
+from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation
 from napari_dip.io import ImageData, write_image
 from napari_dip.plugin.layers.metadata import (
@@ -125,7 +126,8 @@ def observation_from_layers(
         stacked = ImageData.stack(images)
     except ReadError as error:
         raise ObservationError(str(error)) from error
-    observation = replace(stacked, header=header_of(layers[0])).to_observation()
+    header = Header.of_frames([header_of(layer) for layer in layers])
+    observation = replace(stacked, header=header).to_observation()
     for name, source in (auxiliary or {}).items():
         observation = observation.with_auxiliary(name, layer_data_units(source), axes=axes_of(source))
     return observation

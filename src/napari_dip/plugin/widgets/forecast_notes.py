@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from psygnal import Signal
 
 from napari_dip.core.errors import RestorationError
+from napari_dip.plugin.layers.metadata import header_of
 from napari_dip.plugin.session.forecast_worker import Forecast, ForecastReport
 from napari_dip.plugin.widgets.inputs import Inputs
 from napari_dip.plugin.widgets.recipe_form import RecipeForm, spare_threads
@@ -54,6 +55,10 @@ class ForecastNotes:
         if layer is None or not is_idle:
             self._drop({})
             return
+        protocol = header_of(layer).protocol
+        for name, in_file in recipe.signal.names_in_files.items():
+            numbers = dict.fromkeys(f"{number:g}" for number in protocol.get(in_file, ()))
+            form.set_placeholder(f"signal.{name}", ", ".join(numbers), "from the file")
         try:
             others = inputs.collect(recipe)
         except RestorationError as error:

@@ -112,7 +112,7 @@ class Inputs:
 
     def show(self, recipe: Recipe) -> None:
         """Show the rows that the recipe needs, and its joint axes."""
-        self._takes_selection = not recipe.operator.result_axes("T")
+        self._takes_selection = _takes_exposures(recipe)
         for name, combo in self.auxiliary.items():
             self._form.basic_layout.setRowVisible(combo, name in recipe.auxiliary)
         combined_axis = "T" if recipe.operator.combines_time else ""
@@ -163,7 +163,7 @@ class Inputs:
 
     def _more_exposures(self, recipe: Recipe) -> list[Image]:
         """Return the other selected images, where the recipe combines exposures and the image is one."""
-        if recipe.operator.result_axes("T") or "T" in self.axes.axes or self.layer is None:
+        if not _takes_exposures(recipe) or "T" in self.axes.axes or self.layer is None:
             return []
         exposures = [
             other
@@ -273,6 +273,11 @@ class Inputs:
         self.sigma.setToolTip("An image of the standard deviation of the noise. [data units]")
         self.mask_button.setToolTip("Paint a mask, or find missing pixels in the image.")
         self.tools_button.setToolTip("Crop, orient, stretch, measure or compare this image.")
+
+
+def _takes_exposures(recipe: Recipe) -> bool:
+    """Whether the data are several images of one scene, along T or in a layer each."""
+    return recipe.signal.kind != "none" or not recipe.operator.result_axes("T")
 
 
 def _pixel_events(mask: Layer | None) -> list[Any]:

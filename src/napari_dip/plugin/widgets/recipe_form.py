@@ -146,13 +146,13 @@ class RecipeForm(QWidget):  # type: ignore[misc]
         """Return the widget of the setting with this dotted name."""
         return self._entries.entry(dotted)
 
-    def set_placeholder(self, dotted: str, value: str) -> bool:
-        """Show an estimate in an entry, and return whether it is visible: the entry exists, empty."""
+    def set_placeholder(self, dotted: str, value: str, source: str = "estimated") -> bool:
+        """Show what an empty entry stands for, and return whether it is visible: it exists, empty."""
         try:
             entry = self.entry(dotted)
         except KeyError:
             return False
-        entry.native.setPlaceholderText(f"{value} (estimated)" if value else "automatic")
+        entry.native.setPlaceholderText(f"{value} ({source})" if value else "automatic")
         return not entry.value
 
     def show_notes(self) -> None:

@@ -37,6 +37,7 @@ EXTRAS = {
     "steps": "The images along the fit, as a stack.",
     "filled": "The pixels that were missing.",
     "phase": "The phase of the image. [rad]",
+    "maps": "The amplitude, the bounds of the errors, and chi-square: about 1 where the equation holds.",
 }
 FITS, OME, IMAGEJ = "FITS (*.fits *.fits.gz)", "OME-TIFF (*.ome.tif)", "TIFF (*.tif)"
 
