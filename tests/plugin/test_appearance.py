@@ -11,7 +11,8 @@ from napari_dip.plugin.session.run import State
 
 NAMES = [
     "Denoise", "Inpaint", "Super-resolution", "Deconvolve", "Combine exposures",
-    "Restore with a guide", "Dynamic MRI", "Batch", "Compare two images",
+    "Restore with a guide", "Map T1, T2, diffusion or decay", "Dynamic MRI", "Batch",
+    "Compare two images",
 ]  # fmt: skip
 
 
