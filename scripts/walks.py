@@ -1,8 +1,8 @@
-"""Go through the real window as three users would, with a screenshot of every step, and count clicks.
+"""Go through the real window as users would, with a screenshot of every step, and count clicks.
 
     python scripts/walks.py [--quick] [--theme light] [WALK ...]
 
-WALK is astronomy, microscopy or mri; without it all three are done. The screenshots go to
+WALK is astronomy, microscopy, mri or maps; without it all are done. The screenshots go to
 docs/images/walks; with --quick (few steps, small networks, poor results) there are none.
 Needs a display of 1366 x 768 pixels: ``xvfb-run -a -s "-screen 0 1366x768x24" python scripts/walks.py``.
 """
@@ -265,7 +265,17 @@ def mri(walk: Walk, folder: Path) -> None:
     walk.shot("another_time")
 
 
-WALKS = {"astronomy": astronomy, "microscopy": microscopy, "mri": mri}
+def maps(walk: Walk, folder: Path) -> None:
+    """Map T2 of a simulated head, whose echo times the sample has."""
+    walk.viewer.open_sample("napari-dip", "echoes")
+    walk.open_dock("Map T1, T2, diffusion or decay")
+    walk.shot("opened")
+    walk.run_to_the_end(shot_after=20)
+    walk.shot("done")
+    print(f"maps: {walk.clicks} clicks to a map", flush=True)
+
+
+WALKS = {"astronomy": astronomy, "microscopy": microscopy, "mri": mri, "maps": maps}
 
 
 def main() -> None:

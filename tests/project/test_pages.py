@@ -83,6 +83,7 @@ def files(tmp_path_factory):
     for name, axes, shape in (
         ("stack.tif", "ZYX", (2, 40, 48)),
         ("movie.tif", "TYX", (3, 40, 48)),
+        ("echoes.tif", "TYX", (4, 40, 48)),
         ("cells.ome.tif", "TCYX", (2, 2, 48, 56)),
     ):
         tifffile.imwrite(folder / name, noisy(*shape), ome=True, metadata={"axes": axes})

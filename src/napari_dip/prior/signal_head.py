@@ -56,6 +56,6 @@ def layout_of_maps(signal: Signal, layout: ChannelLayout) -> ChannelLayout:
     if layout.times != signal.num_contrasts:
         raise ObservationError(
             f"the equation joins {signal.num_contrasts} images, and {layout.times} are restored jointly"
-            " along T: set stack.joint_axes to T"
+            " along T: set stack.joint_axes to T, and stack.window_length to their number"
         )
     return ChannelLayout(1 + len(signal.linear), layout.channels, layout.depths, layout.z_spacing)

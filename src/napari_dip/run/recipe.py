@@ -304,6 +304,6 @@ def list_presets() -> tuple[str, ...]:
     Examples
     --------
     >>> list_presets()[:2]
-    ('coadd', 'deconvolve')
+    ('adc-map', 'coadd')
     """
     return tuple(sorted(path.stem for path in _PRESETS.glob("*.json")))
