@@ -1,5 +1,6 @@
 """Every command and every Python block on every page runs; links and images exist."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -87,6 +89,10 @@ def files(tmp_path_factory):
         ("cells.ome.tif", "TCYX", (2, 2, 48, 56)),
     ):
         tifffile.imwrite(folder / name, noisy(*shape), ome=True, metadata={"axes": axes})
+    for number in range(1, 5):
+        echo = folder / f"sub-01_echo-{number}_MESE"
+        nibabel.Nifti1Image(noisy(48, 40, 1), np.eye(4)).to_filename(f"{echo}.nii.gz")
+        echo.with_suffix(".json").write_text(json.dumps({"EchoTime": 0.012 * number}))
     mask = np.zeros((48, 56), np.uint8)
     mask[20:23, 5:40] = 1
     for name in ("scratches.tif", "scratch.tif"):
