@@ -25,6 +25,7 @@ from .io.files import read, read_recipe, write
 from .physics.noise.gaussian import Gaussian
 from .physics.noise.kspace import KSpace
 from .physics.noise.poisson import Poisson, PoissonGaussian
+from .physics.noise.rician import Rician
 from .run.api import (
     coadd,
     deconvolve,
@@ -67,6 +68,7 @@ __all__ = [
     "RestorationRun",
     "RestorationWarning",
     "Result",
+    "Rician",
     "SettingsError",
     "VarianceStopping",
     "WriteError",

@@ -111,6 +111,26 @@ def test_other_images_as_nifti_have_their_pixel_sizes(result, tmp_path):
     assert made.header.get_zooms()[:2] == (0.25, 0.5)
 
 
+def test_nifti_keeps_integers_and_forgets_a_place_that_is_not_that_of_the_grid(bids, tmp_path):
+    import nibabel
+
+    paths, affine = bids
+    result = dip.denoise(paths[0], quality="instant")
+    dip.write(tmp_path / "whole.nii", result, dtype=np.int16)
+    made = nibabel.load(tmp_path / "whole.nii")
+    assert made.get_data_dtype() == np.int16
+    np.testing.assert_array_equal(np.asarray(made.dataobj)[..., 0].T, np.rint(result.image))
+    np.testing.assert_allclose(made.affine, affine)
+    recipe = dip.Recipe.preset("super-resolution", solver={"max_steps": 10})
+    finer = dip.restore(paths[0], recipe.replace(ensemble={"size": 1}))
+    dip.write(tmp_path / "finer.nii", finer)
+    made = nibabel.load(tmp_path / "finer.nii")
+    zoom = finer.scale_factor[0]
+    assert zoom > 1
+    assert made.header.get_zooms()[:2] == pytest.approx((2 / zoom, 2 / zoom))
+    assert (made.header["qform_code"], made.header["sform_code"]) == (0, 0)
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4), (6, 5, 4, 3), (6, 5, 1, 3), (6, 5, 4, 1, 2)])
 def test_axes_of_nifti(shape, tmp_path):
     import nibabel

@@ -46,6 +46,11 @@ class Assessment:
         reasons = dict.fromkeys(finding.reason for finding in ordered)
         return cls(ordered[0].level if ordered else "good", tuple(reasons))
 
+    def with_findings(self, findings: Iterable[Finding]) -> Self:
+        """Return the assessment with more findings."""
+        own = (Finding(self.level, reason) for reason in self.reasons)
+        return self.from_findings([*own, *findings])
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> Self:
         """Return the assessment that a file remembers; None is that of a file without one."""

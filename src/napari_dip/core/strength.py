@@ -56,8 +56,14 @@ def blend(result: Result, observation: Observation, strength: float) -> Result:
             own, noise = result.uncertainty[block], (1 - strength) * result.noise_std[block]
             both = np.hypot(np.sqrt(strength * (2 - strength)) * own, noise)
             error[block] = np.where(has_data, both, own)
-    changed = replace(result, image=image, residual=residual, uncertainty=error, maps=None)
-    return replace(changed, provenance=provenance)
+    return replace(
+        result,
+        image=image,
+        residual=residual,
+        uncertainty=error,
+        maps=None,
+        provenance=provenance,
+    )
 
 
 def blend_images(

@@ -32,6 +32,11 @@ class Byproduct(NamedTuple):
     comment: str
     is_map: bool = False
 
+    @property
+    def label(self) -> str:
+        """Its name, and where it is a map its unit."""
+        return f"{self.name} [{self.unit}]" if self.is_map and self.unit else self.name
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:

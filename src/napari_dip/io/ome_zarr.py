@@ -84,7 +84,7 @@ def write_zarr(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
                 _write_image(root.create_group(RESIDUAL), image.residual, about)
             for one in image.byproducts():
                 if one.is_map:
-                    header = replace(image.header, name=f"{one.name} [{one.unit}]", channels=())
+                    header = replace(image.header, name=one.label, channels=())
                     about = replace(image, axes=one.axes, header=header)
                     _write_image(root.create_group(one.name), one.values, about)
 

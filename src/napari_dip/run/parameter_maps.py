@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray, to_canonical
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
@@ -17,6 +19,9 @@ from napari_dip.physics.signals import Signal
 from napari_dip.physics.signals.pixelwise import fit_pixels
 from napari_dip.run.recipe import Recipe
 
+MIN_KNOWN = 0.01  # of all pixels that have a value
+MAX_CHI_SQUARE = 10.0  # the median of all pixels that have a value
+RANGE_END, MAX_AT_END = 1.02, 0.2  # a factor, and a share of these pixels
 MAX_RELATIVE_STD = 2.0  # bound of the error over the value, above which the images say nothing of it
 
 
@@ -45,7 +50,30 @@ def with_maps(result: Result, recipe: Recipe, observation: Observation) -> Resul
     maps, fitted = _fit(recipe.signal, signals, observation, sigma)
     with np.errstate(invalid="ignore"):
         misfit = np.mean(((residual + signals - fitted) / noise) ** 2, axis=0)
-    return replace(result, maps=replace(maps, chi_square=_on_grid(misfit, observation)))
+    maps = replace(maps, chi_square=_on_grid(misfit, observation))
+    assessment = result.assessment.with_findings(map_findings(recipe.signal, maps))
+    return replace(result, maps=maps, provenance=replace(result.provenance, assessment=assessment))
+
+
+def map_findings(equation: Signal, maps: ParameterMaps) -> Iterator[Finding]:
+    """Yield why the maps have to be checked, as for an equation or a protocol that is not that of the
+    images.
+    """
+    name, unit, low, high = equation.parameter
+    value = maps.maps[name]
+    known = np.isfinite(value)
+    if known.mean() < MIN_KNOWN:
+        yield Finding("check", f"the images say hardly anything of {name}: check the protocol")
+        return
+    misfit = float(np.median(maps.chi_square[known]))
+    if misfit > MAX_CHI_SQUARE:
+        reason = f"the equation does not explain the images (chi-square {misfit:.2g})"
+        yield Finding("check", f"{reason}: check it, and the protocol")
+    at_end = np.mean((value[known] < RANGE_END * low) | (value[known] > high / RANGE_END))
+    if at_end > MAX_AT_END:
+        ends = f"an end of its range, {low:g} to {high:g} {unit}"
+        reason = f"{at_end:.0%} of the values of {name} are at {ends}: check the units of the protocol"
+        yield Finding("check", reason)
 
 
 def map_pixels(equation: Signal, observation: Observation, sigma: float | None = None) -> ParameterMaps:

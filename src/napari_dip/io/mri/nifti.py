@@ -18,6 +18,7 @@ from napari_dip.io.image import Byproduct, ImageData
 
 AXES = "XYZTC"  # in the order of the file
 UNITS = {"meter": "m", "mm": "mm", "micron": "um", "sec": "s", "msec": "ms", "usec": "us"}
+STORED = tuple(map(np.dtype, ("u1", "i2", "i4", "f4", "i1", "u2", "u4")))  # types that are kept
 EXTENSION = "napari-dip "  # how our comment begins
 
 
@@ -89,7 +90,7 @@ def write_nifti(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> 
     for other in beside:
         if other.exists() and not path.exists():
             raise WriteError(f"{other} exists, and would be replaced: choose another name")
-    own = Byproduct("", image.array, image.axes, image.header.unit, image.header.name)
+    own = Byproduct(image.header.name, image.array, image.axes, image.header.unit, "")
     for target, one in {path: own, **beside}.items():
         made = _image(one, image.header)
         if target == path and provenance:
@@ -117,9 +118,7 @@ def _lazy(image: Any) -> Any:
 
 
 def _image(one: Byproduct, header: Header) -> Any:
-    """An image in the space of the file that `header` is from, or where it is not of NIfTI, of its own
-    pixel sizes.
-    """
+    """An image with the place in space, or the pixel sizes, of the file that `header` is from."""
     import nibabel
 
     present = "".join(letter for letter in AXES if letter in one.axes)
@@ -127,27 +126,39 @@ def _image(one: Byproduct, header: Header) -> Any:
     size = dict(zip(present, values.shape, strict=True))
     length = max((AXES.index(letter) + 1 for letter in present), default=3)
     values = values.reshape([size.get(letter, 1) for letter in AXES[: max(length, 3)]])
-    source = Path(header.path)
-    if source.name.endswith((".nii", ".nii.gz")) and source.is_file():
-        known = _open(source)
-        made = nibabel.Nifti1Image(values.astype(np.float32), known.affine, known.header)
+    if values.dtype not in STORED:
+        values = values.astype(np.float32)
+    source = _source(header, values.shape)
+    if source is not None:
+        made = nibabel.Nifti1Image(values, source.affine, source.header)
         made.header["scl_slope"], made.header["scl_inter"] = 1, 0
-        made.set_data_dtype(np.float32)
+        made.header["cal_min"], made.header["cal_max"] = 0, 0  # how bright the source was displayed
+        made.set_data_dtype(values.dtype)
     else:
-        sizes = {letter: _millimeters(header, letter) for letter in "XYZ"}
-        made = nibabel.Nifti1Image(values.astype(np.float32), np.diag([*sizes.values(), 1.0]))
-        seconds = convert(*header.pixel_size["T"], to="s") if "T" in header.pixel_size else None
+        made = nibabel.Nifti1Image(values, None)
         made.header.set_xyzt_units("mm", "sec")
-        if "T" in present and seconds:
-            made.header["pixdim"][1 + AXES.index("T")] = seconds
-    unit = f" [{one.unit}]" if one.unit else ""
-    made.header["descrip"] = f"{one.name}{unit}".strip().encode("latin-1", "replace")[:79]
+        made.header.set_zooms(
+            [_in_unit(header, letter, "s" if letter == "T" else "mm") for letter in AXES[: values.ndim]]
+        )
+    made.header["descrip"] = one.label.encode("latin-1", "replace")[:79]
     return made
 
 
-def _millimeters(header: Header, letter: str) -> float:
+def _source(header: Header, shape: tuple[int, ...]) -> Any:
+    """The file that `header` is from, if it is of NIfTI and has the same grid; else the place in space
+    is not known.
+    """
+    path = Path(header.path)
+    if not path.name.endswith((".nii", ".nii.gz")) or not path.is_file():
+        return None
+    source = _open(path)
+    return source if (*source.shape, 1)[:3] == shape[:3] else None
+
+
+def _in_unit(header: Header, letter: str, unit: str) -> float:
+    """The pixel size along an axis; 1 if it is not known."""
     size = header.pixel_size.get(letter)
-    return (convert(*size, to="mm") if size else None) or 1.0
+    return (convert(*size, to=unit) if size else None) or 1.0
 
 
 def _attach(made: Any, provenance: Mapping[str, Any]) -> None:

@@ -49,8 +49,7 @@ def write_tiff(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> N
             tiff.write(pixels, metadata=metadata, **options)
             for one in byproducts:
                 letters, order = _order(one.axes, color=color)
-                name = f"{one.name} [{one.unit}]" if one.is_map and one.unit else one.name
-                about = {"axes": letters, "Name": name, **_physical_sizes(header, one.axes)}
+                about = {"axes": letters, "Name": one.label, **_physical_sizes(header, one.axes)}
                 tiff.write(one.values.transpose(order), metadata=about, **options)
         _merge_source_description(unfinished, header)
 

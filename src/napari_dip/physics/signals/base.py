@@ -14,6 +14,8 @@ from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
+EchoSeconds = Annotated[float, Field(ge=0, le=10)]  # milliseconds are refused
+InversionSeconds = Annotated[float, Field(ge=0, le=60)]
 MIN_CONTRASTS = 3  # images: one for each of two parameters, and one for the misfit
 
 

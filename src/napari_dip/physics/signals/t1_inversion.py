@@ -9,8 +9,8 @@ from pydantic import Field
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import (
+    InversionSeconds,
     Parameter,
-    Seconds,
     Signal,
     required,
 )
@@ -30,7 +30,7 @@ class InversionRecovery(Signal):
     basic_fields: ClassVar[tuple[str, ...]] = ("inversion_times",)
     names_in_files: ClassVar[Mapping[str, str]] = {"inversion_times": "InversionTime"}
     kind: Literal["t1-inversion"] = "t1-inversion"
-    inversion_times: tuple[Seconds, ...] | None = None
+    inversion_times: tuple[InversionSeconds, ...] | None = None
     """Times after the inversion; automatic: from the file. [s]"""
     efficiency: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     """How much of the magnetization the pulse inverts: 1 is all of it."""

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import (
+    EchoSeconds,
     Parameter,
-    Seconds,
     Signal,
     required,
 )
@@ -25,7 +25,7 @@ class EchoDecay(Signal):
     basic_fields: ClassVar[tuple[str, ...]] = ("echo_times",)
     names_in_files: ClassVar[Mapping[str, str]] = {"echo_times": "EchoTime"}
     kind: Literal["t2"] = "t2"
-    echo_times: tuple[Seconds, ...] | None = None
+    echo_times: tuple[EchoSeconds, ...] | None = None
     """Echo times; automatic: from the file. [s]"""
 
     @property

@@ -108,9 +108,9 @@ def _to_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, int | float):
-        return f"{value:g}"
+        return f"{value:.15g}"
     is_nested = any(isinstance(part, list | tuple) for part in value)
-    return json.dumps(value) if is_nested else ", ".join(f"{number:g}" for number in value)
+    return json.dumps(value) if is_nested else ", ".join(f"{number:.15g}" for number in value)
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:

@@ -42,8 +42,8 @@ def denoise(
     mask : array of bool, optional
         True where data are missing: these pixels are inpainted. Pixels that are not finite are missing,
         too.
-    noise : {"gaussian", "poisson", "poisson-gaussian"} or NoiseSettings
-        Model of the noise.
+    noise : {"gaussian", "poisson", "poisson-gaussian", "rician"} or NoiseSettings
+        Model of the noise; Rician is that of magnitudes of complex data.
     gain : float, optional
         Electrons per data unit, for photon noise. Default: from the FITS header.
     read_noise : float, optional

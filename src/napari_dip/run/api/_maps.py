@@ -7,13 +7,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from napari_dip.core.assessment import Assessment
 from napari_dip.core.errors import RestorationWarning, SettingsError
 from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.core.settings import union_members
 from napari_dip.physics.signals import AnySignal, Signal
 from napari_dip.run.api._options import observe
-from napari_dip.run.parameter_maps import map_pixels
+from napari_dip.run.parameter_maps import map_findings, map_pixels
 from napari_dip.run.recipe import Quality, Recipe, list_presets
 from napari_dip.run.restoration import iter_restoration
 
@@ -75,7 +76,7 @@ def fit_maps(
     Warns
     -----
     RestorationWarning
-        If the assessment of the fit of the prior is not good.
+        If the assessment is not good: of the fit, of the equation, or of the protocol.
 
     Examples
     --------
@@ -95,14 +96,20 @@ def fit_maps(
     observation, _ = observe(images, {"mask": mask, "axes": axes})
     equation = equation.with_protocol(observation.header, len(observation.y))
     if method == "pixelwise":
-        return map_pixels(equation, observation, sigma)
+        maps = map_pixels(equation, observation, sigma)
+        _warn(Assessment.from_findings(map_findings(equation, maps)))
+        return maps
     noise = {} if sigma is None else {"sigma": sigma}
     recipe = _preset(equation.kind).with_quality(quality)
     recipe = recipe.replace(signal=equation, noise=noise, seed=seed, compute={"device": device})
     result = iter_restoration(observation, recipe).result
-    if result.assessment.level != "good":
-        warnings.warn(str(result.assessment), RestorationWarning, stacklevel=2)
+    _warn(result.assessment)
     return cast(ParameterMaps, result.maps)
+
+
+def _warn(assessment: Assessment) -> None:
+    if assessment.level != "good":
+        warnings.warn(str(assessment), RestorationWarning, stacklevel=3)
 
 
 def _preset(kind: str) -> Recipe:

@@ -20,12 +20,13 @@ from napari_dip.io import read, read_first_image
 from napari_dip.physics.noise import NoiseSettings
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
+from napari_dip.physics.noise.rician import Rician
 from napari_dip.run.recipe import Quality, Recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.restoration_run import RestorationRun
 
 Callback = Callable[[Progress], bool | None]
-NoiseName = Literal["gaussian", "poisson", "poisson-gaussian"]
+NoiseName = Literal["gaussian", "poisson", "poisson-gaussian", "rician"]
 
 
 class NumericOptions(TypedDict, total=False):
@@ -135,7 +136,12 @@ def noise_settings(options: Options, default: NoiseSettings) -> NoiseSettings:
         if unused := [name for name in given if is_number(numbers[name])]:
             raise SettingsError(f"{unused[0]} is part of the noise settings, which are given as well")
         return noise
-    accepted = {"gaussian": ["sigma"], "poisson": ["gain"], "poisson-gaussian": ["gain", "read_noise"]}
+    accepted = {
+        "gaussian": ["sigma"],
+        "poisson": ["gain"],
+        "poisson-gaussian": ["gain", "read_noise"],
+        "rician": ["sigma"],
+    }
     if noise not in accepted:
         raise SettingsError(f"there is no noise '{noise}': choose {', '.join(accepted)}, or settings")
     if unused := [name for name in given if name not in accepted[noise]]:
@@ -146,6 +152,8 @@ def noise_settings(options: Options, default: NoiseSettings) -> NoiseSettings:
             return Poisson.parse({"gain": gain}, source="noise")
         case "poisson-gaussian":
             return PoissonGaussian.parse({"gain": gain, "read_noise": read_noise}, source="noise")
+        case "rician":
+            return Rician.parse({"sigma": sigma}, source="noise")
     if is_number(sigma):
         return Gaussian.parse({"sigma": float(np.asarray(sigma))}, source="noise")
     return default if isinstance(default, Gaussian) else Gaussian()
