@@ -264,7 +264,12 @@ def test_every_preset_runs(call, tmp_path, preset):
         texture = 40 * np.add.outer(np.sin(np.arange(40)), np.cos(np.arange(48)))
         Image.fromarray((image + texture).astype(np.uint8)).save(compressed, "JPEG", quality=20)
         image = np.asarray(Image.open(compressed))
-    fits.PrimaryHDU(image).writeto(source)
+    if recipe.signal.kind != "none":
+        example = recipe.signal.make_example(0)
+        image = example.to_input_axes(example.y)
+        source.with_suffix(".json").write_text(json.dumps(dict(example.header.protocol)))
+    header = fits.Header({"CTYPE3": "TIME"} if image.ndim == 3 else {})
+    fits.PrimaryHDU(image, header).writeto(source)
     auxiliary = ["--guide", source] if "guide" in recipe.auxiliary else []
     slim = ["--set", "network.channels=8", "--set", "solver.max_steps=3"]
     sources = [source, source] if recipe.operator.combines_time else [source]

@@ -37,6 +37,8 @@ def test_every_preset_explains_its_data(name, fast_settings, scene, noisy, make_
     recipe = Recipe.preset(name).with_settings(settings)
     if recipe.operator.combines_time:  # exposures, k-space
         observation, known = recipe.operator.make_example(seed=0), {}
+    elif recipe.signal.kind != "none":
+        observation, known = recipe.signal.make_example(seed=0), {}
     else:
         mask = np.zeros(noisy.shape, bool)
         mask[10:14, 20:26] = True

@@ -169,11 +169,9 @@ class _Recorrupt(Splitter):
 
     def _outside_a_window(self, like: torch.Tensor) -> torch.Tensor:
         """What is outside a window at random, whose area is a random part of the image's, (Y, X)."""
-        side = float(torch.rand((), generator=self._shifts)) ** 0.5
-        height, width = like.shape[-2:]
-        outside = torch.ones((height, width), dtype=torch.bool, device=like.device)
-        outside[: round(side * height), : round(side * width)] = False
-        return self._shifted(outside)
+        side = (int(torch.randint(1001, (), generator=self._shifts)) / 1000) ** 0.5
+        rows, columns = (torch.arange(n, device=like.device) >= side * n for n in like.shape[-2:])
+        return self._shifted(rows[:, None] | columns)
 
 
 class _MaskPixels(Splitter):

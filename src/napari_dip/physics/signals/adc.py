@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class Diffusion(Signal):
 
     basic_fields: ClassVar[tuple[str, ...]] = ("b_values",)
     names_in_files: ClassVar[Mapping[str, str]] = {"b_values": "bval"}
+    example: ClassVar[Mapping[str, Any]] = {"b_values": (0, 500, 1500, 3000)}
     kind: Literal["adc"] = "adc"
     b_values: tuple[BValue, ...] | None = None
     """Diffusion weightings; automatic: from the file. [s/mm2]"""

@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 from pydantic import Field
 
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.header import Header
+from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
 from napari_dip.core.torch_import import torch
 
@@ -40,6 +42,9 @@ class Signal(Settings, ABC):
     """Names of what the signal is linear in, in data units."""
     names_in_files: ClassVar[Mapping[str, str]] = {}
     """The settings that a file may specify, and their names there, as in BIDS."""
+
+    example: ClassVar[Mapping[str, Any]] = {}
+    """A protocol: for tests and documentation."""
 
     @property
     @abstractmethod
@@ -102,6 +107,26 @@ class Signal(Settings, ABC):
         -------
         (num_contrasts, len(linear), ...) tensor
         """
+
+    def make_example(self, seed: int) -> Observation:
+        """Return noisy images that the equation explains, with the protocol of `example` in their
+        header.
+        """
+        complete = self.parse({"kind": self.kind, **self.example}, source="the example")
+        _, _, low, high = complete.parameter
+        y, x = np.mgrid[:40, :48]
+        value = np.sqrt(low * high) * (0.7 + 0.7 * x / 48)
+        amplitude = 100.0 + 50 * (np.hypot(y - 20, x - 24) < 12)
+        linear = np.stack([amplitude, *(0 * amplitude for _ in self.linear[1:])])
+        images = complete.signal(torch.from_numpy(value), torch.from_numpy(linear)).numpy()
+        noisy = images + np.random.default_rng(seed).normal(0, 3, images.shape)
+        given = {in_file: self.example[name] for name, in_file in self.names_in_files.items()}
+        protocol = {
+            name: tuple(map(float, value if isinstance(value, tuple) else (value,)))
+            for name, value in given.items()
+        }
+        header = Header(protocol=protocol)
+        return Observation.from_array(noisy.astype(np.float32), axes="TYX", header=header)
 
     def signal(self, value: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
         """Return the images (num_contrasts, ...) of the parameter (...) and the linear quantities

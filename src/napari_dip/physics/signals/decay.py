@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from napari_dip.core.header import Header
 from napari_dip.core.torch_import import torch
@@ -22,6 +22,7 @@ class Decay(Signal):
 
     basic_fields: ClassVar[tuple[str, ...]] = ("times",)
     names_in_files: ClassVar[Mapping[str, str]] = {"times": "FrameTimesStart"}
+    example: ClassVar[Mapping[str, Any]] = {"times": (0, 1, 2, 3, 4, 5)}
     kind: Literal["decay"] = "decay"
     linear: ClassVar[tuple[str, ...]] = ("amplitude", "background")
     times: tuple[Seconds, ...] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,7 @@ class FlipAngles(Signal):
         "flip_angles": "FlipAngle",
         "repetition_time": "RepetitionTimeExcitation",
     }
+    example: ClassVar[Mapping[str, Any]] = {"flip_angles": (2, 5, 10, 15, 20), "repetition_time": 0.02}
     kind: Literal["t1-flip-angle"] = "t1-flip-angle"
     flip_angles: tuple[Degrees, ...] | None = None
     """Flip angles; automatic: from the file. [degree]"""

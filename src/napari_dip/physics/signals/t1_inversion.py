@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class InversionRecovery(Signal):
 
     basic_fields: ClassVar[tuple[str, ...]] = ("inversion_times",)
     names_in_files: ClassVar[Mapping[str, str]] = {"inversion_times": "InversionTime"}
+    example: ClassVar[Mapping[str, Any]] = {"inversion_times": (0.05, 0.2, 0.5, 1.0, 3.0)}
     kind: Literal["t1-inversion"] = "t1-inversion"
     inversion_times: tuple[InversionSeconds, ...] | None = None
     """Times after the inversion; automatic: from the file. [s]"""

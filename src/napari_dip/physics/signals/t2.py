@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals.base import (
@@ -24,6 +24,7 @@ class EchoDecay(Signal):
 
     basic_fields: ClassVar[tuple[str, ...]] = ("echo_times",)
     names_in_files: ClassVar[Mapping[str, str]] = {"echo_times": "EchoTime"}
+    example: ClassVar[Mapping[str, Any]] = {"echo_times": (0.02, 0.05, 0.1, 0.2)}
     kind: Literal["t2"] = "t2"
     echo_times: tuple[EchoSeconds, ...] | None = None
     """Echo times; automatic: from the file. [s]"""
