@@ -39,14 +39,16 @@ class JsonLineEdit(LineEdit):
         text = self.value.strip()
         if not text:
             return None
-        try:
-            return json.loads(text if text.startswith(("[", "{")) else f"[{text}]")
-        except json.JSONDecodeError as error:
-            raise SettingsError(
-                f"{self.label}: '{self.value}' is not a list of numbers; write it like"
-                " 1, 2.5, 4 or [[0, 0], [1.5, -2]]",
-                setting=self.name,
-            ) from error
+        for form in (text, f"[{text}]"):
+            try:
+                return json.loads(form)
+            except json.JSONDecodeError:
+                continue
+        raise SettingsError(
+            f"{self.label}: '{self.value}' is not a list of numbers; write it like"
+            " 1, 2.5, 4 or [[0, 0], [1.5, -2]]",
+            setting=self.name,
+        )
 
 
 def make_entry(name: str, field: FieldInfo, value: Any) -> ValueWidget[Any]:
