@@ -120,8 +120,8 @@ def _fit(
     values = (value, *found.linear.numpy())
     stds = (bound, *found.linear_std.numpy() * relative)
     maps = ParameterMaps(
-        maps={n: on_grid(values) for n, values in zip(names, values, strict=True)},
-        std={n: on_grid(std) for n, std in zip(names, stds, strict=True)},
+        maps={n: on_grid(one) for n, one in zip(names, values, strict=True)},
+        std={n: on_grid(one) for n, one in zip(names, stds, strict=True)},
         units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
         chi_square=on_grid(found.misfit.numpy() / noise**2),
         sigma=float(np.median(noise)) if noise.size else np.nan,
