@@ -15,6 +15,7 @@ from napari_dip.core import arrays
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
 from napari_dip.io.data_quality import DataQuality
+from napari_dip.io.formats import describe_missing_package
 from napari_dip.io.image import ImageData, valid_sigma
 
 _MAX_TREE_BYTES = 16 * 2**20
@@ -33,9 +34,7 @@ def asdf_images(path: Path) -> Iterator[ImageData]:
     try:
         import asdf
     except ImportError as error:
-        raise ReadError(
-            f'{path}: for ASDF files another package is needed: pip install "napari-dip[asdf]"'
-        ) from error
+        raise ReadError(describe_missing_package(path, "ASDF", "asdf")) from error
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tags of packages that are not installed

@@ -135,6 +135,11 @@ def describe_missing_path(path: str | os.PathLike[str]) -> str:
     return f"there is no {kind} {path}"
 
 
+def describe_missing_package(path: str | os.PathLike[str], kind: str, extra: str) -> str:
+    """Return a sentence about a file of a kind that needs the packages of an extra."""
+    return f'{path}: for {kind} files another package is needed: pip install "napari-dip[{extra}]"'
+
+
 def format_to_write(path: str | os.PathLike[str]) -> Format:
     """Return the format that the suffix of `path` names, if it can be written.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_dip.core.errors import ReadError
 from napari_dip.core.header import Header
+from napari_dip.io.formats import describe_missing_package
 from napari_dip.io.image import ImageData
 
 PROTOCOL = {  # the name in BIDS, the keyword in DICOM, and what one of its units is there
@@ -32,9 +33,7 @@ def dicom_images(path: Path) -> Iterator[ImageData]:
     try:
         import pydicom
     except ImportError as error:
-        raise ReadError(
-            f'{path}: for DICOM files another package is needed: pip install "napari-dip[mri]"'
-        ) from error
+        raise ReadError(describe_missing_package(path, "DICOM", "mri")) from error
     data = pydicom.dcmread(path)
     if "PixelData" not in data:
         raise ReadError(f"{path} has no pixels")

@@ -14,6 +14,7 @@ from napari_dip.core.errors import ReadError, WriteError
 from napari_dip.core.header import Header
 from napari_dip.core.units import convert
 from napari_dip.io.atomic import atomic_write
+from napari_dip.io.formats import describe_missing_package
 from napari_dip.io.image import Byproduct, ImageData
 
 AXES = "XYZTC"  # in the order of the file
@@ -91,8 +92,9 @@ def write_nifti(path: Path, image: ImageData, provenance: Mapping[str, Any]) -> 
         if other.exists() and not path.exists():
             raise WriteError(f"{other} exists, and would be replaced: choose another name")
     own = Byproduct(image.header.name, image.array, image.axes, image.header.unit, "")
+    source = _source(image.header)
     for target, one in {path: own, **beside}.items():
-        made = _image(one, image.header)
+        made = _image(one, image.header, source)
         if target == path and provenance:
             _attach(made, provenance)
         with atomic_write(target) as unfinished:
@@ -103,9 +105,7 @@ def _open(path: Path) -> Any:
     try:
         import nibabel
     except ImportError as error:
-        raise ReadError(
-            f'{path}: for NIfTI files another package is needed: pip install "napari-dip[mri]"'
-        ) from error
+        raise ReadError(describe_missing_package(path, "NIfTI", "mri")) from error
     image = nibabel.load(path)
     assert isinstance(image, nibabel.Nifti1Image)  # and Nifti2Image, which is one, too
     return image
@@ -117,8 +117,10 @@ def _lazy(image: Any) -> Any:
     return da.from_array(image.dataobj, chunks="auto")  # type: ignore[no-untyped-call]
 
 
-def _image(one: Byproduct, header: Header) -> Any:
-    """An image with the place in space, or the pixel sizes, of the file that `header` is from."""
+def _image(one: Byproduct, header: Header, source: Any) -> Any:
+    """An image with the place in space of `source`, if it has the same grid; else with the pixel sizes
+    of `header`, and without a place.
+    """
     import nibabel
 
     present = "".join(letter for letter in AXES if letter in one.axes)
@@ -128,8 +130,7 @@ def _image(one: Byproduct, header: Header) -> Any:
     values = values.reshape([size.get(letter, 1) for letter in AXES[: max(length, 3)]])
     if values.dtype not in STORED:
         values = values.astype(np.float32)
-    source = _source(header, values.shape)
-    if source is not None:
+    if source is not None and (*source.shape, 1)[:3] == values.shape[:3]:
         made = nibabel.Nifti1Image(values, source.affine, source.header)
         made.header["scl_slope"], made.header["scl_inter"] = 1, 0
         made.header["cal_min"], made.header["cal_max"] = 0, 0  # how bright the source was displayed
@@ -144,15 +145,10 @@ def _image(one: Byproduct, header: Header) -> Any:
     return made
 
 
-def _source(header: Header, shape: tuple[int, ...]) -> Any:
-    """The file that `header` is from, if it is of NIfTI and has the same grid; else the place in space
-    is not known.
-    """
+def _source(header: Header) -> Any:
+    """The NIfTI file that `header` is from, or None."""
     path = Path(header.path)
-    if not path.name.endswith((".nii", ".nii.gz")) or not path.is_file():
-        return None
-    source = _open(path)
-    return source if (*source.shape, 1)[:3] == shape[:3] else None
+    return _open(path) if path.name.endswith((".nii", ".nii.gz")) and path.is_file() else None
 
 
 def _in_unit(header: Header, letter: str, unit: str) -> float:

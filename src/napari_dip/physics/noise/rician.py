@@ -19,7 +19,7 @@ from napari_dip.physics.noise._quiet_blocks import all_blocks
 from napari_dip.physics.noise.base import NoiseSettings
 
 HIGHEST = 10.0  # signal over noise, from which magnitudes have Gaussian noise
-SIDE_PX = 5  # of the square whose mean tells how bright a pixel is
+SIDE_PX = 5  # of the square whose mean is the brightness of a pixel
 AIR_BLOCK_PX = 6
 MIN_AIR_BLOCKS, MIN_AIR_SHARE = 10, 0.05  # of all blocks
 MAX_AIR_MEAN = 1.6  # times the noise

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.errors import ObservationError, ReadError, WriteError
-from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation
 from napari_dip.io import ImageData, write_image
 from napari_dip.plugin.layers.metadata import (
@@ -126,7 +125,7 @@ def observation_from_layers(
         stacked = ImageData.stack(images)
     except ReadError as error:
         raise ObservationError(str(error)) from error
-    header = Header.of_frames([header_of(layer) for layer in layers])
+    header = replace(stacked.header, path=header_of(layers[0]).path)
     observation = replace(stacked, header=header).to_observation()
     for name, source in (auxiliary or {}).items():
         observation = observation.with_auxiliary(name, layer_data_units(source), axes=axes_of(source))
