@@ -231,7 +231,7 @@ class TestMasksAndNoise:
             ({"noise": "poisson", "sigma": 2.0}, "sigma does not apply to noise 'poisson'"),
             ({"noise": "poisson", "read_noise": 2.0}, "read_noise does not apply to noise 'poisson'"),
             ({"noise": Poisson(gain=2.0), "gain": 3.0}, "gain is part of the noise settings"),
-            ({"noise": "rician"}, "there is no noise 'rician': choose gaussian, poisson, poisson-gau"),
+            ({"noise": "speckle"}, "there is no noise 'speckle': choose gaussian, poisson, poisson-gau"),
             ({"sigma": -1.0}, "noise: setting 'sigma' is -1.0: input should be greater than 0"),
             ({"noise": "poisson", "gain": 0.0}, "noise: setting 'gain' is 0.0"),
             ({"quality": "slow"}, "there is no quality 'slow': choose instant, fast, balanced, best"),
