@@ -28,6 +28,7 @@ from .physics.noise.poisson import Poisson, PoissonGaussian
 from .physics.noise.rician import Rician
 from .run.api import (
     coadd,
+    correct_motion,
     deconvolve,
     denoise,
     estimate_noise,
@@ -74,6 +75,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "coadd",
+    "correct_motion",
     "datasets",
     "deconvolve",
     "denoise",

@@ -8,7 +8,8 @@ from napari_dip import Recipe, read, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import ObservationError, ReadError
 from napari_dip.core.fit_data import FitData
-from napari_dip.datasets._cardiac_cine import cardiac_cine, to_image, to_kspace
+from napari_dip.datasets._cardiac_cine import cardiac_cine
+from napari_dip.datasets._kspace import to_image, to_kspace
 from napari_dip.physics.noise.kspace import KSpace
 from napari_dip.physics.operators.radial import Radial
 from napari_dip.physics.operators.sense import Sense

@@ -53,12 +53,14 @@ class OperatorRecord:
     """The forward operator: its notes, its scale factors, and how well the result predicts the data.
 
     The noise gain of each fit is the noise of the scene over that of the data; None for the identity.
+    Motion is what `Result.motion` has, of each block.
     """
 
     note: str
     scale_factor: tuple[float, float]
     data_psnr_db: tuple[float, ...]
     noise_gain: tuple[float | None, ...] = ()
+    motion: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True)

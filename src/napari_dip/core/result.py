@@ -138,6 +138,14 @@ class Result:
         return {**self.provenance.to_dict(), "summary": summarize(self)}
 
     @property
+    def motion(self) -> FloatArray | None:
+        """How far the scene turned, and shifted along Y and X, in each exposure, (T, 3), or (slices, T,
+        3); None if the recipe has no motion. [degree, pixel]
+        """
+        motion = np.array(self.provenance.operator.motion, np.float32)
+        return None if not motion.size else motion[0] if len(motion) == 1 else motion
+
+    @property
     def stop_reason(self) -> str:
         """Why the run stopped, as a sentence; with several fits, why the last of them did."""
         reasons = [history.stop_reason for history in self.history]

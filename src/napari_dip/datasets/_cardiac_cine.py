@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-OVERSAMPLING = (
-    3  # of the simulated body, over the images: so the truth is not in the reconstruction's grid
+from napari_dip.datasets._kspace import (
+    OVERSAMPLING,
+    coil_maps,
+    crop_kspace,
+    random_lines,
+    sensitivities,
+    to_image,
+    to_kspace,
 )
+
 CENTER_LINES = 4  # in the center of k-space, which each frame has
 HEART = (0.04, 0.06)  # center of the left ventricle (y, x), in fields of view from the center
 BLOOD, WALL = 0.9, 0.35
@@ -94,14 +99,14 @@ def cardiac_cine(
     fine = OVERSAMPLING * side
     y, x = (np.mgrid[:fine, :fine] + 0.5) / fine - 0.5
     body = _thorax(y, x, rng)
-    sensitivities = _sensitivities(y, x, coils)
-    truth, kspace, areas = _simulate_frames(body, y, x, sensitivities, _contraction(beats), side)
+    fine_maps = sensitivities(y, x, coils)
+    truth, kspace, areas = _simulate_frames(body, y, x, fine_maps, _contraction(beats), side)
     measured, sampled = _sample(kspace, acceleration, noise, rng)
     center, reach = [round((0.5 + shift) * side) for shift in HEART], round(0.2 * side)
     rows, columns = (slice(middle - reach, middle + reach) for middle in center)
     return CardiacCine(
         truth=truth.astype(np.complex64),
-        maps=_coil_maps(sensitivities, side).astype(np.complex64),
+        maps=coil_maps(fine_maps, side).astype(np.complex64),
         kspace=measured.astype(np.complex64),
         sampled=sampled,
         area=areas,
@@ -113,7 +118,7 @@ def _simulate_frames(
     body: NDArray[np.float64],
     y: NDArray[np.float64],
     x: NDArray[np.float64],
-    sensitivities: NDArray[np.complex128],
+    fine_maps: NDArray[np.complex128],
     contraction: list[float],
     side: int,
 ) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating], NDArray[np.float64]]:
@@ -123,8 +128,8 @@ def _simulate_frames(
     for strength in contraction:
         frame, area = _with_heart(body, y, x, strength)
         image = frame * phase
-        truth.append(to_image(_crop_kspace(to_kspace(image), side) / OVERSAMPLING))
-        kspace.append(_crop_kspace(to_kspace(image * sensitivities), side) / OVERSAMPLING)
+        truth.append(to_image(crop_kspace(to_kspace(image), side) / OVERSAMPLING))
+        kspace.append(crop_kspace(to_kspace(image * fine_maps), side) / OVERSAMPLING)
         areas.append(area / OVERSAMPLING**2)
     return np.array(truth), np.array(kspace), np.array(areas)
 
@@ -134,37 +139,8 @@ def _sample(
 ) -> tuple[NDArray[np.complexfloating], NDArray[np.bool_]]:
     """K-space with noise at the measured lines, 0 at the others; and which lines these are, (T, Y)."""
     real, imaginary = rng.normal(0, noise, (2, *kspace.shape))
-    sampled = _lines(len(kspace), kspace.shape[-1], acceleration, rng)
+    sampled = random_lines(len(kspace), kspace.shape[-1], acceleration, CENTER_LINES, rng)
     return np.where(sampled[:, None, :, None], kspace + real + 1j * imaginary, 0), sampled
-
-
-def _coil_maps(sensitivities: NDArray[np.complex128], side: int) -> NDArray[np.complexfloating]:
-    """The sensitivities on the grid of the images; their squares sum to 1."""
-    maps = to_image(_crop_kspace(to_kspace(sensitivities), side)) / OVERSAMPLING
-    return np.asarray(maps / np.sqrt((np.abs(maps) ** 2).sum(axis=0)))
-
-
-def to_kspace(image: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-    """Return the unitary, centered Fourier transform along the last two axes."""
-    return _centered_fft(image, np.fft.fft2)
-
-
-def to_image(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-    """Return the inverse of `to_kspace`."""
-    return _centered_fft(kspace, np.fft.ifft2)
-
-
-def _centered_fft(
-    planes: NDArray[np.complexfloating], transform: Callable[..., NDArray[Any]]
-) -> NDArray[np.complexfloating]:
-    axes = (-2, -1)
-    transformed = transform(np.fft.ifftshift(planes, axes), norm="ortho")
-    return np.asarray(np.fft.fftshift(transformed, axes))
-
-
-def _crop_kspace(kspace: NDArray[np.complexfloating], side: int) -> NDArray[np.complexfloating]:
-    start = (kspace.shape[-1] - side) // 2
-    return kspace[..., start : start + side, start : start + side]
 
 
 def _ellipse(
@@ -220,27 +196,3 @@ def _with_heart(
         blood &= ~_ellipse(y, x, at, (0.016, 0.016))
     body[blood] = BLOOD
     return body, float(blood.sum())
-
-
-def _sensitivities(y: NDArray[np.float64], x: NDArray[np.float64], coils: int) -> NDArray[np.complex128]:
-    """Sensitivities of coils on a circle around the body, (coils, Y, X); their squares sum to 1."""
-    maps = []
-    for angle in 2 * np.pi * np.arange(coils) / coils:
-        dy, dx = y - 0.55 * np.sin(angle), x - 0.55 * np.cos(angle)
-        maps.append(np.exp(-(dy**2 + dx**2) / (2 * 0.35**2) + 1j * (2 * dy * np.cos(angle) + angle)))
-    stack = np.array(maps)
-    return np.asarray(stack / np.sqrt((np.abs(stack) ** 2).sum(axis=0)))
-
-
-def _lines(frames: int, side: int, acceleration: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The measured lines of each frame, (frames, side)."""
-    sampled = np.zeros((frames, side), bool)
-    middle = slice((side - CENTER_LINES) // 2, (side + CENTER_LINES) // 2)
-    distance = np.abs(np.arange(side) - (side - 1) / 2) / (side / 2)
-    density = 0.05 + (1 - distance) ** 2
-    density[middle] = 0
-    number = max(round(side / acceleration) - CENTER_LINES, 0)
-    for frame in sampled:
-        frame[middle] = True
-        frame[rng.choice(side, number, replace=False, p=density / density.sum())] = True
-    return sampled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,16 @@ OVERSAMPLING = 3  # of the tissues, over the images: pixels at borders are mixtu
 VARIATION = 0.05  # of the parameter within a tissue, at most
 TISSUES = ("air", "white matter", "gray matter", "fluid", "fat", "lesion")
 _WHITE, _GRAY, _FLUID, _FAT, _LESION = range(1, len(TISSUES))
-_DENSITY = (0.0, 0.70, 0.82, 1.00, 0.90, 0.80)
-_VALUES = {
+DENSITY = (0.0, 0.70, 0.82, 1.00, 0.90, 0.80)
+VALUES = {
     "T1": (1.0, 0.85, 1.33, 4.0, 0.35, 1.10),
     "T2": (1.0, 0.070, 0.085, 0.500, 0.070, 0.120),
     "ADC": (1.0, 0.75e-3, 0.85e-3, 3.0e-3, 0.1e-3, 1.2e-3),
 }
 LESIONS = ((-0.12, 0.13, 4), (0.10, -0.15, 8))  # center (y, x) in fields of view, diameter in pixels
+
+
+Folds: TypeAlias = "list[tuple[int, float, float]]"
 
 
 class Equation(Protocol):
@@ -98,15 +101,16 @@ def quantitative_head(
     from scipy.ndimage import gaussian_filter
 
     name = equation.parameter.name
-    if name not in _VALUES:
-        raise SettingsError(f"the head has no {name}: it has {', '.join(_VALUES)}")
+    if name not in VALUES:
+        raise SettingsError(f"the head has no {name}: it has {', '.join(VALUES)}")
     rng = np.random.default_rng(seed)
     fine = OVERSAMPLING * side
-    tissue = _tissues(fine, side, rng)
+    y, x = (np.mgrid[:fine, :fine] + 0.5) / fine - 0.5
+    tissue = tissues(y, x, 1 / side, draw_folds(rng))
     variation = gaussian_filter(rng.normal(size=tissue.shape), fine / 16)
     variation *= VARIATION / np.abs(variation).max()
-    value = np.array(_VALUES[name])[tissue] * (1 + variation)
-    density = amplitude * np.array(_DENSITY)[tissue]
+    value = np.array(VALUES[name])[tissue] * (1 + variation)
+    density = amplitude * np.array(DENSITY)[tissue]
     signals = equation.basis(torch.from_numpy(value))[:, 0].numpy() * density
     truth = _binned(signals)
     parts = truth + noise * rng.normal(size=truth.shape), noise * rng.normal(size=truth.shape)
@@ -120,14 +124,22 @@ def quantitative_head(
     )
 
 
-def _tissues(fine: int, side: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The index of the tissue of each point of a finer grid."""
-    y, x = (np.mgrid[:fine, :fine] + 0.5) / fine - 0.5
+def draw_folds(rng: np.random.Generator) -> Folds:
+    """Return the number, the depth and the phase of waves that fold the cortex."""
+    return [(number, rng.uniform(0.3, 1), rng.uniform(0, 2 * np.pi)) for number in (9, 14, 21)]
+
+
+def tissues(
+    y: NDArray[np.float64], x: NDArray[np.float64], pixel: float, folds: Folds
+) -> NDArray[np.int64]:
+    """Return the index of the tissue at points in fields of view from the center; lesions have a size
+    in pixels.
+    """
     radius, angle = np.hypot(y / 0.44, x / 0.36), np.arctan2(y, x)
-    folds = np.zeros_like(angle)
-    for number in (9, 14, 21):
-        folds += rng.uniform(0.3, 1) * np.sin(number * angle + rng.uniform(0, 2 * np.pi))
-    brain, white = 0.82 + 0.015 * folds, 0.66 + 0.05 * folds
+    wave = np.zeros_like(angle)
+    for number, depth, phase in folds:
+        wave += depth * np.sin(number * angle + phase)
+    brain, white = 0.82 + 0.015 * wave, 0.66 + 0.05 * wave
     tissue = np.zeros(y.shape, np.int64)
     tissue[radius < 1.0] = _FAT
     tissue[radius < 0.93] = 0  # the skull
@@ -138,7 +150,7 @@ def _tissues(fine: int, side: int, rng: np.random.Generator) -> NDArray[np.int64
         tissue[np.hypot((y + 0.03) / 0.11, (x - 0.045 * side_of) / 0.025) < 1] = _FLUID
         tissue[np.hypot((y - 0.04) / 0.05, (x - 0.10 * side_of) / 0.035) < 1] = _GRAY
     for row, column, diameter in LESIONS:
-        tissue[np.hypot(y - row, x - column) < diameter / 2 / side] = _LESION
+        tissue[np.hypot(y - row, x - column) < diameter / 2 * pixel] = _LESION
     return tissue
 
 

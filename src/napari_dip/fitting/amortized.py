@@ -10,10 +10,10 @@ from typing import Any
 from napari_dip.core.errors import DivergenceError
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History
+from napari_dip.core.state import State, generator_states, set_generator_states
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.muon import Muon
 from napari_dip.fitting.solver import CHECK_EVERY_STEPS, PROGRESS_INTERVAL_S, FitProgress
-from napari_dip.fitting.state import State, generator_states, set_generator_states
 from napari_dip.physics.filters import channel_medians, gaussian_blur
 from napari_dip.physics.problem import Problem
 from napari_dip.physics.windows import ORIENTATIONS, Windows

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from napari_dip.core.state import Stateful
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.state import Stateful
 from napari_dip.fitting.stopping import SeparatePixels
 
 MAX_CONSECUTIVE_WORSE = 50  # steps that are worse for the separate pixels, after which they are learned

@@ -15,9 +15,9 @@ from napari_dip.core.errors import DivergenceError
 from napari_dip.core.progress import Request
 from napari_dip.core.result import History
 from napari_dip.core.settings import Settings
+from napari_dip.core.state import State, Stateful, generator_states, set_generator_states
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.averaging import BestIterate, OneStandardErrorIterate, feather_mask
-from napari_dip.fitting.state import State, Stateful, generator_states, set_generator_states
 from napari_dip.fitting.stopping import EMA_WARMUP_STEPS, StoppingMonitor, best_step, selectable
 from napari_dip.prior.generator import Prior
 
@@ -25,6 +25,7 @@ PROGRESS_INTERVAL_S = 0.05  # seconds between two reports, at least; a step is n
 MIN_CONTINUED_STEPS = 200  # that a continued fit takes before it may stop
 DIVERGED = "the fit diverged, and the best image before was kept"
 ALL_STEPS = "all "  # how the reason of a fit begins that reached the maximum
+ADAPT_EVERY_STEPS = 100  # between two corrections of an operator that is not known completely
 CHECK_EVERY_STEPS = 10  # between two looks at the scores, so that no step waits for the device
 
 
@@ -169,6 +170,8 @@ class Fit:
 
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {"best": self._best, "monitor": self.monitor.state}
+        operator = self.monitor.fit_problem.operator
+        parts |= {"operator": operator} if isinstance(operator, Stateful) else {}
         return parts | ({"separate": self._separate} if self._separate else {})
 
     def _corrected_average(self) -> torch.Tensor:
@@ -193,6 +196,8 @@ class Fit:
             self._best.update(self._ema, score, always=always)
             if self._separate:
                 misfits[step - 1] = self._separate.update(self._ema, step)
+            if step % ADAPT_EVERY_STEPS == 0:
+                self.monitor.fit_problem.adapt_operator(x.detach())
 
     def _check(self) -> str:
         """Why the fit stops now, or an empty string."""

@@ -43,6 +43,12 @@ def _binomial(device: torch.device) -> torch.Tensor:
     return torch.tensor([1, 4, 6, 4, 1], dtype=torch.float32, device=device) / 16
 
 
+def area_mean(planes: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
+    """Return planes (N, C, Y, X) averaged over the pixels of a coarser grid with these `sides`."""
+    averaged: torch.Tensor = torch.nn.functional.interpolate(planes, size=sides, mode="area")
+    return averaged
+
+
 def gaussian_blur(planes: torch.Tensor, sigma: float, *, squared: bool = False) -> torch.Tensor:
     """Return planes (..., Y, X) convolved with a Gaussian of standard deviation `sigma` [pixel].
 

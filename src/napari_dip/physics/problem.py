@@ -123,6 +123,10 @@ class Problem:
         """Return the noise-free data of the scene `x`, (T, C, Y, X)."""
         return self.operator(x) + self.operator.background
 
+    def adapt_operator(self, x: torch.Tensor) -> None:
+        """Let the operator correct what is unknown of it, by the scene `x` as a fit sees it now."""
+        self.operator.adapt(x, self.y - self.operator.background, self.observed)
+
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mean negative log-likelihood of the observed data given `x`, plus R(x)."""
         penalty = self.regularization(x, self.scene_noise_std, self.scene_layout.times)
@@ -130,7 +134,8 @@ class Problem:
 
     def data_misfit(self, predicted: torch.Tensor) -> torch.Tensor:
         """Return the mean negative log-likelihood of the observed data about `predicted` ones."""
-        return masked_mean(self.observed, self.likelihood.nll(predicted, self.y))
+        weighted = self.operator.data_weights * self.likelihood.nll(predicted, self.y)
+        return masked_mean(self.observed, weighted)
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
         """Return the data misfit, linear beyond residuals of three sigmas (Huber's loss).

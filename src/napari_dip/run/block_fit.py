@@ -266,6 +266,7 @@ class BlockFit:
             refinement=self._method,
             source_flux_corrected=self._source_flux_corrected,
             operator_note=problem.operator.note,
+            motion=tuple(tuple(round(float(v), 4) for v in pose) for pose in problem.operator.motion),
             data_psnr_db=round(problem.data_psnr(x), 2),
             measures=(measures := self._measure(x)),
             findings=tuple(self._findings(measures)),

@@ -28,6 +28,8 @@ class BlockReport:
         Whether flux was added back to small sources.
     operator_note : str
         The note of the operator.
+    motion : tuple of (degrees, y, x)
+        Rotation and shift of each exposure; empty if the scene does not move. [degree, pixel]
     data_psnr_db : float
         How well the result predicts the data.
     measures : FitMeasures
@@ -49,6 +51,7 @@ class BlockReport:
     refinement: str
     source_flux_corrected: bool
     operator_note: str
+    motion: tuple[tuple[float, ...], ...]
     data_psnr_db: float
     measures: FitMeasures
     findings: tuple[Finding, ...]

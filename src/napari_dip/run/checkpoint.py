@@ -19,9 +19,9 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Request
 from napari_dip.core.provenance import software_versions
 from napari_dip.core.result import History
+from napari_dip.core.state import State
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
-from napari_dip.fitting.state import State
 from napari_dip.io.atomic import atomic_write
 from napari_dip.io.reading import first_line
 from napari_dip.refine.settings import Method
@@ -203,7 +203,7 @@ class Checkpoint:
         """Keep only the image of an earlier fit, if it has one."""
         if number >= 0 and self._path(number).exists():
             stored = self._read(number)
-            if "fit" in stored and "finished" in stored:
+            if "fit" in stored and "finished" in stored and "operator" not in stored["fit"]:
                 self._write(number, {"finished": stored["finished"]})
 
     def _read(self, number: int) -> State:

@@ -71,6 +71,7 @@ def collect(
             scale_factor=record.scale_factor,
             data_psnr_db=tuple(report.data_psnr_db for report in reports),
             noise_gain=tuple(report.measures.noise_gain for report in reports),
+            motion=tuple(report.motion for report in reports if report.motion),
         ),
         ensemble=EnsembleRecord(
             size=recipe.ensemble.size,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_dip.core.settings import Settings
+from napari_dip.core.state import Stateful
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.state import Stateful
 from napari_dip.physics.problem import Problem
 
 EMA_WARMUP_STEPS = 100  # after which the moving average shows the scene; no step before is the best

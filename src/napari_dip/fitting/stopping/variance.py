@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from napari_dip.core.state import Stateful
 from napari_dip.core.torch_import import torch
-from napari_dip.fitting.state import Stateful
 from napari_dip.fitting.stopping.base import EarlyStopping, PatienceMonitor, StoppingMonitor
 from napari_dip.physics.problem import Problem
 

@@ -60,6 +60,7 @@ def write_fits(path: Path, image: ImageData, metadata: Mapping[str, Any]) -> Non
         if metadata:
             _write_provenance(hdu.header, image, metadata)
             hdus += _byproduct_hdus(image, hdu, index)
+            hdus += _motion_tables(metadata, hdu, index)
         with atomic_write(path) as unfinished, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             hdus.writeto(unfinished, overwrite=True, checksum=True, output_verify="ignore")
@@ -71,9 +72,7 @@ def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU
     for one in image.byproducts():
         is_same = one.values.shape == image.array.shape
         hdu = fits.ImageHDU(one.values.reshape(of.shape) if is_same else one.values, name=one.name)
-        hdu.header["DIPOF"] = (name_of(of), "name of the image that this belongs to")
-        hdu.header["DIPOFVER"] = (of.ver, "its EXTVER")
-        hdu.header["DIPOFHDU"] = (index, "its number, from 0 on")
+        _set_owner(hdu.header, of, index)
         if one.name == "UNCERT":
             hdu.header["UTYPE"] = ("StdDevUncertainty", "astropy.nddata")
         if one.is_map and not image.header.fits_header:
@@ -84,6 +83,30 @@ def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU
             hdu.header["COMMENT"] = one.comment
         hdus.append(hdu)
     return hdus
+
+
+def _motion_tables(metadata: Mapping[str, Any], of: Any, index: int) -> list[fits.BinTableHDU]:
+    """The motion of the scene as a table, for each block: one row for each exposure."""
+    tables = []
+    for motion in Provenance.from_dict(metadata).operator.motion:
+        angle, y, x = np.array(motion, np.float32).T
+        columns = [
+            fits.Column("EXPOSURE", "J", array=np.arange(1, len(angle) + 1)),
+            fits.Column("ANGLE", "E", unit="deg", array=angle),
+            fits.Column("Y", "E", unit="pixel", array=y),
+            fits.Column("X", "E", unit="pixel", array=x),
+        ]
+        table = fits.BinTableHDU.from_columns(columns, name="MOTION")
+        _set_owner(table.header, of, index)
+        tables.append(table)
+    return tables
+
+
+def _set_owner(header: fits.Header, of: Any, index: int) -> None:
+    """Name the image HDU that a by-product belongs to."""
+    header["DIPOF"] = (name_of(of), "name of the image that this belongs to")
+    header["DIPOFVER"] = (of.ver, "its EXTVER")
+    header["DIPOFHDU"] = (index, "its number, from 0 on")
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Self, TypeAlias
 
+import numpy as np
+
 from napari_dip.core.assessment import Finding
-from napari_dip.core.axes import ChannelLayout
+from napari_dip.core.axes import ChannelLayout, FloatArray
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.settings import Settings
@@ -69,6 +71,8 @@ class Operator(ABC):
         What the data contain besides A x. [data units]
     foreground, foreground_variance : float or tensor (C, H, W)
         What the result shows besides x, and the variance of its error. [data units, and their square]
+    data_weights : float or tensor (T, 1, 1, 1)
+        How much the data count in the fit, from 0 to 1.
     resolution_fwhm : float
         Full width at half maximum of the smallest detail of the scene; 0 for no limit. [pixel]
     support : float or tensor (Y, X)
@@ -90,6 +94,7 @@ class Operator(ABC):
     background: float | torch.Tensor = 0.0
     foreground: float | torch.Tensor = 0.0
     foreground_variance: float | torch.Tensor = 0.0
+    data_weights: float | torch.Tensor = 1.0
     resolution_fwhm: float = 0.0
     support: float | torch.Tensor = 1.0
     is_identity: bool = False
@@ -100,6 +105,13 @@ class Operator(ABC):
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A x."""
+
+    @property
+    def motion(self) -> FloatArray:
+        """Rotation of the scene in each exposure, and its shift along Y and X, (T, 3) in degrees and
+        pixels; empty if it does not move.
+        """
+        return np.zeros((0, 3), np.float32)
 
     @abstractmethod
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
@@ -114,6 +126,18 @@ class Operator(ABC):
             All data.
         noise_std : callable
             From data (T, C, Y, X) to the standard deviation of their noise, which broadcasts to them.
+        """
+        return
+
+    def adapt(self, x: torch.Tensor, y: torch.Tensor, observed: torch.Tensor) -> None:
+        """Correct what is unknown of A itself, by the scene `x` (C, H, W) as a fit sees it now.
+
+        Parameters
+        ----------
+        x : (C, H, W) tensor
+            The scene.
+        y, observed : (T, C, Y, X) tensors
+            The data without the background, and which of them are observed.
         """
         return
 

@@ -42,15 +42,18 @@ class Sense(CoilSettings):
     are given. [line]"""
 
     def build(self, data: FitData) -> Operator:
-        num_coils(data)
-        if "coil_maps" in data.auxiliary:
-            maps, note = coil_maps(data, data.y.shape[2:]), "coil maps as given"
-        else:
-            maps = self._estimate_maps(data)
-            note = f"coil maps from the central {self.calibration_width} lines of k-space"
+        maps, note = self.find_maps(data)
         operator = SenseOperator(len(data.y), maps)
         operator.note = note
         return operator
+
+    def find_maps(self, data: FitData) -> tuple[torch.Tensor, str]:
+        """Return the coil maps, (coils, Y, X) complex64, given or estimated, and which of the two."""
+        num_coils(data)
+        if "coil_maps" in data.auxiliary:
+            return coil_maps(data, data.y.shape[2:]), "coil maps as given"
+        note = f"coil maps from the central {self.calibration_width} lines of k-space"
+        return self._estimate_maps(data), note
 
     def make_example(self, seed: int) -> Observation:
         """Return four frames of a pulsing disk, measured by two coils."""

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip.core.errors import SettingsError
+from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.result import Result
 from napari_dip.io import read
 from napari_dip.run.api._options import (
@@ -65,6 +65,74 @@ def reconstruct_mri(
     >>> images.shape, images.dtype
     ((6, 48, 48), dtype('complex64'))
     """
+    recipe = Recipe.preset("dynamic-mri")
+    if trajectory is not None:
+        recipe = recipe.replace(operator={"kind": "radial"})
+    return _reconstruct(recipe, kspace, coil_maps, trajectory, options)
+
+
+def correct_motion(
+    kspace: Any, coil_maps: Any = None, *, shots: Any = None, **options: Unpack[Options]
+) -> Any:
+    """Reconstruct one image of a body that moved between the shots of its k-space.
+
+    The rotation and the shift in each shot are measured: `Result.motion` has them, with `full_output`.
+
+    Parameters
+    ----------
+    kspace : complex array or path
+        (shots, coils, Y, X): the lines of each shot, with 0 everywhere else; centered. Or, with `shots`,
+        (coils, Y, X).
+    coil_maps : complex array or path, optional
+        Coil sensitivities, (coils, Y, X), which should reach beyond the body. Default: estimated from
+        the center of k-space, which motion blurs.
+    shots : (Y,) array of int, optional
+        Number of the shot in which each line of k-space was measured.
+    **options
+        As for `reconstruct_mri`.
+
+    Returns
+    -------
+    image : (Y, X) complex64
+        As the body was in the shot that has the center of k-space. A `Result` with `full_output`, or for
+        a path; its channels are the real and the imaginary part.
+
+    Raises
+    ------
+    ObservationError, SettingsError, ReadError
+        If arrays are not complex, or do not match; or if there is only one shot.
+
+    References
+    ----------
+    .. [1] Cordero-Grande et al., "Sensitivity encoding for aligned multishot magnetic resonance
+           reconstruction", IEEE Trans. Comput. Imaging 2 (2016) 266 (the model).
+
+    Examples
+    --------
+    >>> import napari_dip as dip
+    >>> head = dip.datasets.moving_head(side=48, coils=4, shots=6)
+    >>> image = dip.correct_motion(head.kspace, head.maps, quality="fast")
+    >>> image.shape, image.dtype
+    ((48, 48), dtype('complex64'))
+    """
+    if shots is not None:
+        kspace = _split_shots(np.asarray(load_array(kspace)), np.asarray(shots))
+    return _reconstruct(Recipe.preset("mri-motion"), kspace, coil_maps, None, options)
+
+
+def _split_shots(kspace: NDArray[Any], shots: NDArray[Any]) -> NDArray[Any]:
+    """K-space (coils, Y, X) with the lines of each shot apart, (shots, coils, Y, X)."""
+    if kspace.ndim != 3 or shots.shape != kspace.shape[1:2]:
+        raise ObservationError(
+            f"k-space is {kspace.shape} and shots {shots.shape}: (coils, Y, X), and one number for each"
+            " line (Y), are needed"
+        )
+    is_in = shots == np.unique(shots)[:, None]
+    return np.where(is_in[:, None, :, None], kspace, 0)
+
+
+def _reconstruct(recipe: Recipe, kspace: Any, coil_maps: Any, trajectory: Any, options: Options) -> Any:
+    """The images of k-space, wrapped as it was given."""
     from napari_dip.io.mri.arrays import kspace_image
 
     if unused := [name for name in _NOT_FOR_KSPACE if options.get(name) is not None]:
@@ -77,11 +145,9 @@ def reconstruct_mri(
         observation = observation.with_mask(load_array(options["mask"]))
     if coil_maps is not None:
         observation = add_auxiliary(observation, "coil_maps", coil_maps)
-    recipe = Recipe.preset("dynamic-mri")
     if trajectory is not None:
         places = load_array(trajectory)
         observation = observation.with_auxiliary("trajectory", places, axes="TCYX"[-places.ndim :])
-        recipe = recipe.replace(operator={"kind": "radial"})
     if (sigma := options.get("sigma")) is not None:
         if not is_number(sigma):
             raise SettingsError("sigma has to be one number for k-space: it has one noise level")

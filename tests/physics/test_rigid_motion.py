@@ -1,0 +1,174 @@
+"""A scene that moves between exposures: the transform, and the search for its poses."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip.core.errors import ObservationError
+from napari_dip.core.fit_data import FitData
+from napari_dip.datasets import moving_head
+from napari_dip.io.mri.arrays import kspace_image
+from napari_dip.physics.operators._rigid_motion import relative_poses
+from napari_dip.physics.operators.rigid_motion import RigidMotion, RigidMotionOperator
+from napari_dip.physics.operators.sense_motion import SenseMotion
+
+POSES = torch.tensor([[0.0, 0.0, 0.0], [0.2, 1.7, -2.3], [-0.1, -0.4, 3.1]])
+
+
+def blobs(y, x):
+    """Two Gaussian blobs, which no pixel undersamples."""
+    return np.exp(-((y - 9) ** 2 + (x + 6) ** 2) / 40) + 0.5 * np.exp(
+        -((y + 8) ** 2 + (x - 11) ** 2) / 60
+    )
+
+
+def places(side):
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    return y, x
+
+
+def in_exposure(pose, y, x, aspect):
+    """Where the scene at (y, x) of an exposure comes from."""
+    angle, down, across = float(pose[0]), y - float(pose[1]), x - float(pose[2])
+    cos, sin = np.cos(angle), np.sin(angle)
+    return cos * down - sin / aspect * across, sin * aspect * down + cos * across
+
+
+def errors(found, motion):
+    """R.m.s. differences of motion (T, 3), in degrees and pixels, after a common pose is taken out."""
+    truth = motion - motion.mean(axis=0)
+    difference = np.asarray(found) - np.asarray(found).mean(axis=0) - truth
+    return np.sqrt((difference**2).mean(axis=0))
+
+
+def fit_data(head):
+    observation = kspace_image(head.kspace, "", 0).to_observation()
+    maps = np.concatenate((head.maps.real, head.maps.imag))
+    observation = observation.with_auxiliary("coil_maps", maps, axes="CYX")
+    return FitData.from_observation(observation, keep_times=True)
+
+
+@pytest.mark.parametrize("side", [95, 96])
+@pytest.mark.parametrize("aspect", [1.0, 1.25])
+def test_a_scene_is_moved_as_the_pose_says(side, aspect):
+    operator = RigidMotionOperator(POSES, (1, side, side), 0, aspect)
+    y, x = places(side)
+    scene = torch.from_numpy(blobs(y, x)[None].astype(np.float32))
+    frames = operator(scene)[:, 0]
+    for frame, pose in zip(frames, POSES, strict=True):
+        expected = blobs(*in_exposure(pose, y, x, aspect))
+        np.testing.assert_allclose(frame, expected, atol=2e-5)
+    norms = frames.square().sum(dim=(1, 2))
+    torch.testing.assert_close(norms, scene.square().sum().expand(3), rtol=1e-5, atol=0)
+
+
+def test_its_derivatives_are_those_of_the_data():
+    side = 96
+    operator = RigidMotionOperator(POSES, (1, side, side), 0, 1.25)
+    scene = torch.from_numpy(blobs(*places(side))[None].astype(np.float32))
+    derivatives, step = operator.derivatives(scene), 1e-2
+    for part in range(3):
+        change = torch.zeros(3)
+        change[part] = step
+        sides = []
+        for sign in (1, -1):
+            operator.set_poses(POSES + sign * change)
+            sides.append(operator(scene))
+        operator.set_poses(POSES)
+        slope = (sides[0] - sides[1]) / (2 * step)
+        assert (slope - derivatives[part]).abs().max() < 5e-3 * slope.abs().max()
+
+
+def test_poses_relative_to_one_make_the_same_frames_of_the_scene_as_it_was_there():
+    side = 96
+    scene = torch.from_numpy(blobs(*places(side))[None].astype(np.float32))
+    operator = RigidMotionOperator(POSES, (1, side, side), 0, 1.25)
+    frames = operator(scene)
+    relative = relative_poses(POSES, 1, 1.25)
+    np.testing.assert_array_equal(relative[1], 0)
+    operator.set_poses(relative)
+    torch.testing.assert_close(operator(frames[1]), frames, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [RigidMotion(), SenseMotion()])
+def test_motion_is_found_in_the_example(settings):
+    example = settings.make_example(seed=1)
+    rng = np.random.default_rng(1)
+    if settings.kind == "rigid-motion":
+        rng.uniform(8, 48, (20, 2))
+        motion = rng.uniform(-1, 1, (6, 3)) * [4, 2, 2]
+    else:
+        motion = rng.uniform(-1, 1, (8, 3)) * [3, 2, 2]
+    motion[0] = 0
+    operator = settings.build(FitData.from_observation(example, keep_times=True))
+    angle, down, across = errors(operator.motion, motion)
+    assert angle < 0.5
+    assert max(down, across) < 0.15
+    assert "motion of up to" in operator.note
+    assert operator.findings == ()
+
+
+def test_large_jumps_of_a_head_are_found():
+    head = moving_head(0, side=96, shots=12, motion="jumps", size=5)
+    operator = SenseMotion().build(fit_data(head))
+    angle, down, across = errors(operator.motion, head.motion)
+    assert angle < 0.3
+    assert max(down, across) < 0.2
+
+
+def test_a_head_that_keeps_still_does_not_move():
+    operator = SenseMotion().build(fit_data(moving_head(0, side=64, shots=8, motion="none")))
+    assert np.abs(operator.motion[:, 0]).max() < 0.5
+    assert np.abs(operator.motion[:, 1:]).max() < 0.2
+
+
+def test_a_shot_within_which_the_head_moves_counts_little():
+    head = moving_head(3, side=64, shots=8, acceleration=1, motion="drift", size=2, unsteady=1)
+    operator = SenseMotion().build(fit_data(head))
+    weights = operator.data_weights.flatten()
+    assert weights.min() < 0.5
+    assert (weights == 1).sum() >= 6
+    (finding,) = operator.findings
+    worst = int(weights.argmin()) + 1
+    assert f"shot {worst} of 8 fits no pose" in finding.reason
+
+
+def test_masked_frames_and_other_backgrounds_are_no_motion():
+    example = RigidMotion().make_example(seed=2)
+    observed, y = example.observed.copy(), example.y.copy()
+    observed[:, :, :, 5:12, 20:40] = False
+    y += 30 * np.arange(6)[:, None, None, None, None].astype(np.float32)
+    y[~observed] = np.nan
+    data = FitData(y=y[:, :, 0], observed=observed[:, :, 0])
+    before = RigidMotion().build(FitData.from_observation(example, keep_times=True))
+    after = RigidMotion().build(data)
+    np.testing.assert_allclose(after.motion[:, 1:], before.motion[:, 1:], atol=0.2)
+    np.testing.assert_allclose(after.background.flatten(), 30 * np.arange(6), atol=3)
+    kept = RigidMotion(match_background=False).build(data)
+    assert kept.background == 0.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [(RigidMotion(), "there is only one frame"), (SenseMotion(), "there is only one shot")],
+)
+def test_one_exposure_has_no_motion(settings, reason):
+    data = FitData.from_observation(settings.make_example(0).select_planes(slice(1), slice(1)))
+    with pytest.raises(ObservationError, match=reason):
+        settings.build(data)
+
+
+def test_a_fit_corrects_poses():
+    example = RigidMotion().make_example(seed=0)
+    data = FitData.from_observation(example, keep_times=True)
+    operator = RigidMotion().build(data)
+    y, observed = torch.from_numpy(data.y) - operator.background, torch.ones(data.y.shape).bool()
+    found, scene = operator.poses, y[:1].mean(dim=0)
+    scene = torch.nn.functional.pad(scene, 4 * ((operator.scene_shape[1] - y.shape[2]) // 2,), value=50)
+    for _ in range(2):  # the scene that the frames show at these poses, roughly
+        scene = operator.adjoint(y - 50) / len(y) + 50
+    operator.set_poses(found + torch.tensor([0.02, 0.4, -0.3]) * (torch.arange(6)[:, None] == 3))
+    for _ in range(10):
+        operator.adapt(scene, y, observed)
+    assert (operator.poses - found)[3, 1:].abs().max() < 0.1
+    assert (operator.poses - found)[3, 0].abs() < 0.01
