@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from skimage.io import imread
 
 import napari_dip as dip
-from common import DATA, header, psnr, row
+from common import DATA, conditions, header, psnr, row
 from napari_dip import Observation, Recipe, restore
 from napari_dip.core.torch_import import torch
 from napari_dip.datasets import moving_head
@@ -29,13 +29,13 @@ from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.physics.linalg import conjugate_gradient
 from napari_dip.physics.operators import rigid_motion, sense_motion
 from napari_dip.physics.operators._rigid_motion import MovingOperator
-from napari_dip.physics.operators.rigid_motion import RigidMotionOperator
 from napari_dip.physics.operators.sense_motion import SenseMotionOperator
 
 WEIGHTS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
 
 def main() -> None:
+    """Print some rows for each scene."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=["head", "movie"], default=["head", "movie"])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    header()
+    print(conditions(options.threads), flush=True)
+    header("scene", "found")
     for seed in options.seeds:
         if "head" in options.parts:
             for acceleration in options.accelerations:
@@ -60,6 +61,7 @@ def main() -> None:
 
 
 def compare_heads(seed, acceleration, motion, order, side):
+    """Print what is found for one head."""
     head = moving_head(seed, side=side, acceleration=acceleration, motion=motion, order=order)
     name = f"head {motion} {order} R={acceleration:g} seed {seed}"
     observation = kspace_image(head.kspace, "", 0).to_observation()
@@ -71,7 +73,7 @@ def compare_heads(seed, acceleration, motion, order, side):
     seconds = time.monotonic() - start
     turn, shift = pose_errors(result.motion, head.motion)
     row(name, f"poses {turn:.3f} degrees, {shift:.3f} pixels; {result.provenance.operator.note}")
-    row(name, f"prior, poses found: {score(complex_of(result), head):.2f} dB", f"{seconds:.0f} s")
+    row(name, f"prior, poses found: {score(complex_of(result), head):.2f} dB in {seconds:.0f} s")
     row(name, result.assessment)
     for label, poses in (("none", 0 * head.motion), ("found", result.motion), ("true", head.motion)):
         row(name, f"SENSE, poses {label}: {sense(head, observation, poses):.2f} dB")
@@ -94,10 +96,12 @@ def restore_with(motion, module, observation, recipe):
 
 
 def to_poses(motion):
+    """Return motion in degrees and pixels as an operator has it."""
     return torch.tensor(np.column_stack((np.deg2rad(motion[:, 0]), motion[:, 1:])), dtype=torch.float32)
 
 
 def complex_of(result):
+    """Return a result as complex numbers."""
     return result.image[0] + 1j * result.image[1]
 
 
@@ -120,17 +124,19 @@ def sense(head, observation, motion):
 def score(x, head):
     """The PSNR of the magnitude, after one pose."""
     operator = SenseMotionOperator(torch.zeros((1, 3)), torch.from_numpy(head.maps), 1.0)
+    truth = np.abs(head.truth)
     parts = torch.from_numpy(np.stack((x.real, x.imag)).astype(np.float32))
 
     def negative(pose):
         operator.set_poses(torch.tensor([[pose[0] / 50, pose[1], pose[2]]], dtype=torch.float32))
         moved = operator.from_field(operator.move(operator.to_field(parts))[0]).numpy()
-        return -psnr(np.hypot(*moved), np.abs(head.truth))
+        return -psnr(truth, np.hypot(*moved), truth.max())
 
-    return max(psnr(np.abs(x), np.abs(head.truth)), -registered(negative))
+    return max(psnr(truth, np.abs(x), truth.max()), -registered(negative))
 
 
 def registered(negative):
+    """Return the smallest value over poses."""
     simplex = np.array([[0, 0, 0], [0.3, 0, 0], [0, 0.3, 0], [0, 0, 0.3]])
     options = {"initial_simplex": simplex, "maxfev": 120}
     return minimize(negative, np.zeros(3), method="Nelder-Mead", options=options).fun
@@ -147,6 +153,7 @@ def pose_errors(found, truth):
 
 
 def compare_movies(seed, noise, side):
+    """Print what is found for one movie."""
     movie, truth, motion = simulate_movie(seed, noise, side)
     name = f"movie noise {noise:g} seed {seed}"
     start = time.monotonic()
@@ -154,7 +161,7 @@ def compare_movies(seed, noise, side):
     seconds = time.monotonic() - start
     turn, shift = pose_errors(result.motion, motion)
     row(name, f"poses {turn:.3f} degrees, {shift:.3f} pixels")
-    row(name, f"prior, poses found: {inner(result.image, truth):.2f} dB", f"{seconds:.0f} s")
+    row(name, f"prior, poses found: {inner(result.image, truth):.2f} dB in {seconds:.0f} s")
     row(name, result.assessment)
     observation = Observation.from_array(movie, axes="TYX")
     known = restore_with(motion, rigid_motion, observation, Recipe.preset("coadd-rotation"))
@@ -175,7 +182,7 @@ def compare_movies(seed, noise, side):
 def inner(image, truth):
     """The PSNR of the middle, which all frames show."""
     edge = slice(truth.shape[0] // 8, -truth.shape[0] // 8)
-    return psnr(np.asarray(image)[edge, edge], truth[edge, edge])
+    return psnr(truth[edge, edge], np.asarray(image)[edge, edge])
 
 
 def simulate_movie(seed, noise, side, frames=20, finer=2):
