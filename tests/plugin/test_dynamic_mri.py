@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_dip.datasets import cardiac_cine
+from napari_dip.datasets import cardiac_cine, moving_head
 from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.plugin.contributions import cine_sample, get_reader
 from napari_dip.plugin.layers.image_data import layer_data
@@ -95,3 +95,25 @@ def test_arrays_that_are_not_k_space_are_left_to_other_readers(tmp_path, heart):
     np.savez(tmp_path / "other.npz", something=heart.kspace)
     ours = {p.name: get_reader(str(p)) is not None for p in tmp_path.iterdir()}
     assert ours == {"real.npy": False, "complex.npy": True, "other.npz": False}
+
+
+def test_a_moving_head_becomes_one_image_and_a_plot_of_its_motion(viewer, quick_dock, qtbot):
+    dock = quick_dock("Motion correction (MRI)")
+    head = moving_head(0, side=32, coils=4, shots=4, acceleration=1, size=1)
+    run(viewer, dock, qtbot, kspace_image(head.kspace, "", 0), kspace_image(head.maps, "", 1))
+    (restored,) = (layer for layer in viewer.layers if layer.name.endswith("[restored]"))
+    assert restored.data.shape == (32, 32)
+    assert not dock.summary._motion_box.isHidden()
+    motion = dock.session.current_run.result.motion
+    for curve, values in zip(dock.summary.motion.curves, motion.T, strict=True):
+        exposures, shown = curve.getData()
+        np.testing.assert_array_equal(exposures, [1, 2, 3, 4])
+        np.testing.assert_array_equal(shown, values)
+
+
+def test_the_sample_of_a_moving_head_has_its_shots_along_time(viewer):
+    viewer.open_sample("napari-dip", "moving_head")
+    kspace = viewer.layers["moving head kspace"]
+    assert kspace.axis_labels == ("c", "t", "y", "x")
+    assert kspace.data.shape == (16, 16, 128, 128)
+    assert viewer.layers["moving head truth"].data.shape == (128, 128)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_dip.core.header import Header
 from napari_dip.io import KSPACE_SUFFIXES, ImageData, read_images, write_image
 from napari_dip.plugin.layers.image_data import LayerData, image_from_layer, layer_data
+
+if TYPE_CHECKING:
+    from napari_dip.datasets import CardiacCine, MovingHead
 
 Path = str | os.PathLike[str]
 
@@ -75,12 +78,25 @@ def cell_sample() -> list[LayerData]:
 def cine_sample() -> list[LayerData]:
     """Return the sample *Beating heart, k-space*: undersampled twelvefold, with hidden coil maps."""
     from napari_dip.datasets import cardiac_cine
+
+    return _kspace_sample("heart", cardiac_cine(), ("t", "y", "x"))
+
+
+def moving_head_sample() -> list[LayerData]:
+    """Return the sample *Moving head, k-space*: sixteen shots, with hidden coil maps and truth."""
+    from napari_dip.datasets import moving_head
+
+    return _kspace_sample("moving head", moving_head(), ("y", "x"))
+
+
+def _kspace_sample(
+    name: str, scan: CardiacCine | MovingHead, axis_labels: tuple[str, ...]
+) -> list[LayerData]:
     from napari_dip.io.mri.arrays import kspace_image
 
-    heart = cardiac_cine()
-    kspace, *mask = layer_data(kspace_image(heart.kspace, "", 0), "heart")
-    coil_maps = layer_data(kspace_image(heart.maps, "", 1), "heart")
-    truth = (np.abs(heart.truth), {"name": "heart truth", "axis_labels": ("t", "y", "x")}, "image")
+    kspace, *mask = layer_data(kspace_image(scan.kspace, "", 0), name)
+    coil_maps = layer_data(kspace_image(scan.maps, "", 1), name)
+    truth = (np.abs(scan.truth), {"name": f"{name} truth", "axis_labels": axis_labels}, "image")
     return [kspace, *_hidden([*mask, *coil_maps, truth])]
 
 

@@ -60,9 +60,8 @@ class RestoreDock(ScrollingDock):
         self.session = take_session(viewer, self.preset)
         self._activity, self._throttle = Activity(BAR_STEPS), RedrawThrottle()
         self._typical_steps, self._device = 0, "cpu"
-        self.plot = LossPlot(get_theme(viewer.theme))
+        self.plot, self.summary = LossPlot(theme := get_theme(viewer.theme)), ResultSummary(theme)
         super().__init__()
-
         self.form = RecipeForm(self.preset)
         self.inputs = Inputs(viewer, self.form)
         self.form.lay_out()
@@ -71,7 +70,7 @@ class RestoreDock(ScrollingDock):
         self.notes = ForecastNotes(self.form, self.inputs)
         self.forecast = self.notes.forecast
         self.run_controls, self.result_controls = RunControls(), ResultControls(self.session)
-        self.summary, self.plot_box = ResultSummary(), folded("Plot", self.plot)
+        self.plot_box = folded("Plot", self.plot)
         self.export_menu = ExportMenu(self._collect, lambda: (self.form.recipe(), self.form.title))
         self.say(IDLE_MESSAGE)
         self._lay_out()
@@ -94,7 +93,8 @@ class RestoreDock(ScrollingDock):
         """Follow napari's theme."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.StyleChange and not self.is_removed:
-            self.plot.restyle(get_theme(self._viewer.theme))
+            self.plot.restyle(theme := get_theme(self._viewer.theme))
+            self.summary.restyle(theme)
 
     def reset_choices(self, event: Any = None) -> None:
         """Update the lists of layers; napari calls this when layers change."""

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-SAMPLES = {"dynamic-mri": "cine", "inpaint": "cell"}  # of other docks the star field
+SAMPLES = {
+    "dynamic-mri": "cine",
+    "mri-motion": "moving_head",
+    "inpaint": "cell",
+}  # of other docks the star field
 
 
 class EmptyState(QWidget):  # type: ignore[misc]

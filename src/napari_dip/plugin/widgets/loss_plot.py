@@ -27,10 +27,7 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(axisItems={"left": _Decades("left")})
-        self.setFixedHeight(150)
-        self.setMouseEnabled(x=False, y=False)
-        self.setMenuEnabled(False)
-        self.hideButtons()
+        make_small(self)
         item = self.getPlotItem()
         item.setLogMode(x=False, y=True)
         item.setDownsampling(auto=True, mode="peak")
@@ -48,16 +45,7 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
 
     def restyle(self, theme: Theme) -> None:
         """Use the colors of a napari theme."""
-        text = theme.text.as_hex()
-        self.setBackground(theme.background.as_hex())
-        for side in ("bottom", "left"):
-            axis = self.getPlotItem().getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
-        self.setLabel("bottom", "step", color=text)
-        self.setLabel("left", "error", color=text)
-        item = self.getPlotItem()
-        item.setTitle(LEGEND, size="9pt", color=text)
+        color_plot(self, theme, bottom="step", left="error", title=LEGEND)
 
     def clear_curves(self) -> None:
         """Remove the curves of the last run."""
@@ -97,6 +85,26 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
     def _draw(self, steps: NDArray[Any], values: NDArray[np.float64]) -> None:
         for curve, column in ((self._loss, 0), (self._validation_loss, 1)):
             curve.setData(steps, values[:, column])
+
+
+def make_small(plot: pg.PlotWidget) -> None:
+    """Let a plot fit into a dock, and stay as it is under the mouse."""
+    plot.setFixedHeight(150)
+    plot.setMouseEnabled(x=False, y=False)
+    plot.setMenuEnabled(False)
+    plot.hideButtons()
+
+
+def color_plot(plot: pg.PlotWidget, theme: Theme, *, bottom: str, left: str, title: str) -> None:
+    """Label a plot, in the colors of a napari theme."""
+    text = theme.text.as_hex()
+    plot.setBackground(theme.background.as_hex())
+    for side, label in (("bottom", bottom), ("left", left)):
+        axis = plot.getPlotItem().getAxis(side)
+        axis.setPen(text)
+        axis.setTextPen(text)
+        plot.setLabel(side, label, color=text)
+    plot.getPlotItem().setTitle(title, size="9pt", color=text)
 
 
 class _Decades(pg.AxisItem):  # type: ignore[misc]

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtWidgets import QApplication, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_dip.core.provenance import MIN_RESIDUAL
 from napari_dip.core.result import Result
 from napari_dip.plugin.widgets.folding import folded
+from napari_dip.plugin.widgets.motion_plot import MotionPlot
+
+if TYPE_CHECKING:
+    from napari.utils.theme import Theme
 
 ICONS = {"good": "\N{CHECK MARK}", "check": "\N{WARNING SIGN}", "failed": "\N{BALLOT X}"}
 
 
 class ResultSummary(QWidget):  # type: ignore[misc]
-    """A small table of a result, and under *Details* how it was made.
+    """A small table of a result, how its scene moved, and under *Details* how it was made.
 
     Attributes
     ----------
     noise, residual, flux_change : QLabel
         The numbers of the table.
+    motion : MotionPlot
+        Rotation and shift in each exposure, where the scene moved.
     details : QLabel
         The summary of the result.
     copy_button : QPushButton
         Copies it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, theme: Theme) -> None:
         super().__init__()
         self.noise, self.residual, self.flux_change = QLabel(), QLabel(), QLabel()
         self.details, self.copy_button = QLabel(wordWrap=True), QPushButton("Copy")
@@ -48,12 +56,23 @@ class ResultSummary(QWidget):  # type: ignore[misc]
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
         column.addLayout(self._table)
+        self.motion = MotionPlot(theme)
+        self._motion_box = folded("Motion", self.motion)
+        column.addWidget(self._motion_box)
         column.addWidget(folded("Details", inside))
         self.copy_button.clicked.connect(self._copy)
         self.hide()
 
+    def restyle(self, theme: Theme) -> None:
+        """Use the colors of a napari theme."""
+        self.motion.restyle(theme)
+
     def show_result(self, result: Result) -> None:
         """Show what is known of a result."""
+        motion = result.motion
+        self._motion_box.setVisible(motion is not None)
+        if motion is not None:
+            self.motion.show_motion(motion)
         noise, change = result.provenance.noise, result.provenance.flux_change
         ratio = noise.median_residual
         self.noise.setText(f"{noise.sigma_text} ({noise.source})")

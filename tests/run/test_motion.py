@@ -1,0 +1,131 @@
+"""Motion correction from the data to the file: poses, images, records."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import napari_dip as dip
+from napari_dip import ObservationError, Recipe, SettingsError, iter_restore, restore
+from napari_dip.core.provenance import Provenance
+from napari_dip.datasets import moving_head
+from napari_dip.io.mri.arrays import kspace_image
+from napari_dip.physics.operators.rigid_motion import RigidMotion
+from napari_dip.run.api._mri import _split_shots
+from napari_dip.run.checkpoint import Checkpoint
+from napari_dip.run.restoration import iter_restoration
+from napari_dip.run.warm_start import WarmStart
+
+SMALL = {
+    "network.channels": 16,
+    "network.depth": 3,
+    "solver.max_steps": 200,
+    "compute.device": "cpu",
+    "compute.precision": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def head():
+    return moving_head(1, side=48, coils=4, shots=6, acceleration=1, size=1.5)
+
+
+@pytest.fixture(scope="module")
+def observation(head):
+    maps = np.concatenate((head.maps.real, head.maps.imag))
+    kspace = kspace_image(head.kspace, "", 0).to_observation()
+    return kspace.with_auxiliary("coil_maps", maps, axes="CYX")
+
+
+@pytest.fixture(scope="module")
+def result(observation):
+    return restore(observation, Recipe.preset("mri-motion").with_settings(SMALL))
+
+
+def error(image, truth):
+    return np.sqrt(np.mean((np.hypot(*image) - np.abs(truth)) ** 2))
+
+
+def test_motion_is_found_and_the_image_is_sharper_than_without(head, observation, result):
+    still = Recipe.preset("dynamic-mri").with_settings({**SMALL, "network.kind": "hourglass"})
+    merged = kspace_image(head.kspace.sum(axis=0), "", 0).to_observation()
+    maps = observation.auxiliary["coil_maps"][0, :, 0]
+    plain = restore(merged.with_auxiliary("coil_maps", maps, axes="CYX"), still)
+    assert result.axes == "CYX"
+    assert result.image.shape == (2, 48, 48)
+    assert result.motion.shape == (6, 3)
+    found = result.motion - result.motion.mean(axis=0)
+    truth = head.motion - head.motion.mean(axis=0)
+    assert np.sqrt(np.mean((found - truth)[:, 0] ** 2)) < 0.4
+    assert np.sqrt(np.mean((found - truth)[:, 1:] ** 2)) < 0.25
+    assert error(result.image, head.truth) < 0.6 * error(plain.image, head.truth)
+    assert "motion of up to" in result.summary
+
+
+def test_the_record_of_the_motion_survives_files(result, tmp_path):
+    path = tmp_path / "head.fits"
+    dip.write(path, result)
+    table = fits.getdata(path, "MOTION")
+    np.testing.assert_array_equal(table["EXPOSURE"], np.arange(1, 7))
+    np.testing.assert_allclose(table["ANGLE"], result.motion[:, 0], atol=1e-4)
+    np.testing.assert_allclose(table["X"], result.motion[:, 2], atol=1e-4)
+    assert fits.getheader(path, "MOTION")["TUNIT2"] == "deg"
+    again = Provenance.from_dict(result.metadata)
+    assert again.operator.motion == result.provenance.operator.motion
+    dip.write(path, result, overwrite=True)
+    with fits.open(path) as hdus:
+        assert [hdu.name for hdu in hdus].count("MOTION") == 1
+
+
+def test_shots_may_be_given_as_the_number_of_each_line(head):
+    lines = (head.kspace[:, 0] != 0).any(axis=-1)
+    merged, shots = head.kspace.sum(axis=0), lines.argmax(axis=0)
+    np.testing.assert_array_equal(_split_shots(merged, shots + 3), head.kspace)
+    with pytest.raises(ObservationError, match="one number for each line"):
+        dip.correct_motion(merged, head.maps, shots=shots[1:])
+    with pytest.raises(ObservationError, match="there is only one shot"):
+        dip.correct_motion(merged, head.maps)
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(observation, tmp_path):
+    recipe = Recipe.preset("mri-motion").with_settings(
+        {**SMALL, "network.channels": 8, "solver.max_steps": 120, "ensemble.size": 2}
+    )
+
+    def run(reports=None):
+        checkpoint = Checkpoint.of_run(tmp_path, recipe, observation, save_every_s=0)
+        start = WarmStart(recipe, checkpoint=checkpoint)
+        with iter_restoration(observation, recipe, warm_start=start) as restoration:
+            for number, progress in enumerate(restoration, 1):
+                if number == reports:
+                    return progress
+            return checkpoint, restoration.result
+
+    checkpoint, whole = run()
+    checkpoint.remove()
+    assert run(2).member == 0
+    while run(6).member == 0:
+        pass
+    _, resumed = run()
+    assert "an interrupted run was continued" in resumed.provenance.notes
+    np.testing.assert_array_equal(resumed.image, whole.image)
+    np.testing.assert_array_equal(resumed.motion, whole.motion)
+    np.testing.assert_array_equal(resumed.residual, whole.residual)
+
+
+def test_a_movie_that_turns_becomes_one_image_of_its_type():
+    example = RigidMotion().make_example(seed=3)
+    frames = example.y[:, 0, 0]
+    image = dip.coadd(frames, rotation=True, quality="fast", max_steps=60)
+    assert image.shape == frames.shape[1:]
+    assert image.dtype == frames.dtype
+    with pytest.raises(SettingsError, match="do not apply with rotation"):
+        dip.coadd(frames, rotation=True, scale_factor=2)
+
+
+def test_other_recipes_have_no_motion(fast_recipe, make_observation):
+    rng = np.random.default_rng(0)
+    run = iter_restore(make_observation(rng.normal(100, 5, (48, 48))), fast_recipe)
+    with run:
+        for _ in run:
+            pass
+        assert run.result.motion is None
