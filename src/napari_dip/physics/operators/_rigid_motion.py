@@ -55,15 +55,17 @@ class MovingOperator(Operator, Stateful):
 
     @abstractmethod
     def observe(self, moved: torch.Tensor) -> torch.Tensor:
-        """Return the data (T, C, Y, X) of a scene that is `moved`, (T, channels, H, W) complex."""
+        """Return the data (T, C, Y, X) of a scene that is `moved`, (T, channels, H, W)."""
 
     @abstractmethod
     def observe_adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        """Return B^H y, (T, channels, H, W) complex."""
+        """Return B^H y, (T, channels, H, W)."""
 
     @abstractmethod
     def to_field(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the scene x (C, H, W) on the field where it moves, (channels, H, W) complex."""
+        """Return the scene x (C, H, W) on the field where it moves, (channels, H, W), real or
+        complex.
+        """
 
     @abstractmethod
     def from_field(self, scene: torch.Tensor) -> torch.Tensor:
@@ -87,13 +89,13 @@ class MovingOperator(Operator, Stateful):
     def move(self, scene: torch.Tensor) -> torch.Tensor:
         """Return T x for each pose, (T, channels, H, W), of a scene (channels, H, W)."""
         for axis, ramp in self._ramps():
-            scene = torch.fft.ifft(torch.fft.fft(scene, dim=axis) * ramp[:, None], dim=axis)
+            scene = _filter(scene, ramp[:, None], axis)
         return scene
 
     def _move_back(self, moved: torch.Tensor) -> torch.Tensor:
         """T^H, which is the inverse of T."""
         for axis, ramp in reversed(list(self._ramps())):
-            moved = torch.fft.ifft(torch.fft.fft(moved, dim=axis) * ramp[:, None].conj(), dim=axis)
+            moved = _filter(moved, ramp[:, None].conj(), axis)
         return moved
 
     def derivatives(self, x: torch.Tensor) -> torch.Tensor:
@@ -101,8 +103,7 @@ class MovingOperator(Operator, Stateful):
         y, x_, ky, kx = self._coordinates()
         _, ty, tx = (part[:, None, None, None] for part in self.poses.T)
         moved = self.move(self.to_field(x))
-        down = torch.fft.ifft(torch.fft.fft(moved, dim=-2) * (2j * math.pi * ky), dim=-2)
-        across = torch.fft.ifft(torch.fft.fft(moved, dim=-1) * (2j * math.pi * kx), dim=-1)
+        down, across = (_filter(moved, 2j * math.pi * k, axis) for k, axis in ((ky, -2), (kx, -1)))
         turned = (y - ty) * self.aspect * across - (x_ - tx) / self.aspect * down
         return torch.stack([self.observe(d) for d in (turned, -down, -across)])
 
@@ -162,6 +163,20 @@ class MovingOperator(Operator, Stateful):
             frequencies.append(frequency)
             places.append(torch.arange(side, device=self.poses.device) - (side - 1) / 2)
         return places[0][:, None], places[1], frequencies[0][:, None], frequencies[1]
+
+
+def _filter(x: torch.Tensor, response: torch.Tensor, axis: int) -> torch.Tensor:
+    """Images (..., H, W), real or complex, with the Fourier transform along one axis multiplied by a
+    `response`, which makes real images of real ones.
+    """
+    filtered: torch.Tensor
+    if x.is_complex():
+        filtered = torch.fft.ifft(torch.fft.fft(x, dim=axis) * response, dim=axis)
+        return filtered
+    side = x.shape[axis]
+    half = response.narrow(axis, 0, side // 2 + 1)
+    filtered = torch.fft.irfft(torch.fft.rfft(x, dim=axis) * half, n=side, dim=axis)
+    return filtered
 
 
 def relative_poses(poses: torch.Tensor, reference: int, aspect: float) -> torch.Tensor:

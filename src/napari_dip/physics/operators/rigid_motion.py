@@ -80,16 +80,16 @@ class RigidMotionOperator(MovingOperator):
         super().__init__(poses, self.scene_shape[1:], aspect)
 
     def observe(self, moved: torch.Tensor) -> torch.Tensor:
-        return moved.real[..., *self.valid_region].contiguous()
+        return moved[..., *self.valid_region]
 
     def observe_adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        return self.to_field(torch.nn.functional.pad(y, 4 * (self._margin,)))
+        return torch.nn.functional.pad(y, 4 * (self._margin,))
 
     def to_field(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.complex(x, torch.zeros_like(x))
+        return x
 
     def from_field(self, scene: torch.Tensor) -> torch.Tensor:
-        return scene.real.contiguous()
+        return scene
 
 
 def _levels(y: torch.Tensor, observed: torch.Tensor, aspect: float) -> Iterator[Level]:
