@@ -116,6 +116,8 @@ def test_the_watch_sees_faults():
         ("time-series", {"network.kind": "time-dependent"}, np.stack([DATA] * 4), "TYX", {}),
         ("volume", {}, np.stack([DATA[:32, :32]] * 8), "ZYX", {}),
         ("coadd", {"ensemble.size": 1}, np.stack([DATA, np.roll(DATA, 1, 0)]), "TYX", {}),
+        ("coadd", {"operator.kind": "rigid-motion", "self_supervision.method": "none"},
+         np.stack([DATA, np.roll(DATA, 1, 0)]), "TYX", {}),
     ],
 )  # fmt: skip
 def test_no_step_waits_for_the_device(make_observation, watch, preset, changes, data, axes, options):

@@ -172,3 +172,25 @@ def test_a_fit_corrects_poses():
         operator.adapt(scene, y, observed)
     assert (operator.poses - found)[3, 1:].abs().max() < 0.1
     assert (operator.poses - found)[3, 0].abs() < 0.01
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_motion_does_not_depend_on_the_unit(unit):
+    example = RigidMotion().make_example(seed=1)
+    data = FitData.from_observation(example, keep_times=True)
+    other = FitData(y=(data.y * unit).astype(np.float32), observed=data.observed)
+    operators = [RigidMotion().build(each) for each in (data, other)]
+    np.testing.assert_allclose(operators[1].motion, operators[0].motion, atol=0.01)
+    observed = torch.ones(data.y.shape).bool()
+    for operator, each in zip(operators, (data, other), strict=True):
+        y = torch.from_numpy(each.y.copy()) - operator.background
+        operator.adapt(operator.adjoint(y) / len(y), y, observed)
+    np.testing.assert_allclose(operators[1].motion, operators[0].motion, atol=0.01)
+
+
+def test_shots_of_which_the_first_level_sees_nothing_are_no_obstacle():
+    head = moving_head(0, side=64, shots=8, acceleration=1, motion="none", order="sequential")
+    operator = SenseMotion().build(fit_data(head))
+    assert np.isfinite(operator.motion).all()
+    assert operator.findings == ()
+    assert np.abs(operator.motion[:, 1:]).max() < 1

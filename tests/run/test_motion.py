@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 import napari_dip as dip
-from napari_dip import ObservationError, Recipe, SettingsError, iter_restore, restore
+from napari_dip import ObservationError, Recipe, iter_restore, restore
 from napari_dip.core.provenance import Provenance
 from napari_dip.datasets import moving_head
 from napari_dip.io.mri.arrays import kspace_image
@@ -112,14 +112,15 @@ def test_an_interrupted_run_goes_on_bit_for_bit(observation, tmp_path):
     np.testing.assert_array_equal(resumed.residual, whole.residual)
 
 
-def test_a_movie_that_turns_becomes_one_image_of_its_type():
-    example = RigidMotion().make_example(seed=3)
-    frames = example.y[:, 0, 0]
-    image = dip.coadd(frames, rotation=True, quality="fast", max_steps=60)
-    assert image.shape == frames.shape[1:]
-    assert image.dtype == frames.dtype
-    with pytest.raises(SettingsError, match="do not apply with rotation"):
-        dip.coadd(frames, rotation=True, scale_factor=2)
+def test_a_movie_that_turns_becomes_one_image():
+    recipe = Recipe.preset("coadd").with_settings(
+        {**SMALL, "operator.kind": "rigid-motion", "self_supervision.method": "none"}
+        | {"solver.max_steps": 60, "ensemble.size": 1}
+    )
+    result = restore(RigidMotion().make_example(seed=3), recipe)
+    assert result.axes == "YX"
+    assert result.image.shape == result.residual.shape[1:] == (48, 56)
+    assert result.motion.shape == (6, 3)
 
 
 def test_other_recipes_have_no_motion(fast_recipe, make_observation):

@@ -22,8 +22,29 @@ CONVERGED_PX = 0.03  # largest change of a pose, in pixels of the full size
 ROUGHNESS = 0.02  # weight of the highest frequency of the scene, over that of the data in a pixel
 LEAST_WEIGHT = 1e-5  # the same of all frequencies
 MAX_RESTARTS, LARGEST_RESTART = 3, 64  # times, and pixels of a level where there are any
+TRIED_DEGREES, TRIED_SHIFT = 12.0, 0.1  # largest pose of a restart; the shift in longer sides
 TRIED_AT_A_TIME = 256
 GOOD_MISFIT = 2.0  # mean square residual of an exposure, over the median, up to which it counts fully
+
+
+@dataclass(frozen=True)
+class Level:
+    """The data at one size.
+
+    Attributes
+    ----------
+    operator : MovingOperator
+        Whatever its poses are.
+    y, observed : (T, C, Y, X) tensors
+        The data, 0 where they are not observed.
+    scale : float
+        Pixels of the full size per pixel of this one.
+    """
+
+    operator: MovingOperator
+    y: torch.Tensor
+    observed: torch.Tensor
+    scale: float
 
 
 class PoseSearch:
@@ -36,10 +57,8 @@ class PoseSearch:
 
     Parameters
     ----------
-    operator : MovingOperator
-        With the poses to start from; it gets those that are found.
-    y, observed : (T, C, Y, X) tensors
-        The data, 0 where they are not observed.
+    level : Level
+        Its operator has the poses to start from, and gets those that are found.
     weights : (T,) tensor
         How much each exposure counts.
 
@@ -52,21 +71,16 @@ class PoseSearch:
            Appl. Math. 2 (1944) 164 (the damping).
     """
 
-    def __init__(
-        self,
-        operator: MovingOperator,
-        y: torch.Tensor,
-        observed: torch.Tensor,
-        scale: float,
-        weights: torch.Tensor,
-    ) -> None:
-        self.operator, self._y, self._scale = operator, y, scale
-        self._observed = observed.float()
+    def __init__(self, level: Level, weights: torch.Tensor) -> None:
+        self._level, self.operator = level, level.operator
+        largest = level.y.abs().max()
+        self._y = level.y / torch.where(largest > 0, largest, 1.0)  # 1e-20 squared would vanish
+        self._observed = level.observed.float()
         self._root = weights.sqrt()[:, None, None, None] * self._observed
-        full = operator.coverage(observed)
+        full = self.operator.coverage(level.observed)
         self._coverage = float(full[full > 0].median())
-        self._penalty = self._coverage * _roughness(operator.scene_shape, scale).to(y.device)
-        self.x = torch.zeros(operator.scene_shape, device=y.device)
+        self._penalty = self._coverage * _roughness(self.operator.scene_shape, level.scale)
+        self.x = torch.zeros(self.operator.scene_shape)
 
     def run(self) -> None:
         """Search until no pose changes by `CONVERGED_PX`."""
@@ -81,8 +95,8 @@ class PoseSearch:
             if better < misfit:
                 misfit, damping = better, max(damping / DAMPING_STEP, MIN_DAMPING)
                 radius = max(self.operator.sides) / 2
-                farthest = (dp.abs() * torch.tensor([radius, 1, 1], device=dp.device)).max()
-                if float(farthest) * self._scale < CONVERGED_PX:
+                farthest = (dp.abs() * torch.tensor([radius, 1, 1])).max()
+                if float(farthest) * self._level.scale < CONVERGED_PX:
                     return
                 continue
             self.x = x
@@ -101,7 +115,7 @@ class PoseSearch:
         for exposure in doubtful:
             others = torch.ones(len(poses))
             others[exposure] = 0
-            without = PoseSearch(self.operator, self._y, self._observed > 0, self._scale, others)
+            without = PoseSearch(self._level, others)
             without.fit_scene()
             candidates = torch.cat((poses[exposure : exposure + 1], self._grid()))
             misfits = []
@@ -118,8 +132,8 @@ class PoseSearch:
 
     def _grid(self) -> torch.Tensor:
         """Poses all over the field, (N, 3)."""
-        turns = torch.deg2rad(torch.arange(-12.0, 13, 3))
-        reach = max(self.operator.sides) / 10
+        reach = TRIED_SHIFT * max(self.operator.sides)
+        turns = torch.deg2rad(torch.linspace(-TRIED_DEGREES, TRIED_DEGREES, 9))
         shifts = torch.linspace(-reach, reach, 11)
         return torch.cartesian_prod(turns, shifts, shifts)
 
@@ -128,7 +142,8 @@ class PoseSearch:
         return square / self._observed.sum(dim=(1, 2, 3)).clamp(min=1)
 
     def _limit(self) -> torch.Tensor:
-        return GOOD_MISFIT * self._mean_squares().median()
+        seen = self._observed.any(dim=3).any(dim=2).any(dim=1)  # at this level
+        return GOOD_MISFIT * self._mean_squares()[seen].median()
 
     def exposure_weights(self) -> torch.Tensor:
         """Return how much each exposure should count, (T,): 1, or less where it has no one pose."""
@@ -166,8 +181,7 @@ class PoseSearch:
         curvature = jacobian @ jacobian.mT
         diagonal = curvature.diagonal(dim1=1, dim2=2)
         added = torch.diag_embed(damping * diagonal + 1e-6 * diagonal.mean() + 1e-30)
-        whitening = torch.linalg.inv(torch.linalg.cholesky((curvature + added).cpu()))
-        whitening = whitening.mT.to(jacobian.device)  # (T, 3, 3)
+        whitening = torch.linalg.inv(torch.linalg.cholesky(curvature + added)).mT
         split, root_coverage = self.x.numel(), self._coverage**0.5
 
         def unpack(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,26 +218,6 @@ def _roughness(shape: tuple[int, ...], scale: float) -> torch.Tensor:
     return weight
 
 
-@dataclass(frozen=True)
-class Level:
-    """The data at one size.
-
-    Attributes
-    ----------
-    operator : MovingOperator
-        Whatever its poses are.
-    y, observed : (T, C, Y, X) tensors
-        The data, 0 where they are not observed.
-    scale : float
-        Pixels of the full size per pixel of this one.
-    """
-
-    operator: MovingOperator
-    y: torch.Tensor
-    observed: torch.Tensor
-    scale: float
-
-
 def search_poses(levels: Iterable[Level], times: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the poses of `times` exposures, (T, 3), and how much each exposure should count, (T,).
 
@@ -234,7 +228,7 @@ def search_poses(levels: Iterable[Level], times: int) -> tuple[torch.Tensor, tor
     for level in levels:
         unit = torch.tensor([1, level.scale, level.scale])
         level.operator.set_poses(poses / unit)
-        search = PoseSearch(level.operator, level.y, level.observed, level.scale, weights)
+        search = PoseSearch(level, weights)
         search.run()
         for _ in range(MAX_RESTARTS if max(level.y.shape[-2:]) <= LARGEST_RESTART else 0):
             if not search.restart():

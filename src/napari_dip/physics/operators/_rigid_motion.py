@@ -109,7 +109,8 @@ class MovingOperator(Operator, Stateful):
 
     def adapt(self, x: torch.Tensor, y: torch.Tensor, observed: torch.Tensor) -> None:
         """Correct the poses by one damped Gauss-Newton step of each, with the scene `x` as it is."""
-        seen = observed.float()
+        seen, largest = observed.float(), y.abs().max().clamp(min=torch.finfo(y.dtype).tiny)
+        x, y = x / largest, y / largest  # whose squares would overflow, or vanish
         jacobian = (seen * self.derivatives(x)).flatten(2).movedim(0, 1)  # (T, 3, N)
         residual = (seen * (y - self(x))).flatten(1)
         curvature = jacobian @ jacobian.mT

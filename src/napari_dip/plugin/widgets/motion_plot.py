@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from napari.utils.theme import Theme
 
 CURVES = (  # of Okabe and Ito's colors
-    ("rotation [degree]", "#009E73"),
-    ("shift along y", LOSS_COLOR),
-    ("along x [pixel]", VALIDATION_COLOR),
+    ("turn [degree]", "#009E73"),
+    ("shift y", LOSS_COLOR),
+    ("x [pixel]", VALIDATION_COLOR),
 )
 
 

@@ -8,20 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 
 from napari_dip.core import interop
-from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.errors import ObservationError
 from napari_dip.core.observation import Observation
 from napari_dip.run.api._options import Options, is_path, load_array, observe, restore_observation
 from napari_dip.run.recipe import Recipe
 
 
-def coadd(
-    images: Any,
-    *,
-    psf: Any = None,
-    scale_factor: float = 1,
-    rotation: bool = False,
-    **options: Unpack[Options],
-) -> Any:
+def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: Unpack[Options]) -> Any:
     """Combine exposures of one scene that are shifted against each other.
 
     Parameters
@@ -33,10 +26,6 @@ def coadd(
         (T, Y, X).
     scale_factor : float
         Pixels of the result per pixel of an exposure, along Y and X, from 1 to 8.
-    rotation : bool
-        Whether the scene also turns. Shifts and rotations are then measured from all exposures jointly,
-        which succeeds for noisier ones, too; pixels have to sample the scene finely enough, and the
-        result has their size and their PSF.
     **options
         As for `denoise`.
 
@@ -64,12 +53,6 @@ def coadd(
         observation, wrap = _stack([observe(image, options) for image in images])
     else:
         observation, wrap = observe(images, {"axes": "TYX", **options})
-    if rotation:
-        if psf is not None or scale_factor != 1:
-            raise SettingsError(
-                "psf and scale_factor do not apply with rotation: combine the exposures, then deconvolve"
-            )
-        return restore_observation(observation, wrap, Recipe.preset("coadd-rotation"), options)
     if psf is not None:
         kernel = load_array(psf)
         observation = observation.with_auxiliary("psf", kernel, axes="TYX"[-kernel.ndim :])
