@@ -1,14 +1,14 @@
 """Motion: heads that move between shots, and movies that drift and turn, against classical methods.
 
-Run as ``python benchmarks/motion.py [head] [movie] [--seeds 1 2] [--accelerations 2 4] [--motion jumps
-drift none] [--side 128] [--threads 1]``. The heads are simulated, drawn at each place on a finer grid.
-"poses": r.m.s. error of rotation and shift, after a common pose is taken out. "PSNR": of the magnitude,
-after the result is registered to the truth by one pose. Rivals: SENSE by conjugate gradients without
-correction, with the poses that were found, and with the true poses, and the Tikhonov weight that the
-truth chooses; the prior with the true poses. Movies are drawn from a micrograph by splines on a finer
-grid; the rival registers frame by frame (StackReg, rigid, against the frame before or the first, as the
-truth chooses), averages, and restores the mean. It needs the package pystackreg. Nothing was tuned on
-the seeds that are reported.
+Run as ``python benchmarks/motion.py [head] [real] [movie] [--seeds 1 2] [--accelerations 2 4] [--motion
+jumps drift none] [--side 128] [--threads 1]``. The heads are simulated, drawn at each place on a finer
+grid. "real" is a scan of a head that did not move, whose image is moved by splines. "poses": r.m.s.
+error of rotation and shift, after a common pose is taken out. "PSNR": of the magnitude, after the result
+is registered to the truth by one pose. Rivals: SENSE by conjugate gradients without correction, with the
+poses that were found, and with the true poses, and the Tikhonov weight that the truth chooses; the prior
+with the true poses. Movies are drawn from a micrograph by splines on a finer grid; the rival registers
+frame by frame (StackReg, rigid, against the frame before or the first), averages, and restores the mean.
+It needs the package pystackreg. Nothing was tuned on the seeds that are reported.
 """
 
 import argparse
@@ -23,12 +23,15 @@ from skimage.io import imread
 import napari_dip as dip
 from common import DATA, conditions, header, psnr, row
 from napari_dip import Observation, Recipe, restore
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
-from napari_dip.datasets import moving_head
+from napari_dip.datasets import MovingHead, moving_head
+from napari_dip.datasets._kspace import random_lines, to_kspace
 from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.physics.linalg import conjugate_gradient
 from napari_dip.physics.operators import rigid_motion, sense_motion
 from napari_dip.physics.operators._rigid_motion import MovingOperator
+from napari_dip.physics.operators.sense import Sense
 from napari_dip.physics.operators.sense_motion import SenseMotionOperator
 
 WEIGHTS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -37,7 +40,7 @@ WEIGHTS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 def main() -> None:
     """Print some rows for each scene."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=["head", "movie"], default=["head", "movie"])
+    parser.add_argument("parts", nargs="*", choices=["head", "real", "movie"], default=["head"])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--accelerations", type=float, nargs="*", default=[2, 4])
     parser.add_argument("--motion", nargs="*", default=["jumps"])
@@ -54,16 +57,61 @@ def main() -> None:
             for acceleration in options.accelerations:
                 for motion in options.motion:
                     for order in options.order:
-                        compare_heads(seed, acceleration, motion, order, options.side)
+                        head = moving_head(
+                            seed,
+                            side=options.side,
+                            acceleration=acceleration,
+                            motion=motion,
+                            order=order,
+                        )
+                        name = f"head {motion} {order} R={acceleration:g} seed {seed}"
+                        compare_heads(name, head, moves=motion != "none")
+        if "real" in options.parts:
+            for acceleration in options.accelerations:
+                scan = moving_scan(seed, acceleration)
+                compare_heads(f"scan R={acceleration:g} seed {seed}", scan, moves=True)
         if "movie" in options.parts:
             for noise in options.noises:
                 compare_movies(seed, noise, options.side)
 
 
-def compare_heads(seed, acceleration, motion, order, side):
+def moving_scan(seed, acceleration, shots=16, sides=(128, 100), size=5):
+    """Return the middle of the k-space of a real scan, whose image moves between shots."""
+    rng = np.random.default_rng(seed)
+    kspace = np.load(DATA / "mri" / "cartesian_ksp_8coil_230x180_c64.npy")
+    inside = [
+        slice((full - side) // 2, (full + side) // 2)
+        for full, side in zip(kspace.shape[1:], sides, strict=True)
+    ]
+    kspace = kspace[:, inside[0], inside[1]]
+    data = FitData.from_observation(kspace_image(kspace, "", 0).to_observation(), keep_times=True)
+    still = Sense().build(data)
+    maps, observed = Sense().find_maps(data)[0].numpy(), torch.from_numpy(data.observed.copy())
+    right = still.adjoint(torch.from_numpy(np.nan_to_num(data.y)))
+    x = conjugate_gradient(lambda u: still.adjoint(observed * still(u)) + 0.01 * u, right, 12).numpy()
+    truth = (x[0] + 1j * x[1]) / np.hypot(*x).max()
+    motion = rng.uniform(-size, size, (shots, 3))
+    rows = np.flatnonzero(random_lines(1, sides[0], acceleration, 16, rng)[0])
+    center = [np.count_nonzero(np.abs(rows[s::shots] - sides[0] // 2 + 0.5) < 4) for s in range(shots)]
+    motion[int(np.argmax(center))] = 0
+    y, x = np.mgrid[: sides[0], : sides[1]] - (np.array(sides)[:, None, None] - 1) / 2
+    measured = np.zeros((shots, *kspace.shape), np.complex64)
+    for shot, (angle, down, across) in enumerate(motion):
+        cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+        places = [
+            cos * (y - down) - sin * (x - across) + (sides[0] - 1) / 2,
+            sin * (y - down) + cos * (x - across) + (sides[1] - 1) / 2,
+        ]
+        moved = [map_coordinates(part, places, order=5) for part in (truth.real, truth.imag)]
+        lines = rows[shot::shots]
+        real, imaginary = rng.normal(0, 0.01, (2, *kspace.shape))
+        whole = to_kspace(maps * (moved[0] + 1j * moved[1])) + real + 1j * imaginary
+        measured[shot, :, lines] = whole[:, lines].swapaxes(0, 1)
+    return MovingHead(truth, maps, measured, motion)
+
+
+def compare_heads(name, head, *, moves):
     """Print what is found for one head."""
-    head = moving_head(seed, side=side, acceleration=acceleration, motion=motion, order=order)
-    name = f"head {motion} {order} R={acceleration:g} seed {seed}"
     observation = kspace_image(head.kspace, "", 0).to_observation()
     maps = np.concatenate((head.maps.real, head.maps.imag))
     observation = observation.with_auxiliary("coil_maps", maps, axes="CYX")
@@ -79,7 +127,7 @@ def compare_heads(seed, acceleration, motion, order, side):
         row(name, f"SENSE, poses {label}: {sense(head, observation, poses):.2f} dB")
     result = restore_with(head.motion, sense_motion, observation, recipe)
     row(name, f"prior, true poses: {score(complex_of(result), head):.2f} dB")
-    if motion != "none":
+    if moves:
         result = restore_with(0 * head.motion, sense_motion, observation, recipe)
         row(name, f"prior, no correction: {score(complex_of(result), head):.2f} dB")
 
