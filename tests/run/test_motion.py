@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 import napari_dip as dip
-from napari_dip import ObservationError, Recipe, iter_restore, restore
+from napari_dip import ObservationError, Recipe, SettingsError, iter_restore, restore
 from napari_dip.core.provenance import Provenance
 from napari_dip.datasets import moving_head
 from napari_dip.io.mri.arrays import kspace_image
@@ -66,9 +66,10 @@ def test_the_record_of_the_motion_survives_files(result, tmp_path):
     dip.write(path, result)
     table = fits.getdata(path, "MOTION")
     np.testing.assert_array_equal(table["EXPOSURE"], np.arange(1, 7))
+    assert set(table["SLICE"]) == {1}
     np.testing.assert_allclose(table["ANGLE"], result.motion[:, 0], atol=1e-4)
     np.testing.assert_allclose(table["X"], result.motion[:, 2], atol=1e-4)
-    assert fits.getheader(path, "MOTION")["TUNIT2"] == "deg"
+    assert fits.getheader(path, "MOTION")["TUNIT3"] == "deg"
     again = Provenance.from_dict(result.metadata)
     assert again.operator.motion == result.provenance.operator.motion
     dip.write(path, result, overwrite=True)
@@ -80,6 +81,11 @@ def test_shots_may_be_given_as_the_number_of_each_line(head):
     lines = (head.kspace[:, 0] != 0).any(axis=-1)
     merged, shots = head.kspace.sum(axis=0), lines.argmax(axis=0)
     np.testing.assert_array_equal(_split_shots(merged, shots + 3), head.kspace)
+    merged[:, -2:] = 0  # lines that were not measured belong to no shot
+    shots[-2:] = -1
+    assert len(_split_shots(merged, shots)) == len(head.kspace)
+    with pytest.raises(SettingsError, match="load the file first"):
+        dip.correct_motion("kspace.npy", shots=shots)
     with pytest.raises(ObservationError, match="one number for each line"):
         dip.correct_motion(merged, head.maps, shots=shots[1:])
     with pytest.raises(ObservationError, match="there is only one shot"):

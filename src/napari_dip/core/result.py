@@ -139,8 +139,8 @@ class Result:
 
     @property
     def motion(self) -> FloatArray | None:
-        """How far the scene turned, and shifted along Y and X, in each exposure, (T, 3), or (slices, T,
-        3); None if the recipe has no motion. [degree, pixel]
+        """Rotation and shift along Y and X of the scene in each exposure, (T, 3), or (slices, T, 3);
+        None if the recipe has no motion. [degree, pixel]
         """
         motion = np.array(self.provenance.operator.motion, np.float32)
         return None if not motion.size else motion[0] if len(motion) == 1 else motion

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.provenance import MIN_RESIDUAL
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def summarize(result: Result) -> str:
         "missed flux of small sources added back" if provenance.source_flux_corrected else "",
         f"{int(result.inpainted.sum()):,} pixels inpainted",
         operator.note,
+        _describe_motion(result.motion),
         _describe_noise_gain(operator.noise_gain),
         _describe_uncertainty(ensemble),
         _describe_unreproduced(len(ensemble.unreproduced_sources)),
@@ -70,6 +72,13 @@ def _describe_flux_change(change: float | None) -> str:
 
 def _describe_strength(strength: float) -> str:
     return "" if strength == 1 else f"strength {strength:g}, with a part of what was removed"
+
+
+def _describe_motion(motion: FloatArray | None) -> str:
+    if motion is None:
+        return ""
+    angle, shift = np.abs(motion[..., 0]).max(), np.hypot(motion[..., 1], motion[..., 2]).max()
+    return f"motion of up to {angle:.1f} degrees and {shift:.1f} pixels"
 
 
 def _describe_noise_gain(gains: Sequence[float | None]) -> str:

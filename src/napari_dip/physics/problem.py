@@ -134,8 +134,7 @@ class Problem:
 
     def data_misfit(self, predicted: torch.Tensor) -> torch.Tensor:
         """Return the mean negative log-likelihood of the observed data about `predicted` ones."""
-        weighted = self.operator.data_weights * self.likelihood.nll(predicted, self.y)
-        return masked_mean(self.observed, weighted)
+        return self._weighted_mean(self.likelihood.nll(predicted, self.y))
 
     def robust_loss(self, x: torch.Tensor) -> torch.Tensor:
         """Return the data misfit, linear beyond residuals of three sigmas (Huber's loss).
@@ -143,7 +142,10 @@ class Problem:
         It is for validation, not for fitting: the core of a bright star that was held out may be off by
         a hundred sigmas, and would outweigh the whole sky.
         """
-        return masked_mean(self.observed, huber(self.likelihood.nll(self.predicted(x), self.y)))
+        return self._weighted_mean(huber(self.likelihood.nll(self.predicted(x), self.y)))
+
+    def _weighted_mean(self, nll: torch.Tensor) -> torch.Tensor:
+        return masked_mean(self.observed, self.operator.data_weights * nll)
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """Return y - A x in data units, (T, C, Y, X); NaN where nothing is observed, or only a bound."""

@@ -163,6 +163,7 @@ class BlockFit:
         return finished
 
     def _new_fit(self, seed: int, weights: Weights | None) -> Fit:
+        self.problem.operator.reset()
         recipe, generator = self._attempts.current.recipe, torch.Generator().manual_seed(seed)
         monitor = recipe.stopping.monitor(self.problem, generator)
         precision = recipe.compute.resolve_precision(self._device)

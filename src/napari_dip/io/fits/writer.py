@@ -86,20 +86,22 @@ def _byproduct_hdus(image: ImageData, of: Any, index: int) -> list[fits.ImageHDU
 
 
 def _motion_tables(metadata: Mapping[str, Any], of: Any, index: int) -> list[fits.BinTableHDU]:
-    """The motion of the scene as a table, for each block: one row for each exposure."""
-    tables = []
-    for motion in Provenance.from_dict(metadata).operator.motion:
-        angle, y, x = np.array(motion, np.float32).T
-        columns = [
-            fits.Column("EXPOSURE", "J", array=np.arange(1, len(angle) + 1)),
-            fits.Column("ANGLE", "E", unit="deg", array=angle),
-            fits.Column("Y", "E", unit="pixel", array=y),
-            fits.Column("X", "E", unit="pixel", array=x),
-        ]
-        table = fits.BinTableHDU.from_columns(columns, name="MOTION")
-        _set_owner(table.header, of, index)
-        tables.append(table)
-    return tables
+    """The motion of the scene as a table with a row for each exposure of each slice, if it moved."""
+    motion = np.array(Provenance.from_dict(metadata).operator.motion, np.float32)
+    if not motion.size:
+        return []
+    slices, exposures = (n.ravel() + 1 for n in np.indices(motion.shape[:2]))
+    angle, y, x = motion.reshape(-1, 3).T
+    columns = [
+        fits.Column("SLICE", "J", array=slices),
+        fits.Column("EXPOSURE", "J", array=exposures),
+        fits.Column("ANGLE", "E", unit="deg", array=angle),
+        fits.Column("Y", "E", unit="pixel", array=y),
+        fits.Column("X", "E", unit="pixel", array=x),
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name="MOTION")
+    _set_owner(table.header, of, index)
+    return [table]
 
 
 def _set_owner(header: fits.Header, of: Any, index: int) -> None:

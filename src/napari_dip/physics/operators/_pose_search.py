@@ -62,6 +62,11 @@ class PoseSearch:
     weights : (T,) tensor
         How much each exposure counts.
 
+    Attributes
+    ----------
+    seen : (T,) tensor
+        Which exposures have data at this level.
+
     References
     ----------
     .. [1] Cordero-Grande et al., "Sensitivity encoding for aligned multishot magnetic resonance
@@ -81,6 +86,7 @@ class PoseSearch:
         self._coverage = float(full[full > 0].median())
         self._penalty = self._coverage * _roughness(self.operator.scene_shape, level.scale)
         self.x = torch.zeros(self.operator.scene_shape)
+        self.seen = level.observed.flatten(1).any(dim=1)
 
     def run(self) -> None:
         """Search until no pose changes by `CONVERGED_PX`."""
@@ -142,8 +148,7 @@ class PoseSearch:
         return square / self._observed.sum(dim=(1, 2, 3)).clamp(min=1)
 
     def _limit(self) -> torch.Tensor:
-        seen = self._observed.any(dim=3).any(dim=2).any(dim=1)  # at this level
-        return GOOD_MISFIT * self._mean_squares()[seen].median()
+        return GOOD_MISFIT * self._mean_squares()[self.seen].median()
 
     def exposure_weights(self) -> torch.Tensor:
         """Return how much each exposure should count, (T,): 1, or less where it has no one pose."""
@@ -235,10 +240,10 @@ def search_poses(levels: Iterable[Level], times: int) -> tuple[torch.Tensor, tor
                 break
             search.run()
         poses, weights = level.operator.poses * unit, search.exposure_weights()
-    return poses, weights
+    return poses, weights * search.seen
 
 
 def coarse_to_fine(side: int) -> list[int]:
     """Return the sides of the levels for images of this `side`: doubled from `COARSEST_SIDE` on."""
-    number = max(math.ceil(math.log2(side / COARSEST_SIDE)), 0)
+    number = max(round(math.log2(side / COARSEST_SIDE)), 0)
     return [*(COARSEST_SIDE * 2**level for level in range(number)), side]

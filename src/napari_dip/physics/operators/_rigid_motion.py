@@ -35,6 +35,8 @@ class MovingOperator(Operator, Stateful):
         Rotation, and shift along Y and X. [radian, pixel]
     aspect : float
         Height of a pixel over its width.
+    reference : int
+        The exposure whose pose stays as it is: poses are relative to it.
 
     References
     ----------
@@ -43,11 +45,16 @@ class MovingOperator(Operator, Stateful):
     """
 
     changing = ("poses", "_damping")
+    reference: int = 0
 
     def __init__(self, poses: torch.Tensor, sides: tuple[int, int], aspect: float) -> None:
         self.sides, self.aspect = sides, aspect
-        self._damping = torch.full((len(poses),), FIRST_DAMPING)
-        self.set_poses(poses)
+        self._start = poses
+        self.reset()
+
+    def reset(self) -> None:
+        self._damping = torch.full((len(self._start),), FIRST_DAMPING, device=self._start.device)
+        self.set_poses(self._start)
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         super().load_state_dict(state, device)
@@ -118,8 +125,9 @@ class MovingOperator(Operator, Stateful):
         damped = curvature + torch.diag_embed(self._damping[:, None] * diagonal + TINY)
         slope = (jacobian @ residual[..., None])[..., 0]
         before = self.poses
-        self.set_poses(before + torch.linalg.solve(damped, slope))
+        self.set_poses(before + torch.linalg.solve_ex(damped, slope).result)
         better = (seen * (y - self(x))).square().sum(dim=(1, 2, 3)) < residual.square().sum(dim=1)
+        better &= torch.arange(len(before), device=before.device) != self.reference
         factor = torch.where(better, 1 / DAMPING_STEP, DAMPING_STEP)
         self._damping = (self._damping * factor).clamp(MIN_DAMPING, MAX_DAMPING)
         self.set_poses(torch.where(better[:, None], self.poses, before))
@@ -130,20 +138,19 @@ class MovingOperator(Operator, Stateful):
         poses[:, 0] = np.rad2deg(poses[:, 0])
         return poses
 
-    def describe_motion(self, exposure: str, weights: torch.Tensor) -> None:
-        """Say in the note how far the scene moved, and which exposures count little by their
-        `weights`, (T,).
-        """
-        angle, shift = np.abs(self.motion[:, 0]).max(), np.hypot(*self.motion[:, 1:].T).max()
-        found = f"motion of up to {angle:.1f} degrees and {shift:.1f} pixels"
-        self.note = f"{self.note}; {found}" if self.note else found
+    def weigh(self, exposure: str, weights: torch.Tensor) -> None:
+        """Let exposures count by their `weights`, (T,), and say which of them count little."""
         self.data_weights = weights[:, None, None, None]
-        if unsteady := [str(n) for n, weight in enumerate(weights.tolist(), 1) if weight < LITTLE]:
-            reason = (
-                f"{exposure} {', '.join(unsteady)} of {len(weights)} fits no pose, and counts little:"
-                " the scene moved within it, or differs"
-            )
-            self.findings = (*self.findings, Finding("check", reason))
+        for reason, found in (
+            ("nothing was measured", weights == 0),
+            (
+                "it fits no single pose, and counts little: the scene moved, or differs",
+                (weights > 0) & (weights < LITTLE),
+            ),
+        ):
+            if numbers := [str(int(n) + 1) for n in torch.nonzero(found)]:
+                where = f"{exposure} {', '.join(numbers)} of {len(weights)}"
+                self.findings = (*self.findings, Finding("check", f"{where}: {reason}"))
 
     def _ramps(self) -> Iterator[tuple[int, torch.Tensor]]:
         yield -1, self._shear_x

@@ -141,6 +141,10 @@ class Operator(ABC):
         """
         return
 
+    def reset(self) -> None:
+        """Take back all corrections of `adapt`: a new fit makes its own."""
+        return
+
     def coverage(self, observed: torch.Tensor) -> torch.Tensor:
         """Return how much `observed` data (T, C, Y, X) constrain each pixel of the scene, (C, H, W)."""
         return self.adjoint(observed.float())

@@ -155,7 +155,7 @@ class MultiExposure(OperatorSettings):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The scale (T,) and background (T, C, 1, 1) of each frame; 1 and 0 for the first."""
         scales = np.ones(len(y))
-        levels = _plane_medians(y)
+        levels = plane_medians(y)
         if self.match_scale:
             scales = np.array(
                 [_relative_scale(frame, y[0], s) for frame, s in zip(y, shifts, strict=True)]
@@ -203,15 +203,15 @@ def _relative_scale(frame: FloatArray, first: FloatArray, shift: NDArray[np.floa
 
     pair = []
     for image, move in ((first, np.zeros(2)), (frame, shift)):
-        known = np.nan_to_num(image - _plane_medians(image)[:, None, None]).mean(axis=0)
+        known = np.nan_to_num(image - plane_medians(image)[:, None, None]).mean(axis=0)
         pair.append(gaussian_filter(shifted(known, move, order=1), 2))
     a, b = pair
     bright = (a > max(0, np.quantile(a, 0.98))) & (b > max(0, np.quantile(b, 0.95)))
     return float(np.median(b[bright] / a[bright])) if bright.sum() > 20 else 1.0
 
 
-def _plane_medians(y: FloatArray) -> NDArray[np.float64]:
-    """The median of each plane; NaN where nothing of it is observed."""
+def plane_medians(y: FloatArray) -> NDArray[np.float64]:
+    """Return the median of each plane (..., Y, X); NaN where nothing of it is observed."""
     planes = y.reshape(-1, *y.shape[-2:])
     levels = [np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in planes]
     return np.array(levels, float).reshape(y.shape[:-2])

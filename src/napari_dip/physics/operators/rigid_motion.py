@@ -16,6 +16,7 @@ from napari_dip.physics.filters import area_mean
 from napari_dip.physics.operators._pose_search import Level, coarse_to_fine, search_poses
 from napari_dip.physics.operators._rigid_motion import MovingOperator, pixel_aspect, relative_poses
 from napari_dip.physics.operators.base import Operator, OperatorSettings
+from napari_dip.physics.operators.exposures import plane_medians
 
 SEARCH_MARGIN = 1 / 8  # of the longer side, that a frame can move beyond the others
 SPARE_PX = 3  # of the scene, beyond what any frame shows
@@ -27,7 +28,7 @@ class RigidMotion(OperatorSettings):
     Frame t is T(pose_t) x + background_t, with its own mask and noise, where T rotates and shifts by
     Fourier interpolation: for frames whose pixels sample the scene finely enough. The poses are measured
     before the fit, from all frames jointly. The result has the grid and the background of the first
-    frame; it is computed on the union of all frames.
+    frame that has data; it is computed on the union of all frames.
     """
 
     kind: Literal["rigid-motion"] = "rigid-motion"
@@ -42,15 +43,17 @@ class RigidMotion(OperatorSettings):
             )
         aspect = pixel_aspect(data.header)
         observed = torch.from_numpy(data.observed.copy())
-        levels = np.nanmedian(data.y, axis=(2, 3), keepdims=True).astype(np.float32)
+        levels = plane_medians(data.y)[..., None, None].astype(np.float32)
+        reference = int(data.observed.any(axis=(1, 2, 3)).argmax())  # the first that has data
         y = torch.from_numpy(np.nan_to_num(data.y - np.nan_to_num(levels)))
         poses, weights = search_poses(_levels(y, observed, aspect), len(y))
-        poses = relative_poses(poses, 0, aspect)
+        poses = relative_poses(poses, reference, aspect)
         margin = _farthest(poses, y.shape[-2:], aspect) + SPARE_PX
         operator = RigidMotionOperator(poses, (y.shape[1], y.shape[2], y.shape[3]), margin, aspect)
         if self.match_background:
-            operator.background = torch.from_numpy(np.nan_to_num(levels - levels[:1]))
-        operator.describe_motion("frame", weights)
+            operator.background = torch.from_numpy(np.nan_to_num(levels - levels[reference]))
+        operator.reference = reference
+        operator.weigh("frame", weights)
         return operator
 
     def make_example(self, seed: int) -> Observation:
@@ -99,7 +102,7 @@ def _levels(y: torch.Tensor, observed: torch.Tensor, aspect: float) -> Iterator[
         sides = (round(height * longer / max(height, width)), round(width * longer / max(height, width)))
         share = area_mean(observed.float(), sides)
         low = area_mean(y * observed, sides) / share.clamp(min=1e-6)
-        known = share >= 0.5
+        known = share > 0
         margin = math.ceil(SEARCH_MARGIN * longer)
         poses = torch.zeros((len(y), 3))
         operator = RigidMotionOperator(poses, (y.shape[1], *sides), margin, aspect)

@@ -25,7 +25,7 @@ from napari_dip.physics.operators.base import Operator
 from napari_dip.physics.operators.sense import Sense, fftshift2, ifftshift2
 
 MARGIN = 1 / 8  # of the longer side, that the body can move beyond the field of view
-CENTER_LINES = 4  # on each side of the center of k-space: the shot with most of them is the reference
+CENTER = 4  # lines and columns on each side of the center: the shot with most of it is the reference
 
 
 class SenseMotion(Sense):
@@ -34,7 +34,8 @@ class SenseMotion(Sense):
     Data are the k-space of several coils, as for `sense`; shot t has the lines that were measured
     together. It is M_t F (S_k T(pose_t) x) for each coil k, where T rotates and shifts the scene within
     the coils, which stay. The poses are measured before the fit, relative to the shot that has the
-    center of k-space. Shots within which the body moved have no pose, and count little.
+    center of k-space. Shots within which the body moved have no single pose, and count
+    little.
 
     References
     ----------
@@ -59,10 +60,11 @@ class SenseMotion(Sense):
         y = torch.from_numpy(np.nan_to_num(data.y))
         observed = torch.from_numpy(data.observed.copy())
         poses, weights = search_poses(_levels(y, observed, maps, aspect), times)
-        poses = relative_poses(poses, _reference(data), aspect)
+        reference = _reference(data)
+        poses = relative_poses(poses, reference, aspect)
         operator = SenseMotionOperator(poses, maps, aspect)
-        operator.note = note
-        operator.describe_motion("shot", weights)
+        operator.note, operator.reference = note, reference
+        operator.weigh("shot", weights)
         return operator
 
     def make_example(self, seed: int) -> Observation:
@@ -162,7 +164,6 @@ def _shrink(maps: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
 
 
 def _reference(data: FitData) -> int:
-    """The shot with most of the center of k-space."""
-    middle = data.y.shape[-2] // 2
-    near = data.observed[:, 0, middle - CENTER_LINES : middle + CENTER_LINES]
-    return int(np.argmax(near.any(axis=-1).sum(axis=-1)))
+    """The shot with most samples in the center of k-space."""
+    rows, columns = (slice(side // 2 - CENTER, side // 2 + CENTER) for side in data.y.shape[-2:])
+    return int(data.observed[:, 0, rows, columns].sum(axis=(1, 2)).argmax())

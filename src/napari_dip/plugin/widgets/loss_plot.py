@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
+from napari_dip.plugin.widgets.plots import BLUE, ORANGE, color_plot, make_small
 
 if TYPE_CHECKING:
     from napari.utils.theme import Theme
 
-# Two of Okabe and Ito's colors, which everybody can distinguish on dark and light backgrounds.
-LOSS_COLOR, VALIDATION_COLOR = "#56B4E9", "#E69F00"
 LEGEND = (  # above the curves, which it would hide in so narrow a plot
-    f'<span style="color:{LOSS_COLOR}">fit to the data</span>, '
-    f'<span style="color:{VALIDATION_COLOR}">error on held-out data</span>'
+    f'<span style="color:{BLUE}">fit to the data</span>, '
+    f'<span style="color:{ORANGE}">error on held-out data</span>'
 )
 
 
@@ -31,12 +30,12 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         item = self.getPlotItem()
         item.setLogMode(x=False, y=True)
         item.setDownsampling(auto=True, mode="peak")
-        thick = pg.mkPen(VALIDATION_COLOR, width=2)
-        dashed = pg.mkPen(VALIDATION_COLOR, width=1, style=pg.QtCore.Qt.DashLine)
-        self._loss = self.plot(pen=pg.mkPen(LOSS_COLOR, width=1))
+        thick = pg.mkPen(ORANGE, width=2)
+        dashed = pg.mkPen(ORANGE, width=1, style=pg.QtCore.Qt.DashLine)
+        self._loss = self.plot(pen=pg.mkPen(BLUE, width=1))
         self._validation_loss = self.plot(pen=thick)
         self._selected_line = pg.InfiniteLine(
-            pen=dashed, label="selected", labelOpts={"color": VALIDATION_COLOR, "position": 0.85}
+            pen=dashed, label="selected", labelOpts={"color": ORANGE, "position": 0.85}
         )
         self._selected_line.hide()
         self.addItem(self._selected_line)
@@ -85,26 +84,6 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
     def _draw(self, steps: NDArray[Any], values: NDArray[np.float64]) -> None:
         for curve, column in ((self._loss, 0), (self._validation_loss, 1)):
             curve.setData(steps, values[:, column])
-
-
-def make_small(plot: pg.PlotWidget) -> None:
-    """Let a plot fit into a dock, and stay as it is under the mouse."""
-    plot.setFixedHeight(150)
-    plot.setMouseEnabled(x=False, y=False)
-    plot.setMenuEnabled(False)
-    plot.hideButtons()
-
-
-def color_plot(plot: pg.PlotWidget, theme: Theme, *, bottom: str, left: str, title: str) -> None:
-    """Label a plot, in the colors of a napari theme."""
-    text = theme.text.as_hex()
-    plot.setBackground(theme.background.as_hex())
-    for side, label in (("bottom", bottom), ("left", left)):
-        axis = plot.getPlotItem().getAxis(side)
-        axis.setPen(text)
-        axis.setTextPen(text)
-        plot.setLabel(side, label, color=text)
-    plot.getPlotItem().setTitle(title, size="9pt", color=text)
 
 
 class _Decades(pg.AxisItem):  # type: ignore[misc]

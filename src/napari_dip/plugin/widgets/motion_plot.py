@@ -8,20 +8,15 @@ import numpy as np
 import pyqtgraph as pg
 
 from napari_dip.core.axes import FloatArray
-from napari_dip.plugin.widgets.loss_plot import (
-    LOSS_COLOR,
-    VALIDATION_COLOR,
-    color_plot,
-    make_small,
-)
+from napari_dip.plugin.widgets.plots import BLUE, GREEN, ORANGE, color_plot, make_small
 
 if TYPE_CHECKING:
     from napari.utils.theme import Theme
 
-CURVES = (  # of Okabe and Ito's colors
-    ("turn [degree]", "#009E73"),
-    ("shift y", LOSS_COLOR),
-    ("x [pixel]", VALIDATION_COLOR),
+CURVES = (
+    ("turn [degree]", GREEN),
+    ("shift y", BLUE),
+    ("x [pixel]", ORANGE),
 )
 
 

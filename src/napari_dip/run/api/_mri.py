@@ -87,7 +87,8 @@ def correct_motion(
         Coil sensitivities, (coils, Y, X), which should reach beyond the body. Default: estimated from
         the center of k-space, which motion blurs.
     shots : (Y,) array of int, optional
-        Number of the shot in which each line of k-space was measured.
+        Number of the shot in which each line of k-space was measured; that of lines that were not does
+        not matter.
     **options
         As for `reconstruct_mri`.
 
@@ -116,7 +117,9 @@ def correct_motion(
     ((48, 48), dtype('complex64'))
     """
     if shots is not None:
-        kspace = _split_shots(np.asarray(load_array(kspace)), np.asarray(shots))
+        if is_path(kspace):
+            raise SettingsError("shots needs k-space as an array: load the file first")
+        kspace = _split_shots(np.asarray(kspace), np.asarray(shots))
     return _reconstruct(Recipe.preset("mri-motion"), kspace, coil_maps, None, options)
 
 
@@ -127,7 +130,8 @@ def _split_shots(kspace: NDArray[Any], shots: NDArray[Any]) -> NDArray[Any]:
             f"k-space is {kspace.shape} and shots {shots.shape}: (coils, Y, X), and one number for each"
             " line (Y), are needed"
         )
-    is_in = shots == np.unique(shots)[:, None]
+    measured = (kspace != 0).any(axis=(0, 2))
+    is_in = shots == np.unique(shots[measured])[:, None]
     return np.where(is_in[:, None, :, None], kspace, 0)
 
 
