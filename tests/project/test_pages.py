@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_dip.cli import commands as cli
-from napari_dip.datasets import cardiac_cine
+from napari_dip.datasets import cardiac_cine, moving_head
 from napari_dip.run.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +103,8 @@ def files(tmp_path_factory):
         fits.writeto(folder / "night" / f"frame0{number}.fits", noisy(48, 56))
     heart = cardiac_cine(side=32, beats=(4,), coils=2, acceleration=4)
     np.savez(folder / "scan.npz", kspace=heart.kspace, coils=heart.maps)
+    head = moving_head(side=32, shots=4, coils=2, acceleration=1, size=1)
+    np.savez(folder / "shots.npz", kspace=head.kspace, coils=head.maps)
     return folder
 
 
