@@ -19,7 +19,6 @@ from napari_dip.core.axes import (
 )
 from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation, is_constant
-from napari_dip.core.units import convert
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ class FitData:
             Keep the times apart, for an operator that combines them; otherwise they become channels.
         """
         times, channels, depths = observation.y.shape[:3]
-        spacing = _z_spacing(observation.header)
+        spacing = observation.header.pixel_ratio("Z")
 
         def flatten(array: NDArray[Any]) -> NDArray[Any]:
             return array.reshape(1, -1, *array.shape[-2:])
@@ -119,12 +118,3 @@ def iter_planes(observation: Observation) -> Iterator[tuple[tuple[slice, slice],
     for t, z in product(range(observation.y.shape[0]), range(observation.y.shape[2])):
         slices = slice(t, t + 1), slice(z, z + 1)
         yield slices, FitData.from_observation(observation.select_planes(*slices))
-
-
-def _z_spacing(header: Header) -> float:
-    """The distance between two depths over that between two pixels; 1 if it is unknown."""
-    size = header.pixel_size
-    if not {"Z", "X"} <= set(size):
-        return 1.0
-    depth = convert(*size["Z"], to=size["X"][1])
-    return 1.0 if depth is None else depth / size["X"][0]

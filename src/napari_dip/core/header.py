@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from napari_dip.core.units import convert
+
 TOP_LEFT, BOTTOM_LEFT = 1, 4  # orientations: where the first row and column are seen
 
 
@@ -67,6 +69,13 @@ class Header:
         """Colors of the pixels of a raw frame, such as ``"RGGB"``; empty if the header names none."""
         found = re.search(r"^(BAYERPAT|COLORTYP)= *'([RGB]{4}) *'", self.fits_header, re.MULTILINE)
         return found[2] if found else ""
+
+    def pixel_ratio(self, letter: str) -> float:
+        """Return the size of a pixel along an axis over that along X; 1 if it is unknown."""
+        if not {letter, "X"} <= set(self.pixel_size):
+            return 1.0
+        size = convert(*self.pixel_size[letter], to=self.pixel_size["X"][1])
+        return 1.0 if size is None else size / self.pixel_size["X"][0]
 
     @classmethod
     def of_frames(cls, headers: Sequence[Header]) -> Header:

@@ -200,7 +200,9 @@ class Checkpoint:
         return stored if is_of_fit and is_of_image else {}
 
     def _drop_network(self, number: int) -> None:
-        """Keep only the image of an earlier fit, if it has one."""
+        """Keep only the image of an earlier fit, if it has one; all of it where the fit has corrected
+        its operator, which the residual needs.
+        """
         if number >= 0 and self._path(number).exists():
             stored = self._read(number)
             if "fit" in stored and "finished" in stored and "operator" not in stored["fit"]:

@@ -11,10 +11,8 @@ import numpy as np
 
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.header import Header
 from napari_dip.core.state import Stateful
 from napari_dip.core.torch_import import torch
-from napari_dip.core.units import convert
 from napari_dip.physics.operators.base import Operator
 
 FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING, DAMPING_STEP = 1e-2, 1e-5, 1e4, 5
@@ -190,22 +188,13 @@ def _filter(x: torch.Tensor, response: torch.Tensor, axis: int) -> torch.Tensor:
 def relative_poses(poses: torch.Tensor, reference: int, aspect: float) -> torch.Tensor:
     """Return `poses` of the scene as it is at the `reference`, whose own pose is then 0.
 
-    A pose that is common to all cannot be told from another scene.
+    A pose that is common to all cannot be distinguished from another scene.
     """
     angle, shift = poses[:, 0] - poses[reference, 0], poses[reference, 1:]
     cos, sin = torch.cos(angle), torch.sin(angle)
     turned_y = cos * shift[0] + sin / aspect * shift[1]
     turned_x = -sin * aspect * shift[0] + cos * shift[1]
     return torch.stack((angle, poses[:, 1] - turned_y, poses[:, 2] - turned_x), dim=1)
-
-
-def pixel_aspect(header: Header) -> float:
-    """Return the height of a pixel over its width; 1 if it is unknown."""
-    size = header.pixel_size
-    if not {"Y", "X"} <= set(size):
-        return 1.0
-    height = convert(*size["Y"], to=size["X"][1])
-    return 1.0 if height is None else height / size["X"][0]
 
 
 def _ramp(cycles: torch.Tensor) -> torch.Tensor:

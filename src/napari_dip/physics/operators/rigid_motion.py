@@ -14,7 +14,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import area_mean
 from napari_dip.physics.operators._pose_search import Level, coarse_to_fine, search_poses
-from napari_dip.physics.operators._rigid_motion import MovingOperator, pixel_aspect, relative_poses
+from napari_dip.physics.operators._rigid_motion import MovingOperator, relative_poses
 from napari_dip.physics.operators.base import Operator, OperatorSettings
 from napari_dip.physics.operators.exposures import plane_medians
 
@@ -41,7 +41,7 @@ class RigidMotion(OperatorSettings):
             raise ObservationError(
                 "there is only one frame: give several files, or an image with a time axis (T)"
             )
-        aspect = pixel_aspect(data.header)
+        aspect = data.header.pixel_ratio("Y")
         observed = torch.from_numpy(data.observed.copy())
         levels = plane_medians(data.y)[..., None, None].astype(np.float32)
         reference = int(data.observed.any(axis=(1, 2, 3)).argmax())  # the first that has data

@@ -18,7 +18,6 @@ from napari_dip.physics.operators._coils import normalize_maps, support_of, to_c
 from napari_dip.physics.operators._pose_search import Level, coarse_to_fine, search_poses
 from napari_dip.physics.operators._rigid_motion import (
     MovingOperator,
-    pixel_aspect,
     relative_poses,
 )
 from napari_dip.physics.operators.base import Operator
@@ -56,7 +55,7 @@ class SenseMotion(Sense):
                 " correct_motion in which shot each line was measured"
             )
         maps, note = self.find_maps(data)
-        times, aspect = len(data.y), pixel_aspect(data.header)
+        times, aspect = len(data.y), data.header.pixel_ratio("Y")
         y = torch.from_numpy(np.nan_to_num(data.y))
         observed = torch.from_numpy(data.observed.copy())
         poses, weights = search_poses(_levels(y, observed, maps, aspect), times)
