@@ -40,7 +40,7 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
-html_title = "napari-dip"
+html_title = f"napari-dip {release}"
 html_favicon = "../src/napari_dip/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["before_after.css"]

@@ -90,12 +90,11 @@ class Walk:
         self._choose(button.menu(), button.mapToGlobal(QPoint(0, button.height())), text)
 
     def open_dock(self, name: str) -> None:
-        """*Plugins > napari-dip > name*: three clicks."""
+        """*Plugins > napari-dip > name*: two clicks, as the pointer opens the submenu."""
         bar = self._window.menuBar()
         plugins = next(a for a in bar.actions() if a.text().replace("&", "") == "Plugins")
         plugins.menu().aboutToShow.emit()
         submenu = next(a for a in plugins.menu().actions() if "napari-dip" in a.text())
-        self.clicks += 1
         position = bar.mapToGlobal(bar.actionGeometry(plugins).bottomLeft())
         plugins.menu().popup(position)
         self.wait(0.3)
@@ -232,7 +231,7 @@ def microscopy(walk: Walk, folder: Path) -> None:
     walk.viewer.open(path, plugin="napari-dip")
     walk.open_dock("Denoise")
     walk.shot("opened")
-    walk.choose(walk.dock.inputs.mask_button, "Empty mask")
+    walk.click(walk.dock.inputs.mask_button)
     mask = walk.dock.inputs.mask.layer()
     pixels = np.argwhere(scratch[part])
     for time_, channel, turn in ((0, 0, False), (0, 1, False), (1, 0, True), (1, 1, True)):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MAX_CLICKS = {"astronomy": 6, "microscopy": 14, "mri": 6}  # until a file is saved, if one is
+MAX_CLICKS = {"astronomy": 5, "microscopy": 10, "mri": 5}  # until a file is saved, if one is
 
 
 @pytest.mark.skipif(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
 from psygnal import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from napari_dip.core.errors import ObservationError
 from napari_dip.plugin.layers.bad_flags import mask_with_flag
@@ -60,7 +60,7 @@ class Inputs:
         self.sigma = LayerComboBox(viewer, Image, none="uniform")
         self.reopen_note = ReopenNote(viewer)
         self.auxiliary = {name: LayerComboBox(viewer, Image, none="none") for name in all_auxiliary()}
-        self.mask_button, self.tools_button = QPushButton("New mask"), QPushButton("Tools")
+        self.mask_button, self.tools_button = QToolButton(), QPushButton("Tools")
         self._lay_out()
         self._add_menus()
         self.choose_related()
@@ -236,6 +236,7 @@ class Inputs:
         mask_menu.mask_created.connect(self._select_mask)
         mask_menu.mask_changed.connect(self.changed.emit)
         self.mask_button.setMenu(mask_menu)
+        self.mask_button.clicked.connect(mask_menu.paint)
         image_menu = ImageMenu(
             self._viewer,
             self.tools_button,
@@ -271,7 +272,9 @@ class Inputs:
             "A Labels or Shapes layer: what is painted or drawn is missing. NaN pixels always are."
         )
         self.sigma.setToolTip("An image of the standard deviation of the noise. [data units]")
-        self.mask_button.setToolTip("Paint a mask, or find missing pixels in the image.")
+        self.mask_button.setText("Paint")
+        self.mask_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.mask_button.setToolTip("Paint a mask; the arrow finds missing pixels in the image.")
         self.tools_button.setToolTip("Crop, orient, stretch, measure or compare this image.")
 
 
@@ -286,7 +289,7 @@ def _pixel_events(mask: Layer | None) -> list[Any]:
     return [getattr(events, name) for name in ("data", "paint") if hasattr(events, name)]
 
 
-def _with_button(combo: QWidget, button: QPushButton) -> QWidget:
+def _with_button(combo: QWidget, button: QWidget) -> QWidget:
     """Return a widget with both in one row."""
     both = QWidget()
     row = QHBoxLayout(both)

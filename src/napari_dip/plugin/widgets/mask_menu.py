@@ -1,4 +1,4 @@
-"""The menu *New mask*: a layer to paint in, or pixels that are found in the image."""
+"""The button *Paint* and its menu: a mask to paint in, or pixels that are found in the image."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class MaskMenu(QMenu):  # type: ignore[misc]
         self._current_image, self._current_axes = current_image, current_axes
         self._current_mask = current_mask
         for text, action in (
-            ("Empty mask to paint in", self.paint),
+            ("New empty mask", self.add_empty),
             ("NaN pixels", lambda: self.find("NaN", lambda o: ~o.observed)),
             ("Saturated pixels", lambda: self.find("saturated", saturation_mask)),
             (
@@ -76,17 +76,24 @@ class MaskMenu(QMenu):  # type: ignore[misc]
         self.setToolTipsVisible(True)
 
     def paint(self) -> None:
+        """Select the brush in the selected mask, or in a new one with its pixels, or none."""
+        image, mask = self._current_image(), self._current_mask()
+        if mask is not None and mask in self._viewer.layers:
+            self._select_brush(mask)
+        elif image is not None:
+            self._select_brush(self._mask_to_change(image, _mask_shape(image)))
+        else:
+            self.message.emit(NO_IMAGE, True)
+
+    def add_empty(self) -> None:
         """Add an empty mask on the image, and select the brush."""
         image = self._current_image()
         if image is None:
             self.message.emit(NO_IMAGE, True)
             return
-        shape = finest(image).shape[: image.ndim]
-        layer = add_mask_layer(self._viewer, image, np.zeros(shape, np.uint8))
-        self.mask_created.emit(layer)
-        self._viewer.layers.selection.active = layer
-        layer.mode = "paint"
-        self.message.emit("Paint over the missing pixels, with any label.", False)
+        mask = add_mask_layer(self._viewer, image, np.zeros(_mask_shape(image), np.uint8))
+        self.mask_created.emit(mask)
+        self._select_brush(mask)
 
     def find(self, description: str, finder: Callable[[Observation], BoolArray]) -> None:
         """Add the pixels that `finder` marks in the image, in the background."""
@@ -112,9 +119,14 @@ class MaskMenu(QMenu):  # type: ignore[misc]
         self.mask_changed.emit()
         return len(new[0])
 
+    def _select_brush(self, mask: Labels) -> None:
+        self._viewer.layers.selection.active = mask
+        mask.mode = "paint"
+        self.message.emit("Paint over the missing pixels, with any label.", False)
+
     def _find_beyond(self, word: str, compare: Any) -> None:
         value, ok = QInputDialog.getDouble(
-            self.parentWidget(), "New mask", f"Pixels {word} [data units]:", 0, -1e300, 1e300, 6
+            self.parentWidget(), "Mask", f"Pixels {word} [data units]:", 0, -1e300, 1e300, 6
         )
         if ok:
             self.find(f"{word} {value:g}", lambda o: compare(o.y, value))
@@ -174,6 +186,11 @@ def add_mask_layer(viewer: napari.viewer.Viewer, image: Image, pixels: NDArray[n
     )
     viewer.layers.selection.active = image
     return added
+
+
+def _mask_shape(image: Image) -> tuple[int, ...]:
+    """Return the shape of a mask that has all axes of an image but its colors."""
+    return tuple(finest(image).shape[: image.ndim])
 
 
 def _find_mask(image: Image, axes: str, finder: Callable[[Observation], BoolArray]) -> BoolArray | str:
