@@ -13,6 +13,7 @@ from napari_dip.fitting.amortized import AmortizedFit
 from napari_dip.fitting.solver import Fit
 from napari_dip.physics import linalg
 from napari_dip.physics.noise._censored import _log_cdf
+from napari_dip.physics.operators.sense_motion import SenseMotion
 from napari_dip.run import amortized
 
 SIGMA = 10.0
@@ -22,6 +23,7 @@ RNG = np.random.default_rng(0)
 DATA = SCENE + RNG.normal(0, SIGMA, SCENE.shape)
 CORRELATED = SCENE + gaussian_filter(RNG.normal(0, 3 * SIGMA, SCENE.shape), 0.7)
 MISSING = RNG.random(SCENE.shape) < 0.3
+SHOTS = SenseMotion().make_example(0)
 LAST_STEP = 103
 FIRST_STEP = 101  # when the moving average is used
 SHORT = {"solver.max_steps": LAST_STEP, "refinement.patch_method": "none", "compute.device": "cpu"}
@@ -116,8 +118,8 @@ def test_the_watch_sees_faults():
         ("time-series", {"network.kind": "time-dependent"}, np.stack([DATA] * 4), "TYX", {}),
         ("volume", {}, np.stack([DATA[:32, :32]] * 8), "ZYX", {}),
         ("coadd", {"ensemble.size": 1}, np.stack([DATA, np.roll(DATA, 1, 0)]), "TYX", {}),
-        ("coadd", {"operator.kind": "rigid-motion", "self_supervision.method": "none"},
-         np.stack([DATA, np.roll(DATA, 1, 0)]), "TYX", {}),
+        ("mri-motion", {}, SHOTS.y[:, :, 0], "TCYX",
+         {"auxiliary": {"coil_maps": SHOTS.auxiliary["coil_maps"][0, :, 0]}}),
     ],
 )  # fmt: skip
 def test_no_step_waits_for_the_device(make_observation, watch, preset, changes, data, axes, options):

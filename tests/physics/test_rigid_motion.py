@@ -6,8 +6,10 @@ import torch
 
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import FitData
+from napari_dip.core.observation import Observation
 from napari_dip.datasets import moving_head
 from napari_dip.io.mri.arrays import kspace_image
+from napari_dip.physics.operators import rigid_motion
 from napari_dip.physics.operators._rigid_motion import relative_poses
 from napari_dip.physics.operators.rigid_motion import RigidMotion, RigidMotionOperator
 from napari_dip.physics.operators.sense_motion import SenseMotion, _reference
@@ -227,3 +229,71 @@ def test_shots_of_which_the_first_level_sees_nothing_are_no_obstacle():
     assert np.isfinite(operator.motion).all()
     assert operator.findings == ()
     assert np.abs(operator.motion[:, 1:]).max() < 1
+
+
+def turning_frames(number, *, noise=3.0, size=64):
+    """Noisy frames of some cells, what they show, and their motion."""
+    rng = np.random.default_rng(5)
+    motion = np.column_stack([rng.uniform(-4, 4, number), *rng.uniform(-2, 2, (2, number))])
+    motion[0] = 0
+    places, widths = rng.uniform(-36, 36, (60, 2)), rng.uniform(2, 4, 60)
+    grid = np.mgrid[:size, :size] - (size - 1) / 2
+    frames = np.zeros((number, size, size))
+    for frame, (angle, *shift) in zip(frames, np.deg2rad(motion) * [1, *2 * [180 / np.pi]], strict=True):
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        for place, width in zip(places, widths, strict=True):
+            y, x = grid - (turn @ place + shift)[:, None, None]
+            frame += 50 * np.exp(-(y**2 + x**2) / (2 * width**2))
+    return (frames + rng.normal(100, noise, frames.shape)).astype(np.float32), frames[0] + 100, motion
+
+
+@pytest.mark.parametrize("number", [3, 12])
+def test_the_mean_of_turning_frames_and_its_noise_are_those_of_the_scene(number):
+    frames, truth, motion = turning_frames(number)
+    frames[1, 20:30, 20:24] = np.nan  # missing
+    frames[2] += 40  # another background
+    reduced, found = RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))
+    assert (reduced.axes, reduced.y.shape) == ("YX", (1, 1, 1, 64, 64))
+    assert np.abs(found - motion).max() < 0.25
+    error = reduced.y[0, 0, 0] - truth
+    sigma = reduced.auxiliary["sigma"][0, 0, 0]
+    inside = (slice(10, -10),) * 2
+    np.testing.assert_allclose(sigma[inside], 3 / number**0.5, rtol=0.5)
+    assert np.median(sigma[inside]) == pytest.approx(3 / number**0.5, rel=0.1)
+    assert np.std(error[inside] / sigma[inside]) == pytest.approx(1, abs=0.12)
+    assert abs(error[inside].mean()) < 0.5
+
+
+def test_the_mean_has_the_channels_depths_and_gaps_of_the_frames():
+    frames, _, motion = turning_frames(4)
+    frames[:, :4] = np.nan  # the border, which other frames do not show either
+    stack = np.stack([np.stack([frames, 5 * frames], 1)] * 2, 2)
+    observation = Observation.from_array(stack, axes="TCZYX", sigma=np.full(stack.shape, 3.0))
+    reduced, found = RigidMotion().reduce(observation)
+    assert (reduced.axes, reduced.y.shape) == ("CZYX", (1, 2, 2, 64, 64))
+    assert np.abs(found - motion).max() < 0.25
+    np.testing.assert_allclose(reduced.y[0, 1], 5 * reduced.y[0, 0], rtol=1e-3)
+    sigma = reduced.auxiliary["sigma"]
+    np.testing.assert_allclose(sigma[0, 1], 5 * sigma[0, 0], rtol=1e-2)
+    assert not reduced.observed[..., 0, :].any()
+    assert reduced.observed[..., 8:-8, 8:-8].all()
+    np.testing.assert_array_equal(np.isfinite(reduced.y), reduced.observed)
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_the_mean_does_not_depend_on_the_unit(unit):
+    frames, *_ = turning_frames(4)
+    (one, _), (other, _) = (
+        RigidMotion().reduce(Observation.from_array(scale * frames, axes="TYX")) for scale in (1, unit)
+    )
+    np.testing.assert_allclose(other.y / unit, one.y, rtol=1e-4)
+    np.testing.assert_allclose(other.auxiliary["sigma"] / unit, one.auxiliary["sigma"], rtol=1e-2)
+
+
+def test_a_long_movie_is_searched_on_larger_pixels(monkeypatch):
+    frames, _, motion = turning_frames(5)
+    monkeypatch.setattr(rigid_motion, "MAX_SEARCHED", frames.size // 2)
+    operator = RigidMotion().build(
+        FitData.from_observation(Observation.from_array(frames, axes="TYX"), keep_times=True)
+    )
+    assert np.abs(operator.motion - motion).max() < 0.5

@@ -12,6 +12,7 @@ from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.physics.operators.rigid_motion import RigidMotion
 from napari_dip.run.api._mri import _split_shots
 from napari_dip.run.checkpoint import Checkpoint
+from napari_dip.run.reselect import reselect_step
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.warm_start import WarmStart
 
@@ -118,15 +119,53 @@ def test_an_interrupted_run_goes_on_bit_for_bit(observation, tmp_path):
     np.testing.assert_array_equal(resumed.residual, whole.residual)
 
 
-def test_a_movie_that_turns_becomes_one_image():
-    recipe = Recipe.preset("coadd").with_settings(
-        {**SMALL, "operator.kind": "rigid-motion", "self_supervision.method": "none"}
-        | {"solver.max_steps": 60, "ensemble.size": 1}
-    )
-    result = restore(RigidMotion().make_example(seed=3), recipe)
-    assert result.axes == "YX"
-    assert result.image.shape == result.residual.shape[1:] == (48, 56)
+@pytest.fixture(scope="module")
+def movie():
+    return RigidMotion().make_example(seed=3)
+
+
+def test_a_movie_that_turns_becomes_one_image(movie):
+    recipe = Recipe.preset("coadd-rotation").with_settings(SMALL)
+    run = iter_restoration(movie, recipe, snapshot_every=50)
+    images = {progress.step: progress.image for progress in run if progress.image is not None}
+    result = run.result
+    assert (result.axes, result.residual_axes) == ("YX", "YX")
+    assert result.image.shape == result.residual.shape == (48, 56)
     assert result.motion.shape == (6, 3)
+    np.testing.assert_array_equal(result.motion[0], 0)
+    assert "motion of up to" in result.summary
+    assert result.provenance.input.sha256 == movie.digest()
+    assert Recipe.parse(result.provenance.recipe, source="") == recipe
+    assert np.median(result.noise_std) == pytest.approx(5 / 6**0.5, rel=0.1)
+    mean = result.observation.y[0, 0, 0]
+    np.testing.assert_allclose(result.residual, mean - result.image, atol=1e-3)
+
+    earlier = reselect_step(result, images[50], 50)
+    np.testing.assert_allclose(earlier.residual, mean - images[50], atol=1e-3)
+    np.testing.assert_array_equal(earlier.motion, result.motion)
+    with pytest.raises(SettingsError, match="nothing between both"):
+        result.at_strength(0.5)
+    half = restore(movie, recipe.replace(strength=0.5))
+    np.testing.assert_allclose(half.image, (mean + result.image) / 2, atol=1e-3)
+    assert Recipe.parse(half.provenance.recipe, source="").strength == 0.5
+
+
+def test_coadd_with_rotation_is_the_preset(movie):
+    frames = movie.y[:, 0, 0]
+    options = {"max_steps": 20, "device": "cpu", "quality": "fast"}
+    found = dip.coadd(frames, rotation=True, full_output=True, **options)
+    assert found.image.shape == frames.shape[1:]
+    assert found.motion.shape == (6, 3)
+    for wrong, message in (
+        ({"psf": np.ones((3, 3))}, "leave psf"),
+        ({"scale_factor": 2}, "leave psf"),
+        ({"sigma": 5.0}, "measures the noise where frames differ"),
+        ({"noise": "poisson", "gain": 1.5}, "measures the noise where frames differ"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            dip.coadd(frames, rotation=True, **options, **wrong)
+    with pytest.raises(ObservationError, match="only one frame"):
+        dip.coadd(frames[:1], rotation=True, **options)
 
 
 def test_other_recipes_have_no_motion(fast_recipe, make_observation):

@@ -16,12 +16,12 @@ def test_the_last_step_has_the_residual_of_the_run(fast_recipe, noisy, make_obse
     run = iter_restoration(observation, recipe, snapshot_every=10)
     images = {progress.step: progress.image for progress in run if progress.image is not None}
     result = run.result
-    last = reselect_step(result, observation, images[20], 20)
+    last = reselect_step(result, images[20], 20)
     np.testing.assert_allclose(last.residual, result.residual, atol=1e-4)
     np.testing.assert_allclose(last.noise_std, result.noise_std, rtol=1e-4)
     expected = result.provenance.noise.residual
     assert last.provenance.noise.residual == pytest.approx(expected, abs=2e-3)
-    first = reselect_step(result, observation, images[10], 10)
+    first = reselect_step(result, images[10], 10)
     np.testing.assert_allclose(first.residual, array - images[10], atol=1e-4)
     assert "step 10 was selected by hand" in first.summary
     assert first.provenance.selected_step == (10,)
@@ -34,6 +34,6 @@ def test_what_was_found_in_the_observation_stays(fast_recipe, noisy):
     recipe = fast_recipe.with_settings({"stopping.kind": "fixed", "solver.max_steps": 10})
     run = iter_restoration(observation, recipe, snapshot_every=5)
     images = {progress.step: progress.image for progress in run if progress.image is not None}
-    selected = reselect_step(run.result, observation, images[5], 5)
+    selected = reselect_step(run.result, images[5], 5)
     for result in (run.result, selected):
         assert "the mask covers" in str(result.assessment)

@@ -36,7 +36,7 @@ from napari_dip.run.assessment import (
     measure_fit,
     noise_findings,
 )
-from napari_dip.run.block_report import BlockReport, FittedBlock
+from napari_dip.run.block_report import BlockReport, FittedBlock, motion_record
 from napari_dip.run.checkpoint import Checkpoint, FinishedFit
 from napari_dip.run.fallback import Attempts
 from napari_dip.run.recipe import Recipe
@@ -267,7 +267,7 @@ class BlockFit:
             refinement=self._method,
             source_flux_corrected=self._source_flux_corrected,
             operator_note=problem.operator.note,
-            motion=tuple(tuple(round(float(v), 4) for v in pose) for pose in problem.operator.motion),
+            motion=motion_record(problem.operator.motion),
             data_psnr_db=round(problem.data_psnr(x), 2),
             measures=(measures := self._measure(x)),
             findings=tuple(self._findings(measures)),

@@ -60,6 +60,11 @@ class BlockReport:
     unreproduced_sources: tuple[tuple[int, int], ...]
 
 
+def motion_record(motion: FloatArray) -> tuple[tuple[float, ...], ...]:
+    """Return `Operator.motion` as a file keeps it."""
+    return tuple(tuple(round(float(value), 4) for value in pose) for pose in motion)
+
+
 @dataclass(frozen=True, eq=False)
 class FittedBlock:
     """What came out of one block, or of a tile of it, as arrays.

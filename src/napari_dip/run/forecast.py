@@ -21,6 +21,7 @@ from napari_dip.physics.stripes import remove_stripes
 from napari_dip.run.amortized import AmortizedTrial
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.reduction import reduced_recipe
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.tiles.planner import plan_tiles, supports_tiling
 from napari_dip.run.tiles.tile import Tile, noise_sample
@@ -106,8 +107,10 @@ class RunEstimator:
             If the restoration could not start.
         """
         device = recipe.compute.resolve_device()
-        observation, _ = remove_stripes(observation, recipe.noise.stripes)
         combines_time = recipe.operator.combines_time
+        if (reduced := reduced_recipe(recipe)) is not recipe:  # to what is as large as a frame
+            recipe, observation = reduced, observation.select_planes(slice(0, 1), slice(None))
+        observation, _ = remove_stripes(observation, recipe.noise.stripes)
         slices, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
         plan = plan_tiles(recipe, data, device)
         tiles = plan.tiles

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from napari_dip.core.assessment import Assessment
 from napari_dip.core.axes import FloatArray
-from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.core.strength import blend
 from napari_dip.core.torch_import import torch
@@ -17,19 +17,21 @@ from napari_dip.run.assessment import fit_findings, measure_fit, noise_findings
 from napari_dip.run.parameter_maps import with_maps
 from napari_dip.run.provenance import flux_change
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.reduction import reduced_recipe
+
+if TYPE_CHECKING:
+    from napari_dip.core.observation import Observation
 
 MAX_OUTSIDE_SHARE = 1e-3  # of a datum, that may come from the scene outside the image
 
 
-def reselect_step(result: Result, observation: Observation, image: FloatArray, step: int) -> Result:
+def reselect_step(result: Result, image: FloatArray, step: int) -> Result:
     """Return `result` with the `image` of another step of its only fit, and its residual.
 
     Parameters
     ----------
     result : Result
-        Of one block, restored as a whole by one fit.
-    observation : Observation
-        What was measured.
+        Of one block, restored as a whole by one fit, with its observation.
     image : float32 array of the shape of ``result.image``
         The moving average at `step`, in data units.
     step : int
@@ -41,7 +43,8 @@ def reselect_step(result: Result, observation: Observation, image: FloatArray, s
         Without refinement and uncertainty. Its residual is NaN where it depends on the scene outside the
         image.
     """
-    recipe = Recipe.parse(result.provenance.recipe, source="provenance")
+    recipe = reduced_recipe(Recipe.parse(result.provenance.recipe, source="provenance"))
+    observation = cast("Observation", result.observation)
     combines_time = recipe.operator.combines_time
     _, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
     physics = (recipe.operator, recipe.noise)

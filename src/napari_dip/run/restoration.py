@@ -27,6 +27,7 @@ from napari_dip.run.executors import Workers
 from napari_dip.run.parameter_maps import with_maps
 from napari_dip.run.provenance import RunRecord, collect
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.reduction import Reduction
 from napari_dip.run.restoration_run import RestorationRun
 from napari_dip.run.stack import BlockSlices
 from napari_dip.run.tiles.planner import TilePlanner
@@ -86,8 +87,13 @@ def iter_restoration(
     DeviceError
         On iteration, if the device is missing, or its memory is full.
     """
-    restoration = _Restoration(observation, recipe, snapshot_every, warm_start, workers, note)
-    return RestorationRun(restoration.steps())
+
+    def steps() -> Generator[Progress, Request | None, Result]:
+        reduction = Reduction(observation, recipe)
+        restoration = _Restoration(reduction, snapshot_every, warm_start, workers, note)
+        return reduction.complete((yield from restoration.steps()))
+
+    return RestorationRun(steps())
 
 
 class _Restoration:
@@ -95,16 +101,15 @@ class _Restoration:
 
     def __init__(
         self,
-        observation: Observation,
-        recipe: Recipe,
+        reduction: Reduction,
         snapshot_every: int | None,
         warm_start: WarmStart | None,
         workers: Workers | None,
         note: str,
     ) -> None:
-        self._observation, self._recipe, self._note = observation, recipe, note
-        self._snapshot_every, self._workers = snapshot_every, workers
-        self._warm_start = warm_start or WarmStart(recipe)
+        self._observation, self._recipe = reduction.observation, reduction.recipe
+        self._note, self._snapshot_every, self._workers = note, snapshot_every, workers
+        self._warm_start = warm_start or WarmStart(self._recipe)
 
     def steps(self) -> Generator[Progress, Request | None, Result]:
         """Run, and report on the way."""

@@ -64,6 +64,10 @@ class PoseSearch:
 
     Attributes
     ----------
+    x : (C, H, W) tensor
+        The scene, in `unit`.
+    unit : scalar tensor
+        The largest datum.
     seen : (T,) tensor
         Which exposures have data at this level.
 
@@ -79,7 +83,8 @@ class PoseSearch:
     def __init__(self, level: Level, weights: torch.Tensor) -> None:
         self._level, self.operator = level, level.operator
         largest = level.y.abs().max()
-        self._y = level.y / torch.where(largest > 0, largest, 1.0)  # 1e-20 squared would vanish
+        self.unit = torch.where(largest > 0, largest, 1.0)  # 1e-20 squared would vanish
+        self._y = level.y / self.unit
         self._observed = level.observed.float()
         self._root = weights.sqrt()[:, None, None, None] * self._observed
         full = self.operator.coverage(level.observed)
@@ -117,7 +122,7 @@ class PoseSearch:
         Such an exposure is compared with the scene that the others show.
         """
         poses, is_better = self.operator.poses, False
-        doubtful = [int(n) for n in torch.nonzero(self._mean_squares() > self._limit())]
+        doubtful = [int(n) for n in torch.nonzero(self.mean_squares() > self._limit())]
         for exposure in doubtful:
             others = torch.ones(len(poses))
             others[exposure] = 0
@@ -143,22 +148,24 @@ class PoseSearch:
         shifts = torch.linspace(-reach, reach, 11)
         return torch.cartesian_prod(turns, shifts, shifts)
 
-    def _mean_squares(self) -> torch.Tensor:
-        square = (self._observed * self._residual()).square().sum(dim=(1, 2, 3))
+    def mean_squares(self) -> torch.Tensor:
+        """Return the mean square of the residual of each exposure, (T,)."""
+        square = (self._observed * self.residual()).square().sum(dim=(1, 2, 3))
         return square / self._observed.sum(dim=(1, 2, 3)).clamp(min=1)
 
     def _limit(self) -> torch.Tensor:
-        return GOOD_MISFIT * self._mean_squares()[self.seen].median()
+        return GOOD_MISFIT * self.mean_squares()[self.seen].median()
 
     def exposure_weights(self) -> torch.Tensor:
         """Return how much each exposure should count, (T,): 1, or less where it has no one pose."""
-        return (self._limit() / self._mean_squares().clamp(min=1e-30)).clamp(max=1).square()
+        return (self._limit() / self.mean_squares().clamp(min=1e-30)).clamp(max=1).square()
 
-    def _residual(self) -> torch.Tensor:
+    def residual(self) -> torch.Tensor:
+        """Return the data minus those of the scene, in `unit`."""
         return self._y - self.operator(self.x)
 
     def _misfit(self) -> float:
-        square = (self._root * self._residual()).square().sum()
+        square = (self._root * self.residual()).square().sum()
         return float(square + (self.x * self._penalize(self.x)).sum())
 
     def _normal(self, x: torch.Tensor) -> torch.Tensor:
@@ -171,10 +178,10 @@ class PoseSearch:
         weighted: torch.Tensor = torch.fft.irfft2(spectrum, s=x.shape[-2:])
         return weighted
 
-    def fit_scene(self) -> None:
-        """The scene for the poses as they are."""
+    def fit_scene(self, max_iter: int = MAX_ITER) -> None:
+        """Fit the scene with the poses as they are."""
         right = self.operator.adjoint(self._root.square() * self._y)
-        self.x = conjugate_gradient(self._normal, right, MAX_ITER)
+        self.x = conjugate_gradient(self._normal, right, max_iter)
 
     def _step(self, damping: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The correction of the scene, and that of the poses.
@@ -205,7 +212,7 @@ class PoseSearch:
             towards_x = operator.adjoint(root * data) + (1 + damping) * self._penalize(dx)
             return pack(towards_x, towards_poses)
 
-        residual = root * self._residual()
+        residual = root * self.residual()
         slope = (jacobian @ residual.flatten(1)[..., None])[..., 0]
         right = pack(operator.adjoint(root * residual) - self._penalize(self.x), slope)
         return unpack(conjugate_gradient(normal, right, MAX_ITER))

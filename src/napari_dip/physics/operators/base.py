@@ -39,6 +39,22 @@ class OperatorSettings(Settings, ABC):
         """Whether an image can be restored in tiles."""
         return not self.combines_time
 
+    @property
+    def reduced(self) -> OperatorSettings:
+        """The operator of the data that `reduce` returns: itself, if nothing is to be reduced."""
+        return self
+
+    def reduce(self, observation: Observation) -> tuple[Observation, FloatArray]:
+        """Return all that `observation` says of the scene as data of the operator `reduced`, and how the
+        scene moves, as `Operator.motion`.
+
+        Raises
+        ------
+        ObservationError
+            As `build`.
+        """
+        return observation, np.zeros((0, 3), np.float32)
+
     @abstractmethod
     def build(self, data: FitData) -> Operator:
         """Return the operator for `data`; their T is 1 unless it `combines_time`.

@@ -1,34 +1,48 @@
-"""Frames of one scene that drift and turn. Restoring them combines them."""
+"""Frames of one scene that drift and turn, and the image that all of them show."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import area_mean
-from napari_dip.physics.operators._pose_search import Level, coarse_to_fine, search_poses
+from napari_dip.physics.operators._pose_search import (
+    COARSEST_SIDE,
+    Level,
+    PoseSearch,
+    coarse_to_fine,
+    search_poses,
+)
 from napari_dip.physics.operators._rigid_motion import MovingOperator, relative_poses
-from napari_dip.physics.operators.base import Operator, OperatorSettings
+from napari_dip.physics.operators.base import OperatorSettings
 from napari_dip.physics.operators.exposures import plane_medians
+from napari_dip.physics.operators.identity import Identity
 
 SEARCH_MARGIN = 1 / 8  # of the longer side, that a frame can move beyond the others
 SPARE_PX = 3  # of the scene, beyond what any frame shows
+MEAN_ITER = 20  # of conjugate gradients for the mean of all frames
+MAX_SEARCHED = 2**25  # data of all frames in which poses are searched; more are averaged first
+MIN_COVERAGE = 0.5  # frames that show a pixel of the mean
+NOISE_SMOOTHING_PX = 2  # Gaussian over which the scatter of the frames is averaged
 
 
 class RigidMotion(OperatorSettings):
     """All frames along T show one scene that shifts and turns as a rigid body: one image.
 
-    Frame t is T(pose_t) x + background_t, with its own mask and noise, where T rotates and shifts by
-    Fourier interpolation: for frames whose pixels sample the scene finely enough. The poses are measured
-    before the fit, from all frames jointly. The result has the grid and the background of the first
-    frame that has data; it is computed on the union of all frames.
+    Frame t is T(pose_t) x + background_t, with its own mask, where T rotates and shifts by Fourier
+    interpolation: for frames whose pixels sample the scene finely enough. The poses are measured from
+    all frames jointly. As T is unitary, all that frames with white noise say of the scene is their least
+    squares mean at these poses: this is the image that is restored, with the noise that the scatter of
+    the frames shows. It has the grid and the background of the first frame that has data.
     """
 
     kind: Literal["rigid-motion"] = "rigid-motion"
@@ -36,7 +50,12 @@ class RigidMotion(OperatorSettings):
     match_background: bool = True
     """Match the background of each frame to that of the first."""
 
-    def build(self, data: FitData) -> Operator:
+    @property
+    def reduced(self) -> OperatorSettings:
+        return Identity()
+
+    def build(self, data: FitData) -> RigidMotionOperator:
+        """Return the operator of the frames, whose poses are measured."""
         if len(data.y) == 1:
             raise ObservationError(
                 "there is only one frame: give several files, or an image with a time axis (T)"
@@ -55,6 +74,34 @@ class RigidMotion(OperatorSettings):
         operator.reference = reference
         operator.weigh("frame", weights)
         return operator
+
+    def reduce(self, observation: Observation) -> tuple[Observation, FloatArray]:
+        data = FitData.from_observation(observation, keep_times=True)
+        operator = self.build(data)
+        first = slice(operator.reference, operator.reference + 1)
+        background = torch.from_numpy(plane_medians(data.y[first])[..., None, None].astype(np.float32))
+        y = torch.nan_to_num(torch.from_numpy(data.y.copy()) - operator.background - background)
+        level = Level(operator, y, torch.from_numpy(data.observed.copy()), 1.0)
+        mean, sigma, coverage = _mean_of_frames(level, match_background=self.match_background)
+        shape = (1, *observation.y.shape[1:])
+        inside = (..., *operator.valid_region)
+        observed = (coverage >= MIN_COVERAGE)[inside].reshape(shape).numpy()
+        planes = {
+            name: array[first] if len(array) > 1 else array
+            for name, array in observation.auxiliary.items()
+        }
+        planes["sigma"] = sigma[inside].reshape(shape).numpy()
+        image = (mean[inside] + background[0]).reshape(shape).numpy()
+        reduced = replace(
+            observation,
+            y=np.where(observed, image, np.float32(np.nan)),
+            observed=observed,
+            axes=self.result_axes(observation.axes),
+            auxiliary=planes,
+            findings=(*observation.findings, *operator.findings),
+            outside=None if observation.outside is None else observation.outside[first],
+        )
+        return reduced, operator.motion
 
     def make_example(self, seed: int) -> Observation:
         """Return six noisy frames of some cells that turn and drift."""
@@ -95,10 +142,51 @@ class RigidMotionOperator(MovingOperator):
         return scene
 
 
+def _mean_of_frames(
+    level: Level, *, match_background: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The least squares mean of frames, the standard deviation of its noise, and how many frames show
+    each pixel, (C, H, W).
+
+    Frames count by their weights, and by the inverse of the mean square of their residuals from a first
+    mean, whose medians are their backgrounds against the reference. The noise is that of the residuals
+    around a pixel.
+    """
+    operator, observed = level.operator, level.observed
+    weights = torch.as_tensor(operator.data_weights).flatten()
+    search = PoseSearch(level, weights)
+    search.fit_scene(MEAN_ITER)
+    squares = search.mean_squares()
+    weights = weights * squares[weights > 0].median() / squares.clamp(min=1e-12)
+    if match_background:
+        residual = torch.where(observed, search.residual(), torch.nan).numpy()
+        offsets = torch.from_numpy(np.nan_to_num(plane_medians(residual))[..., None, None]).float()
+        offsets = search.unit * (offsets - offsets[operator.reference])
+        level = replace(level, y=torch.where(observed, level.y - offsets, 0.0))
+    search = PoseSearch(level, weights)
+    search.fit_scene(MEAN_ITER)
+    weighted = weights[:, None, None, None] * observed
+    coverage = operator.coverage(observed)
+    square = operator.adjoint(weighted * search.residual().square())
+    excess = (coverage - 1).clamp(min=0)  # frames beyond the one that a mean needs
+    overall = square.sum(dim=(1, 2), keepdim=True) / excess.sum(dim=(1, 2), keepdim=True)
+    variance = (_smooth(square).clamp(min=0) + overall) / (_smooth(excess) + 1)
+    precision = operator.adjoint(weighted).clamp(min=MIN_COVERAGE)
+    return search.unit * search.x, search.unit * (variance / precision).sqrt(), coverage
+
+
+def _smooth(planes: torch.Tensor) -> torch.Tensor:
+    from scipy.ndimage import gaussian_filter
+
+    return torch.from_numpy(gaussian_filter(planes.numpy(), (0, NOISE_SMOOTHING_PX, NOISE_SMOOTHING_PX)))
+
+
 def _levels(y: torch.Tensor, observed: torch.Tensor, aspect: float) -> Iterator[Level]:
     """The frames averaged over ever smaller pixels."""
     height, width = y.shape[-2:]
     for longer in coarse_to_fine(max(height, width)):
+        if longer > COARSEST_SIDE and y.numel() * (longer / max(height, width)) ** 2 > MAX_SEARCHED:
+            return
         sides = (round(height * longer / max(height, width)), round(width * longer / max(height, width)))
         share = area_mean(observed.float(), sides)
         low = area_mean(y * observed, sides) / share.clamp(min=1e-6)

@@ -155,7 +155,7 @@ class Run:
         if result is None or self.observation is None:
             return result
         if step is not None:
-            result = reselect_step(result, self.observation, dict(self.snapshots)[step], step)
+            result = reselect_step(result, dict(self.snapshots)[step], step)
         return result if strength == 1 else result.at_strength(strength)
 
     def store_snapshot(self, step: int, image: FloatArray, max_bytes: float) -> None:

@@ -8,14 +8,21 @@ from typing import Any, Unpack
 import numpy as np
 
 from napari_dip.core import interop
-from napari_dip.core.errors import ObservationError
+from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.run.api._options import Options, is_path, load_array, observe, restore_observation
 from napari_dip.run.recipe import Recipe
 
 
-def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: Unpack[Options]) -> Any:
-    """Combine exposures of one scene that are shifted against each other.
+def coadd(
+    images: Any,
+    *,
+    psf: Any = None,
+    scale_factor: float = 1,
+    rotation: bool = False,
+    **options: Unpack[Options],
+) -> Any:
+    """Combine exposures of one scene that are shifted against each other, and may be turned.
 
     Parameters
     ----------
@@ -26,6 +33,9 @@ def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: U
         (T, Y, X).
     scale_factor : float
         Pixels of the result per pixel of an exposure, along Y and X, from 1 to 8.
+    rotation : bool
+        Whether the exposures turn, too. Their motion is measured from all of them together, and is in
+        ``motion`` of the full output; their mean is denoised, with the noise that their scatter shows.
     **options
         As for `denoise`.
 
@@ -37,7 +47,8 @@ def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: U
     Raises
     ------
     ObservationError, SettingsError, ReadError
-        As for `denoise`; also if there is only one exposure.
+        As for `denoise`; also if there is only one exposure, or if `rotation` is combined with a PSF, a
+        finer grid or a given noise.
 
     Examples
     --------
@@ -56,7 +67,15 @@ def coadd(images: Any, *, psf: Any = None, scale_factor: float = 1, **options: U
     if psf is not None:
         kernel = load_array(psf)
         observation = observation.with_auxiliary("psf", kernel, axes="TYX"[-kernel.ndim :])
-    recipe = Recipe.preset("coadd").replace(operator={"scale_factor": float(scale_factor)})
+    if rotation:
+        if psf is not None or scale_factor != 1:
+            raise SettingsError(
+                "exposures that turn are combined on their own grid and with their own PSF: leave psf"
+                " and scale_factor out, and deconvolve or resample the result"
+            )
+        recipe = Recipe.preset("coadd-rotation")
+    else:
+        recipe = Recipe.preset("coadd").replace(operator={"scale_factor": float(scale_factor)})
     return restore_observation(observation, wrap, recipe, options)
 
 
