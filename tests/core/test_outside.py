@@ -119,6 +119,11 @@ def test_frames_that_are_combined_are_outside_where_all_are(image, fast_settings
     )
     assert np.isnan(result.image[:10, :10]).all()
     assert np.isfinite(result.image[:, -20:]).all()
+    turning = Recipe.preset("coadd-rotation").with_settings({**fast_settings, "solver.max_steps": 3})
+    frames[0, -20:] = np.nan  # which the others show
+    result = restore(Observation.from_array(frames, axes="TYX"), turning)
+    assert np.isnan(result.image[:10, :10]).all()
+    assert np.isfinite(result.image[-20:]).all()
 
 
 class TestConstantPlanes:

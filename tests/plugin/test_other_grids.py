@@ -56,6 +56,24 @@ def test_exposures_along_time_become_one_image(model, session, coadd, noisy):
     assert model.layers["a [residual]"].data.shape == stack.shape
 
 
+def test_frames_that_turn_become_one_image_and_its_residual_lies_there(model, session, recipe, noisy):
+    stack = np.stack([noisy, np.roll(noisy, 2, 0), noisy])
+    spatial = {"scale": (9, 2, 3), "translate": (4, 5, 6), "axis_labels": ("t", "y", "x")}
+    layer = model.add_image(stack, name="a", **spatial)
+    session.run(recipe.with_settings({"operator.kind": "rigid-motion"}), layer)
+    assert not session.sentences[-1][1], session.sentences
+    for name in ("a [restored]", "a [residual]"):
+        one = model.layers[name]
+        assert one.data.shape == noisy.shape
+        assert one.axis_labels == ("y", "x")
+        np.testing.assert_allclose(one.scale, (2, 3))
+        np.testing.assert_allclose(one.translate, (5, 6))
+    run = session.current_run
+    step, image = run.snapshots[0]
+    np.testing.assert_array_equal(run.result_at(step).image, image)
+    assert not run.has_strength
+
+
 def test_several_layers_become_one_image_each_with_its_own_mask(model, session, coadd, noisy):
     ours = [{"napari-dip": {"axes": "YX", "origin": str(n)}} for n in range(3)]
     layers = [model.add_image(noisy, name=f"a{n}", metadata=ours[n]) for n in range(3)]

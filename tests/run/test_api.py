@@ -489,7 +489,8 @@ class TestOtherLibraries:
         with pytest.raises(ObservationError, match="layer 'cells' is rotated or sheared"):
             dip.super_resolve(layers.Image(image, rotate=10, name="cells"), 2)
 
-    def test_exposures_in_one_layer_become_an_image_layer(self, image):
+    @pytest.mark.parametrize("rotation", [False, True])
+    def test_exposures_in_one_layer_become_an_image_layer(self, image, rotation):
         layers = pytest.importorskip("napari.layers")
         layer = layers.Image(
             np.stack([image, image]),
@@ -497,7 +498,7 @@ class TestOtherLibraries:
             translate=(1, 3, 4),
             axis_labels=("t", "y", "x"),
         )
-        data, attributes, _ = dip.coadd(layer)
+        data, attributes, _ = dip.coadd(layer, rotation=rotation)
         restored = layers.Image(data, **attributes)
         assert restored.data.shape == SHAPE
         np.testing.assert_array_equal(restored.scale, (0.5, 0.25))

@@ -16,10 +16,11 @@ from napari_dip.core.noise_properties import sigma_text
 
 @dataclass(frozen=True)
 class InputRecord:
-    """The input: its file, and the SHA-256 digest of its data and mask."""
+    """The input: its file, the SHA-256 digest of its data and mask, and the letters of its axes."""
 
     path: str
     sha256: str
+    axes: str = ""
 
 
 MIN_RESIDUAL = 0.005  # over the noise: below it is rounding

@@ -72,9 +72,10 @@ class Result:
         The restored image, in data units; NaN in blocks that were not reached.
     inpainted : bool array of the same shape
         Pixels that no datum constrains: the prior inferred them.
-    residual : float32 array of the shape of the input
-        Data minus prediction, y - A x, in data units; NaN where nothing is observed.
-    noise_std : float32 array of the shape of the input
+    residual : float32 array of the shape of the data
+        Data minus prediction, y - A x, in data units; NaN where nothing is observed. The data are the
+        input, or the mean of its frames where `observation` is that.
+    noise_std : float32 array of the shape of the data
         Standard deviation of the noise in each datum, given the restored image.
     uncertainty : float32 array of the shape of the image, or None
         Standard deviation of the error of the image, in data units; None for a single fit.
@@ -89,7 +90,7 @@ class Result:
     scale_factor : (float, float)
         Pixels of the image per pixel of the input, along Y and X; the grids share their outer edges.
     observation : Observation or None
-        The data.
+        The data that were fitted.
     maps : ParameterMaps or None
         Maps of the parameters of the signal equation, where the recipe has one.
     """

@@ -60,7 +60,7 @@ def collect(
     return Provenance(
         recipe=recipe.model_dump(mode="json"),
         assessment=Assessment.from_findings(findings),
-        input=InputRecord(observation.header.path, observation.digest()),
+        input=input_record(observation),
         noise=NoiseRecord(
             sigma=tuple(report.sigma for report in reports),
             source=last.noise_source,
@@ -95,6 +95,11 @@ def collect(
         notes=record.notes,
         versions=software_versions(),
     )
+
+
+def input_record(observation: Observation) -> InputRecord:
+    """Return what is recorded of the input."""
+    return InputRecord(observation.header.path, observation.digest(), observation.axes)
 
 
 def flux_change(observation: Observation, residual: FloatArray) -> float | None:

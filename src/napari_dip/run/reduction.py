@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from napari_dip.core.errors import SettingsError
 from napari_dip.core.observation import Observation
-from napari_dip.core.provenance import InputRecord
 from napari_dip.core.result import Result
 from napari_dip.run.block_report import motion_record
+from napari_dip.run.provenance import input_record
 from napari_dip.run.recipe import Recipe
 
 
@@ -50,7 +50,7 @@ class Reduction:
         provenance = replace(
             found,
             recipe=self._recipe.model_dump(mode="json"),
-            input=InputRecord(self._given.header.path, self._given.digest()),
+            input=input_record(self._given),
             operator=replace(found.operator, motion=(motion_record(self._motion),)),
         )
         return replace(result, provenance=provenance)

@@ -34,7 +34,9 @@ def parts_of_layer(layer: Any) -> Parts:
         spatial = {name: getattr(layer, name) for name in _SPATIAL}
         if result.scale_factor != (1.0, 1.0):
             spatial |= rescaled_placement(layer, result.scale_factor)
-        spatial = _select_axes(spatial, [letter in result.axes for letter in result.residual_axes])
+        spatial = _select_axes(
+            spatial, [letter in result.axes for letter in result.provenance.input.axes]
+        )
         options = {"name": f"{layer.name} [restored]", "rgb": rgb, "metadata": dict(layer.metadata)}
         return values, {**options, **spatial}, "image"
 

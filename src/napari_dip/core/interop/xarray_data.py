@@ -28,7 +28,7 @@ def parts_of_dataarray(array: xarray.DataArray) -> Parts:
     def wrap(result: Result, values: NDArray[Any]) -> xarray.DataArray:
         import xarray as xr
 
-        letters = axes or result.residual_axes
+        letters = axes or result.provenance.input.axes
         dims = [
             str(dim) for dim, letter in zip(array.dims, letters, strict=True) if letter in result.axes
         ]

@@ -13,6 +13,7 @@ from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
+from napari_dip.core.outside import INSIDE
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import area_mean
 from napari_dip.physics.operators._pose_search import (
@@ -91,6 +92,7 @@ class RigidMotion(OperatorSettings):
             for name, array in observation.auxiliary.items()
         }
         planes["sigma"] = sigma[inside].reshape(shape).numpy()
+        outside = observation.outside
         image = (mean[inside] + background[0]).reshape(shape).numpy()
         reduced = replace(
             observation,
@@ -99,7 +101,7 @@ class RigidMotion(OperatorSettings):
             axes=self.result_axes(observation.axes),
             auxiliary=planes,
             findings=(*observation.findings, *operator.findings),
-            outside=None if observation.outside is None else observation.outside[first],
+            outside=None if outside is None else np.where(observed, np.float32(INSIDE), outside[first]),
         )
         return reduced, operator.motion
 

@@ -153,7 +153,9 @@ class ResultLayers:
         placement = self._placement_of(shown.image)
         match name:
             case "residual":
-                return specs.residual_spec(shown, self._header, self.placement)
+                has_input_axes = result.residual_axes == self._input_axes
+                where = self.placement if has_input_axes else placement
+                return specs.residual_spec(shown, self._header, where)
             case "uncertainty":
                 return specs.uncertainty_spec(shown, placement)
             case "steps":

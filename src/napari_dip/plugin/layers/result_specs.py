@@ -61,7 +61,7 @@ def steps_spec(
 
 
 def residual_spec(result: Result, header: Header, placement: LayerPlacement) -> LayerSpec:
-    """Return the normalized residual; `header` and `placement` are those of the input."""
+    """Return the normalized residual; `header` and `placement` are those of its data."""
     return _byproduct_spec(
         "residual",
         normalized_residual(result, rgb=placement.rgb),
