@@ -231,7 +231,7 @@ def microscopy(walk: Walk, folder: Path) -> None:
     walk.viewer.open(path, plugin="napari-dip")
     walk.open_dock("Denoise")
     walk.shot("opened")
-    walk.click(walk.dock.inputs.mask_button)
+    walk.click(walk.dock.inputs.paint_button)
     mask = walk.dock.inputs.mask.layer()
     pixels = np.argwhere(scratch[part])
     for time_, channel, turn in ((0, 0, False), (0, 1, False), (1, 0, True), (1, 1, True)):

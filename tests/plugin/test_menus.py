@@ -1,4 +1,4 @@
-"""The menus of *Paint* and *Tools*."""
+"""The button *Paint*, and the menus beside it and of *Tools*."""
 
 import re
 
@@ -25,7 +25,7 @@ def press(button, text):
 
 @pytest.fixture
 def find(dock, qtbot):
-    """Chooses from the menu of *Paint*, and returns its last message."""
+    """Chooses from the menu beside *Paint*, and returns its last message."""
 
     def find(text):
         press(dock.inputs.mask_button, text)
@@ -71,14 +71,14 @@ def test_no_layer_is_added_if_nothing_is_found(viewer, dock, find):
 
 
 def test_paint_selects_the_brush_in_the_mask_of_the_dock(viewer, dock):
-    dock.inputs.mask_button.click()
+    dock.inputs.paint_button.click()
     assert "Open an image first" in dock.status.text()
     image = viewer.add_image(np.random.default_rng(0).normal(100, 5, (40, 40)), name="a")
-    dock.inputs.mask_button.click()
+    dock.inputs.paint_button.click()
     mask = dock.inputs.mask.layer()
     assert (mask.name, mask.mode) == ("a - mask", "paint")
     mask.mode, viewer.layers.selection.active = "pan_zoom", image
-    dock.inputs.mask_button.click()
+    dock.inputs.paint_button.click()
     assert viewer.layers.selection.active == mask
     assert mask.mode == "paint"
     assert len(viewer.layers) == 2
@@ -88,7 +88,7 @@ def test_paint_selects_the_brush_in_the_mask_of_the_dock(viewer, dock):
 
     square = viewer.add_shapes([[10, 10], [10, 19], [19, 19], [19, 10]], name="b")
     dock.inputs.mask.choose(square)
-    dock.inputs.mask_button.click()
+    dock.inputs.paint_button.click()
     assert dock.inputs.mask.layer().mode == "paint"
     assert dock.inputs.mask.layer().data[12, 12] == 1
     assert dock.inputs.mask.layer().data[5, 5] == 0

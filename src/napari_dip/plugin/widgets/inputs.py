@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
 from psygnal import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_dip.core.errors import ObservationError
 from napari_dip.plugin.layers.bad_flags import mask_with_flag
@@ -25,6 +25,8 @@ from napari_dip.run.recipe import Recipe, all_auxiliary
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
+
+MENU_WIDTH_PX = 22  # of a button that has nothing but an arrow
 
 
 class Inputs:
@@ -60,7 +62,8 @@ class Inputs:
         self.sigma = LayerComboBox(viewer, Image, none="uniform")
         self.reopen_note = ReopenNote(viewer)
         self.auxiliary = {name: LayerComboBox(viewer, Image, none="none") for name in all_auxiliary()}
-        self.mask_button, self.tools_button = QToolButton(), QPushButton("Tools")
+        self.paint_button, self.mask_button = QPushButton("Paint"), QPushButton()
+        self.tools_button = QPushButton("Tools")
         self._lay_out()
         self._add_menus()
         self.choose_related()
@@ -148,14 +151,14 @@ class Inputs:
     def tab_order(self) -> tuple[QWidget, ...]:
         """The visible entries, from top to bottom."""
         first = (self.image, self.tools_button, *self.axes.joint_combos.values(), self.mask)
-        return (*first, self.mask_button, self.bad_flags, *self.auxiliary.values())
+        return (*first, self.paint_button, self.mask_button, self.bad_flags, *self.auxiliary.values())
 
     def enable(self, *, on: bool, mask: bool) -> None:
         """Enable or disable the entries; with `mask` those of the mask stay enabled."""
         combos = (self.image, self.sigma, *self.auxiliary.values())
         for entry in (*combos, self.axes.line_edit, *self.axes.joint_combos.values()):
             entry.setEnabled(on)
-        for entry in (self.mask, self.bad_flags, self.mask_button):
+        for entry in (self.mask, self.bad_flags, self.paint_button, self.mask_button):
             entry.setEnabled(on or mask)
 
     def _related_combos(self) -> dict[str, LayerComboBox]:
@@ -236,7 +239,7 @@ class Inputs:
         mask_menu.mask_created.connect(self._select_mask)
         mask_menu.mask_changed.connect(self.changed.emit)
         self.mask_button.setMenu(mask_menu)
-        self.mask_button.clicked.connect(mask_menu.paint)
+        self.paint_button.clicked.connect(mask_menu.paint)
         image_menu = ImageMenu(
             self._viewer,
             self.tools_button,
@@ -254,8 +257,8 @@ class Inputs:
     def _lay_out(self) -> None:
         basic, advanced = self._form.basic_layout, self._form.advanced_layout
         self._rows = {
-            "image": _with_button(self.image, self.tools_button),
-            "mask": _with_button(self.mask, self.mask_button),
+            "image": _with_buttons(self.image, self.tools_button),
+            "mask": _with_buttons(self.mask, self.paint_button, self.mask_button),
             "sigma": self.sigma,
             **self.auxiliary,
         }
@@ -272,9 +275,10 @@ class Inputs:
             "A Labels or Shapes layer: what is painted or drawn is missing. NaN pixels always are."
         )
         self.sigma.setToolTip("An image of the standard deviation of the noise. [data units]")
-        self.mask_button.setText("Paint")
-        self.mask_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        self.mask_button.setToolTip("Paint a mask; the arrow finds missing pixels in the image.")
+        self.paint_button.setToolTip("Paint what is missing, in this mask or in a new one.")
+        self.mask_button.setToolTip("Find missing pixels in the image, or grow the mask.")
+        self.mask_button.setFixedWidth(MENU_WIDTH_PX)
+        self.mask_button.setAccessibleName("Find missing pixels")
         self.tools_button.setToolTip("Crop, orient, stretch, measure or compare this image.")
 
 
@@ -289,11 +293,12 @@ def _pixel_events(mask: Layer | None) -> list[Any]:
     return [getattr(events, name) for name in ("data", "paint") if hasattr(events, name)]
 
 
-def _with_button(combo: QWidget, button: QWidget) -> QWidget:
-    """Return a widget with both in one row."""
-    both = QWidget()
-    row = QHBoxLayout(both)
+def _with_buttons(combo: QWidget, *buttons: QPushButton) -> QWidget:
+    """Return a widget with all of them in one row."""
+    together = QWidget()
+    row = QHBoxLayout(together)
     row.setContentsMargins(0, 0, 0, 0)
     row.addWidget(combo, 1)
-    row.addWidget(button)
-    return both
+    for button in buttons:
+        row.addWidget(button)
+    return together
