@@ -1,4 +1,4 @@
-"""The button *Paint* and the menu beside it: a mask to paint in, or pixels that are found in the image."""
+"""The button *Paint* and the menu beside it: a mask to paint in, or pixels found in the image."""
 
 from __future__ import annotations
 
