@@ -277,6 +277,8 @@ def test_every_preset_runs(call, tmp_path, preset):
         real, imaginary = np.split(recipe.operator.make_example(0).y[:, :, 0], 2, axis=1)
         np.save(tmp_path / "k.npy", np.nan_to_num(real + 1j * imaginary))
         sources = [tmp_path / "k.npy"]
+        if recipe.signal.kind != "none":
+            slim += ["--set", f"signal.echo_times={[0.01 * (n + 1) for n in range(len(real))]}"]
     status, _, errors = call("run", preset, *sources, out, *slim, *auxiliary)
     assert status in (0, 3), errors  # 3: after three steps nothing is restored yet
 

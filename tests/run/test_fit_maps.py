@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 
 import napari_dip as dip
+from napari_dip import Recipe
 from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.header import Header
+from napari_dip.datasets import quantitative_head
+from napari_dip.datasets._kspace import random_lines, sensitivities, to_kspace
 from napari_dip.physics.signals.t2 import EchoDecay
+from napari_dip.run.api._mri import observe_kspace
 from napari_dip.run.reselect import reselect_step
 
 TIMES = (0.01, 0.02, 0.04, 0.08, 0.16)
@@ -137,7 +141,7 @@ def test_a_recipe_with_an_equation_takes_the_protocol_of_the_file_and_yields_map
     assert np.isnan(result.maps.maps["T2"][~inside]).mean() > 0.8  # air says nothing of T2
     assert np.isfinite(result.maps.maps["amplitude"]).all()
     assert result.at_strength(0.5).maps is None
-    later = reselect_step(result, observation, result.image + 1, 30)
+    later = reselect_step(result, result.image + 1, 30)
     assert not np.array_equal(later.maps.maps["T2"][inside], result.maps.maps["T2"][inside])
     with pytest.raises(ObservationError, match="5 images along T, and the protocol is of 4"):
         dip.restore(observation, recipe.replace(signal={"echo_times": TIMES[:4]}))
@@ -148,3 +152,79 @@ def test_a_protocol_that_is_nowhere_is_asked_for(echoes):
         dip.restore(echoes, "t2-map", axes="TYX")
     with pytest.raises(SettingsError, match=r"signal\.repetition_time is specified neither"):
         dip.fit_maps(echoes, "t1-flip-angle", flip_angles=(2, 5, 10, 15, 20))
+
+
+class TestKSpace:
+    """Maps of the head from samples of its Fourier transforms."""
+
+    ECHO_TIMES = tuple(0.02 * n for n in range(1, 6))
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def head():
+        return quantitative_head(EchoDecay(echo_times=TestKSpace.ECHO_TIMES), 1, side=48, noise=0)
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def maps():
+        y, x = (np.mgrid[:48, :48] + 0.5) / 48 - 0.5
+        return sensitivities(y, x, 4).astype(np.complex64)
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def kspace(head, maps):
+        """Every echo with half of the lines, others each time, and a noise of 0.01."""
+        rng = np.random.default_rng(0)
+        x = (np.arange(48) + 0.5) / 48 - 0.5
+        whole = to_kspace((head.truth * np.exp(1j * (0.5 + 2 * x)))[:, None] * maps)
+        noisy = whole + 0.01 * (rng.normal(size=whole.shape) + 1j * rng.normal(size=whole.shape))
+        lines = random_lines(5, 48, 2, 8, rng)
+        return np.where(lines[:, None, :, None], noisy, 0).astype(np.complex64)
+
+    def test_one_map_of_complex_images(self, head, maps, kspace):
+        recipe = Recipe.preset("t2-map-kspace").with_settings(
+            {"network.channels": 16, "solver.max_steps": 800, "compute.device": "cpu"}
+        )
+        recipe = recipe.replace(signal={"echo_times": self.ECHO_TIMES})
+        observation = observe_kspace(kspace).with_auxiliary(
+            "coil_maps", np.concatenate((maps.real, maps.imag)), axes="CYX"
+        )
+        result = dip.restore(observation, recipe)
+        assert (result.axes, result.maps.axes) == ("TCYX", "YX")
+        assert result.maps.units == {"T2": "s", "amplitude": ""}
+        inside = head.tissue > 0
+        found, truth = result.maps.maps["T2"][inside], head.value[inside]
+        assert np.sqrt(np.mean((found / truth - 1) ** 2)) < 0.12
+        assert abs(np.median(found / truth - 1)) < 0.02
+        images = np.hypot(*np.moveaxis(result.image, 1, 0))
+        amplitude = result.maps.maps["amplitude"][inside]
+        expected = amplitude * np.exp(-self.ECHO_TIMES[0] / found)
+        np.testing.assert_allclose(images[0][inside], expected, rtol=0.02)
+        bound = 0.01 * np.sqrt(2) * truth / (amplitude * 0.3)  # a rough size
+        assert 0.3 < np.median(result.maps.std["T2"][inside] / bound) < 3
+        residual = result.provenance.noise.residual[0]
+        np.testing.assert_allclose(result.maps.chi_square, residual**2, rtol=0.1)
+
+    def test_complex_arrays_are_kspace(self, maps, kspace, monkeypatch):
+        seen = []
+
+        def restore(observation, recipe):
+            seen.append((observation, recipe))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("napari_dip.run.api._maps.iter_restoration", restore)
+        with pytest.raises(KeyboardInterrupt):
+            dip.fit_maps(kspace, "t2", coil_maps=maps, echo_times=self.ECHO_TIMES, sigma=0.01)
+        ((observation, recipe),) = seen
+        assert recipe.operator.kind == "sense"
+        assert recipe.noise.sigma == 0.01
+        assert observation.axes == "TCYX"
+        assert observation.auxiliary["coil_maps"].shape[1] == 8
+
+    def test_what_cannot_be_mapped_is_refused(self, maps, kspace):
+        with pytest.raises(SettingsError, match="no pixels to fit alone"):
+            dip.fit_maps(kspace, "t2", echo_times=self.ECHO_TIMES, method="pixelwise")
+        with pytest.raises(SettingsError, match="one of magnitudes"):
+            dip.fit_maps(kspace, "t1-inversion", coil_maps=maps, inversion_times=self.ECHO_TIMES)
+        with pytest.raises(ObservationError, match="5 images along T, and the protocol is of 4"):
+            dip.fit_maps(kspace, "t2", coil_maps=maps, echo_times=self.ECHO_TIMES[:4])

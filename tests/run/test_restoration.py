@@ -35,7 +35,11 @@ def test_every_preset_explains_its_data(name, fast_settings, scene, noisy, make_
     scene, noisy = scene[8:40, 8:48], noisy[8:40, 8:48]
     settings = {**fast_settings, "solver.max_steps": 40, "refinement.iterations": 1}
     recipe = Recipe.preset(name).with_settings(settings)
-    if recipe.operator.combines_time:  # exposures, k-space
+    if recipe.operator.has_complex_scene and recipe.signal.kind != "none":
+        observation, known = recipe.operator.make_example(seed=0), {}
+        protocol = {"echo_times": tuple(0.01 * (n + 1) for n in range(len(observation.y)))}
+        recipe = recipe.replace(signal=protocol)
+    elif recipe.operator.combines_time:  # exposures, k-space
         observation, known = recipe.operator.make_example(seed=0), {}
     elif recipe.signal.kind != "none":
         observation, known = recipe.signal.make_example(seed=0), {}

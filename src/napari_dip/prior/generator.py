@@ -22,13 +22,14 @@ Slices = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class PriorSettings:
-    """The settings that a prior is built from."""
+    """The settings that a prior is built from; the channels of a complex scene are its `num_parts`."""
 
     network: NetworkSettings
     network_input: InputSettings
     output: Output
     self_supervision: SelfSupervision
     signal: Signal
+    num_parts: int = 1
 
 
 class Prior:
@@ -115,10 +116,11 @@ class Prior:
         if joins_images:
             from napari_dip.prior.signal_head import SignalHead, layout_of_maps  # which loads torch
 
-            layout = layout_of_maps(settings.signal, layout)
+            layout = layout_of_maps(settings.signal, layout, settings.num_parts)
         with torch.device("meta"):
             module = network.build(inputs.channels, layout)
-            module = SignalHead(module, settings.signal) if joins_images else module
+            if joins_images:
+                module = SignalHead(module, settings.signal, settings.num_parts)
         module = module.to_empty(device="cpu")
         initialize(module, generator)
         if start is not None and same_shapes(start, module.state_dict()):

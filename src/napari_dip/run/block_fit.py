@@ -173,7 +173,7 @@ class BlockFit:
         prior = Prior.build(
             monitor.fit_problem,
             self._data,
-            PriorSettings(*parts, recipe.signal),
+            PriorSettings(*parts, recipe.signal, 1 + recipe.operator.has_complex_scene),
             precision=precision,
             generator=generator,
             start=weights,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.assessment import Finding
-from napari_dip.core.axes import FloatArray, to_canonical
+from napari_dip.core.axes import BoolArray, FloatArray, to_canonical
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.parameter_maps import ParameterMaps
@@ -29,10 +29,18 @@ def with_maps(result: Result, recipe: Recipe, observation: Observation) -> Resul
     """Return `result` with maps of its images, if the recipe has a signal equation.
 
     The equation is fitted to each pixel of the restored images; the bound of its error is that of the
-    data.
+    data. Of complex images, it is fitted to the part that has the phase of their sum.
     """
     if recipe.signal.kind == "none":
         return result
+    to_maps = _maps_of_complex if recipe.operator.has_complex_scene else _maps_of_images
+    maps = to_maps(result, recipe, observation)
+    assessment = result.assessment.with_findings(map_findings(recipe.signal, maps))
+    return replace(result, maps=maps, provenance=replace(result.provenance, assessment=assessment))
+
+
+def _maps_of_images(result: Result, recipe: Recipe, observation: Observation) -> ParameterMaps:
+    """Maps of restored images that are data themselves, whose noise is in the data."""
     image, residual, noise = (
         to_canonical(array, axes)
         for array, axes in (
@@ -47,12 +55,33 @@ def with_maps(result: Result, recipe: Recipe, observation: Observation) -> Resul
         data = FitData.from_observation(observation.select_planes(slice(None), plane), keep_times=True)
         signals[:, :, depth] = recipe.noise.signal_of_mean(image[:, :, depth], data)
     sigma = np.sqrt(np.mean(noise.astype(float) ** 2, axis=0))
-    maps, fitted = _fit(recipe.signal, signals, observation, sigma)
+    maps, fitted = _fit(recipe.signal, signals, _all_observed(observation), observation, sigma)
     with np.errstate(invalid="ignore"):
         misfit = np.mean(((residual + signals - fitted) / noise) ** 2, axis=0)
-    maps = replace(maps, chi_square=_on_grid(misfit, observation))
-    assessment = result.assessment.with_findings(map_findings(recipe.signal, maps))
-    return replace(result, maps=maps, provenance=replace(result.provenance, assessment=assessment))
+    return replace(maps, chi_square=_on_grid(misfit, observation))
+
+
+def _maps_of_complex(result: Result, recipe: Recipe, observation: Observation) -> ParameterMaps:
+    """Maps of complex images, restored from samples of their Fourier transforms.
+
+    The noise of an image is that of its samples, over the root of the share that was measured.
+    """
+    real, imaginary = np.moveaxis(to_canonical(result.image, result.axes), 1, 0)
+    images = (real + 1j * imaginary)[:, None]
+    phase = np.exp(-1j * np.angle(images.sum(axis=0)))
+    signals = (images * phase).real.astype(np.float32)
+    residual, noise = (
+        to_canonical(array, result.residual_axes) for array in (result.residual, result.noise_std)
+    )
+    variance, chi_square = (
+        np.nanmean(square.astype(float), axis=(0, 1, 3, 4)).reshape(1, -1, 1, 1)
+        for square in (np.where(np.isfinite(residual), noise**2, np.nan), (residual / noise) ** 2)
+    )
+    share = observation.observed.mean(axis=(0, 1, 3, 4)).reshape(1, -1, 1, 1)
+    known = np.ones(signals.shape[1:], bool)
+    maps, _ = _fit(recipe.signal, signals, known, observation, np.sqrt(variance / share))
+    misfit = np.broadcast_to(chi_square, known.shape)
+    return replace(maps, chi_square=_on_grid(misfit, observation))
 
 
 def map_findings(equation: Signal, maps: ParameterMaps) -> Iterator[Finding]:
@@ -88,19 +117,20 @@ def map_pixels(equation: Signal, observation: Observation, sigma: float | None =
     sigma : float, optional
         Standard deviation of the noise; automatic: from the misfit of typical pixels.
     """
-    return _fit(equation, observation.y, observation, sigma)[0]
+    return _fit(equation, observation.y, _all_observed(observation), observation, sigma)[0]
 
 
 def _fit(
     equation: Signal,
     images: FloatArray,
+    known: BoolArray,
     observation: Observation,
     sigma: NDArray[np.float64] | float | None,
 ) -> tuple[ParameterMaps, NDArray[np.float64]]:
-    """Maps of `images` (T, C, Z, Y, X), whose noise is `sigma`, one number or (C, Z, Y, X); and what the
-    equation makes of them.
+    """Maps of `images` (T, C, Z, Y, X) where they are `known` (C, Z, Y, X), whose noise is `sigma`, one
+    number or (C, Z, Y, X); and what the equation makes of them.
     """
-    known = observation.observed.all(axis=0) & np.isfinite(images).all(axis=0)
+    known = known & np.isfinite(images).all(axis=0)
     y = torch.from_numpy(np.ascontiguousarray(images[:, known]))
     found = fit_pixels(equation, y, None if sigma is None else 1.0)
     noise = np.full(known.sum(), found.variance**0.5)
@@ -125,14 +155,25 @@ def _fit(
         units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
         chi_square=on_grid(found.misfit.numpy() / noise**2),
         sigma=float(np.median(noise)) if noise.size else np.nan,
-        axes=observation.axes.replace("T", ""),
+        axes=_map_axes(observation, images.shape[1]),
     )
     fitted = np.full(images.shape, np.nan)
     fitted[:, known] = equation.signal(found.value, found.linear).numpy()
     return maps, fitted
 
 
+def _all_observed(observation: Observation) -> BoolArray:
+    """Which pixels (C, Z, Y, X) all images show."""
+    return np.asarray(observation.observed.all(axis=0))
+
+
 def _on_grid(planes: NDArray[np.float64], observation: Observation) -> FloatArray:
     """Planes (C, Z, Y, X) with the axes of the observation, without T."""
-    axes = observation.axes.replace("T", "")
+    axes = _map_axes(observation, len(planes))
     return observation.to_input_axes(planes[None].astype(np.float32), axes)
+
+
+def _map_axes(observation: Observation, channels: int) -> str:
+    """The axes of maps with so many channels: coils have none of their own."""
+    axes = observation.axes.replace("T", "")
+    return axes if channels == observation.y.shape[1] else axes.replace("C", "")

@@ -13,7 +13,8 @@ from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.core.settings import union_members
 from napari_dip.physics.signals import AnySignal, Signal
-from napari_dip.run.api._options import observe
+from napari_dip.run.api._mri import observe_kspace
+from napari_dip.run.api._options import add_auxiliary, observe
 from napari_dip.run.parameter_maps import map_findings, map_pixels
 from napari_dip.run.recipe import Quality, Recipe, list_presets
 from napari_dip.run.restoration import iter_restoration
@@ -30,6 +31,7 @@ def fit_maps(
     sigma: float | None = None,
     mask: Any = None,
     axes: str | None = None,
+    coil_maps: Any = None,
     **protocol: Any,
 ) -> ParameterMaps:
     """Map what a signal equation says of several images of one scene: T1, T2, diffusion, decay.
@@ -37,12 +39,14 @@ def fit_maps(
     With the prior, an untrained network makes maps, from which the equation makes the images; it is
     fitted to all of them together. Then the images are refined by similar patches, and the equation is
     fitted to each of their pixels. `restore` does the same with the presets ``t1-map``, ``t2-map``,
-    ``adc-map`` and ``decay-map``: the maps are `Result.maps`.
+    ``adc-map`` and ``decay-map``: the maps are `Result.maps`. From k-space, the network makes one map
+    and complex amplitudes (``t2-map-kspace``).
 
     Parameters
     ----------
     images : array, path or Result
-        The images along T, such as (T, Y, X); those of magnetic resonance are magnitudes.
+        The images along T, such as (T, Y, X); those of magnetic resonance are magnitudes. Or complex
+        k-space (T, coils, Y, X) as for `reconstruct_mri`, each contrast with its own lines.
     signal : str or Signal
         The equation: ``"t2"`` (also for T2*), ``"t1-flip-angle"``, ``"t1-inversion"``, ``"adc"`` or
         ``"decay"``.
@@ -57,6 +61,8 @@ def fit_maps(
         True where data are missing. A pixel that lacks an image has no value.
     axes : str, optional
         As for `denoise`. Default: an array has its images along the first axis.
+    coil_maps : complex array or path, optional
+        Coil sensitivities of k-space, (coils, Y, X). Default: estimated from its center.
     **protocol
         The numbers of the protocol: ``echo_times``, ``flip_angles`` and ``repetition_time``,
         ``inversion_times``, ``b_values`` or ``times``, in seconds, degrees and s/mm2. Default: those of
@@ -69,7 +75,8 @@ def fit_maps(
     Raises
     ------
     SettingsError
-        If there is no such equation, or the protocol does not suit it.
+        If there is no such equation, or the protocol does not suit it; or if k-space is to be fitted
+        pixel by pixel, or by an equation of magnitudes.
     ObservationError
         If there are not as many images as the protocol says.
 
@@ -93,14 +100,27 @@ def fit_maps(
         images, axes = images.image, axes or images.axes
     if isinstance(images, np.ndarray) and axes is None and images.ndim in (3, 4):
         axes = "TYX" if images.ndim == 3 else "TZYX"
-    observation, _ = observe(images, {"mask": mask, "axes": axes})
+    is_kspace = np.iscomplexobj(images)
+    if is_kspace:
+        observation = observe_kspace(images)
+        observation = observation if mask is None else observation.with_mask(mask)
+    else:
+        observation, _ = observe(images, {"mask": mask, "axes": axes})
+    if coil_maps is not None:
+        observation = add_auxiliary(observation, "coil_maps", coil_maps)
     equation = equation.with_protocol(observation.header, len(observation.y))
+    if method == "pixelwise" and is_kspace:
+        raise SettingsError(
+            "k-space has no pixels to fit alone: reconstruct its images first, or take the prior",
+            setting="method",
+        )
     if method == "pixelwise":
         maps = map_pixels(equation, observation, sigma)
         _warn(Assessment.from_findings(map_findings(equation, maps)))
         return maps
     noise = {} if sigma is None else {"sigma": sigma}
-    recipe = _preset(equation.kind).with_quality(quality)
+    recipe = Recipe.preset("t2-map-kspace") if is_kspace else _preset(equation.kind)
+    recipe = recipe.with_quality(quality)
     recipe = recipe.replace(signal=equation, noise=noise, seed=seed, compute={"device": device})
     result = iter_restoration(observation, recipe).result
     _warn(result.assessment)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io import read
 from napari_dip.run.api._options import (
@@ -135,16 +136,21 @@ def _split_shots(kspace: NDArray[Any], shots: NDArray[Any]) -> NDArray[Any]:
     return np.where(is_in[:, None, :, None], kspace, 0)
 
 
-def _reconstruct(recipe: Recipe, kspace: Any, coil_maps: Any, trajectory: Any, options: Options) -> Any:
-    """The images of k-space, wrapped as it was given."""
+def observe_kspace(kspace: Any) -> Observation:
+    """Return the observation of k-space as an array, see `reconstruct_mri`."""
     from napari_dip.io.mri.arrays import kspace_image
 
+    return kspace_image(np.asarray(kspace), "", 0).to_observation()
+
+
+def _reconstruct(recipe: Recipe, kspace: Any, coil_maps: Any, trajectory: Any, options: Options) -> Any:
+    """The images of k-space, wrapped as it was given."""
     if unused := [name for name in _NOT_FOR_KSPACE if options.get(name) is not None]:
         raise SettingsError(
             f"{unused[0]} does not apply to k-space, whose axes and noise model are fixed"
         )
     from_path = is_path(kspace)
-    observation = read(kspace) if from_path else kspace_image(np.asarray(kspace), "", 0).to_observation()
+    observation = read(kspace) if from_path else observe_kspace(kspace)
     if options.get("mask") is not None:
         observation = observation.with_mask(load_array(options["mask"]))
     if coil_maps is not None:
