@@ -103,6 +103,8 @@ def files(tmp_path_factory):
         fits.writeto(folder / "night" / f"frame0{number}.fits", noisy(48, 56))
     heart = cardiac_cine(side=32, beats=(4,), coils=2, acceleration=4)
     np.savez(folder / "scan.npz", kspace=heart.kspace, coils=heart.maps)
+    echoes = np.stack([0.8**n * heart.kspace[0] for n in range(3)])
+    np.savez(folder / "echoes.npz", kspace=echoes, coils=heart.maps)
     head = moving_head(side=32, shots=4, coils=2, acceleration=1, size=1)
     np.savez(folder / "shots.npz", kspace=head.kspace, coils=head.maps)
     return folder
