@@ -41,6 +41,23 @@ def test_k_space_becomes_magnitude_and_phase(viewer, dock, qtbot, heart):
     assert layers["residual]"].data.shape == (8, 3, 32, 32)
 
 
+def test_k_space_becomes_a_map_that_lies_on_its_images(viewer, quick_dock, qtbot, heart):
+    dock = quick_dock("Map T1, T2, diffusion or decay")
+    tasks = dock.form.tasks.task
+    tasks.setCurrentIndex(tasks.findText("Map T2 from k-space"))
+    dock.form.entry("signal.echo_times").value = "0.02, 0.04, 0.06"
+    for name, value in (("solver.max_steps", 5), ("network.channels", 8)):
+        dock.form.entry(name).value = value
+    maps = kspace_image(heart.maps, "", 1)
+    run(viewer, dock, qtbot, kspace_image(heart.kspace, "", 0), maps)
+    layers = {layer.name.rpartition(" [")[2]: layer for layer in viewer.layers}
+    assert layers["restored]"].data.shape == (3, 32, 32)
+    assert layers["T2, s]"].data.shape == (32, 32)
+    np.testing.assert_allclose(layers["T2, s]"].scale, layers["restored]"].scale[1:])
+    dock.result_controls.extra_boxes["maps"].click()
+    assert any(layer.name.endswith("[chi-square]") for layer in viewer.layers)
+
+
 def test_times_of_k_space_truth_and_result_share_a_slider(viewer):
     viewer.open_sample("napari-dip", "cine")
     shapes = {layer.name: layer.data.shape for layer in viewer.layers}
