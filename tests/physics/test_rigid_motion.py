@@ -10,6 +10,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.datasets import moving_head
 from napari_dip.io.mri.arrays import kspace_image
 from napari_dip.physics.operators import rigid_motion
+from napari_dip.physics.operators._mean_of_frames import to_scene
 from napari_dip.physics.operators._rigid_motion import relative_poses
 from napari_dip.physics.operators.rigid_motion import RigidMotion, RigidMotionOperator
 from napari_dip.physics.operators.sense_motion import SenseMotion, _reference
@@ -280,6 +281,45 @@ def test_the_mean_has_the_channels_depths_and_gaps_of_the_frames():
     np.testing.assert_array_equal(np.isfinite(reduced.y), reduced.observed)
 
 
+@pytest.mark.parametrize("known", [range(1, 5), [1], [0]])
+def test_a_channel_that_only_some_frames_have_keeps_its_level_and_noise(known):
+    frames, truth, _ = turning_frames(5)
+    colors = np.stack([frames, 2 * frames], axis=1)
+    for number in set(range(5)) - set(known):
+        colors[number, 1] = np.nan
+    reduced, _ = RigidMotion().reduce(Observation.from_array(colors, axes="TCYX"))
+    inside = (slice(12, -12),) * 2
+    image, sigma = reduced.y[0, 1, 0][inside], reduced.auxiliary["sigma"][0, 1, 0][inside]
+    assert reduced.observed[0, 1, 0][inside].all()
+    assert abs(np.median(image - 2 * truth[inside])) < 1.5
+    assert np.median(sigma) == pytest.approx(6 / len(list(known)) ** 0.5, rel=0.15)
+    assert np.std(image - 2 * truth[inside]) == pytest.approx(np.median(sigma), rel=0.2)
+
+
+@pytest.mark.parametrize(("number", "factor"), [(3, 10), (5, 10), (4, 2)])
+def test_the_noise_of_the_mean_is_right_where_a_frame_is_noisier(number, factor):
+    frames, truth, _ = turning_frames(number)
+    rng = np.random.default_rng(1)
+    frames[2] += rng.normal(0, 3 * (factor**2 - 1) ** 0.5, frames[2].shape)
+    frames[:2, :, 40:] = np.nan  # which only the noisy frame, and others after it, show
+    reduced, _ = RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))
+    error = (reduced.y[0, 0, 0] - truth) / reduced.auxiliary["sigma"][0, 0, 0]
+    for inside in ((slice(10, -10), slice(10, 32)), (slice(10, -10), slice(46, 56))):
+        assert np.nanstd(error[inside]) == pytest.approx(1, abs=0.25)
+
+
+def test_cosmic_rays_raise_the_noise_only_around_them():
+    frames, *_ = turning_frames(5)
+    clean, _ = RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))
+    rng = np.random.default_rng(2)
+    for frame in frames[:3]:
+        frame[tuple(rng.integers(16, 48, 2))] = 3000
+    reduced, _ = RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))
+    sigmas = [np.median(one.auxiliary["sigma"]) for one in (clean, reduced)]
+    assert sigmas[1] < 2 * sigmas[0]
+    assert reduced.auxiliary["sigma"].max() > 20 * sigmas[0]
+
+
 @pytest.mark.parametrize("unit", [1e-25, 1e25])
 def test_the_mean_does_not_depend_on_the_unit(unit):
     frames, *_ = turning_frames(4)
@@ -297,3 +337,13 @@ def test_a_long_movie_is_searched_on_larger_pixels(monkeypatch):
         FitData.from_observation(Observation.from_array(frames, axes="TYX"), keep_times=True)
     )
     assert np.abs(operator.motion - motion).max() < 0.5
+
+
+def test_frames_on_the_grid_of_the_scene():
+    scene = torch.nn.functional.avg_pool2d(torch.rand((2, 50, 58)), 5, stride=1, padding=2)
+    poses = torch.tensor([[0.0, 0.0, 0.0], [0.1, 2.3, -1.7]])
+    operator = RigidMotionOperator(poses, (2, 40, 48), 5, 1.25)
+    inside = (..., slice(14, -14), slice(14, -14))
+    back = to_scene(operator, operator(scene))
+    for number in range(2):
+        assert (back[number] - scene)[inside].abs().max() < 0.05

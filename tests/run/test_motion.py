@@ -1,5 +1,7 @@
 """Motion correction from the data to the file: poses, images, records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -136,6 +138,7 @@ def test_a_movie_that_turns_becomes_one_image(movie):
     assert "motion of up to" in result.summary
     assert result.provenance.input.sha256 == movie.digest()
     assert Recipe.parse(result.provenance.recipe, source="") == recipe
+    assert "(scatter of the frames)" in result.summary
     assert np.median(result.noise_std) == pytest.approx(5 / 6**0.5, rel=0.1)
     mean = result.observation.y[0, 0, 0]
     np.testing.assert_allclose(result.residual, mean - result.image, atol=1e-3)
@@ -145,9 +148,14 @@ def test_a_movie_that_turns_becomes_one_image(movie):
     np.testing.assert_array_equal(earlier.motion, result.motion)
     with pytest.raises(SettingsError, match="nothing between both"):
         result.at_strength(0.5)
-    half = restore(movie, recipe.replace(strength=0.5))
-    np.testing.assert_allclose(half.image, (mean + result.image) / 2, atol=1e-3)
-    assert Recipe.parse(half.provenance.recipe, source="").strength == 0.5
+    for changes, reason in (
+        ({"strength": 0.5}, "nothing between both"),
+        ({"stack": {"joint_axes": "T"}}, "choose none, or Z"),
+        ({"noise": {"censored": True}}, "mask what is saturated"),
+        ({"signal": {"kind": "decay"}}, "makes one image of all frames first"),
+    ):
+        with pytest.raises(SettingsError, match=reason):
+            restore(movie, recipe.replace(**changes))
 
 
 def test_coadd_with_rotation_is_the_preset(movie):
@@ -159,13 +167,26 @@ def test_coadd_with_rotation_is_the_preset(movie):
     for wrong, message in (
         ({"psf": np.ones((3, 3))}, "leave psf"),
         ({"scale_factor": 2}, "leave psf"),
-        ({"sigma": 5.0}, "measures the noise where frames differ"),
-        ({"noise": "poisson", "gain": 1.5}, "measures the noise where frames differ"),
+        ({"sigma": 5.0}, "leave it at automatic"),
+        ({"noise": "poisson", "gain": 1.5}, "leave it at gaussian"),
     ):
         with pytest.raises(SettingsError, match=message):
             dip.coadd(frames, rotation=True, **options, **wrong)
     with pytest.raises(ObservationError, match="only one frame"):
         dip.coadd(frames[:1], rotation=True, **options)
+
+
+def test_stripes_of_frames_are_removed_before_they_are_combined(movie):
+    offsets = np.random.default_rng(0).normal(0, 15, (6, 1, 1, 48, 1)).astype(np.float32)
+    striped = replace(movie, y=movie.y + offsets)
+    recipe = Recipe.preset("coadd-rotation").with_quality("instant")
+    kept, removed = (
+        restore(striped, recipe.replace(noise={"stripes": stripes})) for stripes in ("off", "rows")
+    )
+    clean = restore(movie, recipe)
+    errors = [np.std(found.image - clean.image) for found in (kept, removed)]
+    assert errors[1] < 0.8 * errors[0]
+    assert "rows" in removed.summary
 
 
 def test_other_recipes_have_no_motion(fast_recipe, make_observation):

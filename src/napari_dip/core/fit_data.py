@@ -53,9 +53,10 @@ class FitData:
         Parameters
         ----------
         observation : Observation
-            (T, C, Z, Y, X); with `keep_times` it has one depth.
+            (T, C, Z, Y, X).
         keep_times : bool
-            Keep the times apart, for an operator that combines them; otherwise they become channels.
+            Keep the times apart, for an operator that combines them, and make channels of depths;
+            otherwise times become channels, too.
         """
         times, channels, depths = observation.y.shape[:3]
         spacing = observation.header.pixel_ratio("Z")

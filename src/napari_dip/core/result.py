@@ -17,7 +17,7 @@ from napari_dip.core.header import Header
 from napari_dip.core.observation import Observation
 from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.provenance import Provenance
-from napari_dip.core.strength import blend, check_strength
+from napari_dip.core.strength import blend
 from napari_dip.core.summary import summarize
 
 if TYPE_CHECKING:
@@ -188,7 +188,6 @@ class Result:
         before = self.provenance.recipe.get("strength", 1.0)
         if before != 1 or self.observation is None:
             raise SettingsError(f"the image has a strength of {before:g}: start from the restoration")
-        check_strength(strength, self.provenance.recipe["operator"]["kind"])
         return blend(self, self.observation, strength)
 
     def magnitude(self) -> Result:

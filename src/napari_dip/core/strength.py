@@ -39,6 +39,7 @@ def blend(result: Result, observation: Observation, strength: float) -> Result:
     y, and their covariance, which is u^2 where an estimate has the least expected error, its error is
     sqrt((2 s - s^2) u^2 + (1 - s)^2 sigma^2).
     """
+    check_strength(strength, result.provenance.recipe["operator"]["kind"])
     if strength == 1:
         return result
     recipe = {**result.provenance.recipe, "strength": strength}

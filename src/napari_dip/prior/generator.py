@@ -22,14 +22,13 @@ Slices = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class PriorSettings:
-    """The settings that a prior is built from; the channels of a complex scene are its `num_parts`."""
+    """The settings that a prior is built from."""
 
     network: NetworkSettings
     network_input: InputSettings
     output: Output
     self_supervision: SelfSupervision
     signal: Signal
-    num_parts: int = 1
 
 
 class Prior:
@@ -116,11 +115,10 @@ class Prior:
         if joins_images:
             from napari_dip.prior.signal_head import SignalHead, layout_of_maps  # which loads torch
 
-            layout = layout_of_maps(settings.signal, layout, settings.num_parts)
+            layout = layout_of_maps(settings.signal, layout)
         with torch.device("meta"):
             module = network.build(inputs.channels, layout)
-            if joins_images:
-                module = SignalHead(module, settings.signal, settings.num_parts)
+            module = SignalHead(module, settings.signal) if joins_images else module
         module = module.to_empty(device="cpu")
         initialize(module, generator)
         if start is not None and same_shapes(start, module.state_dict()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from napari_dip.core.axes import ChannelLayout
-from napari_dip.core.errors import ObservationError, SettingsError
+from napari_dip.core.errors import ObservationError
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals import Signal
 
@@ -14,16 +14,14 @@ class SignalHead(torch.nn.Module):
     """Makes images of maps, which a network makes.
 
     The network has one output for the parameter, as sigmoid of the logarithm within its range, and one
-    for each quantity that the signal is linear in. Real and imaginary parts share the parameter.
+    for each quantity that the signal is linear in.
 
     Parameters
     ----------
     network : torch.nn.Module
-        From its input to (1, (1 + L P) G, H, W), for G images of each contrast that have P parts.
+        From its input to (1, (1 + L) G, H, W), for G images of each contrast.
     signal : Signal
         The equation.
-    num_parts : int
-        P: 2 for complex images, 1 for others.
 
     References
     ----------
@@ -31,43 +29,33 @@ class SignalHead(torch.nn.Module):
            with approximate Bayesian deep image priors", Magn. Reson. Med. 90 (2023) 2557.
     """
 
-    def __init__(self, network: torch.nn.Module, signal: Signal, num_parts: int) -> None:
+    def __init__(self, network: torch.nn.Module, signal: Signal) -> None:
         super().__init__()
-        self.network, self._signal, self._num_parts = network, signal, num_parts
+        self.network, self._signal = network, signal
         _, _, low, high = signal.parameter
         self._low, self._span = math.log(low), math.log(high / low)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Return the images (1, contrasts * P * G, H, W), in the order of the contrasts."""
-        output, num_linear = self.network(z)[0].float(), len(self._signal.linear)
-        output = output.reshape(1 + num_linear * self._num_parts, -1, *output.shape[1:])
-        value = torch.exp(self._low + self._span * output[0].sigmoid()).repeat(self._num_parts, 1, 1)
-        images = self._signal.signal(value, output[1:].reshape(num_linear, *value.shape))
+        """Return the images (1, contrasts * G, H, W), in the order of the contrasts."""
+        output = self.network(z)[0].float()
+        output = output.reshape(1 + len(self._signal.linear), -1, *output.shape[1:])
+        value = torch.exp(self._low + self._span * output[0].sigmoid())
+        images = self._signal.signal(value, output[1:])
         stacked: torch.Tensor = images.reshape(1, -1, *images.shape[2:])
         return stacked
 
 
-def layout_of_maps(signal: Signal, layout: ChannelLayout, num_parts: int) -> ChannelLayout:
-    """Return what the outputs of the network stand for, if `layout` is that of the images, whose
-    channels are `num_parts` parts of each.
+def layout_of_maps(signal: Signal, layout: ChannelLayout) -> ChannelLayout:
+    """Return what the outputs of the network stand for, if `layout` is that of the images.
 
     Raises
     ------
     ObservationError
         If the images are not restored jointly.
-    SettingsError
-        If they are complex, and the equation is one of magnitudes.
     """
-    if num_parts > 1 and signal.is_of_magnitudes:
-        raise SettingsError(
-            f"the equation '{signal.kind}' is one of magnitudes, and k-space has complex images:"
-            " reconstruct them first, and map their magnitudes",
-            setting="signal.kind",
-        )
     if layout.times != signal.num_contrasts:
         raise ObservationError(
             f"the equation joins {signal.num_contrasts} images, and {layout.times} are restored jointly"
             " along T: set stack.joint_axes to T, and stack.window_length to their number"
         )
-    number = 1 + num_parts * len(signal.linear)
-    return ChannelLayout(number, layout.channels // num_parts, layout.depths, layout.z_spacing)
+    return ChannelLayout(1 + len(signal.linear), layout.channels, layout.depths, layout.z_spacing)

@@ -21,6 +21,7 @@ from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data
 from napari_dip.physics.noise import Likelihood
 from napari_dip.physics.problem import Problem
+from napari_dip.physics.signals.none import NoSignal
 from napari_dip.prior.generator import Prior, PriorSettings
 from napari_dip.prior.initialization import Weights
 from napari_dip.refine.admm import Admm
@@ -170,10 +171,12 @@ class BlockFit:
         if recipe.network.is_3d and not self.problem.operator.is_identity:
             precision = torch.float32  # in bfloat16 torch can corrupt memory on a CPU
         parts = recipe.network, recipe.network_input, recipe.output, recipe.self_supervision
+        # Complex images are mixed freely: maps from their samples alone are worse (benchmarks/maps.py).
+        signal = NoSignal() if recipe.operator.has_complex_scene else recipe.signal
         prior = Prior.build(
             monitor.fit_problem,
             self._data,
-            PriorSettings(*parts, recipe.signal, 1 + recipe.operator.has_complex_scene),
+            PriorSettings(*parts, signal),
             precision=precision,
             generator=generator,
             start=weights,

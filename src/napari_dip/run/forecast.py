@@ -17,11 +17,12 @@ from napari_dip.core.progress import Progress
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.amortized import WARM_START_STEPS_SHARE
 from napari_dip.fitting.stopping.base import EarlyStopping
+from napari_dip.physics.operators.rigid_motion import check_frames
 from napari_dip.physics.stripes import remove_stripes
 from napari_dip.run.amortized import AmortizedTrial
 from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
-from napari_dip.run.reduction import reduced_recipe
+from napari_dip.run.reduction import reduced_recipe, typical_frame
 from napari_dip.run.restoration import iter_restoration
 from napari_dip.run.tiles.planner import plan_tiles, supports_tiling
 from napari_dip.run.tiles.tile import Tile, noise_sample
@@ -108,8 +109,11 @@ class RunEstimator:
         """
         device = recipe.compute.resolve_device()
         combines_time = recipe.operator.combines_time
-        if (reduced := reduced_recipe(recipe)) is not recipe:  # to what is as large as a frame
-            recipe, observation = reduced, observation.select_planes(slice(0, 1), slice(None))
+        fitted = reduced_recipe(recipe)
+        is_reduced = fitted is not recipe
+        if is_reduced:
+            check_frames(max(times, len(observation.y)))
+            recipe, observation = fitted, typical_frame(observation)
         observation, _ = remove_stripes(observation, recipe.noise.stripes)
         slices, data = next(iter(recipe.stack.iter_blocks(observation, combines_time=combines_time)))
         plan = plan_tiles(recipe, data, device)
@@ -126,7 +130,7 @@ class RunEstimator:
         return RunEstimate(
             sigma=noise.median_sigma,
             sigma_text=noise.sigma_text,
-            source=noise.source,
+            source=noise.source + ", in one frame" * is_reduced,
             device=device.type,
             memory_bytes=cost.memory_bytes,
             tiles=plan.note,

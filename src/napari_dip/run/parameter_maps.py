@@ -22,6 +22,7 @@ from napari_dip.run.recipe import Recipe
 MIN_KNOWN = 0.01  # of all pixels that have a value
 MAX_CHI_SQUARE = 10.0  # the median of all pixels that have a value
 RANGE_END, MAX_AT_END = 1.02, 0.2  # a factor, and a share of these pixels
+PHASE_SIGMA_PX = 1.5  # of the Gaussian over which the phase of a complex image is measured
 MAX_RELATIVE_STD = 2.0  # bound of the error over the value, above which the images say nothing of it
 
 
@@ -29,7 +30,7 @@ def with_maps(result: Result, recipe: Recipe, observation: Observation) -> Resul
     """Return `result` with maps of its images, if the recipe has a signal equation.
 
     The equation is fitted to each pixel of the restored images; the bound of its error is that of the
-    data. Of complex images, it is fitted to the part that has the phase of their sum.
+    data.
     """
     if recipe.signal.kind == "none":
         return result
@@ -64,12 +65,16 @@ def _maps_of_images(result: Result, recipe: Recipe, observation: Observation) ->
 def _maps_of_complex(result: Result, recipe: Recipe, observation: Observation) -> ParameterMaps:
     """Maps of complex images, restored from samples of their Fourier transforms.
 
-    The noise of an image is that of its samples, over the root of the share that was measured.
+    The equation is fitted to the part of each image that has the phase of the pixels around: phases that
+    differ between images (off resonance, motion) do not matter, and noise has no bias as in magnitudes.
+    The noise of an image is that of its samples, over the root of their number for each pixel.
     """
+    from scipy.ndimage import gaussian_filter
+
     real, imaginary = np.moveaxis(to_canonical(result.image, result.axes), 1, 0)
-    images = (real + 1j * imaginary)[:, None]
-    phase = np.exp(-1j * np.angle(images.sum(axis=0)))
-    signals = (images * phase).real.astype(np.float32)
+    around = (0, 0, PHASE_SIGMA_PX, PHASE_SIGMA_PX)
+    phase = np.arctan2(gaussian_filter(imaginary, around), gaussian_filter(real, around))
+    signals = (np.cos(phase) * real + np.sin(phase) * imaginary)[:, None]
     residual, noise = (
         to_canonical(array, result.residual_axes) for array in (result.residual, result.noise_std)
     )
@@ -77,7 +82,8 @@ def _maps_of_complex(result: Result, recipe: Recipe, observation: Observation) -
         np.nanmean(square.astype(float), axis=(0, 1, 3, 4)).reshape(1, -1, 1, 1)
         for square in (np.where(np.isfinite(residual), noise**2, np.nan), (residual / noise) ** 2)
     )
-    share = observation.observed.mean(axis=(0, 1, 3, 4)).reshape(1, -1, 1, 1)
+    samples = observation.observed.mean(axis=(0, 1)).sum(axis=(1, 2)).reshape(1, -1, 1, 1)
+    share = samples / np.prod(signals.shape[-2:])
     known = np.ones(signals.shape[1:], bool)
     maps, _ = _fit(recipe.signal, signals, known, observation, np.sqrt(variance / share))
     misfit = np.broadcast_to(chi_square, known.shape)

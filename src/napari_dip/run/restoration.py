@@ -84,8 +84,12 @@ def iter_restoration(
     """
 
     def steps() -> Generator[Progress, Request | None, Result]:
+        check_strength(recipe.strength, recipe.operator.kind)
+        if recipe.compute.num_threads is not None:
+            torch.set_num_threads(recipe.compute.num_threads)
         reduction = Reduction(observation, recipe)
-        restoration = _Restoration(reduction, snapshot_every, warm_start, workers, note)
+        notes = "; ".join(filter(None, (note, reduction.note)))
+        restoration = _Restoration(reduction, snapshot_every, warm_start, workers, notes)
         return reduction.complete((yield from restoration.steps()))
 
     return RestorationRun(steps())
@@ -112,7 +116,6 @@ class _Restoration:
         signal = self._recipe.signal.with_protocol(observation.header, len(observation.y))
         self._recipe = recipe = self._recipe.model_copy(update={"signal": signal})
         self._start_time = time.monotonic()
-        check_strength(recipe.strength, recipe.operator.kind)
         unstriped, stripes = remove_stripes(observation, recipe.noise.stripes)
         alignment = recipe.stack.estimate_alignment(unstriped)
         aligned = alignment.align(unstriped) if alignment else unstriped
@@ -129,8 +132,6 @@ class _Restoration:
         self._reports: list[BlockReport] = []
         histories: list[History] = []
         unreproduced: list[tuple[int, ...]] = []
-        if recipe.compute.num_threads is not None:
-            torch.set_num_threads(recipe.compute.num_threads)
         stopped = False
         for number, (slices, data) in enumerate(blocks):
             if stopped:

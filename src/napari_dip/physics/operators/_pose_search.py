@@ -61,6 +61,8 @@ class PoseSearch:
         Its operator has the poses to start from, and gets those that are found.
     weights : (T,) tensor
         How much each exposure counts.
+    smoothness : float
+        How much the scene is expected to be smooth.
 
     Attributes
     ----------
@@ -80,16 +82,16 @@ class PoseSearch:
            Appl. Math. 2 (1944) 164 (the damping).
     """
 
-    def __init__(self, level: Level, weights: torch.Tensor) -> None:
+    def __init__(self, level: Level, weights: torch.Tensor, *, smoothness: float = 1.0) -> None:
         self._level, self.operator = level, level.operator
         largest = level.y.abs().max()
         self.unit = torch.where(largest > 0, largest, 1.0)  # 1e-20 squared would vanish
         self._y = level.y / self.unit
-        self._observed = level.observed.float()
+        self.observed, self._observed = level.observed, level.observed.float()
         self._root = weights.sqrt()[:, None, None, None] * self._observed
         full = self.operator.coverage(level.observed)
         self._coverage = float(full[full > 0].median())
-        self._penalty = self._coverage * _roughness(self.operator.scene_shape, level.scale)
+        self._penalty = smoothness * self._coverage * _roughness(self.operator.scene_shape, level.scale)
         self.x = torch.zeros(self.operator.scene_shape)
         self.seen = level.observed.flatten(1).any(dim=1)
 
@@ -233,8 +235,7 @@ def _roughness(shape: tuple[int, ...], scale: float) -> torch.Tensor:
 def search_poses(levels: Iterable[Level], times: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the poses of `times` exposures, (T, 3), and how much each exposure should count, (T,).
 
-    The `levels` are coarse to fine, the last one at full size: features that are larger than the motion
-    are what shows where to go.
+    The `levels` are coarse to fine: features that are larger than the motion are what shows where to go.
     """
     poses, weights = torch.zeros((times, 3)), torch.ones(times)
     for level in levels:

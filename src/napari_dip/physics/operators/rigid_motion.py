@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.errors import ObservationError
@@ -16,10 +17,10 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.outside import INSIDE
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import area_mean
+from napari_dip.physics.operators._mean_of_frames import FrameMean, first_known
 from napari_dip.physics.operators._pose_search import (
     COARSEST_SIDE,
     Level,
-    PoseSearch,
     coarse_to_fine,
     search_poses,
 )
@@ -30,10 +31,8 @@ from napari_dip.physics.operators.identity import Identity
 
 SEARCH_MARGIN = 1 / 8  # of the longer side, that a frame can move beyond the others
 SPARE_PX = 3  # of the scene, beyond what any frame shows
-MEAN_ITER = 20  # of conjugate gradients for the mean of all frames
+MEDIAN_OF_NORMAL = 0.6745  # of the absolute value, in standard deviations
 MAX_SEARCHED = 2**25  # data of all frames in which poses are searched; more are averaged first
-MIN_COVERAGE = 0.5  # frames that show a pixel of the mean
-NOISE_SMOOTHING_PX = 2  # Gaussian over which the scatter of the frames is averaged
 
 
 class RigidMotion(OperatorSettings):
@@ -41,9 +40,11 @@ class RigidMotion(OperatorSettings):
 
     Frame t is T(pose_t) x + background_t, with its own mask, where T rotates and shifts by Fourier
     interpolation: for frames whose pixels sample the scene finely enough. The poses are measured from
-    all frames jointly. As T is unitary, all that frames with white noise say of the scene is their least
-    squares mean at these poses: this is the image that is restored, with the noise that the scatter of
-    the frames shows. It has the grid and the background of the first frame that has data.
+    all frames jointly, and are those of all channels and depths. As T is unitary, all that frames with
+    white noise say of the scene is their least squares mean at these poses: this is the image that is
+    restored, with the noise that the scatter of the frames shows. A noise map that is given says only
+    how much each frame counts. The image has the grid and the background of the first frame that has
+    data.
     """
 
     kind: Literal["rigid-motion"] = "rigid-motion"
@@ -57,21 +58,18 @@ class RigidMotion(OperatorSettings):
 
     def build(self, data: FitData) -> RigidMotionOperator:
         """Return the operator of the frames, whose poses are measured."""
-        if len(data.y) == 1:
-            raise ObservationError(
-                "there is only one frame: give several files, or an image with a time axis (T)"
-            )
+        check_frames(len(data.y))
         aspect = data.header.pixel_ratio("Y")
         observed = torch.from_numpy(data.observed.copy())
         levels = plane_medians(data.y)[..., None, None].astype(np.float32)
-        reference = int(data.observed.any(axis=(1, 2, 3)).argmax())  # the first that has data
         y = torch.from_numpy(np.nan_to_num(data.y - np.nan_to_num(levels)))
         poses, weights = search_poses(_levels(y, observed, aspect), len(y))
+        reference = int(data.observed.any(axis=(1, 2, 3)).argmax())  # the first that has data
         poses = relative_poses(poses, reference, aspect)
         margin = _farthest(poses, y.shape[-2:], aspect) + SPARE_PX
         operator = RigidMotionOperator(poses, (y.shape[1], y.shape[2], y.shape[3]), margin, aspect)
         if self.match_background:
-            operator.background = torch.from_numpy(np.nan_to_num(levels - levels[reference]))
+            operator.background = torch.from_numpy(np.nan_to_num(levels - first_known(levels)))
         operator.reference = reference
         operator.weigh("frame", weights)
         return operator
@@ -79,27 +77,27 @@ class RigidMotion(OperatorSettings):
     def reduce(self, observation: Observation) -> tuple[Observation, FloatArray]:
         data = FitData.from_observation(observation, keep_times=True)
         operator = self.build(data)
+        level = torch.from_numpy(first_known(plane_medians(data.y)[..., None, None]).astype(np.float32))
+        y = torch.nan_to_num(torch.from_numpy(data.y.copy()) - operator.background - level)
+        frames = Level(operator, y, torch.from_numpy(data.observed.copy()), 1.0)
+        mean = FrameMean.of_frames(frames, _frame_noise(data), match_background=self.match_background)
+
+        def cut_out(scene: torch.Tensor) -> NDArray[Any]:
+            planes: NDArray[Any] = scene[..., *operator.valid_region].numpy()
+            return planes.reshape(1, *observation.y.shape[1:])
+
         first = slice(operator.reference, operator.reference + 1)
-        background = torch.from_numpy(plane_medians(data.y[first])[..., None, None].astype(np.float32))
-        y = torch.nan_to_num(torch.from_numpy(data.y.copy()) - operator.background - background)
-        level = Level(operator, y, torch.from_numpy(data.observed.copy()), 1.0)
-        mean, sigma, coverage = _mean_of_frames(level, match_background=self.match_background)
-        shape = (1, *observation.y.shape[1:])
-        inside = (..., *operator.valid_region)
-        observed = (coverage >= MIN_COVERAGE)[inside].reshape(shape).numpy()
-        planes = {
+        auxiliary = {
             name: array[first] if len(array) > 1 else array
             for name, array in observation.auxiliary.items()
         }
-        planes["sigma"] = sigma[inside].reshape(shape).numpy()
-        outside = observation.outside
-        image = (mean[inside] + background[0]).reshape(shape).numpy()
+        observed, outside = cut_out(mean.observed), observation.outside
         reduced = replace(
             observation,
-            y=np.where(observed, image, np.float32(np.nan)),
+            y=np.where(observed, cut_out(mean.image + level[0]), np.float32(np.nan)),
             observed=observed,
             axes=self.result_axes(observation.axes),
-            auxiliary=planes,
+            auxiliary={**auxiliary, "sigma": cut_out(mean.std)},
             findings=(*observation.findings, *operator.findings),
             outside=None if outside is None else np.where(observed, np.float32(INSIDE), outside[first]),
         )
@@ -144,43 +142,20 @@ class RigidMotionOperator(MovingOperator):
         return scene
 
 
-def _mean_of_frames(
-    level: Level, *, match_background: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The least squares mean of frames, the standard deviation of its noise, and how many frames show
-    each pixel, (C, H, W).
-
-    Frames count by their weights, and by the inverse of the mean square of their residuals from a first
-    mean, whose medians are their backgrounds against the reference. The noise is that of the residuals
-    around a pixel.
-    """
-    operator, observed = level.operator, level.observed
-    weights = torch.as_tensor(operator.data_weights).flatten()
-    search = PoseSearch(level, weights)
-    search.fit_scene(MEAN_ITER)
-    squares = search.mean_squares()
-    weights = weights * squares[weights > 0].median() / squares.clamp(min=1e-12)
-    if match_background:
-        residual = torch.where(observed, search.residual(), torch.nan).numpy()
-        offsets = torch.from_numpy(np.nan_to_num(plane_medians(residual))[..., None, None]).float()
-        offsets = search.unit * (offsets - offsets[operator.reference])
-        level = replace(level, y=torch.where(observed, level.y - offsets, 0.0))
-    search = PoseSearch(level, weights)
-    search.fit_scene(MEAN_ITER)
-    weighted = weights[:, None, None, None] * observed
-    coverage = operator.coverage(observed)
-    square = operator.adjoint(weighted * search.residual().square())
-    excess = (coverage - 1).clamp(min=0)  # frames beyond the one that a mean needs
-    overall = square.sum(dim=(1, 2), keepdim=True) / excess.sum(dim=(1, 2), keepdim=True)
-    variance = (_smooth(square).clamp(min=0) + overall) / (_smooth(excess) + 1)
-    precision = operator.adjoint(weighted).clamp(min=MIN_COVERAGE)
-    return search.unit * search.x, search.unit * (variance / precision).sqrt(), coverage
+def check_frames(number: int) -> None:
+    """Raise an ObservationError if there are not several frames."""
+    if number == 1:
+        raise ObservationError(
+            "there is only one frame: give several files, or an image with a time axis (T)"
+        )
 
 
-def _smooth(planes: torch.Tensor) -> torch.Tensor:
-    from scipy.ndimage import gaussian_filter
-
-    return torch.from_numpy(gaussian_filter(planes.numpy(), (0, NOISE_SMOOTHING_PX, NOISE_SMOOTHING_PX)))
+def _frame_noise(data: FitData) -> NDArray[np.float64]:
+    """The noise of each frame, (T, C): typical if it is given, else estimated; NaN if there is none."""
+    if (given := data.auxiliary.get("sigma")) is not None:
+        return plane_medians(np.where(data.observed, given, np.float32(np.nan)))
+    details = np.diff(np.diff(data.y, axis=-1), axis=-2) / 2
+    return plane_medians(np.abs(details)) / MEDIAN_OF_NORMAL
 
 
 def _levels(y: torch.Tensor, observed: torch.Tensor, aspect: float) -> Iterator[Level]:

@@ -43,8 +43,6 @@ class Signal(Settings, ABC):
     names_in_files: ClassVar[Mapping[str, str]] = {}
     """The settings that a file may specify, and their names there, as in BIDS."""
 
-    is_of_magnitudes: ClassVar[bool] = False
-    """Whether images that change their sign are described by their magnitudes."""
     example: ClassVar[Mapping[str, Any]] = {}
     """A protocol: for tests and documentation."""
 

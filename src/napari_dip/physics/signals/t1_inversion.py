@@ -30,7 +30,6 @@ class InversionRecovery(Signal):
     basic_fields: ClassVar[tuple[str, ...]] = ("inversion_times",)
     names_in_files: ClassVar[Mapping[str, str]] = {"inversion_times": "InversionTime"}
     example: ClassVar[Mapping[str, Any]] = {"inversion_times": (0.05, 0.2, 0.5, 1.0, 3.0)}
-    is_of_magnitudes: ClassVar[bool] = True
     kind: Literal["t1-inversion"] = "t1-inversion"
     inversion_times: tuple[InversionSeconds, ...] | None = None
     """Times after the inversion; automatic: from the file. [s]"""

@@ -35,7 +35,8 @@ def coadd(
         Pixels of the result per pixel of an exposure, along Y and X, from 1 to 8.
     rotation : bool
         Whether the exposures turn, too. Their motion is measured from all of them together, and is in
-        ``motion`` of the full output; their mean is denoised, with the noise that their scatter shows.
+        ``motion`` of the full output; their mean is denoised, with the noise that their scatter shows. A
+        noise map (`sigma`, an error plane) only says how much each exposure counts.
     **options
         As for `denoise`.
 
@@ -48,7 +49,7 @@ def coadd(
     ------
     ObservationError, SettingsError, ReadError
         As for `denoise`; also if there is only one exposure, or if `rotation` is combined with a PSF, a
-        finer grid or a given noise.
+        finer grid or a noise that is one number.
 
     Examples
     --------

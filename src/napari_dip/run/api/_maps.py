@@ -14,7 +14,7 @@ from napari_dip.core.result import Result
 from napari_dip.core.settings import union_members
 from napari_dip.physics.signals import AnySignal, Signal
 from napari_dip.run.api._mri import observe_kspace
-from napari_dip.run.api._options import add_auxiliary, observe
+from napari_dip.run.api._options import is_path, observe
 from napari_dip.run.parameter_maps import map_findings, map_pixels
 from napari_dip.run.recipe import Quality, Recipe, list_presets
 from napari_dip.run.restoration import iter_restoration
@@ -39,14 +39,15 @@ def fit_maps(
     With the prior, an untrained network makes maps, from which the equation makes the images; it is
     fitted to all of them together. Then the images are refined by similar patches, and the equation is
     fitted to each of their pixels. `restore` does the same with the presets ``t1-map``, ``t2-map``,
-    ``adc-map`` and ``decay-map``: the maps are `Result.maps`. From k-space, the network makes one map
-    and complex amplitudes (``t2-map-kspace``).
+    ``adc-map`` and ``decay-map``: the maps are `Result.maps`. Of k-space, the complex images are
+    reconstructed together first, as mixtures of a few (``t2-map-kspace``).
 
     Parameters
     ----------
     images : array, path or Result
         The images along T, such as (T, Y, X); those of magnetic resonance are magnitudes. Or complex
-        k-space (T, coils, Y, X) as for `reconstruct_mri`, each contrast with its own lines.
+        k-space (T, coils, Y, X), or a file of it, as for `reconstruct_mri`, each image with its own
+        lines.
     signal : str or Signal
         The equation: ``"t2"`` (also for T2*), ``"t1-flip-angle"``, ``"t1-inversion"``, ``"adc"`` or
         ``"decay"``.
@@ -76,7 +77,7 @@ def fit_maps(
     ------
     SettingsError
         If there is no such equation, or the protocol does not suit it; or if k-space is to be fitted
-        pixel by pixel, or by an equation of magnitudes.
+        pixel by pixel.
     ObservationError
         If there are not as many images as the protocol says.
 
@@ -95,21 +96,22 @@ def fit_maps(
     >>> print(f"{found.maps['T2'].mean():.3f} {found.units['T2']}")
     0.050 s
     """
+    from napari_dip.io.mri.arrays import is_kspace
+
     equation = signal if isinstance(signal, Signal) else _equation(signal, protocol)
     if isinstance(images, Result):
         images, axes = images.image, axes or images.axes
     if isinstance(images, np.ndarray) and axes is None and images.ndim in (3, 4):
         axes = "TYX" if images.ndim == 3 else "TZYX"
-    is_kspace = np.iscomplexobj(images)
-    if is_kspace:
-        observation = observe_kspace(images)
-        observation = observation if mask is None else observation.with_mask(mask)
+    of_kspace = is_kspace(images) if is_path(images) else np.iscomplexobj(images)
+    if of_kspace:
+        observation = observe_kspace(images, coil_maps=coil_maps, mask=mask)
+    elif coil_maps is not None:
+        raise SettingsError("coil_maps are of k-space, and these are images", setting="coil_maps")
     else:
         observation, _ = observe(images, {"mask": mask, "axes": axes})
-    if coil_maps is not None:
-        observation = add_auxiliary(observation, "coil_maps", coil_maps)
     equation = equation.with_protocol(observation.header, len(observation.y))
-    if method == "pixelwise" and is_kspace:
+    if method == "pixelwise" and of_kspace:
         raise SettingsError(
             "k-space has no pixels to fit alone: reconstruct its images first, or take the prior",
             setting="method",
@@ -119,7 +121,7 @@ def fit_maps(
         _warn(Assessment.from_findings(map_findings(equation, maps)))
         return maps
     noise = {} if sigma is None else {"sigma": sigma}
-    recipe = Recipe.preset("t2-map-kspace") if is_kspace else _preset(equation.kind)
+    recipe = Recipe.preset("t2-map-kspace") if of_kspace else _preset(equation.kind)
     recipe = recipe.with_quality(quality)
     recipe = recipe.replace(signal=equation, noise=noise, seed=seed, compute={"device": device})
     result = iter_restoration(observation, recipe).result

@@ -136,11 +136,19 @@ def _split_shots(kspace: NDArray[Any], shots: NDArray[Any]) -> NDArray[Any]:
     return np.where(is_in[:, None, :, None], kspace, 0)
 
 
-def observe_kspace(kspace: Any) -> Observation:
-    """Return the observation of k-space as an array, see `reconstruct_mri`."""
+def observe_kspace(kspace: Any, *, coil_maps: Any, mask: Any) -> Observation:
+    """Return the observation of k-space, see `reconstruct_mri`."""
     from napari_dip.io.mri.arrays import kspace_image
 
-    return kspace_image(np.asarray(kspace), "", 0).to_observation()
+    if is_path(kspace):
+        observation = read(kspace)
+    else:
+        observation = kspace_image(np.asarray(kspace), "", 0).to_observation()
+    if mask is not None:
+        observation = observation.with_mask(load_array(mask))
+    if coil_maps is not None:
+        observation = add_auxiliary(observation, "coil_maps", coil_maps)
+    return observation
 
 
 def _reconstruct(recipe: Recipe, kspace: Any, coil_maps: Any, trajectory: Any, options: Options) -> Any:
@@ -150,11 +158,7 @@ def _reconstruct(recipe: Recipe, kspace: Any, coil_maps: Any, trajectory: Any, o
             f"{unused[0]} does not apply to k-space, whose axes and noise model are fixed"
         )
     from_path = is_path(kspace)
-    observation = read(kspace) if from_path else observe_kspace(kspace)
-    if options.get("mask") is not None:
-        observation = observation.with_mask(load_array(options["mask"]))
-    if coil_maps is not None:
-        observation = add_auxiliary(observation, "coil_maps", coil_maps)
+    observation = observe_kspace(kspace, coil_maps=coil_maps, mask=options.get("mask"))
     if trajectory is not None:
         places = load_array(trajectory)
         observation = observation.with_auxiliary("trajectory", places, axes="TCYX"[-places.ndim :])
