@@ -210,7 +210,7 @@ def _relative_scale(frame: FloatArray, first: FloatArray, shift: NDArray[np.floa
     return float(np.median(b[bright] / a[bright])) if bright.sum() > 20 else 1.0
 
 
-def plane_medians(y: FloatArray) -> NDArray[np.float64]:
+def plane_medians(y: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the median of each plane (..., Y, X); NaN where nothing of it is observed."""
     planes = y.reshape(-1, *y.shape[-2:])
     levels = [np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in planes]
