@@ -272,7 +272,10 @@ def test_every_preset_runs(call, tmp_path, preset):
     fits.PrimaryHDU(image, header).writeto(source)
     auxiliary = ["--guide", source] if "guide" in recipe.auxiliary else []
     slim = ["--set", "network.channels=8", "--set", "solver.max_steps=3"]
-    sources = [source, source] if recipe.operator.combines_time else [source]
+    sources = [source]
+    if recipe.operator.combines_time:
+        sources.append(tmp_path / "another.fits")
+        fits.writeto(sources[1], image + rng.normal(0, 5, image.shape).astype(np.float32))
     if recipe.operator.has_complex_scene:
         real, imaginary = np.split(recipe.operator.make_example(0).y[:, :, 0], 2, axis=1)
         np.save(tmp_path / "k.npy", np.nan_to_num(real + 1j * imaginary))

@@ -308,6 +308,15 @@ def test_the_noise_of_the_mean_is_right_where_a_frame_is_noisier(number, factor)
         assert np.nanstd(error[inside]) == pytest.approx(1, abs=0.25)
 
 
+def test_a_frame_that_is_there_twice_is_refused():
+    frames, *_ = turning_frames(4)
+    frames[3] = frames[1]
+    with pytest.raises(ObservationError, match="frames 2 and 4 are the same"):
+        RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))
+    frames[[1, 3]] = np.nan  # lost
+    RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))
+
+
 def test_cosmic_rays_raise_the_noise_only_around_them():
     frames, *_ = turning_frames(5)
     clean, _ = RigidMotion().reduce(Observation.from_array(frames, axes="TYX"))

@@ -57,7 +57,7 @@ def test_exposures_along_time_become_one_image(model, session, coadd, noisy):
 
 
 def test_frames_that_turn_become_one_image_and_its_residual_lies_there(model, session, recipe, noisy):
-    stack = np.stack([noisy, np.roll(noisy, 2, 0), noisy])
+    stack = noisy + np.random.default_rng(0).normal(0, 5, (3, *noisy.shape))
     spatial = {"scale": (9, 2, 3), "translate": (4, 5, 6), "axis_labels": ("t", "y", "x")}
     layer = model.add_image(stack, name="a", **spatial)
     session.run(recipe.with_settings({"operator.kind": "rigid-motion"}), layer)

@@ -493,7 +493,7 @@ class TestOtherLibraries:
     def test_exposures_in_one_layer_become_an_image_layer(self, image, rotation):
         layers = pytest.importorskip("napari.layers")
         layer = layers.Image(
-            np.stack([image, image]),
+            image + np.random.default_rng(0).normal(0, 5, (2, *SHAPE)),
             scale=(9, 0.5, 0.25),
             translate=(1, 3, 4),
             axis_labels=("t", "y", "x"),

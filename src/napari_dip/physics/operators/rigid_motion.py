@@ -76,6 +76,7 @@ class RigidMotion(OperatorSettings):
 
     def reduce(self, observation: Observation) -> tuple[Observation, FloatArray]:
         data = FitData.from_observation(observation, keep_times=True)
+        _check_no_copies(data.y)
         operator = self.build(data)
         level = torch.from_numpy(first_known(plane_medians(data.y)[..., None, None]).astype(np.float32))
         y = torch.nan_to_num(torch.from_numpy(data.y.copy()) - operator.background - level)
@@ -148,6 +149,18 @@ def check_frames(number: int) -> None:
         raise ObservationError(
             "there is only one frame: give several files, or an image with a time axis (T)"
         )
+
+
+def _check_no_copies(y: FloatArray) -> None:
+    """Refuse a frame that is there twice: what it has in common with itself is no scene."""
+    seen: dict[bytes, int] = {}
+    for number, frame in enumerate(y, 1):
+        first = seen.setdefault(frame.tobytes(), number)
+        if first != number and np.isfinite(frame).any():
+            raise ObservationError(
+                f"frames {first} and {number} are the same, and the noise is measured where frames"
+                " differ: leave one out"
+            )
 
 
 def _frame_noise(data: FitData) -> NDArray[np.float64]:
