@@ -1,5 +1,7 @@
 """What `npe2 validate` does not look at."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -73,6 +75,40 @@ def test_every_suffix_that_the_engine_reads_is_claimed(manifest):
         reader = folders if suffix in FOLDER_SUFFIXES else files
         assert f"*{suffix}" in reader.filename_patterns
         assert f"*{suffix.upper()}" in reader.filename_patterns
+
+
+GITHUB = {
+    "GITHUB_SERVER_URL": "https://git.example",
+    "GITHUB_REPOSITORY": "a/b",
+    "GITHUB_REF_NAME": "v1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [{}, GITHUB], ids=["elsewhere", "release"])
+def test_a_release_knows_where_the_project_lives(tmp_path, environment):
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    code = (
+        "import json; from hatchling.metadata.core import ProjectMetadata as Metadata;"
+        " from hatchling.plugin.manager import PluginManager;"
+        f" core = Metadata({str(ROOT)!r}, PluginManager()).core;"
+        " print(json.dumps([core.urls, core.readme]))"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=plain | environment, cwd=ROOT
+    )
+    assert made.returncode == 0, made.stderr
+    urls, readme = json.loads(made.stdout)
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", readme)
+    if not environment:
+        assert (urls, readme) == ({}, (ROOT / "README.md").read_text("utf-8"))
+        return
+    assert urls["Homepage"] == "https://git.example/a/b"
+    assert urls["Changelog"] == "https://git.example/a/b/blob/v1/CHANGELOG.md"
+    assert all(target.startswith("https://") for _, target in links)
+    (picture,) = (target for mark, target in links if mark)
+    assert picture == "https://git.example/a/b/raw/v1/docs/images/run.webp"
+    assert "(https://git.example/a/b/blob/v1/docs/tutorials/install.md)" in readme
 
 
 @pytest.mark.slow
