@@ -74,10 +74,10 @@ def reduced_recipe(recipe: Recipe) -> Recipe:
     operator, noise = recipe.operator.reduced, recipe.noise
     if operator is recipe.operator:
         return recipe
-    has_own_noise = noise.kind != "gaussian" or getattr(noise, "sigma", None) is not None
+    sigma = getattr(noise, "sigma", None)
     for name, is_set, instead in (
         ("noise.kind", noise.kind != "gaussian", "leave it at gaussian: it is measured"),
-        ("noise.sigma", has_own_noise, "leave it at automatic: it is measured where frames differ"),
+        ("noise.sigma", sigma is not None, "leave it at automatic: it is measured where frames differ"),
         ("noise.censored", noise.censored, "mask what is saturated"),
         ("stack.joint_axes", "T" in recipe.stack.joint_axes, "choose none, or Z"),
         ("signal.kind", recipe.signal.kind != "none", "choose none"),
