@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,22 @@ def test_finished_jobs_are_skipped_until_recipe_or_data_change(jobs):
     assert run_job(replace(job, recipe=reseeded, overwrite=True)).state == "restored"
     assert read_provenance(job.target)["recipe"]["seed"] == 1
     assert run_job(replace(job, sources=jobs[1].sources, overwrite=True)).state == "restored"
+
+
+def test_what_a_process_left_that_died_after_it_had_written_is_tidied_up(jobs):
+    job = jobs[0]
+    run_job(job)
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    target = Path(job.target)
+    before = target.stat().st_mtime_ns
+    claim_of = target.with_name(f".{target.name}.claim")
+    claim_of.write_text(f"{socket.gethostname()} {int(dead.stdout)}")
+    assert run_job(job).state == "skipped"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert target.stat().st_mtime_ns == before
+    claim_of.write_text(f"{socket.gethostname()} {os.getpid()}")  # one that is about to tidy up itself
+    assert run_job(job).state == "skipped"
+    assert claim_of.exists()
 
 
 def test_a_target_of_another_type_is_not_done(jobs, tmp_path):

@@ -31,6 +31,15 @@ def test_a_claim_excludes_others_and_is_removed(target):
     assert list(target.parent.iterdir()) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="the system keeps no dead processes")
+def test_the_claim_of_a_process_that_nobody_waits_for_is_taken_over(target):
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still listed
+        file_of(target).write_text(f"{socket.gethostname()} {child.pid}")
+        with claim(target) as owner:
+            assert owner == ""
+
+
 def test_the_claim_of_a_dead_process_is_taken_over(target):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
     file_of(target).write_text(f"{socket.gethostname()} {int(dead.stdout)}")

@@ -23,7 +23,7 @@ def claim(target: Path) -> Iterator[str]:
     The claim is a hidden file beside it, which is removed afterwards. That of a process that no longer
     runs, or of another machine without a sign of life for ten minutes, is taken over.
     """
-    path = target.with_name(f".{target.name}.claim")
+    path = _path_of(target)
     if not _create(path):
         owner = _owner(path)
         if owner or not _take_over(path):
@@ -38,6 +38,15 @@ def claim(target: Path) -> Iterator[str]:
         released.set()
         heart.join()
         path.unlink(missing_ok=True)
+
+
+def is_claimed(target: Path) -> bool:
+    """Whether there is a claim on the file `target`, be it void or not."""
+    return _path_of(target).exists()
+
+
+def _path_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.claim")
 
 
 def _create(path: Path) -> bool:
@@ -59,8 +68,16 @@ def _owner(path: Path) -> str:
     except OSError:
         return ""
     if host == socket.gethostname() and pid.isdecimal():
-        return f"process {pid}" if psutil.pid_exists(int(pid)) else ""
+        return f"process {pid}" if _runs(int(pid)) else ""
     return f"process {pid} on {host}" if age < STALE_S else ""
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs; one that was killed can stay in the list until its parent looks."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _take_over(path: Path) -> bool:

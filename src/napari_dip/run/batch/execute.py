@@ -27,7 +27,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io import read, read_provenance
 from napari_dip.io.atomic import remove_partial_files
-from napari_dip.run.batch.claims import claim
+from napari_dip.run.batch.claims import claim, is_claimed
 from napari_dip.run.batch.job import Job, JobResult, failed_job
 from napari_dip.run.batch.summary import write_summary
 from napari_dip.run.executors import POLL_INTERVAL_S, Workers
@@ -58,11 +58,13 @@ def run_job(job: Job) -> JobResult:
         is_done = _is_done(job, recipe, observation)
         if not is_done:
             job.check()
+        if not is_done or is_claimed(Path(job.target)):  # by a process that died before it was tidied up
             with claim(Path(job.target)) as owner:
-                if owner:
+                if owner and not is_done:
                     reason = f"{owner} is restoring it"
                     return JobResult(job.sources[0], job.target, "skipped", reason=reason)
-                is_done = _restore_and_write(job, recipe, observation)
+                if not owner:
+                    is_done = _restore_and_write(job, recipe, observation)
         provenance = read_provenance(job.target)
         return JobResult(
             job.sources[0],
