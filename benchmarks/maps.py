@@ -1,14 +1,13 @@
 """Parameter maps of a simulated head: pixels alone, images denoised first, and the prior.
 
 Run as ``python benchmarks/maps.py [--maps t2 t1 adc] [--seeds 1] [--side 128] [--kspace 1 4] [--threads
-1]``. The
-images have Rician noise of 0.02 (S/N 20 or so), which is estimated. Rivals: pixels alone; the images
-denoised one by one, or together as a series, by our own prior, then fitted; MP-PCA, then fitted; and
-total variation of the logarithm of the map, with the weight that the truth chooses. Errors are relative
-to the true map, r.m.s. over all pixels that consist of one tissue, with the median of the error in white
-matter as its bias. With ``--kspace`` T2 is mapped from k-space of eight coils instead, of which every
-echo has its own lines: by the prior, and, where all lines were measured, pixel by pixel. Its noise is
-0.02 in the real and imaginary parts.
+1]``. The images have Rician noise of 0.02 (S/N 20 or so), which is estimated. Rivals: pixels alone; the
+images denoised one by one, or together as a series, by our own prior, then fitted; MP-PCA, then fitted;
+and total variation of the logarithm of the map, with the weight that the truth chooses. Errors are
+relative to the true map, r.m.s. over all pixels that consist of one tissue, with the median of the error
+in white matter as its bias. With ``--kspace`` T2 is mapped from k-space of eight coils instead, of which
+every echo has its own lines: by the prior, and, where all lines were measured, pixel by pixel. Its noise
+is 0.02 in the real and imaginary parts.
 """
 
 import argparse

@@ -171,7 +171,7 @@ class BlockFit:
         if recipe.network.is_3d and not self.problem.operator.is_identity:
             precision = torch.float32  # in bfloat16 torch can corrupt memory on a CPU
         parts = recipe.network, recipe.network_input, recipe.output, recipe.self_supervision
-        # Complex images are mixed freely: maps from their samples alone are worse (benchmarks/maps.py).
+        # Maps of complex images are better if the equation comes after the fit.
         signal = NoSignal() if recipe.operator.has_complex_scene else recipe.signal
         prior = Prior.build(
             monitor.fit_problem,

@@ -62,9 +62,10 @@ class FrameMean:
         relative = _relative_variances(sigmas)
         search = PoseSearch(level, 1 / relative, smoothness=SMOOTHNESS)
         search.fit_scene(MEAN_ITER)
+        residual = torch.where(level.observed, search.residual(), torch.nan)
         if match_background:
-            level = replace(level, y=_without_offsets(level, search))
-        weights = _fit_to_mean(search, relative) / relative
+            level = replace(level, y=level.y - search.unit * _offsets(residual) * level.observed)
+        weights = _fit_to_mean(residual, relative) / relative
         search = PoseSearch(level, weights, smoothness=SMOOTHNESS)
         search.fit_scene(MEAN_ITER)
 
@@ -75,8 +76,8 @@ class FrameMean:
 
         total = sums(weights).clamp(min=TINY)
         s1, s2 = sums(weights * relative), sums(weights.square() * relative)
-        residual = to_scene(level.operator, (level.observed * search.residual()).square())
-        found = _smooth(torch.einsum("t,tcyx->cyx", weights, residual))
+        squares = to_scene(level.operator, (level.observed * search.residual()).square())
+        found = _smooth(torch.einsum("t,tcyx->cyx", weights, squares))
         expected = _smooth((s1 - s2 / total).clamp(min=0))
         unit = _channel_medians(sigmas).astype(np.float32) / float(search.unit)
         typical = _typical_ratio(found, expected, torch.from_numpy(np.nan_to_num(unit) ** 2))
@@ -120,20 +121,17 @@ def _channel_medians(sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
     return plane_medians(sigmas.T[:, None])
 
 
-def _fit_to_mean(search: PoseSearch, relative: torch.Tensor) -> torch.Tensor:
+def _fit_to_mean(residual: torch.Tensor, relative: torch.Tensor) -> torch.Tensor:
     """How well frames fit to a mean, (T,): 1, or less where their residuals exceed their noise."""
-    squares = torch.where(search.observed, search.residual().square(), torch.nan)
-    ratio = squares.flatten(1).nanmedian(dim=1).values / relative
+    ratio = residual.square().flatten(1).nanmedian(dim=1).values / relative
     limit = MISFIT * ratio.nanmedian()
     return (limit / ratio.clamp(min=TINY * limit)).clamp(max=1).square().nan_to_num()
 
 
-def _without_offsets(level: Level, search: PoseSearch) -> torch.Tensor:
-    """The frames without the background that they have beyond the first frame of each channel."""
-    residual = torch.where(level.observed, search.residual(), torch.nan).numpy()
-    offsets = plane_medians(residual)[..., None, None]
-    offsets = np.nan_to_num(offsets - first_known(offsets)).astype(np.float32)
-    return torch.where(level.observed, level.y - search.unit * torch.from_numpy(offsets), 0.0)
+def _offsets(residual: torch.Tensor) -> torch.Tensor:
+    """The background of each frame beyond that of the first frame of its channel, (T, C, 1, 1)."""
+    medians = plane_medians(residual.numpy())[..., None, None]
+    return torch.from_numpy(np.nan_to_num(medians - first_known(medians)).astype(np.float32))
 
 
 def first_known(levels: NDArray[np.floating]) -> NDArray[np.floating]:

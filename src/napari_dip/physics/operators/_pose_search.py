@@ -87,7 +87,7 @@ class PoseSearch:
         largest = level.y.abs().max()
         self.unit = torch.where(largest > 0, largest, 1.0)  # 1e-20 squared would vanish
         self._y = level.y / self.unit
-        self.observed, self._observed = level.observed, level.observed.float()
+        self._observed = level.observed.float()
         self._root = weights.sqrt()[:, None, None, None] * self._observed
         full = self.operator.coverage(level.observed)
         self._coverage = float(full[full > 0].median())
@@ -124,7 +124,7 @@ class PoseSearch:
         Such an exposure is compared with the scene that the others show.
         """
         poses, is_better = self.operator.poses, False
-        doubtful = [int(n) for n in torch.nonzero(self.mean_squares() > self._limit())]
+        doubtful = [int(n) for n in torch.nonzero(self._mean_squares() > self._limit())]
         for exposure in doubtful:
             others = torch.ones(len(poses))
             others[exposure] = 0
@@ -150,17 +150,16 @@ class PoseSearch:
         shifts = torch.linspace(-reach, reach, 11)
         return torch.cartesian_prod(turns, shifts, shifts)
 
-    def mean_squares(self) -> torch.Tensor:
-        """Return the mean square of the residual of each exposure, (T,)."""
+    def _mean_squares(self) -> torch.Tensor:
         square = (self._observed * self.residual()).square().sum(dim=(1, 2, 3))
         return square / self._observed.sum(dim=(1, 2, 3)).clamp(min=1)
 
     def _limit(self) -> torch.Tensor:
-        return GOOD_MISFIT * self.mean_squares()[self.seen].median()
+        return GOOD_MISFIT * self._mean_squares()[self.seen].median()
 
     def exposure_weights(self) -> torch.Tensor:
         """Return how much each exposure should count, (T,): 1, or less where it has no one pose."""
-        return (self._limit() / self.mean_squares().clamp(min=1e-30)).clamp(max=1).square()
+        return (self._limit() / self._mean_squares().clamp(min=1e-30)).clamp(max=1).square()
 
     def residual(self) -> torch.Tensor:
         """Return the data minus those of the scene, in `unit`."""

@@ -16,10 +16,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.filters import area_mean
 from napari_dip.physics.operators._coils import normalize_maps, support_of, to_complex, to_real
 from napari_dip.physics.operators._pose_search import Level, coarse_to_fine, search_poses
-from napari_dip.physics.operators._rigid_motion import (
-    MovingOperator,
-    relative_poses,
-)
+from napari_dip.physics.operators._rigid_motion import MovingOperator, relative_poses
 from napari_dip.physics.operators.base import Operator
 from napari_dip.physics.operators.sense import Sense, fftshift2, ifftshift2
 
