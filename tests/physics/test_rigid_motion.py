@@ -349,10 +349,11 @@ def test_a_long_movie_is_searched_on_larger_pixels(monkeypatch):
 
 
 def test_frames_on_the_grid_of_the_scene():
-    scene = torch.nn.functional.avg_pool2d(torch.rand((2, 50, 58)), 5, stride=1, padding=2)
+    noise = torch.rand((2, 50, 58), generator=torch.Generator().manual_seed(0))
+    scene = torch.nn.functional.avg_pool2d(noise, 7, stride=1, padding=3)
     poses = torch.tensor([[0.0, 0.0, 0.0], [0.1, 2.3, -1.7]])
     operator = RigidMotionOperator(poses, (2, 40, 48), 5, 1.25)
     inside = (..., slice(14, -14), slice(14, -14))
     back = to_scene(operator, operator(scene))
     for number in range(2):
-        assert (back[number] - scene)[inside].abs().max() < 0.05
+        assert (back[number] - scene)[inside].abs().max() < 0.03
