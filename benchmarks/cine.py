@@ -1,7 +1,9 @@
 """Dynamic MRI: a simulated cardiac cine, reconstructed by napari-dip and by classical methods.
 
-Run as ``python benchmarks/cine.py [--beats 10 10] [--acceleration 12] [--coils 8] [--seeds 0] [--methods
-zero-filled sense wavelet kt ls dynamic-mri] [--figure NAME] [--threads 1]``. The PSNR is that of
+Run as ``python benchmarks/cine.py [--beats 10 10] [--acceleration 12] [--coils 8] [--side 96]
+[--breathing 0] [--seeds 0] [--methods zero-filled sense wavelet kt ls dynamic-mri] [--figure NAME]
+[--threads 1]``.
+``--breathing`` is how far the heart moves with each breath, in pixels. The PSNR is that of
 magnitudes, scaled by one factor for all frames, for the whole image and for the heart. The area error is
 the r.m.s. error of the blood area in the left ventricle over time, relative to its mean. The classical
 methods use the weights that were best, by ground truth, for another heart (seed 100; other texture,
@@ -24,7 +26,6 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
 from napari_dip.datasets._cardiac_cine import (
     BLOOD,
-    HEART,
     WALL,
     CardiacCine,
     cardiac_cine,
@@ -141,12 +142,18 @@ CLASSICAL = {
 
 
 @cache
-def tuned_weights(method_name: str, beats: tuple[int, ...], acceleration: float, coils: int):
+def tuned_weights(method_name: str, simulation: tuple[tuple[str, object], ...]):
     """Return the weights of a classical method that are best for the heart of another cine."""
-    other = cardiac_cine(100, beats=beats, acceleration=acceleration, coils=coils)
+    other = cardiac_cine(100, **dict(simulation))
     method, weights = CLASSICAL[method_name]
     data = Measurement(other.maps, other.kspace)
     return max(weights, key=lambda w: quality(method(data, w), other)[1])
+
+
+def simulation(args) -> tuple[tuple[str, object], ...]:
+    """Return how the cine is simulated."""
+    names = ("side", "acceleration", "coils", "breathing")
+    return (("beats", tuple(args.beats)), *((name, getattr(args, name)) for name in names))
 
 
 def observation_of(kspace: np.ndarray) -> Observation:
@@ -164,7 +171,7 @@ def restored(way: str, one: CardiacCine, args) -> tuple[np.ndarray, str]:
     if way == "sense":
         return sense(data), ""
     if way in CLASSICAL:
-        weight = tuned_weights(way, tuple(args.beats), args.acceleration, args.coils)
+        weight = tuned_weights(way, simulation(args))
         return CLASSICAL[way][0](data, weight), f"{np.round(weight, 4)}"
     maps = np.concatenate((one.maps.real, one.maps.imag))
     observation = observation_of(one.kspace).with_auxiliary("coil_maps", maps, axes="CYX")
@@ -187,15 +194,15 @@ def quality(x: np.ndarray, one: CardiacCine) -> tuple[float, float, float]:
     whole, inside = (
         10 * np.log10(peak**2 / np.mean((a - b) ** 2)) for a, b in ((x, truth), (x[heart], truth[heart]))
     )
-    area, true = blood_area(x), blood_area(truth)
+    area, true = (blood_area(series, one.center) for series in (x, truth))
     return whole, inside, np.sqrt(np.mean((area - true) ** 2)) / true.mean()
 
 
-def blood_area(x: np.ndarray) -> np.ndarray:
+def blood_area(x: np.ndarray, center: np.ndarray) -> np.ndarray:
     """Return the area of blood in the ventricle in each frame, by its brightness against the wall."""
     side = x.shape[-1]
-    y, x_ = (np.mgrid[:side, :side] + 0.5) / side - 0.5
-    inside = np.hypot(y - HEART[0], x_ - HEART[1]) < 0.135
+    rows, columns = (np.arange(side) - at[:, None] for at in center.T)
+    inside = np.hypot(rows[:, :, None], columns[:, None]) < 0.135 * side
     return (np.clip((x - WALL) / (BLOOD - WALL), 0, 1) * inside).sum(axis=(1, 2))
 
 
@@ -234,6 +241,8 @@ def main() -> None:
     parser.add_argument("--beats", type=int, nargs="+", default=[10, 10])
     parser.add_argument("--acceleration", type=float, default=12)
     parser.add_argument("--coils", type=int, default=8)
+    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--breathing", type=float, default=0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     methods = ["zero-filled", "sense", *CLASSICAL, "dynamic-mri"]
     parser.add_argument("--methods", nargs="+", default=methods)
@@ -249,11 +258,9 @@ def main() -> None:
     header("method", "seed", "PSNR", "PSNR of the heart", "area error", "s", "settings or steps")
     panels = {}
     for way, seed in itertools.product(args.methods, args.seeds):
-        one = cardiac_cine(
-            seed, beats=tuple(args.beats), acceleration=args.acceleration, coils=args.coils
-        )
+        one = cardiac_cine(seed, **dict(simulation(args)))
         if way in CLASSICAL:
-            tuned_weights(way, tuple(args.beats), args.acceleration, args.coils)
+            tuned_weights(way, simulation(args))
         started = time.perf_counter()
         x, settings = restored(way, one, args)
         whole, inside, area = quality(x, one)

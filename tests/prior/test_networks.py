@@ -1,10 +1,14 @@
 """Contracts of every network and network input, found automatically."""
 
+import numpy as np
 import pytest
 import torch
 
 from napari_dip import Recipe
+from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.settings import union_members
+from napari_dip.prior.networks._temporal import deform
+from napari_dip.prior.networks.deforming import Deforming
 from napari_dip.prior.networks.hourglass import Hourglass
 
 NETWORKS = union_members(Recipe.model_fields["network"].annotation)
@@ -59,8 +63,50 @@ class TestEveryPrior:
 
     def test_bfloat16_inside_still_gives_float32(self, prior_of, network, network_input, noisy):
         settings = {"network": network, "network_input": network_input}
-        image = prior_of(noisy, precision=torch.bfloat16, **settings)()[0]
-        assert image.dtype == torch.float32
+        prior = prior_of(noisy, precision=torch.bfloat16, **settings)
+        outputs = []
+        prior.network.register_forward_hook(lambda _, __, output: outputs.append(output.dtype))
+        assert prior()[0].dtype == torch.float32
+        assert outputs == [torch.float32]
+
+
+class TestDeformation:
+    def test_pixels_are_taken_from_where_the_displacement_says(self):
+        series = torch.rand((2, 3, 24, 30), generator=torch.Generator().manual_seed(0))
+        displacements = torch.zeros((2, 2, 4, 4))
+        displacements[1, 0], displacements[1, 1] = 2.0, -3.0
+        still, moved = deform(series, displacements)
+        torch.testing.assert_close(still, series[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(moved[:, :22, 3:], series[1, :, 2:, :27], rtol=0, atol=1e-5)
+
+    def test_it_is_finer_than_linear_interpolation(self):
+        y = torch.arange(32.0)
+        waves = torch.sin(0.9 * y)[None, None, :, None].expand(1, 1, 32, 32)
+        displacements = torch.tensor([0.5, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
+        error = deform(waves, displacements)[0, 0] - torch.sin(0.9 * (y + 0.5))[:, None]
+        linear = 1 - np.cos(0.45)  # what the mean of two neighbors lacks
+        assert error[2:-2].abs().max() < 0.4 * linear
+
+    def test_each_frame_has_its_own(self):
+        network = Deforming(rank=2, depth=2).build(1, ChannelLayout(3, 1, 1))
+        z = torch.rand((1, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+        last = network.motion.layers[-1]
+        last.weight.data[:2] = 0  # the same mixture at each time
+        first, second, _ = network(z)[0]
+        assert not torch.allclose(first, second)
+        last.weight.data[2:] = 0  # and the same displacements
+        first, second, third = network(z)[0]
+        assert torch.equal(first, second)
+        assert torch.equal(first, third)
+
+    def test_frames_at_one_point_of_the_manifold_are_equal(self):
+        network = Deforming(depth=2, manifold_dimensions=1).build(1, ChannelLayout(4, 1, 1))
+        places = network.motion.layers[0].weight.data
+        assert places.shape == (1, 4, 1, 1)
+        places[:, 3] = places[:, 0]
+        frames = network(torch.ones((1, 1, 32, 32)))[0]
+        assert torch.equal(frames[0], frames[3])
+        assert not torch.equal(frames[0], frames[1])
 
 
 def test_nothing_finer_than_the_resolution_comes_out(prior_of, noisy):

@@ -666,6 +666,14 @@ class TestTasks:
         single = dip.reconstruct_mri(heart.kspace[0], heart.maps)
         assert single.shape == heart.truth.shape[1:]
 
+    def test_mri_of_a_body_that_breathes_is_deformed(self):
+        heart = dip.datasets.cardiac_cine(side=32, coils=2, beats=(4,))
+        result = dip.reconstruct_mri(
+            heart.kspace, heart.maps, breathing=True, full_output=True, max_steps=20
+        )
+        assert result.provenance.recipe["network"]["kind"] == "deforming"
+        assert result.image.shape == (4, 2, 32, 32)
+
     def test_mri_from_a_file_is_a_result(self, tmp_path):
         heart = dip.datasets.cardiac_cine(side=32, coils=2, beats=(4,))
         np.save(tmp_path / "k.npy", heart.kspace)

@@ -1,10 +1,12 @@
 """Magnetic resonance: the simulated cine, k-space files, and what comes out of both."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from napari_dip import Recipe, read, restore
+from napari_dip import Recipe, read, reconstruct_mri, restore
 from napari_dip.core.axes import ChannelLayout
 from napari_dip.core.errors import ObservationError, ReadError
 from napari_dip.core.fit_data import FitData
@@ -15,6 +17,7 @@ from napari_dip.physics.operators.radial import Radial
 from napari_dip.physics.operators.sense import Sense
 from napari_dip.prior.networks._graph import nearest_frames
 from napari_dip.prior.networks.graph import GraphPrior
+from napari_dip.run.batch.job import Job
 
 SMALL = {"side": 48, "beats": (4, 4), "coils": 4, "acceleration": 4}
 
@@ -97,6 +100,18 @@ class TestCine:
             np.ptp(cardiac_cine(0, **SMALL | {"beats": b}).area[: b[0]]) for b in ((4, 4), (2, 6))
         ]
         assert strokes[1] < 0.8 * strokes[0]
+
+    def test_the_heart_moves_with_each_breath_and_the_outside_does_not(self):
+        still, breathing = (cardiac_cine(0, **SMALL | {"beats": (18,), "breathing": b}) for b in (0, 4))
+        assert np.ptp(still.center[:, 0]) == 0
+        assert breathing.center[0] == pytest.approx(still.center[0])
+        assert breathing.center[-1] - still.center[-1] == pytest.approx((4, 0), abs=0.02)
+        np.testing.assert_allclose(breathing.area, still.area, rtol=0.03)
+        rows, columns = (slice(round(at) - 2, round(at) + 3) for at in still.center[-1])
+        moved = np.abs(breathing.truth[-1, rows.start + 4 : rows.stop + 4, columns])
+        np.testing.assert_allclose(moved, np.abs(still.truth[-1, rows, columns]), atol=0.05)
+        border = (-1, slice(4), slice(None))
+        np.testing.assert_allclose(breathing.truth[border], still.truth[border], atol=0.02)
 
 
 class TestSense:
@@ -212,7 +227,7 @@ class TestRestoration:
         assert (seen.axes, seen.image.shape, seen.inpainted.shape) == ("TYX", (8, 48, 48), (8, 48, 48))
         np.testing.assert_array_equal(seen.image, magnitude(result))
 
-    @pytest.mark.parametrize("kind", ["low-rank", "time-dependent", "graph"])
+    @pytest.mark.parametrize("kind", ["low-rank", "deforming", "time-dependent", "graph"])
     def test_networks_that_know_the_time_restore_it(self, kspace_of, small_fit, heart, kind):
         steps = {"solver.max_steps": 800 if kind == "time-dependent" else 400}
         early = {"network.pretrain_steps": 150, "network.frozen_steps": 50} if kind == "graph" else {}
@@ -306,6 +321,19 @@ class TestFiles:
             np.testing.assert_array_equal(found.observed[:, 0, 0, :, 5], heart.sampled)
         maps = read(f"{tmp_path / 'k.npz'}[coils]")
         np.testing.assert_array_equal(maps.y[0, :, 0], parts(heart.maps))
+
+    def test_k_space_is_not_taken_for_coil_maps(self, heart, tmp_path):
+        path = tmp_path / "k.npz"
+        np.savez(path, kspace=heart.kspace[0], coils=heart.maps)
+        with pytest.raises(
+            ReadError, match=r"the first array is the k-space .* such as 'k.npz\[coils\]'"
+        ):
+            reconstruct_mri(path, path)
+        job = Job((str(path),), "out.fits", "{}", auxiliary=(("coil_maps", str(path)),))
+        with pytest.raises(ReadError, match="k-space itself"):
+            job.observation()
+        named = replace(job, auxiliary=(("coil_maps", f"{path}[coils]"),)).observation()
+        np.testing.assert_array_equal(named.auxiliary["coil_maps"][0, :, 0], parts(heart.maps))
 
     def test_hdf5_is_read(self, heart, tmp_path):
         h5py = pytest.importorskip("h5py")

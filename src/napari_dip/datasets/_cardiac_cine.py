@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from napari_dip.datasets._kspace import (
 CENTER_LINES = 4  # in the center of k-space, which each frame has
 HEART = (0.04, 0.06)  # center of the left ventricle (y, x), in fields of view from the center
 BLOOD, WALL = 0.9, 0.35
+BREATH = 35  # frames
+THICKENING = 0.15  # of the wall, as another part of the heart comes into the slice with each breath
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class CardiacCine:
         Which lines are measured, frame by frame.
     area : (T,) float64
         Area of the blood in the left ventricle. [pixel]
+    center : (T, 2) float64
+        Row and column of the center of the left ventricle. [pixel]
     heart : (slice, slice)
         Rows and columns of the heart.
     """
@@ -47,6 +52,7 @@ class CardiacCine:
     kspace: NDArray[np.complex64]
     sampled: NDArray[np.bool_]
     area: NDArray[np.float64]
+    center: NDArray[np.float64]
     heart: tuple[slice, slice]
 
 
@@ -58,11 +64,13 @@ def cardiac_cine(
     coils: int = 8,
     acceleration: float = 12,
     noise: float = 0.01,
+    breathing: float = 0.0,
 ) -> CardiacCine:
     """Simulate a short-axis cine of the heart in a thorax, with lungs, liver and a smooth phase.
 
     The wall of the left ventricle keeps its area while it contracts. A shorter beat fills the ventricle
-    less, and moves less.
+    less, and moves less. With each breath of 35 frames, the heart and the organs around it move down and
+    back, and the wall becomes thicker by up to 15 %; the outside of the body stays.
 
     Parameters
     ----------
@@ -79,6 +87,8 @@ def cardiac_cine(
         more of them near the center.
     noise : float
         Standard deviation of the noise in the real and in the imaginary part of k-space.
+    breathing : float
+        How far the heart moves with each breath. [pixel]
 
     Returns
     -------
@@ -88,6 +98,8 @@ def cardiac_cine(
     ----------
     .. [1] Lustig, Donoho, Pauly, "Sparse MRI", Magn. Reson. Med. 58 (2007) 1182 (random lines of
            variable density).
+    .. [2] Lujan et al., "A method for incorporating organ motion due to breathing into 3D dose
+           calculations", Med. Phys. 26 (1999) 715 (course of a breath).
 
     Examples
     --------
@@ -98,35 +110,41 @@ def cardiac_cine(
     rng = np.random.default_rng(seed)
     fine = OVERSAMPLING * side
     y, x = (np.mgrid[:fine, :fine] + 0.5) / fine - 0.5
-    body = _thorax(y, x, rng)
+    thorax = _Thorax(y, x, rng)
     fine_maps = sensitivities(y, x, coils)
-    truth, kspace, areas = _simulate_frames(body, y, x, fine_maps, _contraction(beats), side)
+    contraction = _contraction(beats)
+    breath = np.sin(np.pi * np.arange(len(contraction)) / BREATH) ** 4
+    shifts = breathing / side * breath
+    walls = 1 + THICKENING * breath * (breathing != 0)
+    bodies = map(thorax.with_heart, contraction, shifts, walls)
+    truth, kspace, areas = _simulate_frames(bodies, y, x, fine_maps, side)
     measured, sampled = _sample(kspace, acceleration, noise, rng)
-    center, reach = [round((0.5 + shift) * side) for shift in HEART], round(0.2 * side)
-    rows, columns = (slice(middle - reach, middle + reach) for middle in center)
+    row, column = ((0.5 + at) * side for at in HEART)
+    reach = round(0.2 * side)
+    rows = slice(round(row) - reach, round(row + breathing) + reach)
+    columns = slice(round(column) - reach, round(column) + reach)
     return CardiacCine(
         truth=truth.astype(np.complex64),
         maps=coil_maps(fine_maps, side).astype(np.complex64),
         kspace=measured.astype(np.complex64),
         sampled=sampled,
         area=areas,
+        center=np.stack((row + shifts * side, np.full(len(shifts), column)), axis=1) - 0.5,
         heart=(rows, columns),
     )
 
 
 def _simulate_frames(
-    body: NDArray[np.float64],
+    bodies: Iterable[tuple[NDArray[np.float64], float]],
     y: NDArray[np.float64],
     x: NDArray[np.float64],
     fine_maps: NDArray[np.complex128],
-    contraction: list[float],
     side: int,
 ) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating], NDArray[np.float64]]:
     """Images (T, Y, X), k-space (T, coils, Y, X) and the area of the blood (T,), without noise."""
     phase = np.exp(1j * (0.6 * np.sin(3 * y + 1) + 0.5 * np.cos(4 * x) + 1.2 * y))
     truth, kspace, areas = [], [], []
-    for strength in contraction:
-        frame, area = _with_heart(body, y, x, strength)
+    for frame, area in bodies:
         image = frame * phase
         truth.append(to_image(crop_kspace(to_kspace(image), side) / OVERSAMPLING))
         kspace.append(crop_kspace(to_kspace(image * fine_maps), side) / OVERSAMPLING)
@@ -153,23 +171,6 @@ def _ellipse(
     return inside
 
 
-def _thorax(
-    y: NDArray[np.float64], x: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """The body without its heart, on the fine grid."""
-    from scipy.ndimage import gaussian_filter
-
-    body = np.where(_ellipse(y, x, (0, 0), (0.40, 0.46)), 0.8, 0.0)  # fat
-    body[_ellipse(y, x, (0, 0), (0.37, 0.43))] = 0.4  # muscle
-    body[_ellipse(y, x, (-0.06, -0.25), (0.22, 0.13))] = 0.06  # lungs
-    body[_ellipse(y, x, (-0.06, 0.27), (0.22, 0.11))] = 0.06
-    body[_ellipse(y, x, (0.23, -0.17), (0.11, 0.20))] = 0.55  # liver
-    body[_ellipse(y, x, (0.27, 0.02), (0.035, 0.035))] = 0.7  # vertebra
-    body[_ellipse(y, x, (0.2, 0.1), (0.022, 0.022))] = BLOOD  # aorta
-    texture = gaussian_filter(rng.normal(size=y.shape), 0.006 * len(y))
-    return np.asarray(body * (1 + 0.06 * texture / texture.std()))
-
-
 def _contraction(beats: tuple[int, ...]) -> list[float]:
     """The contraction of the ventricle in each frame, from 0 to 1."""
     mean = sum(beats) / len(beats)
@@ -181,18 +182,52 @@ def _contraction(beats: tuple[int, ...]) -> list[float]:
     return strengths
 
 
-def _with_heart(
-    still: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64], strength: float
-) -> tuple[NDArray[np.float64], float]:
-    """The body with a heart of this contraction, and the area of the blood in the left ventricle."""
-    body, radius, wall = still.copy(), 0.095 * (1 - 0.38 * strength), 0.14**2 - 0.095**2
-    outer = np.sqrt(radius**2 + wall)  # the muscle keeps its area
-    right = (HEART[0] - 0.01, HEART[1] - 0.15)
-    body[_ellipse(y, x, right, (0.115 - 0.02 * strength, 0.10 - 0.03 * strength))] = BLOOD - 0.05
-    body[_ellipse(y, x, HEART, (outer, outer))] = WALL
-    blood = _ellipse(y, x, HEART, (radius, radius))
-    for angle in (0.9, 2.4):  # papillary muscles
-        at = (HEART[0] + 0.6 * radius * np.sin(angle), HEART[1] + 0.6 * radius * np.cos(angle))
-        blood &= ~_ellipse(y, x, at, (0.016, 0.016))
-    body[blood] = BLOOD
-    return body, float(blood.sum())
+class _Thorax:
+    """The body on the fine grid."""
+
+    def __init__(self, y: NDArray[np.float64], x: NDArray[np.float64], rng: np.random.Generator) -> None:
+        from scipy.ndimage import gaussian_filter
+
+        self._y, self._x = y, x
+        texture = gaussian_filter(rng.normal(size=y.shape), 0.006 * len(y))
+        self._texture = texture / texture.std()
+        radius = np.hypot(y / 0.37, x / 0.43)  # 1 at the ribs
+        self._mobility = np.clip((1 - radius) / 0.4, 0, 1)
+
+    def with_heart(
+        self, strength: float, shift: float, wall: float
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return the body with a heart of this contraction, and the area of its left ventricle's blood.
+
+        The heart is moved down by `shift` fields of view, and the wall of its ventricle `wall` times as
+        thick as usual.
+        """
+        body = self._without_heart(shift)
+        y, x = self._y - shift, self._x
+        radius, section = 0.095 * (1 - 0.38 * strength), wall * (0.14**2 - 0.095**2)
+        outer = np.sqrt(radius**2 + section)  # the muscle keeps its area
+        right = (HEART[0] - 0.01, HEART[1] - 0.15)
+        body[_ellipse(y, x, right, (0.115 - 0.02 * strength, 0.10 - 0.03 * strength))] = BLOOD - 0.05
+        body[_ellipse(y, x, HEART, (outer, outer))] = WALL
+        blood = _ellipse(y, x, HEART, (radius, radius))
+        for angle in (0.9, 2.4):  # papillary muscles
+            at = (HEART[0] + 0.6 * radius * np.sin(angle), HEART[1] + 0.6 * radius * np.cos(angle))
+            blood &= ~_ellipse(y, x, at, (0.016, 0.016))
+        body[blood] = BLOOD
+        return body, float(blood.sum())
+
+    def _without_heart(self, shift: float) -> NDArray[np.float64]:
+        from scipy.ndimage import map_coordinates
+
+        y, x, texture = self._y, self._x, self._texture
+        if shift:
+            y = y - shift * self._mobility
+            texture = map_coordinates(texture, ((y + 0.5) * len(y) - 0.5, (x + 0.5) * len(y) - 0.5))
+        body = np.where(_ellipse(y, x, (0, 0), (0.40, 0.46)), 0.8, 0.0)  # fat
+        body[_ellipse(y, x, (0, 0), (0.37, 0.43))] = 0.4  # muscle
+        body[_ellipse(y, x, (-0.06, -0.25), (0.22, 0.13))] = 0.06  # lungs
+        body[_ellipse(y, x, (-0.06, 0.27), (0.22, 0.11))] = 0.06
+        body[_ellipse(y, x, (0.23, -0.17), (0.11, 0.20))] = 0.55  # liver
+        body[_ellipse(y, x, (0.27, 0.02), (0.035, 0.035))] = 0.7  # vertebra
+        body[_ellipse(y, x, (0.2, 0.1), (0.022, 0.022))] = BLOOD  # aorta
+        return np.asarray(body * (1 + 0.06 * texture))

@@ -5,6 +5,7 @@ from napari_dip.io.files import (
     check_writable,
     file_and_extension,
     read,
+    read_auxiliary,
     read_first_image,
     read_images,
     read_provenance,
@@ -19,19 +20,21 @@ from napari_dip.io.formats import (
     IMAGE_SUFFIXES,
     KSPACE_SUFFIXES,
 )
-from napari_dip.io.image import ImageData
+from napari_dip.io.image import KSPACE_NAME, ImageData
 
 __all__ = [
     "ANNOTATED_SUFFIXES",
     "FOLDER_SUFFIXES",
     "FORMATS",
     "IMAGE_SUFFIXES",
+    "KSPACE_NAME",
     "KSPACE_SUFFIXES",
     "FileFormat",
     "ImageData",
     "check_writable",
     "file_and_extension",
     "read",
+    "read_auxiliary",
     "read_first_image",
     "read_images",
     "read_provenance",

@@ -19,7 +19,7 @@ from napari_dip.core.observation import Observation
 from napari_dip.core.result import Result
 from napari_dip.io.atomic import check_output_path
 from napari_dip.io.formats import format_to_read, format_to_write
-from napari_dip.io.image import ImageData
+from napari_dip.io.image import KSPACE_NAME, ImageData
 from napari_dip.io.reading import call_reader, first_line, format_function, read_with_remarks
 
 FileFormat = Literal["auto", "imagej"]
@@ -92,6 +92,24 @@ def read_first_image(path: str | os.PathLike[str]) -> ImageData:
         return [image]
 
     return read_with_remarks(path, read_one)[0]
+
+
+def read_auxiliary(path: str | os.PathLike[str]) -> ImageData:
+    """Read auxiliary data as `read_first_image` does.
+
+    Raises
+    ------
+    ReadError
+        As there; and if they would be the k-space of a file that has it beside other arrays.
+    """
+    image = read_first_image(path)
+    file, name = file_and_extension(path)
+    if not name and image.header.name == KSPACE_NAME and file.suffix.lower() != ".npy":
+        raise ReadError(
+            f"{path}: the first array is the k-space itself: write the name of another one in brackets,"
+            f" such as '{file.name}[coils]'"
+        )
+    return image
 
 
 def file_and_extension(path: str | os.PathLike[str]) -> tuple[Path, str]:

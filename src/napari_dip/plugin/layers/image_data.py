@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_dip.core.errors import WriteError
 from napari_dip.core.header import Header
 from napari_dip.core.result import Result
-from napari_dip.io import ImageData
+from napari_dip.io import KSPACE_NAME, ImageData
 from napari_dip.plugin.layers.bad_flags import flag_features
 from napari_dip.plugin.layers.metadata import (
     MASK,
@@ -28,14 +28,15 @@ from napari_dip.plugin.layers.metadata import (
 )
 
 LayerData = tuple[Any, dict[str, Any], str]
-KSPACE = "kspace"  # name of the images of the channels of coils, which restored images lack
 
 
 def layer_data(image: ImageData, path: str | os.PathLike[str]) -> list[LayerData]:
     """Return an image of a file as layers: its pixels, and if it has them its noise, flags and mask."""
     if not image.rgb:  # channels that are not colors become an axis
         image = image.planes_last()
-    if image.header.name == KSPACE:  # napari aligns last axes: times with those of the restored images
+    if (
+        image.header.name == KSPACE_NAME
+    ):  # restored images lack its channels, and napari aligns last axes
         image = image.with_axis_order("CTZYX")
     axes, mask = image.axes, image.mask
     stem = Path(path).name if Path(path).suffix else str(path)

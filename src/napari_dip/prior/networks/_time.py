@@ -21,6 +21,8 @@ class TemporalNetwork(NetworkSettings):
     or a point for each frame that is learned with the network."""
     cycles: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Turns of the helix: heart beats, for example, in the whole series. [cycle]"""
+    manifold_dimensions: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Dimensions of a learned manifold: fewer make frames more alike; automatic: no limit."""
     mapnet_channels: Annotated[int, Field(ge=4, le=1024)] = 64
     """Width of the small network that maps the curve (MapNet). [channel]"""
 
@@ -32,7 +34,8 @@ class TemporalNetwork(NetworkSettings):
         from napari_dip.prior.networks._temporal import MapNet
 
         points = torch.tensor(self.points(times), device="cpu")
-        return MapNet(points, self.mapnet_channels, outputs)
+        dimensions = self.manifold_dimensions if self.manifold == "learned" else None
+        return MapNet(points, self.mapnet_channels, outputs, dimensions)
 
     def points(self, times: int) -> list[list[float]]:
         """Return where each frame lies on the manifold; unit vectors for a learned one."""

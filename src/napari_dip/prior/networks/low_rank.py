@@ -33,4 +33,4 @@ class LowRank(TemporalNetwork, Hourglass):
         from napari_dip.prior.networks._temporal import LowRankNet
 
         images = super().build(in_channels, ChannelLayout(self.rank, layout.channels, layout.depths))
-        return LowRankNet(images, self.build_mapnet(layout.times, self.rank), self.rank)
+        return LowRankNet(images, self.build_mapnet(layout.times, self.rank))

@@ -25,7 +25,12 @@ _NOT_FOR_KSPACE = ("noise", "gain", "read_noise", "axes", "channel_axis", "dtype
 
 
 def reconstruct_mri(
-    kspace: Any, coil_maps: Any = None, *, trajectory: Any = None, **options: Unpack[Options]
+    kspace: Any,
+    coil_maps: Any = None,
+    *,
+    trajectory: Any = None,
+    breathing: bool = False,
+    **options: Unpack[Options],
 ) -> Any:
     """Reconstruct images from undersampled k-space of several coils, all frames jointly.
 
@@ -38,6 +43,9 @@ def reconstruct_mri(
         Coil sensitivities, (coils, Y, X). Default: estimated from the center of k-space.
     trajectory : array or path, optional
         Position of each sample, (T, 2, spokes, samples), rows and columns. [cycle / pixel]
+    breathing : bool
+        Whether the body also moves in another way than the beat of the heart, so that each frame has to
+        be deformed (``dynamic-mri-breathing``).
     **options
         As for `denoise`, except `noise`, `gain`, `read_noise`, `axes`, `channel_axis` and `dtype`.
         `sigma` is one number: the standard deviation of the noise in the real and the imaginary part of
@@ -57,6 +65,8 @@ def reconstruct_mri(
     ----------
     .. [1] Yoo et al., "Time-dependent deep image prior for dynamic MRI", IEEE Trans. Med. Imaging 40
            (2021) 3337.
+    .. [2] Vornehm et al., "Motion-guided deep image prior for cardiac MRI", Magn. Reson. Med. (2025),
+           arXiv:2412.04639 (deformation).
 
     Examples
     --------
@@ -66,7 +76,7 @@ def reconstruct_mri(
     >>> images.shape, images.dtype
     ((6, 48, 48), dtype('complex64'))
     """
-    recipe = Recipe.preset("dynamic-mri")
+    recipe = Recipe.preset("dynamic-mri-breathing" if breathing else "dynamic-mri")
     if trajectory is not None:
         recipe = recipe.replace(operator={"kind": "radial"})
     return _reconstruct(recipe, kspace, coil_maps, trajectory, options)

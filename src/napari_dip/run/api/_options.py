@@ -16,7 +16,7 @@ from napari_dip.core.errors import RestorationWarning, SettingsError
 from napari_dip.core.observation import Observation
 from napari_dip.core.progress import Progress
 from napari_dip.core.result import Result
-from napari_dip.io import read, read_first_image
+from napari_dip.io import read, read_auxiliary, read_first_image
 from napari_dip.physics.noise import NoiseSettings
 from napari_dip.physics.noise.gaussian import Gaussian
 from napari_dip.physics.noise.poisson import Poisson, PoissonGaussian
@@ -180,7 +180,7 @@ def is_number(value: Any) -> bool:
 def add_auxiliary(observation: Observation, name: str, values: Any) -> Observation:
     """Return the observation with auxiliary data: an array, complex coil maps, or the path of a file."""
     if is_path(values):
-        image = read_first_image(values)
+        image = read_auxiliary(values)
         return observation.with_auxiliary(name, image.pixels, axes=image.axes)
     if np.iscomplexobj(values):
         from napari_dip.io.mri.arrays import kspace_image

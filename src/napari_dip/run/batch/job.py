@@ -14,6 +14,7 @@ from napari_dip.io import (
     check_writable,
     file_and_extension,
     read,
+    read_auxiliary,
     read_first_image,
 )
 from napari_dip.run.recipe import Recipe
@@ -98,7 +99,7 @@ class Job:
             mask = read_first_image(self.mask)
             observation = observation.with_mask(mask.array, axes=mask.axes)
         for name, file in self.auxiliary:
-            image = read_first_image(file)
+            image = read_auxiliary(file)
             observation = observation.with_auxiliary(name, image.pixels, axes=image.axes)
         return observation
 
