@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import napari_dip as dip
 from napari_dip import Recipe
@@ -7,6 +8,7 @@ from napari_dip.core.errors import ObservationError, SettingsError
 from napari_dip.core.header import Header
 from napari_dip.datasets import quantitative_head
 from napari_dip.datasets._kspace import random_lines, sensitivities, to_kspace
+from napari_dip.io import write
 from napari_dip.physics.signals.t2 import EchoDecay
 from napari_dip.run.api._mri import observe_kspace
 from napari_dip.run.reselect import reselect_step
@@ -145,6 +147,27 @@ def test_a_recipe_with_an_equation_takes_the_protocol_of_the_file_and_yields_map
     assert not np.array_equal(later.maps.maps["T2"][inside], result.maps.maps["T2"][inside])
     with pytest.raises(ObservationError, match="5 images along T, and the protocol is of 4"):
         dip.restore(observation, recipe.replace(signal={"echo_times": TIMES[:4]}))
+
+
+def test_several_fits_say_how_far_off_the_maps_are(in_air, tmp_path):
+    observation, inside = in_air
+    steps = {"solver.max_steps": 300, "compute.device": "cpu"}
+    recipe = dip.Recipe.preset("t2-map").with_settings(steps)
+    assert (
+        dip.restore(observation, recipe.with_settings({"solver.max_steps": 30})).maps.uncertainty is None
+    )
+    result = dip.restore(observation, recipe.with_settings({"ensemble.size": 3}))
+    found = result.maps
+    true = np.pad(T2, 12)
+    ratio = np.abs(found.maps["T2"] - true)[inside] / found.uncertainty["T2"][inside]
+    assert 0.5 < np.nanmean(ratio < 1) < 0.95
+    assert np.median(found.uncertainty["T2"][inside]) < np.median(found.std["T2"][inside])
+    assert np.isnan(found.uncertainty["T2"][np.isnan(found.maps["T2"])]).all()
+    assert set(found.uncertainty) == {"T2", "amplitude"}
+    write(tmp_path / "maps.fits", result)
+    with fits.open(tmp_path / "maps.fits") as file:
+        np.testing.assert_array_equal(file["T2_UNCERTAINTY"].data, found.uncertainty["T2"])
+        assert file["T2_UNCERTAINTY"].header["BUNIT"] == "s"
 
 
 def test_a_protocol_that_is_nowhere_is_asked_for(echoes):

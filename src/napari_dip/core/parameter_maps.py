@@ -21,6 +21,9 @@ class ParameterMaps:
     std : mapping of str to float32 array
         The Cramer-Rao bound of the standard deviation of each for a pixel alone: without its neighbors
         no unbiased estimate has a smaller error. Infinite where the images say nothing of it.
+    uncertainty : mapping of str to float32 array, or None
+        The standard deviation of the error of each map, from that of the restored images: that of a
+        result with an uncertainty (``quality="best"``), except for k-space.
     units : mapping of str to str
         Their units; those of the data are empty.
     chi_square : float32 array
@@ -34,19 +37,22 @@ class ParameterMaps:
 
     maps: Mapping[str, FloatArray]
     std: Mapping[str, FloatArray]
+    uncertainty: Mapping[str, FloatArray] | None
     units: Mapping[str, str]
     chi_square: FloatArray
     sigma: float
     axes: str
 
     def planes(self) -> Iterator[tuple[str, FloatArray, str]]:
-        """Yield the name, the values and the unit of all maps, with those of their bounds, and of
+        """Yield the name, the values and the unit of all maps, of their bounds and errors, and of
         chi-square.
         """
         for name, values in self.maps.items():
             yield name, values, self.units[name]
         for name, values in self.std.items():
             yield f"{name} std", values, self.units[name]
+        for name, values in (self.uncertainty or {}).items():
+            yield f"{name} uncertainty", values, self.units[name]
         yield "chi-square", self.chi_square, ""
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals import Signal
-from napari_dip.physics.signals.pixelwise import fit_pixels
+from napari_dip.physics.signals.pixelwise import fit_pixels, propagate_errors
 from napari_dip.run.recipe import Recipe
 
 MIN_KNOWN = 0.01  # of all pixels that have a value
@@ -50,16 +50,27 @@ def _maps_of_images(result: Result, recipe: Recipe, observation: Observation) ->
             (result.noise_std, result.residual_axes),
         )
     )
-    signals = np.empty_like(image)
-    for depth in range(image.shape[2]):
-        plane = slice(depth, depth + 1)
-        data = FitData.from_observation(observation.select_planes(slice(None), plane), keep_times=True)
-        signals[:, :, depth] = recipe.noise.signal_of_mean(image[:, :, depth], data)
+    signals = _signals_of_means(image, recipe, observation)
+    error = None
+    if result.uncertainty is not None:
+        above = image + to_canonical(result.uncertainty, result.axes)
+        error = _signals_of_means(above, recipe, observation) - signals
     sigma = np.sqrt(np.mean(noise.astype(float) ** 2, axis=0))
-    maps, fitted = _fit(recipe.signal, signals, _all_observed(observation), observation, sigma)
+    known = _all_observed(observation)
+    maps, fitted = _fit(recipe.signal, signals, known, observation, sigma, error)
     with np.errstate(invalid="ignore"):
         misfit = np.mean(((residual + signals - fitted) / noise) ** 2, axis=0)
     return replace(maps, chi_square=_on_grid(misfit, observation))
+
+
+def _signals_of_means(means: FloatArray, recipe: Recipe, observation: Observation) -> FloatArray:
+    """The signals whose data have the `means` (T, C, Z, Y, X) on average."""
+    signals = np.empty_like(means)
+    for depth in range(means.shape[2]):
+        plane = slice(depth, depth + 1)
+        data = FitData.from_observation(observation.select_planes(slice(None), plane), keep_times=True)
+        signals[:, :, depth] = recipe.noise.signal_of_mean(means[:, :, depth], data)
+    return signals
 
 
 def _maps_of_complex(result: Result, recipe: Recipe, observation: Observation) -> ParameterMaps:
@@ -132,9 +143,11 @@ def _fit(
     known: BoolArray,
     observation: Observation,
     sigma: NDArray[np.float64] | float | None,
+    error: FloatArray | None = None,
 ) -> tuple[ParameterMaps, NDArray[np.float64]]:
     """Maps of `images` (T, C, Z, Y, X) where they are `known` (C, Z, Y, X), whose noise is `sigma`, one
-    number or (C, Z, Y, X); and what the equation makes of them.
+    number or (C, Z, Y, X), and whose own error has the standard deviation `error`; and what the equation
+    makes of them.
     """
     known = known & np.isfinite(images).all(axis=0)
     y = torch.from_numpy(np.ascontiguousarray(images[:, known]))
@@ -155,9 +168,17 @@ def _fit(
     names = (name, *equation.linear)
     values = (value, *found.linear.numpy())
     stds = (bound, *found.linear_std.numpy() * relative)
+    uncertainty = None
+    if error is not None:
+        errors = propagate_errors(
+            equation, found.value, found.linear, torch.from_numpy(error[:, known]).double()
+        )
+        planes = (np.where(np.isfinite(value), errors[0].numpy(), np.nan), *errors[1].numpy())
+        uncertainty = {n: on_grid(one) for n, one in zip(names, planes, strict=True)}
     maps = ParameterMaps(
         maps={n: on_grid(one) for n, one in zip(names, values, strict=True)},
         std={n: on_grid(one) for n, one in zip(names, stds, strict=True)},
+        uncertainty=uncertainty,
         units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
         chi_square=on_grid(found.misfit.numpy() / noise**2),
         sigma=float(np.median(noise)) if noise.size else np.nan,
