@@ -2,10 +2,9 @@
 
 Run as ``python benchmarks/cine.py [--beats 10 10] [--acceleration 12] [--coils 8] [--side 96]
 [--breathing 0] [--seeds 0] [--methods zero-filled sense wavelet kt ls dynamic-mri] [--figure NAME]
-[--threads 1]``.
-``--breathing`` is how far the heart moves with each breath, in pixels. The PSNR is that of
-magnitudes, scaled by one factor for all frames, for the whole image and for the heart. The area error is
-the r.m.s. error of the blood area in the left ventricle over time, relative to its mean. The classical
+[--threads 1]``. ``--breathing`` is how far the heart moves with each breath, in pixels. The PSNR is that
+of magnitudes, scaled by one factor for all frames, for the whole image and for the heart. The area error
+is the r.m.s. error of the blood area in the left ventricle over time, relative to its mean. Classical
 methods use the weights that were best, by ground truth, for another heart (seed 100; other texture,
 sampling and noise). All methods are given the coil maps. With ``--real`` some samples of a real slice
 are held out and predicted from the others: the error is r.m.s., scaled by one factor, relative to the

@@ -22,7 +22,7 @@ CENTER_LINES = 4  # in the center of k-space, which each frame has
 HEART = (0.04, 0.06)  # center of the left ventricle (y, x), in fields of view from the center
 BLOOD, WALL = 0.9, 0.35
 BREATH = 35  # frames
-THICKENING = 0.15  # of the wall, as another part of the heart comes into the slice with each breath
+THICKENING = 0.15  # of the wall's area: another part of the heart comes into the slice with each breath
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def cardiac_cine(
 
     The wall of the left ventricle keeps its area while it contracts. A shorter beat fills the ventricle
     less, and moves less. With each breath of 35 frames, the heart and the organs around it move down and
-    back, and the wall becomes thicker by up to 15 %; the outside of the body stays.
+    back, and the area of the wall grows by up to 15 %; the outside of the body stays.
 
     Parameters
     ----------
@@ -199,13 +199,13 @@ class _Thorax:
     ) -> tuple[NDArray[np.float64], float]:
         """Return the body with a heart of this contraction, and the area of its left ventricle's blood.
 
-        The heart is moved down by `shift` fields of view, and the wall of its ventricle `wall` times as
-        thick as usual.
+        The heart is moved down by `shift` fields of view, and the area of the wall of its left ventricle
+        is `wall` times the usual one.
         """
         body = self._without_heart(shift)
         y, x = self._y - shift, self._x
         radius, section = 0.095 * (1 - 0.38 * strength), wall * (0.14**2 - 0.095**2)
-        outer = np.sqrt(radius**2 + section)  # the muscle keeps its area
+        outer = np.sqrt(radius**2 + section)  # which contraction does not change
         right = (HEART[0] - 0.01, HEART[1] - 0.15)
         body[_ellipse(y, x, right, (0.115 - 0.02 * strength, 0.10 - 0.03 * strength))] = BLOOD - 0.05
         body[_ellipse(y, x, HEART, (outer, outer))] = WALL
