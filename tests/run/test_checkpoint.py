@@ -1,4 +1,6 @@
 import logging
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,6 +148,24 @@ def test_an_image_of_another_size_is_not_taken_over(runs, noisy):
     torch.save(kept, first)
     _, result = runs(recipe, np.stack([noisy] * 2), axes="TYX")
     assert result.image.shape == (2, *noisy.shape)
+
+
+def test_a_description_is_there_as_a_whole_or_not_at_all(runs, noisy, monkeypatch):
+    recipe = Recipe.preset("denoise").with_settings({**SMALL, "solver.max_steps": 30})
+    checkpoint, _ = runs(recipe, noisy, reports=1)
+    fit = SimpleNamespace(step=1, state_dict=dict)
+    checkpoint.description = "run.json", '{"pid": 1}'
+    checkpoint.save(fit)
+    assert (checkpoint.folder / "run.json").read_text("utf-8") == '{"pid": 1}'
+
+    def write_half(path, text, *_):
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError("killed")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    checkpoint.description = "run.json", '{"pid": 2}'
+    checkpoint.save(fit)
+    assert (checkpoint.folder / "run.json").read_bytes() == b'{"pid": 1}'
 
 
 def test_a_folder_that_has_gone_is_not_made_again(noisy, tmp_path, make_observation):

@@ -171,7 +171,8 @@ class Checkpoint:
                 folder.mkdir(exist_ok=True)  # nothing above: it may be on a disk that has gone
             name, text = self.description
             if name:
-                (self.folder / name).write_text(text, "utf-8")
+                with atomic_write(self.folder / name) as file:
+                    file.write_text(text, "utf-8")
             self._write(self._number, state)
             if finished is not None:
                 self._drop_network(self._number - self._kept_fits)
