@@ -41,6 +41,18 @@ def test_k_space_becomes_magnitude_and_phase(viewer, dock, qtbot, heart):
     assert layers["residual]"].data.shape == (8, 3, 32, 32)
 
 
+def test_k_space_is_chosen_and_not_the_coil_maps_of_its_file(viewer, quick_dock, qtbot, heart, tmp_path):
+    np.savez(tmp_path / "heart.npz", kspace=heart.kspace, coils=heart.maps)
+    viewer.open(tmp_path / "heart.npz", plugin="napari-dip")
+    dock = quick_dock("Dynamic MRI")
+    qtbot.waitUntil(lambda: dock.inputs.layer is not None, timeout=60_000)
+    assert dock.inputs.layer.name == "heart.npz kspace"
+    assert dock.inputs.auxiliary["coil_maps"].layer().name == "heart.npz coils"
+    dock.inputs.image.choose(viewer.layers["heart.npz coils"])
+    dock.run()
+    qtbot.waitUntil(lambda: "the image is coil maps" in dock.status.text(), timeout=60_000)
+
+
 def test_k_space_becomes_a_map_that_lies_on_its_images(viewer, quick_dock, qtbot, heart):
     dock = quick_dock("Map T1, T2, diffusion or decay")
     tasks = dock.form.tasks.task

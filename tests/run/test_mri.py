@@ -345,6 +345,8 @@ class TestFiles:
         job = Job((str(path),), "out.fits", "{}", auxiliary=(("coil_maps", str(path)),))
         with pytest.raises(ReadError, match="k-space itself"):
             job.observation()
+        with pytest.raises(ObservationError, match="the image is coil maps: choose the k-space"):
+            reconstruct_mri(f"{path}[coils]")
         named = replace(job, auxiliary=(("coil_maps", f"{path}[coils]"),)).observation()
         np.testing.assert_array_equal(named.auxiliary["coil_maps"][0, :, 0], parts(heart.maps))
 

@@ -20,10 +20,11 @@ from napari_dip.io.formats import (
     IMAGE_SUFFIXES,
     KSPACE_SUFFIXES,
 )
-from napari_dip.io.image import KSPACE_NAME, ImageData
+from napari_dip.io.image import COIL_MAPS_NAME, KSPACE_NAME, ImageData
 
 __all__ = [
     "ANNOTATED_SUFFIXES",
+    "COIL_MAPS_NAME",
     "FOLDER_SUFFIXES",
     "FORMATS",
     "IMAGE_SUFFIXES",

@@ -17,7 +17,7 @@ from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.io.data_quality import DataQuality
 
-KSPACE_NAME = "kspace"  # of an image that is k-space
+KSPACE_NAME, COIL_MAPS_NAME = "kspace", "coils"  # of the images of a k-space file
 MAP_COMMENTS = {"chi-square": "squared residual over the noise: about 1 where the equation holds"}
 
 

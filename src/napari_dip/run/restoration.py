@@ -14,6 +14,7 @@ from napari_dip.core.result import History, Result
 from napari_dip.core.strength import blend, check_strength
 from napari_dip.core.torch_import import torch
 from napari_dip.fitting.solver import FitProgress
+from napari_dip.io.image import COIL_MAPS_NAME
 from napari_dip.physics.stripes import Stripes, remove_stripes
 from napari_dip.run.alignment import FrameAlignment
 from napari_dip.run.block_report import BlockReport
@@ -85,6 +86,8 @@ def iter_restoration(
 
     def steps() -> Generator[Progress, Request | None, Result]:
         check_strength(recipe.strength, recipe.operator.kind)
+        if recipe.operator.has_complex_scene and observation.header.name == COIL_MAPS_NAME:
+            raise ObservationError("the image is coil maps: choose the k-space, and these as coil maps")
         if recipe.compute.num_threads is not None:
             torch.set_num_threads(recipe.compute.num_threads)
         reduction = Reduction(observation, recipe)

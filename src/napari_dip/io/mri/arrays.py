@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_dip.core.arrays import unpacked_limit_bytes
 from napari_dip.core.errors import ReadError, ReadWarning
 from napari_dip.core.header import Header
-from napari_dip.io.image import KSPACE_NAME, ImageData
+from napari_dip.io.image import COIL_MAPS_NAME, KSPACE_NAME, ImageData
 from napari_dip.io.mri.ismrmrd_reader import (
     GROUP,
     INSTALL_HINT,
@@ -23,7 +23,7 @@ from napari_dip.io.mri.ismrmrd_reader import (
     remove_oversampling,
 )
 
-ARRAY_NAMES = (KSPACE_NAME, "coils")
+ARRAY_NAMES = (KSPACE_NAME, COIL_MAPS_NAME)
 AXES_BY_NDIM = {2: "YX", 3: "CYX", 4: "TCYX", 5: "TCZYX"}
 MAP_AXES_BY_NDIM = {3: "CYX", 4: "CZYX"}
 FASTMRI_MARKS = {"ismrmrd_header", "reconstruction_rss", "reconstruction_esc"}

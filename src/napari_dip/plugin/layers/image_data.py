@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_dip.core.errors import WriteError
 from napari_dip.core.header import Header
 from napari_dip.core.result import Result
-from napari_dip.io import KSPACE_NAME, ImageData
+from napari_dip.io import COIL_MAPS_NAME, KSPACE_NAME, ImageData
 from napari_dip.plugin.layers.bad_flags import flag_features
 from napari_dip.plugin.layers.metadata import (
     MASK,
@@ -34,9 +34,7 @@ def layer_data(image: ImageData, path: str | os.PathLike[str]) -> list[LayerData
     """Return an image of a file as layers: its pixels, and if it has them its noise, flags and mask."""
     if not image.rgb:  # channels that are not colors become an axis
         image = image.planes_last()
-    if (
-        image.header.name == KSPACE_NAME
-    ):  # restored images lack its channels, and napari aligns last axes
+    if image.header.name == KSPACE_NAME:  # napari aligns last axes, and restored images have no coils
         image = image.with_axis_order("CTZYX")
     axes, mask = image.axes, image.mask
     stem = Path(path).name if Path(path).suffix else str(path)
@@ -54,6 +52,7 @@ def layer_data(image: ImageData, path: str | os.PathLike[str]) -> list[LayerData
         "name": name,
         "metadata": {METADATA_KEY: entries, **_shared_metadata(image.header)},
         "rgb": image.rgb,
+        "visible": image.header.name != COIL_MAPS_NAME,  # which would hide the k-space
         **_display_options(image, mask),
         **spatial,
     }
