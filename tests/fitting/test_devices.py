@@ -116,6 +116,7 @@ def test_the_watch_sees_faults():
         ("deconvolve", {"operator.fwhm": 3, "ensemble.size": 1}, DATA, "YX", {}),
         ("time-series", {}, np.stack([DATA] * 4), "TYX", {}),
         ("time-series", {"network.kind": "time-dependent"}, np.stack([DATA] * 4), "TYX", {}),
+        ("time-series", {"network.kind": "deforming"}, np.stack([DATA] * 4), "TYX", {}),
         ("volume", {}, np.stack([DATA[:32, :32]] * 8), "ZYX", {}),
         ("coadd", {"ensemble.size": 1}, np.stack([DATA, np.roll(DATA, 1, 0)]), "TYX", {}),
         ("mri-motion", {}, SHOTS.y[:, :, 0], "TCYX",

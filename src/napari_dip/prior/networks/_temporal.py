@@ -81,9 +81,8 @@ class DeformingNet(torch.nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         images = self.images(z)[0]
         v, displacements = self.motion()[..., 0, 0].tensor_split((self._rank,), dim=1)
-        return deform(mix(v, images), displacements.unflatten(1, (2, self._points, -1))).flatten(0, 1)[
-            None
-        ]
+        frames = deform(mix(v, images), displacements.unflatten(1, (2, self._points, -1)))
+        return frames.flatten(0, 1)[None]
 
 
 def deform(series: torch.Tensor, displacements: torch.Tensor) -> torch.Tensor:
