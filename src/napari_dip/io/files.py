@@ -100,7 +100,7 @@ def read_auxiliary(path: str | os.PathLike[str]) -> ImageData:
     Raises
     ------
     ReadError
-        As there; and if they would be the k-space of a file that has it beside other arrays.
+        As there; or if the first array of a file with several is k-space.
     """
     image = read_first_image(path)
     file, name = file_and_extension(path)
