@@ -1,5 +1,6 @@
 """Sphinx configuration; the command line reference is generated from the program."""
 
+import os
 import re
 import subprocess
 import sys
@@ -44,6 +45,14 @@ html_title = f"napari-dip {release}"
 html_favicon = "../src/napari_dip/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["before_after.css"]
+if site_release := os.environ.get("SITE_RELEASE"):  # pages of two versions, by scripts/site
+    home, dev = ("../", "") if "dev" in release else ("", "dev/")
+    html_context = {
+        "site_versions": [(site_release, f"{home}index.html"), ("development", f"{dev}index.html")]
+    }
+    templates_path = ["_templates"]
+    parts = ["brand", "versions", "search", "scroll-start", "navigation", "scroll-end"]
+    html_sidebars = {"**": [f"sidebar/{part}.html" for part in parts]}
 
 
 def _write_commands(app: object) -> None:
