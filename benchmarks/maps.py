@@ -8,8 +8,8 @@ truth chooses. Errors are relative to the true map, r.m.s. over all pixels that 
 with the median of the error in white matter as its bias. With ``--kspace`` T2 is mapped from k-space of
 eight coils instead, of which every echo has its own lines: by the prior, and, where all lines were
 measured, pixel by pixel. Its noise is 0.02 in the real and imaginary parts. With ``--intervals`` maps of
-quality *best* are compared with those of the images without noise: the shares of pixels that are within
-one and two standard deviations, of all pixels with signal, and of those that consist of one tissue.
+quality *best* (from k-space, too) are compared with those of the images without noise: the shares of
+pixels that are within one and two standard deviations, of all with signal and of those of one tissue.
 """
 
 import argparse
@@ -36,6 +36,7 @@ MAPS = {  # the equation, and the signal of unit proton density
     "adc": (Diffusion(b_values=(0, 200, 400, 800)), 1),
 }
 WAYS = ("pixels alone", "denoised alone", "denoised together", "MP-PCA", "total variation", "prior")
+NOISE = 0.02  # in the real and imaginary parts
 WEIGHTS = (2, 4, 6, 8, 11, 16, 22)
 
 
@@ -54,8 +55,9 @@ def main() -> None:
     print(conditions(args.threads), flush=True)
     if args.intervals:
         header("map", "seed", "error", "head, 1 std", "2 std", "tissues, 1 std", "2 std", "s")
-        for name, seed in itertools.product(args.maps, args.seeds):
-            intervals(name, seed, args.side)
+        ways = [("t2", a) for a in args.kspace] if args.kspace else [(name, None) for name in args.maps]
+        for (name, acceleration), seed in itertools.product(ways, args.seeds):
+            intervals(name, seed, args.side, acceleration)
         return
     if args.kspace:
         header("acceleration", "seed", "method", "error", "bias", "8-pixel lesion", "s")
@@ -76,12 +78,15 @@ def main() -> None:
             row(name, seed, *rms, *scores(errors[-1], head)[1:], f"{seconds:.0f}")
 
 
-def intervals(name, seed, side):
+def intervals(name, seed, side, acceleration=None):
     """Print a row."""
     equation, amplitude = MAPS[name]
     head = quantitative_head(equation, seed, side=side, amplitude=amplitude)
+    images, coils = head.images, None
+    if acceleration:
+        images, coils = measure_kspace(head.truth, seed, acceleration)
     start = time.perf_counter()
-    found = fit_maps(head.images, equation, quality="best")
+    found = fit_maps(images, equation, coil_maps=coils, quality="best")
     seconds = time.perf_counter() - start
     exact = fit_maps(head.truth, equation, method="pixelwise", sigma=found.sigma)
     parameter = equation.parameter.name
@@ -91,20 +96,27 @@ def intervals(name, seed, side):
     tissues = has_signal & (head.tissue > 0)
     shares = [f"{np.mean(ratio[part] <= k):.1%}" for part in (has_signal, tissues) for k in (1, 2)]
     error = relative_error(found.maps[parameter], head)
-    row(name, seed, scores(error, head)[0], *shares, f"{seconds:.0f}")
+    label = f"{name}, k-space, R = {acceleration:g}" if acceleration else name
+    row(label, seed, scores(error, head)[0], *shares, f"{seconds:.0f}")
 
 
-def from_kspace(seed, side, acceleration, noise=0.02):
-    """Print a row for each method."""
-    equation = MAPS["t2"][0]
-    head = quantitative_head(equation, seed, side=side, noise=0)
+def measure_kspace(truth, seed, acceleration, noise=NOISE):
+    """Return the k-space (T, coils, Y, X) of images with a smooth phase, and the maps of its coils."""
+    side = truth.shape[-1]
     rng = np.random.default_rng(seed)
     y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
     coils = sensitivities(y, x, 8).astype(np.complex64)
-    whole = to_kspace((head.truth * np.exp(1j * (0.5 + 2 * y + 4 * x**2)))[:, None] * coils)
+    whole = to_kspace((truth * np.exp(1j * (0.5 + 2 * y + 4 * x**2)))[:, None] * coils)
     whole = whole + noise * (rng.normal(size=whole.shape) + 1j * rng.normal(size=whole.shape))
     lines = random_lines(len(whole), side, acceleration, 10, rng) if acceleration > 1 else True
-    kspace = np.where(np.broadcast_to(lines, whole[:, 0, :, 0].shape)[:, None, :, None], whole, 0)
+    return np.where(np.broadcast_to(lines, whole[:, 0, :, 0].shape)[:, None, :, None], whole, 0), coils
+
+
+def from_kspace(seed, side, acceleration):
+    """Print a row for each method."""
+    equation = MAPS["t2"][0]
+    head = quantitative_head(equation, seed, side=side, noise=0)
+    kspace, coils = measure_kspace(head.truth, seed, acceleration)
 
     def prior():
         return fit_maps(kspace, equation, coil_maps=coils).maps["T2"]
@@ -112,7 +124,7 @@ def from_kspace(seed, side, acceleration, noise=0.02):
     def pixels_alone():
         images = (to_image(kspace) * coils.conj()).sum(axis=1)
         signals = (images * np.exp(-1j * np.angle(images.sum(axis=0)))).real.astype(np.float32)
-        return fit_maps(signals, equation, method="pixelwise", sigma=noise).maps["T2"]
+        return fit_maps(signals, equation, method="pixelwise", sigma=NOISE).maps["T2"]
 
     for way in (prior,) if acceleration > 1 else (prior, pixels_alone):
         start = time.perf_counter()

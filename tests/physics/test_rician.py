@@ -80,3 +80,20 @@ def test_the_signal_of_the_mean_of_magnitudes():
     found = Rician(sigma=SIGMA).signal_of_mean(mean[None, None].astype(np.float32), data)[0, 0]
     assert np.abs(found[40:] - signal[40:]).max() < 2  # 0.3 of the noise; the mean has 0.05 itself
     assert found[:40].mean() < 0.5 * SIGMA
+
+
+def test_drawn_magnitudes_are_distributed_as_the_measured_ones():
+    signal = np.repeat([0.0, 2 * SIGMA, 40 * SIGMA], 200)[:, None] * np.ones((1, 600))
+    bands = magnitudes(signal).reshape(3, 200, 600).mean(axis=(1, 2))
+    mean = np.repeat(bands, 200)[:, None] * np.ones((1, 600))
+    rng = np.random.default_rng(5)
+    drawn = Rician(sigma=SIGMA).draw(
+        mean[None, None].astype(np.float32),
+        np.full((1, 1, 600, 600), np.nan, np.float32),
+        data_of(magnitudes(signal)),
+        lambda: rng.normal(size=(1, 1, 600, 600)).astype(np.float32),
+    )[0, 0]
+    other = magnitudes(signal, seed=77)
+    for rows in (slice(200), slice(200, 400), slice(400, 600)):
+        assert drawn[rows].mean() == pytest.approx(other[rows].mean(), rel=0.02)
+        assert drawn[rows].std() == pytest.approx(other[rows].std(), rel=0.02)

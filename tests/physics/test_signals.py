@@ -9,7 +9,7 @@ from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals import AnySignal
 from napari_dip.physics.signals.adc import Diffusion
 from napari_dip.physics.signals.decay import Decay
-from napari_dip.physics.signals.pixelwise import fit_pixels, propagate_errors
+from napari_dip.physics.signals.pixelwise import fit_pixels, project_residuals
 from napari_dip.physics.signals.t1_flip_angle import FlipAngles
 from napari_dip.physics.signals.t1_inversion import InversionRecovery
 from napari_dip.physics.signals.t2 import EchoDecay
@@ -72,37 +72,38 @@ def test_the_error_is_as_large_as_the_bound_says(kind):
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_errors_of_images_that_keep_to_the_equation_are_those_of_its_quantities(kind):
+def test_residuals_contradict_the_quantity_that_is_off_by_as_many_bounds(kind):
     signal, (low, high) = CASES[kind]
     value = torch.linspace(low, high, 40, dtype=torch.float64)
     linear = torch.full((len(signal.linear), 40), 7.0, dtype=torch.float64)
-    errors = torch.tensor(np.random.default_rng(0).normal(size=(len(linear) + 1, 2000, 1)))
-    relative, of_linear = 1e-4 * errors[0] + 5e-5 * errors[1], 1e-3 * errors[1:]
-
-    def images(value, linear):
-        return (signal.basis(value) * linear).sum(dim=1)
-
-    apart = torch.stack(
-        [
-            images(value * (1 + r), linear + a) - images(value, linear)
-            for r, a in zip(relative, of_linear.unbind(dim=1), strict=True)
-        ]
+    clean = signal.signal(value, linear)
+    bounds = fit_pixels(signal, clean, sigma=1e-4)
+    off = 0.5 * bounds.value_std
+    found, found_linear = project_residuals(
+        signal, value, linear, (signal.signal(value + off, linear) - clean) / 1e-4
     )
-    found, found_linear = propagate_errors(signal, value, linear, apart.square().mean(dim=0).sqrt())
-    known = torch.tensor([float(one.square().mean().sqrt()) for one in (relative, *of_linear)])
-    np.testing.assert_allclose(found / value, known[0].expand(40), rtol=0.05)
-    np.testing.assert_allclose(found_linear, known[1:, None].expand(-1, 40), rtol=0.05)
+    np.testing.assert_allclose(found, 0.5, rtol=1e-2)
+    np.testing.assert_allclose(found_linear, 0, atol=1e-2)
+    for number in range(len(linear)):
+        changed = linear.clone()
+        changed[number] += 0.5 * bounds.linear_std[number]
+        residual = (signal.signal(value, changed) - clean) / 1e-4
+        found, found_linear = project_residuals(signal, value, linear, residual)
+        np.testing.assert_allclose(found, 0, atol=1e-6)
+        np.testing.assert_allclose(found_linear[number], 0.5, rtol=1e-6)
 
 
-def test_images_without_errors_have_maps_without_and_unknown_errors_stay_unknown():
-    value = torch.tensor([0.1, 0.1, 0.2], dtype=torch.float64)
-    std = torch.zeros((8, 3), dtype=torch.float64)
-    std[2, 1] = torch.nan
-    for found in propagate_errors(T2, value, torch.tensor([[1.0, 1.0, 0.0]]).double(), std):
-        found = found.reshape(3)
-        assert found[0] == 0
+def test_residuals_of_noise_contradict_nothing_by_more_than_a_bound_and_unknown_ones_stay_unknown():
+    value = torch.full((4000,), 0.1, dtype=torch.float64)
+    noise = torch.tensor(np.random.default_rng(0).normal(size=(8, 4000)))
+    noise[2, 1] = torch.nan
+    amplitude = torch.ones((1, 4000), dtype=torch.float64)
+    amplitude[0, 2] = 0  # which says nothing of T2
+    for found in project_residuals(T2, value, amplitude, noise):
+        found = found.reshape(-1)
+        assert float(found[3:].std()) == pytest.approx(1, abs=0.05)
         assert found[1].isnan()
-        assert not found[2] > 0
+    assert float(project_residuals(T2, value, amplitude, noise)[0][2]) == 0
 
 
 def test_nothing_is_known_where_there_is_no_signal():

@@ -24,6 +24,7 @@ from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.reduction import reduced_recipe, typical_frame
 from napari_dip.run.restoration import iter_restoration
+from napari_dip.run.simulation import num_fits
 from napari_dip.run.tiles.planner import plan_tiles, supports_tiling
 from napari_dip.run.tiles.tile import Tile, noise_sample
 
@@ -155,7 +156,7 @@ class RunEstimator:
         is_warm = recipe.solver.warm_start != "never"
         fits = 1 + (parts - 1) * (WARM_START_STEP_SHARE if is_warm else 1.0)
         per_step = self._seconds_per_step(recipe, part, upsampling, pixels, device)
-        per_step *= recipe.ensemble.size * fits
+        per_step *= num_fits(recipe) * fits
         refinement = 0 if recipe.refinement.patch_method == "none" else REFINEMENT_COST_STEPS
         return _Cost(
             pixels * bytes_per_pixel(recipe, data.channel_layout, device),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_dip.core.assessment import Finding
 from napari_dip.core.axes import BoolArray, FloatArray, to_canonical
@@ -16,7 +15,8 @@ from napari_dip.core.parameter_maps import ParameterMaps
 from napari_dip.core.result import Result
 from napari_dip.core.torch_import import torch
 from napari_dip.physics.signals import Signal
-from napari_dip.physics.signals.pixelwise import fit_pixels, propagate_errors
+from napari_dip.physics.signals.pixelwise import fit_pixels, project_residuals
+from napari_dip.run.map_uncertainty import Planes, map_uncertainty
 from napari_dip.run.recipe import Recipe
 
 MIN_KNOWN = 0.01  # of all pixels that have a value
@@ -26,22 +26,80 @@ PHASE_SIGMA_PX = 1.5  # of the Gaussian over which the phase of a complex image 
 MAX_RELATIVE_STD = 2.0  # bound of the error over the value, above which the images say nothing of it
 
 
-def with_maps(result: Result, recipe: Recipe, observation: Observation) -> Result:
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What was found for the planes (C, Z, Y, X) of an observation, by name.
+
+    Attributes
+    ----------
+    values, bounds : dict of str to array
+        The parameter, which comes first, and the linear quantities; and the bounds of their errors.
+    residuals : dict of str to array, or None
+        The residuals of the data along each of them, in units of its bound.
+    chi_square : array
+    signals : (T, C, Z, Y, X) array
+        What the equation makes of the values.
+    sigma : float
+        Standard deviation of the noise.
+    """
+
+    values: dict[str, Planes]
+    bounds: dict[str, Planes]
+    chi_square: Planes
+    signals: Planes
+    sigma: float
+    residuals: dict[str, Planes] | None = None
+
+
+def with_maps(
+    result: Result, recipe: Recipe, observation: Observation, simulated: Result | None = None
+) -> Result:
     """Return `result` with maps of its images, if the recipe has a signal equation.
 
     The equation is fitted to each pixel of the restored images; the bound of its error is that of the
-    data.
+    data. A result of data that were `simulated` from this one shows how far off the maps are.
     """
-    if recipe.signal.kind == "none":
+    equation = recipe.signal
+    if equation.kind == "none":
         return result
-    to_maps = _maps_of_complex if recipe.operator.has_complex_scene else _maps_of_images
-    maps = to_maps(result, recipe, observation)
-    assessment = result.assessment.with_findings(map_findings(recipe.signal, maps))
+    fit = _fit_complex if recipe.operator.has_complex_scene else _fit_magnitudes
+    fitted = fit(result, recipe, observation)
+    uncertainty = None
+    if simulated is not None:
+        again = fit(simulated, recipe, observation)
+        uncertainty = _uncertainty(equation, fitted, again, _relative_spread(result))
+    maps = _to_maps(equation, fitted, observation, uncertainty)
+    assessment = result.assessment.with_findings(map_findings(equation, maps))
     return replace(result, maps=maps, provenance=replace(result.provenance, assessment=assessment))
 
 
-def _maps_of_images(result: Result, recipe: Recipe, observation: Observation) -> ParameterMaps:
-    """Maps of restored images that are data themselves, whose noise is in the data."""
+def _uncertainty(equation: Signal, fitted: _Fitted, again: _Fitted, spread: float) -> dict[str, Planes]:
+    """The standard deviations of the errors, by name; that of the parameter is found for its
+    logarithm.
+    """
+    found = {}
+    for name, value in fitted.values.items():
+        residuals = None
+        if fitted.residuals and again.residuals:
+            residuals = fitted.residuals[name], again.residuals[name]
+        bound = fitted.bounds[name]
+        if name == equation.parameter.name:
+            logs = np.log(value), np.log(again.values[name])
+            found[name] = value * map_uncertainty(*logs, bound / value, residuals, spread)
+        else:
+            found[name] = map_uncertainty(value, again.values[name], bound, residuals, spread)
+    return found
+
+
+def _relative_spread(result: Result) -> float:
+    """How much the squared error of one fit exceeds that of their mean, as a fraction of the latter."""
+    ensemble = result.provenance.ensemble
+    factors = [factor for factor in ensemble.calibration if factor is not None]
+    return (1 - 1 / ensemble.size) / np.median(factors) ** 2 if factors else 0.0
+
+
+def _fit_magnitudes(result: Result, recipe: Recipe, observation: Observation) -> _Fitted:
+    """The fit to restored images that are data themselves, whose noise is in the data."""
     image, residual, noise = (
         to_canonical(array, axes)
         for array, axes in (
@@ -51,16 +109,13 @@ def _maps_of_images(result: Result, recipe: Recipe, observation: Observation) ->
         )
     )
     signals = _signals_of_means(image, recipe, observation)
-    error = None
-    if result.uncertainty is not None:
-        above = image + to_canonical(result.uncertainty, result.axes)
-        error = _signals_of_means(above, recipe, observation) - signals
     sigma = np.sqrt(np.mean(noise.astype(float) ** 2, axis=0))
-    known = _all_observed(observation)
-    maps, fitted = _fit(recipe.signal, signals, known, observation, sigma, error)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = residual / noise
+    fitted = _fit(recipe.signal, signals, _all_observed(observation), sigma, relative)
     with np.errstate(invalid="ignore"):
-        misfit = np.mean(((residual + signals - fitted) / noise) ** 2, axis=0)
-    return replace(maps, chi_square=_on_grid(misfit, observation))
+        misfit = np.mean((relative + (signals - fitted.signals) / noise) ** 2, axis=0)
+    return replace(fitted, chi_square=misfit)
 
 
 def _signals_of_means(means: FloatArray, recipe: Recipe, observation: Observation) -> FloatArray:
@@ -73,8 +128,8 @@ def _signals_of_means(means: FloatArray, recipe: Recipe, observation: Observatio
     return signals
 
 
-def _maps_of_complex(result: Result, recipe: Recipe, observation: Observation) -> ParameterMaps:
-    """Maps of complex images, restored from samples of their Fourier transforms.
+def _fit_complex(result: Result, recipe: Recipe, observation: Observation) -> _Fitted:
+    """The fit to complex images, restored from samples of their Fourier transforms.
 
     The equation is fitted to the part of each image that has the phase of the pixels around: phases that
     differ between images (off resonance, motion) do not matter, and noise has no bias as in magnitudes.
@@ -96,9 +151,8 @@ def _maps_of_complex(result: Result, recipe: Recipe, observation: Observation) -
     samples = observation.observed.mean(axis=(0, 1)).sum(axis=(1, 2)).reshape(1, -1, 1, 1)
     share = samples / np.prod(signals.shape[-2:])
     known = np.ones(signals.shape[1:], bool)
-    maps, _ = _fit(recipe.signal, signals, known, observation, np.sqrt(variance / share))
-    misfit = np.broadcast_to(chi_square, known.shape)
-    return replace(maps, chi_square=_on_grid(misfit, observation))
+    fitted = _fit(recipe.signal, signals, known, np.sqrt(variance / share))
+    return replace(fitted, chi_square=np.broadcast_to(chi_square, known.shape))
 
 
 def map_findings(equation: Signal, maps: ParameterMaps) -> Iterator[Finding]:
@@ -134,20 +188,19 @@ def map_pixels(equation: Signal, observation: Observation, sigma: float | None =
     sigma : float, optional
         Standard deviation of the noise; automatic: from the misfit of typical pixels.
     """
-    return _fit(equation, observation.y, _all_observed(observation), observation, sigma)[0]
+    fitted = _fit(equation, observation.y, _all_observed(observation), sigma)
+    return _to_maps(equation, fitted, observation)
 
 
 def _fit(
     equation: Signal,
     images: FloatArray,
     known: BoolArray,
-    observation: Observation,
-    sigma: NDArray[np.float64] | float | None,
-    error: FloatArray | None = None,
-) -> tuple[ParameterMaps, NDArray[np.float64]]:
-    """Maps of `images` (T, C, Z, Y, X) where they are `known` (C, Z, Y, X), whose noise is `sigma`, one
-    number or (C, Z, Y, X), and whose own error has the standard deviation `error`; and what the equation
-    makes of them.
+    sigma: Planes | float | None,
+    residual: FloatArray | None = None,
+) -> _Fitted:
+    """The fit to `images` (T, C, Z, Y, X) where they are `known` (C, Z, Y, X), whose noise is `sigma`,
+    one number or (C, Z, Y, X); `residual` is that of the data, in units of their noise.
     """
     known = known & np.isfinite(images).all(axis=0)
     y = torch.from_numpy(np.ascontiguousarray(images[:, known]))
@@ -157,47 +210,67 @@ def _fit(
         noise = np.broadcast_to(sigma, known.shape)[known]
     relative = noise / found.variance**0.5
 
-    def on_grid(values: NDArray[np.float64]) -> FloatArray:
-        planes = np.full(known.shape, np.nan)
-        planes[known] = values
-        return _on_grid(planes, observation)
+    def planes(values: torch.Tensor | Planes, factor: Planes | float = 1.0) -> Planes:
+        found = np.full((*values.shape[:-1], *known.shape), np.nan)
+        found[..., known] = np.asarray(values) * factor
+        return found
 
-    value, bound = found.value.numpy(), found.value_std.numpy() * relative
-    value = np.where(bound < MAX_RELATIVE_STD * value, value, np.nan)
-    name, unit, *_ = equation.parameter
-    names = (name, *equation.linear)
-    values = (value, *found.linear.numpy())
-    stds = (bound, *found.linear_std.numpy() * relative)
-    uncertainty = None
-    if error is not None:
-        errors = propagate_errors(
-            equation, found.value, found.linear, torch.from_numpy(error[:, known]).double()
-        )
-        planes = (np.where(np.isfinite(value), errors[0].numpy(), np.nan), *errors[1].numpy())
-        uncertainty = {n: on_grid(one) for n, one in zip(names, planes, strict=True)}
-    maps = ParameterMaps(
-        maps={n: on_grid(one) for n, one in zip(names, values, strict=True)},
-        std={n: on_grid(one) for n, one in zip(names, stds, strict=True)},
-        uncertainty=uncertainty,
-        units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
-        chi_square=on_grid(found.misfit.numpy() / noise**2),
+    def by_name(
+        of_value: torch.Tensor, linear: torch.Tensor, factor: Planes | float = 1.0
+    ) -> dict[str, Planes]:
+        names = equation.parameter.name, *equation.linear
+        return dict(zip(names, planes(torch.cat((of_value[None], linear)), factor), strict=True))
+
+    residuals = None
+    if residual is not None:
+        inside = torch.from_numpy(residual[:, known]).double()
+        residuals = by_name(*project_residuals(equation, found.value, found.linear, inside))
+    values = by_name(found.value, found.linear)
+    bounds = by_name(found.value_std, found.linear_std, relative)
+    name = equation.parameter.name
+    with np.errstate(invalid="ignore"):
+        says_nothing = ~(bounds[name] < MAX_RELATIVE_STD * values[name])
+    values[name][says_nothing] = np.nan
+    return _Fitted(
+        values,
+        bounds,
+        chi_square=planes(found.misfit, 1 / noise**2),
+        signals=planes(equation.signal(found.value, found.linear)),
         sigma=float(np.median(noise)) if noise.size else np.nan,
-        axes=_map_axes(observation, images.shape[1]),
+        residuals=residuals,
     )
-    fitted = np.full(images.shape, np.nan)
-    fitted[:, known] = equation.signal(found.value, found.linear).numpy()
-    return maps, fitted
+
+
+def _to_maps(
+    equation: Signal,
+    fitted: _Fitted,
+    observation: Observation,
+    uncertainty: dict[str, Planes] | None = None,
+) -> ParameterMaps:
+    """What was found, with the axes of the observation, without T."""
+
+    def on_grid(planes: dict[str, Planes]) -> dict[str, FloatArray]:
+        return {n: one_on_grid(values) for n, values in planes.items()}
+
+    def one_on_grid(values: Planes) -> FloatArray:
+        return observation.to_input_axes(values[None].astype(np.float32), axes)
+
+    axes = _map_axes(observation, len(fitted.chi_square))
+    name, unit, *_ = equation.parameter
+    return ParameterMaps(
+        maps=on_grid(fitted.values),
+        std=on_grid(fitted.bounds),
+        uncertainty=on_grid(uncertainty) if uncertainty else None,
+        units={name: unit} | dict.fromkeys(equation.linear, observation.header.unit),
+        chi_square=one_on_grid(fitted.chi_square),
+        sigma=fitted.sigma,
+        axes=axes,
+    )
 
 
 def _all_observed(observation: Observation) -> BoolArray:
     """Which pixels (C, Z, Y, X) all images show."""
     return np.asarray(observation.observed.all(axis=0))
-
-
-def _on_grid(planes: NDArray[np.float64], observation: Observation) -> FloatArray:
-    """Planes (C, Z, Y, X) with the axes of the observation, without T."""
-    axes = _map_axes(observation, len(planes))
-    return observation.to_input_axes(planes[None].astype(np.float32), axes)
 
 
 def _map_axes(observation: Observation, channels: int) -> str:

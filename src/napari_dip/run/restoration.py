@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
+from contextlib import suppress
 
-from napari_dip.core.errors import ObservationError
+from napari_dip.core.errors import DivergenceError, ObservationError
+from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.outside import describe_missing
 from napari_dip.core.progress import Progress, Request
@@ -25,6 +27,7 @@ from napari_dip.run.recipe import Recipe
 from napari_dip.run.reduction import Reduction
 from napari_dip.run.restoration_run import RestorationRun
 from napari_dip.run.result_canvases import ResultCanvases
+from napari_dip.run.simulation import has_simulation, num_fits, simulate_data, simulation_recipe
 from napari_dip.run.stack import BlockSlices
 from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import NOT_REACHED, TiledFit, next_progress
@@ -131,7 +134,9 @@ class _Restoration:
         log.info("%s: %s", recipe.title, where)
         warm_start = self._warm_start
         self._last_step = warm_start.first_step + recipe.solver.max_steps
-        self._canvases = ResultCanvases(aligned, observation, recipe, alignment, stripes)
+        parts = aligned, observation, recipe, alignment, stripes
+        self._canvases = ResultCanvases(*parts)
+        simulated = ResultCanvases(*parts) if has_simulation(recipe) else None
         self._reports: list[BlockReport] = []
         histories: list[History] = []
         unreproduced: list[tuple[int, ...]] = []
@@ -140,15 +145,16 @@ class _Restoration:
             if stopped:
                 histories.append(NOT_REACHED)
                 continue
+            place = number, len(blocks)
             block = TiledFit(recipe, data, self._planner, warm_start, self._workers)
-            fits = block.run(self._snapshot_every)
-            progress = next_progress(fits, None)
-            while progress is not None:
-                place = number, len(blocks)
-                request = yield self._report(progress, block, slices, place)
-                stopped = stopped or bool(request and request.stop)
-                progress = next_progress(fits, request)
+            stopped = yield from self._run(block, place, slices)
             self._canvases.put(slices, block)
+            if simulated and block.reports and not stopped:
+                simulation = self._simulation(data, block)
+                with suppress(DivergenceError):  # then the maps have no uncertainty there
+                    stopped = yield from self._run(simulation, place)
+                    if not stopped:
+                        simulated.put(slices, simulation)
             reasons = "; ".join(history.stop_reason for history in block.histories)
             log.info("block %d of %d: %s", number + 1, len(blocks), reasons or "nothing to fit")
             histories += block.histories
@@ -164,7 +170,8 @@ class _Restoration:
             seconds=time.monotonic() - self._start_time,
             device=self._planner.device,
         )
-        result = with_maps(self._canvases.finish(record), recipe, observation)
+        again = simulated.finish(record) if simulated and simulated.is_allocated else None
+        result = with_maps(self._canvases.finish(record), recipe, observation, again)
         result = blend(result, observation, recipe.strength)
         log.info("%s: %s", result.assessment, result.provenance.notes or "no remarks")
         return result
@@ -189,21 +196,45 @@ class _Restoration:
         )
         return "; ".join(filter(None, notes))
 
+    def _simulation(self, data: FitData, block: TiledFit) -> TiledFit:
+        """The fit to data that are simulated from a restored block."""
+        recipe = simulation_recipe(self._recipe)
+        simulated = simulate_data(self._recipe, data, block)
+        return TiledFit(recipe, simulated, self._planner, WarmStart(recipe))
+
+    def _run(
+        self, block: TiledFit, place: tuple[int, int], slices: BlockSlices | None = None
+    ) -> Generator[Progress, Request | None, bool]:
+        """Run the fits to a block at `slices`, or to simulated data, which are not shown; return whether
+        to stop.
+        """
+        fits = block.run(self._snapshot_every if slices else None)
+        stopped, progress = False, next_progress(fits, None)
+        while progress is not None:
+            request = yield self._report(progress, block, place, slices)
+            stopped = stopped or bool(request and request.stop)
+            progress = next_progress(fits, request)
+        return stopped
+
     def _report(
-        self, progress: FitProgress, block: TiledFit, slices: BlockSlices, place: tuple[int, int]
+        self,
+        progress: FitProgress,
+        block: TiledFit,
+        place: tuple[int, int],
+        slices: BlockSlices | None,
     ) -> Progress:
         preview = None
-        if progress.image is not None:
+        if slices and progress.image is not None:
             preview = self._canvases.preview(slices, block, progress.image)
         return Progress(
             step=progress.step,
             steps=self._last_step,
             block=place[0],
             blocks=place[1],
-            tile=block.number,
+            tile=block.number if slices else block.num_tiles - 1,
             tiles=block.num_tiles,
-            member=block.num_fits,
-            members=self._recipe.ensemble.size,
+            member=block.num_fits + (0 if slices else self._recipe.ensemble.size),
+            members=num_fits(self._recipe),
             loss=progress.loss,
             validation_loss=progress.score,
             seconds=time.monotonic() - self._start_time,

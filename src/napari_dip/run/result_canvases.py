@@ -22,7 +22,15 @@ from napari_dip.run.tiles.tiled_fit import TiledFit
 
 
 class ResultCanvases:
-    """The arrays of the result, (T, C, Z, Y, X), into which blocks are put."""
+    """The arrays of the result, (T, C, Z, Y, X), into which blocks are put.
+
+    Attributes
+    ----------
+    scale_factor : (float, float)
+        Of the grid of the result, along Y and X.
+    is_allocated : bool
+        Whether a block has been put into them, or a preview.
+    """
 
     def __init__(
         self,
@@ -36,12 +44,12 @@ class ResultCanvases:
         self._alignment, self._stripes = alignment, stripes
         self._axes = recipe.operator.result_axes(observation.axes)
         self._residual, self._noise = full_nan(aligned.y.shape), full_nan(aligned.y.shape)
-        self._is_allocated = False
+        self.is_allocated = False
         self.scale_factor = (1.0, 1.0)
 
     def _allocate(self, block: TiledFit) -> None:
         """Make the arrays on the grid of the result, which is known with the first block."""
-        if self._is_allocated:
+        if self.is_allocated:
             return
         canvases, y = block.canvases, self._observation.y
         times = len(y) if self._axes == self._observation.axes else 1
@@ -49,7 +57,7 @@ class ResultCanvases:
         shape = (times, canvases.scene_layout.channels, y.shape[2], *sides)
         self._image, self._inpainted = full_nan(shape), arrays.full(shape, 0, np.bool_)
         self._uncertainty = full_nan(shape) if self._recipe.ensemble.size > 1 else None
-        self.scale_factor, self._is_allocated = canvases.scale_factor, True
+        self.scale_factor, self.is_allocated = canvases.scale_factor, True
 
     def preview(self, slices: BlockSlices, block: TiledFit, x: torch.Tensor) -> NDArray[Any] | None:
         """Return the result so far, with the scene `x` of the current fit; None if it is too large."""

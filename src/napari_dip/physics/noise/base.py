@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -107,6 +108,22 @@ class NoiseSettings(Settings, ABC):
     def signal_of_mean(self, mean: FloatArray, data: FitData) -> FloatArray:
         """Return the signal of which `mean` (T, C, Y, X) is the expectation of the `data`."""
         return mean
+
+    def draw(
+        self, mean: FloatArray, std: FloatArray, data: FitData, draw_unit: Callable[[], FloatArray]
+    ) -> FloatArray:
+        """Return other data (T, C, Y, X) with the expectation `mean`.
+
+        Parameters
+        ----------
+        mean, std : (T, C, Y, X) array
+            Expectation and standard deviation of the data.
+        data : FitData
+            The measured data, with the same noise.
+        draw_unit : callable
+            Returns new noise (T, C, Y, X) with a standard deviation of 1.
+        """
+        return mean + std * draw_unit()
 
     @abstractmethod
     def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:

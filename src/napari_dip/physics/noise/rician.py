@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, ClassVar, Literal
 
@@ -62,6 +63,14 @@ class Rician(NoiseSettings):
     def signal_of_mean(self, mean: FloatArray, data: FitData) -> FloatArray:
         sigma = self._sigmas(data)
         return (sigma * signal_of_magnitude(mean / sigma)).astype(np.float32)
+
+    def draw(
+        self, mean: FloatArray, std: FloatArray, data: FitData, draw_unit: Callable[[], FloatArray]
+    ) -> FloatArray:
+        sigma = self._sigmas(data).astype(np.float32)
+        real = self.signal_of_mean(mean, data) + sigma * draw_unit()
+        magnitude: FloatArray = np.hypot(real, sigma * draw_unit())
+        return magnitude
 
     def _sigmas(self, data: FitData) -> NDArray[np.float64]:
         """The noise in each part of the complex data, (T, C, 1, 1)."""

@@ -14,8 +14,6 @@ GRID = 200  # values of the parameter that are tried first, in equal ratios
 STEPS = 12
 DIFFERENCE = 1e-4  # of the logarithm, between whose sides a derivative is taken: 8 digits are right
 MIN_CURVATURE = 1e-12  # of the misfit, relative to the signal, below which nothing is known
-MIN_VARIANCE = 1e-3  # of an image over the mean of all, below which the difference does not matter
-DAMPING = 1e-12  # of a covariance, where the contrasts do not determine all of it
 PIXELS_AT_A_TIME = 2**14
 
 
@@ -79,10 +77,11 @@ def fit_pixels(signal: Signal, y: torch.Tensor, sigma: float | None = None) -> P
     return PixelFit(value, noise * value * value_std, linear, noise * linear_std, misfit, variance)
 
 
-def propagate_errors(
-    signal: Signal, value: torch.Tensor, linear: torch.Tensor, std: torch.Tensor
+def project_residuals(
+    signal: Signal, value: torch.Tensor, linear: torch.Tensor, residual: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the errors of the parameter (P,) and of the linear quantities (L, P), from those of images.
+    """Return by how much the data contradict the parameter (P,) and the linear quantities (L, P): the
+    change that fits them best, in units of its bound.
 
     Parameters
     ----------
@@ -90,34 +89,14 @@ def propagate_errors(
         The equation.
     value, linear : (P,) and (L, P) tensor
         The parameter, and the linear quantities.
-    std : (num_contrasts, P) tensor
-        Standard deviation of the error of the images; NaN where it is not known, and so are the results.
-
-    Notes
-    -----
-    Images that obey the equation have errors J e, with its derivatives J and the errors e of its
-    quantities. The covariance C of e is the one for which the diagonal of J C J^T is closest to the
-    squares of `std`, relatively; its negative eigenvalues are set to 0.
+    residual : (num_contrasts, P) tensor
+        The data minus the images, in units of their noise.
     """
-    jacobian, scale = _scaled_jacobian(signal, value.log(), linear)
-    number = jacobian.shape[2]
-    rows, columns = torch.triu_indices(number, number)
-    products = jacobian[:, :, rows] * jacobian[:, :, columns] * (2 - (rows == columns).double())
-    squares = std.square().T.nan_to_num()
-    size = squares.mean(dim=1, keepdim=True).clamp(min=1e-300)
-    variances = squares / size
-    weights = 1 / variances.clamp(min=MIN_VARIANCE)
-    relative = products * weights[..., None]
-    normal = relative.mT @ relative
-    damping = DAMPING * normal.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
-    normal = normal + damping * torch.eye(len(rows), dtype=normal.dtype)
-    solution = torch.linalg.solve(normal, (relative * (weights * variances)[..., None]).sum(dim=1))
-    covariance = torch.zeros((len(value), number, number), dtype=normal.dtype)
-    covariance[:, rows, columns] = covariance[:, columns, rows] = solution
-    eigenvalues, vectors = torch.linalg.eigh(covariance)
-    variance = (vectors.square() * eigenvalues.clamp(min=0)[:, None]).sum(dim=2)
-    found = torch.where(std.isnan().any(dim=0), torch.nan, ((size * variance).sqrt() / scale).T)
-    return value * found[-1], found[:-1]
+    jacobian, _ = _scaled_jacobian(signal, value.log(), linear)
+    inverse = torch.linalg.pinv(jacobian)
+    inverse = inverse / inverse.norm(dim=2, keepdim=True).clamp(min=1e-300)
+    found = (inverse @ residual.T[..., None])[..., 0].T
+    return found[-1], found[:-1]
 
 
 def _freedom(signal: Signal) -> int:
