@@ -14,10 +14,11 @@ from napari_dip.fitting.stopping import StoppingMonitor
 from napari_dip.physics.data_consistency import project_onto_data, rms_beyond_wiener
 from napari_dip.physics.problem import Problem
 from napari_dip.refine.chained_patches import chain_patches
+from napari_dip.refine.compact_sources import source_weights
 from napari_dip.refine.conditional_patches import can_fill, fill_missing
 from napari_dip.refine.insignificant_peaks import correct_sources
 from napari_dip.refine.patches import PatchSettings, nonlocal_bayes, smooth_patches
-from napari_dip.refine.plane_patches import by_plane, is_skew
+from napari_dip.refine.plane_patches import by_plane, chain_quickly, is_skew
 from napari_dip.refine.residual_return import add_residual, noisy_scene
 from napari_dip.refine.step_weights import (
     TYPICAL_OF_JOINT_PLANES,
@@ -45,8 +46,9 @@ class Refinement(Settings):
 
     patch_method: Literal["auto", "chained", "nonlocal-bayes", "none"] = "auto"
     """Estimate similar patches together: by combinations of them in several passes (chained), or by
-    their covariance (nonlocal Bayes). Automatic: chained for one channel, the mean of both for several,
-    where the operator is the identity and the noise is uniform and as its model says. Planes that are
+    their covariance (nonlocal Bayes). Automatic: where the operator is the identity and the noise is
+    uniform and as its model says, the mean of both; chained alone for images of one channel that are
+    mostly empty, under correlated noise, or with several times or depths. Planes that are
     restored jointly are chained both jointly and separately, if their noise is independent; data that
     were not fitted say how much of each is taken. Nonlocal Bayes where the result has to agree with the
     data, or fewer than four photons are usual; none behind a blur. Where single pixels are missing and
@@ -229,11 +231,19 @@ class Refinement(Settings):
     def _denoise_data(
         self, x: torch.Tensor, problem: Problem, *, chains: bool
     ) -> Generator[None, None, torch.Tensor]:
-        """Estimate patches of the data, with `x` as the first pilot."""
+        """Estimate patches of the data, with `x` as the first pilot.
+
+        What the fit lacks of an image that is not mostly empty, such as the threads of a cloth, shows in
+        an estimate of patches alone: the pilot of the chain is the mean of both.
+        """
         estimates = []
+        is_auto, is_full = self.patch_method == "auto", _is_full(x, problem)
         if chains:
-            estimates.append((yield from self.chain(x, problem)))
-        is_both = self.patch_method == "auto" and problem.scene_layout.channels > 1
+            pilot = x
+            if is_auto and is_full:
+                pilot = (x + (yield from chain_quickly(problem, *noisy_scene(problem, x)))) / 2
+            estimates.append((yield from self.chain(pilot, problem)))
+        is_both = is_auto and (is_full or problem.scene_layout.channels > 1)
         if is_both or not chains:
             for _ in range(self.iterations or 2):
                 data, noise = noisy_scene(problem, x)
@@ -270,3 +280,11 @@ class Refinement(Settings):
         """The patches of nonlocal Bayes."""
         size = self.patch_size or (7 if problem.scene_layout.channels == 1 else 5)
         return PatchSettings(size, self.group_size)
+
+
+def _is_full(x: torch.Tensor, problem: Problem) -> bool:
+    """Whether `x` is one plane under white noise, and not mostly empty."""
+    if problem.scene_layout.is_stack or problem.likelihood.properties.correlation_sigma:
+        return False
+    _, noise = noisy_scene(problem, x)
+    return source_weights(x, noise, problem.observed[0]) is None
