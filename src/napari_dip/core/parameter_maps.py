@@ -22,8 +22,8 @@ class ParameterMaps:
         The Cramer-Rao bound of the standard deviation of each for a pixel alone: without its neighbors
         no unbiased estimate has a smaller error. Infinite where the images say nothing of it.
     uncertainty : mapping of str to float32 array, or None
-        The standard deviation of the error of each map, from that of the restored images: that of a
-        result with an uncertainty (``quality="best"``), except for k-space.
+        The standard deviation of the error of each map, for a result of several fits
+        (``quality="best"``): from one more fit, to data that are simulated from the result.
     units : mapping of str to str
         Their units; those of the data are empty.
     chi_square : float32 array

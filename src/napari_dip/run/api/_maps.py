@@ -54,7 +54,7 @@ def fit_maps(
     method : {"prior", "pixelwise"}
         Whether pixels help each other, or each is fitted alone, by least squares.
     quality, seed, device
-        As for `denoise`. With ``"best"``, maps of images have an uncertainty.
+        As for `denoise`. With ``"best"``, maps have an uncertainty.
     sigma : float, optional
         Standard deviation of the noise, of magnitudes that in the real and in the imaginary part, in
         data units; automatic: estimated.
