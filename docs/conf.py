@@ -46,7 +46,7 @@ html_favicon = "../src/napari_dip/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["before_after.css"]
 if site_release := os.environ.get("SITE_RELEASE"):  # pages of two versions, by scripts/site
-    home, dev = ("../", "") if "dev" in release else ("", "dev/")
+    home, dev = ("../", "") if os.environ["SITE_PART"] == "dev" else ("", "dev/")
     html_context = {
         "site_versions": [(site_release, f"{home}index.html"), ("development", f"{dev}index.html")]
     }

@@ -311,3 +311,24 @@ def test_other_whole_numbers_have_not(make_data):
         assert not Gaussian().likelihood(make_data(image)).is_photon_count
     counts = np.random.default_rng(0).poisson(1.0, y.shape)
     assert not Gaussian(sigma=1.0).likelihood(make_data(counts)).is_photon_count
+
+
+def test_drawn_photon_counts_are_counts_with_the_same_distribution(make_data):
+    rng = np.random.default_rng(0)
+    mean = np.repeat([0.3, 4.0, 60.0], 4000).reshape(1, 1, 60, 200)
+    data = make_data(rng.poisson(mean)[0, 0])
+    noise = Poisson(gain=1.0, offset=0.0)
+
+    def draw_unit():
+        return rng.normal(size=mean.shape).astype(np.float32)
+
+    drawn = noise.draw(mean.astype(np.float32), np.sqrt(mean), data, draw_unit)
+    np.testing.assert_array_equal(drawn, np.rint(drawn))
+    for rows in (slice(20), slice(20, 40), slice(40, 60)):
+        part, expected = drawn[0, 0, rows], mean[0, 0, rows].mean()
+        assert part.min() >= 0
+        assert part.mean() == pytest.approx(expected, rel=0.06)
+        assert part.var() == pytest.approx(expected, rel=0.08)
+    scaled = make_data(rng.poisson(mean)[0, 0] * 0.7 + 0.123)
+    gaussian = Poisson(gain=1.0, offset=0.0).draw(mean, np.sqrt(mean), scaled, draw_unit)
+    assert np.abs(gaussian - np.rint(gaussian)).max() > 0.1

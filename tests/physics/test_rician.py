@@ -38,6 +38,7 @@ def test_mean_and_deviation_of_magnitudes(signal):
 
 def test_a_mean_below_that_of_noise_alone_has_no_signal():
     assert signal_of_magnitude(np.array([0.0, 1.0])).tolist() == [0, 0]
+    assert np.isnan(signal_of_magnitude(np.array([np.nan])))
 
 
 @pytest.mark.parametrize("side", [48, 128])

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -12,6 +14,7 @@ from napari_dip.io import write
 from napari_dip.physics.signals.t2 import EchoDecay
 from napari_dip.run.api._mri import observe_kspace
 from napari_dip.run.reselect import reselect_step
+from napari_dip.run.restoration import iter_restoration
 
 TIMES = (0.01, 0.02, 0.04, 0.08, 0.16)
 Y, X = np.mgrid[:40, :44]
@@ -168,6 +171,60 @@ def test_several_fits_say_how_far_off_the_maps_are(in_air, tmp_path):
     with fits.open(tmp_path / "maps.fits") as file:
         np.testing.assert_array_equal(file["T2_UNCERTAINTY"].data, found.uncertainty["T2"])
         assert file["T2_UNCERTAINTY"].header["BUNIT"] == "s"
+
+
+def test_a_run_with_an_uncertainty_reports_one_more_fit_without_an_image(in_air):
+    observation, _ = in_air
+    recipe = dip.Recipe.preset("t2-map").with_settings({"solver.max_steps": 10, "ensemble.size": 2})
+    run = iter_restoration(observation, recipe, snapshot_every=5)
+    reports = list(run)
+    assert {report.member for report in reports} == {0, 1, 2}
+    assert all(report.image is None for report in reports if report.is_simulation)
+    fractions = [report.fraction_done for report in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] <= 1
+    assert run.result.maps.uncertainty is not None
+    softened = iter_restoration(observation, recipe.replace(strength=0.5))
+    assert not any(report.simulations for report in softened)
+
+
+def test_a_run_that_is_stopped_while_simulated_data_are_fitted_keeps_its_maps(in_air):
+    observation, inside = in_air
+    recipe = dip.Recipe.preset("t2-map").with_settings({"solver.max_steps": 10, "ensemble.size": 2})
+    run = iter_restoration(observation, recipe)
+    for report in run:
+        if report.is_simulation:
+            run.stop()
+    assert run.result.maps.uncertainty is None
+    assert np.isfinite(run.result.maps.maps["T2"][inside]).mean() > 0.9
+
+
+def test_simulated_data_that_cannot_be_fitted_leave_the_maps_without_an_uncertainty(in_air, monkeypatch):
+    observation, inside = in_air
+
+    def fail(*args):
+        raise ObservationError("they are constant")
+
+    monkeypatch.setattr("napari_dip.run.simulation.Simulation.simulate", fail)
+    recipe = dip.Recipe.preset("t2-map").with_settings({"solver.max_steps": 10, "ensemble.size": 2})
+    result = dip.restore(observation, recipe)
+    assert result.maps.uncertainty is None
+    assert np.isfinite(result.maps.maps["T2"][inside]).mean() > 0.9
+    assert "no uncertainty of the maps" in result.provenance.notes
+
+
+def test_maps_of_images_that_drift_are_to_be_checked(in_air):
+    observation, _ = in_air
+    drifting = np.stack(
+        [np.roll(image, 3 * n, axis=1) for n, image in enumerate(observation.y[:, 0, 0])]
+    )
+    moved = dip.Observation.from_array(drifting, axes="TYX", header=observation.header)
+    recipe = dip.Recipe.preset("t2-map").with_settings({"solver.max_steps": 5, "stack.align": "always"})
+    result = dip.restore(moved, recipe)
+    drifts = r"drift by up to \d+ pixels, and maps take the same pixel of each"
+    assert re.search(drifts, str(result.assessment.reasons))
+    still = dip.restore(observation, recipe.with_settings({"stack.align": "never"}))
+    assert "drift" not in str(still.assessment.reasons)
 
 
 def test_a_protocol_that_is_nowhere_is_asked_for(echoes):

@@ -82,3 +82,24 @@ def test_the_time_left_is_that_of_the_typical_steps_at_the_pace_so_far():
     second = replace(first, member=1, members=4, seconds=25.0)
     assert remaining_seconds(second, 200) == pytest.approx(55)
     assert remaining_seconds(replace(first, step=260), 200) < 0
+
+
+def test_fits_of_simulated_data_follow_the_ensemble_and_count_as_one_each():
+    tiles, members = 3, 2
+    first = Progress(
+        step=20, steps=200, block=0, blocks=2, tile=0, tiles=tiles, member=0, members=members,
+        loss=1.0, validation_loss=1.0, seconds=1.0, simulations=1,
+    )  # fmt: skip
+    places = [(tile, member) for tile in range(tiles) for member in range(members)]
+    places += [(tile, members) for tile in range(tiles)]
+    reports = [
+        replace(first, block=block, tile=tile, member=member)
+        for block in (0, 1)
+        for tile, member in places
+    ]
+    assert [report.fits_done for report in reports] == list(range(18))
+    assert {report.fits for report in reports} == {18}
+    assert [report.fraction_done for report in reports] == pytest.approx((np.arange(18) + 0.1) / 18)
+    assert [report.is_simulation for report in reports[4:9]] == [False, False, True, True, True]
+    last = replace(reports[-1], seconds=17.1)
+    assert remaining_seconds(last, 200) == pytest.approx(0.9)

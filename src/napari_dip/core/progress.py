@@ -36,7 +36,8 @@ class Progress:
     tile, tiles : int
         Which tile of a block that is processed in tiles, counted from 0, and how many there are.
     member, members : int
-        Which fit of the ensemble, counted from 0, and how many there are.
+        Which fit of the ensemble, counted from 0, and how many there are; `member` is `members` while
+        simulated data are fitted.
     loss, validation_loss : float
         Loss of this step; stopping score of the running average.
     seconds : float
@@ -46,6 +47,8 @@ class Progress:
     image : float32 array with the axes of the result, or None
         The running average where it was requested, averaged with the fits before; NaN in blocks that
         were not reached.
+    simulations : int
+        How many fits of simulated data to a tile follow those of the ensemble: 0 or 1.
     """
 
     step: int
@@ -61,6 +64,7 @@ class Progress:
     seconds: float
     note: str = ""
     image: FloatArray | None = None
+    simulations: int = 0
 
     @property
     def is_single_fit(self) -> bool:
@@ -68,10 +72,28 @@ class Progress:
         return self.blocks == self.tiles == self.members == 1
 
     @property
+    def is_simulation(self) -> bool:
+        """Whether simulated data are fitted, after the ensemble has been in all tiles of a block."""
+        return self.simulations > 0 and self.member == self.members
+
+    @property
+    def fits(self) -> int:
+        """Number of all fits."""
+        return self.blocks * self.tiles * (self.members + self.simulations)
+
+    @property
+    def fits_done(self) -> int:
+        """Number of fits before this one."""
+        if self.is_simulation:
+            in_block = self.tiles * self.members + self.tile
+        else:
+            in_block = self.tile * self.members + self.member
+        return self.block * self.fits // self.blocks + in_block
+
+    @property
     def fraction_done(self) -> float:
         """Lower bound of the fraction of the run that is done, from 0 to 1."""
-        tile = self.tile + (self.member + self.step / self.steps) / self.members
-        return (self.block + tile / self.tiles) / self.blocks
+        return (self.fits_done + self.step / self.steps) / self.fits
 
     def __repr__(self) -> str:
         loss = f"loss={self.loss:.4g}, validation_loss={self.validation_loss:.4g}"

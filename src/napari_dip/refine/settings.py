@@ -47,8 +47,8 @@ class Refinement(Settings):
     patch_method: Literal["auto", "chained", "nonlocal-bayes", "none"] = "auto"
     """Estimate similar patches together: by combinations of them in several passes (chained), or by
     their covariance (nonlocal Bayes). Automatic: where the operator is the identity and the noise is
-    uniform and as its model says, the mean of both; chained alone for images of one channel that are
-    mostly empty, under correlated noise, or with several times or depths. Planes that are
+    uniform and as its model says, the mean of both; but chained alone for one channel that is mostly
+    empty, or has correlated noise, or several times or depths. Planes that are
     restored jointly are chained both jointly and separately, if their noise is independent; data that
     were not fitted say how much of each is taken. Nonlocal Bayes where the result has to agree with the
     data, or fewer than four photons are usual; none behind a blur. Where single pixels are missing and
@@ -175,15 +175,15 @@ class Refinement(Settings):
             return (yield from self._denoise_consistent(x, fitted))
         if self._is_joint(problem, monitor):
             return (yield from self._refine_jointly(x, problem, monitor, is_single_fit=is_single_fit))
-        chains = self.can_chain(problem)
-        denoised = yield from self._denoise_data(x, fitted, chains=chains)
+        how = {"chains": self.can_chain(problem), "is_full": _is_full(x, problem)}
+        denoised = yield from self._denoise_data(x, fitted, **how)
         if monitor.noise_probe is None:
             return denoised
         noise = pixel_noise(problem, x)
         parts = split_step((denoised - x) / noise)
         weights = step_weights(parts, x, problem, monitor.noise_probe, TYPICAL_OF_PLANE)
         if is_single_fit:
-            denoised = yield from self._denoise_data(x, problem, chains=chains)
+            denoised = yield from self._denoise_data(x, problem, **how)
             parts = split_step((denoised - x) / noise)
         return x + noise * (weights[:, None, None, None] * parts).sum(dim=0)
 
@@ -229,15 +229,15 @@ class Refinement(Settings):
         return correct_sources(x, problem if is_single_fit else monitor.fit_problem)
 
     def _denoise_data(
-        self, x: torch.Tensor, problem: Problem, *, chains: bool
+        self, x: torch.Tensor, problem: Problem, *, chains: bool, is_full: bool
     ) -> Generator[None, None, torch.Tensor]:
         """Estimate patches of the data, with `x` as the first pilot.
 
-        What the fit lacks of an image that is not mostly empty, such as the threads of a cloth, shows in
-        an estimate of patches alone: the pilot of the chain is the mean of both.
+        What the fit lacks of an image that is full, such as the threads of a cloth, shows in an estimate
+        of patches alone: the pilot of the chain is the mean of both.
         """
         estimates = []
-        is_auto, is_full = self.patch_method == "auto", _is_full(x, problem)
+        is_auto = self.patch_method == "auto"
         if chains:
             pilot = x
             if is_auto and is_full:

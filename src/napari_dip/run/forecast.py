@@ -24,7 +24,7 @@ from napari_dip.run.memory import bytes_per_pixel
 from napari_dip.run.recipe import Recipe
 from napari_dip.run.reduction import reduced_recipe, typical_frame
 from napari_dip.run.restoration import iter_restoration
-from napari_dip.run.simulation import num_fits
+from napari_dip.run.simulation import has_simulation
 from napari_dip.run.tiles.planner import plan_tiles, supports_tiling
 from napari_dip.run.tiles.tile import Tile, noise_sample
 
@@ -156,7 +156,7 @@ class RunEstimator:
         is_warm = recipe.solver.warm_start != "never"
         fits = 1 + (parts - 1) * (WARM_START_STEP_SHARE if is_warm else 1.0)
         per_step = self._seconds_per_step(recipe, part, upsampling, pixels, device)
-        per_step *= num_fits(recipe) * fits
+        per_step *= (recipe.ensemble.size + has_simulation(recipe)) * fits
         refinement = 0 if recipe.refinement.patch_method == "none" else REFINEMENT_COST_STEPS
         return _Cost(
             pixels * bytes_per_pixel(recipe, data.channel_layout, device),
@@ -228,13 +228,11 @@ def remaining_seconds(progress: Progress, steps: int) -> float:
 
     NaN before the first step.
     """
-    fits = progress.blocks * progress.tiles * progress.members
-    done = progress.block * progress.tiles + progress.tile
-    done = done * progress.members + progress.member
+    done = progress.fits_done
     if done == progress.step == 0:
         return math.nan
     per_step = progress.seconds / (done * steps + progress.step)
-    return (steps - progress.step + (fits - done - 1) * steps) * per_step
+    return (steps - progress.step + (progress.fits - done - 1) * steps) * per_step
 
 
 def typical_steps(recipe: Recipe) -> int:

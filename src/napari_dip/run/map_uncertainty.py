@@ -60,7 +60,8 @@ def map_uncertainty(
         gradient = sum(np.nan_to_num(step / scale) ** 2 for step in steps)
         detail = _local_mean(np.where(known, gradient, 0), known, DETAIL_SMOOTHING_PX)
         excess = measured**2 + spread * variance - of_simulated**2
-        variance += _slope(detail[known], excess[known]) * detail
+        used = known & np.isfinite(excess)
+        variance += _slope(detail[used], excess[used]) * detail
     return np.where(known, np.sqrt(variance) * bound, np.nan)
 
 

@@ -52,12 +52,18 @@ class _Fitted:
 
 
 def with_maps(
-    result: Result, recipe: Recipe, observation: Observation, simulated: Result | None = None
+    result: Result,
+    recipe: Recipe,
+    observation: Observation,
+    *,
+    simulated: Result | None = None,
+    drift: int = 0,
 ) -> Result:
     """Return `result` with maps of its images, if the recipe has a signal equation.
 
     The equation is fitted to each pixel of the restored images; the bound of its error is that of the
-    data. A result of data that were `simulated` from this one shows how far off the maps are.
+    data. A result of data that were `simulated` from this one shows how far off the maps are. The images
+    are not shifted, by whatever number of pixels they `drift`.
     """
     equation = recipe.signal
     if equation.kind == "none":
@@ -69,7 +75,11 @@ def with_maps(
         again = fit(simulated, recipe, observation)
         uncertainty = _uncertainty(equation, fitted, again, _relative_spread(result))
     maps = _to_maps(equation, fitted, observation, uncertainty)
-    assessment = result.assessment.with_findings(map_findings(equation, maps))
+    findings = list(map_findings(equation, maps))
+    if drift:
+        reason = f"the images drift by up to {drift} pixels, and maps take the same pixel of each"
+        findings.append(Finding("check", f"{reason}: align them first"))
+    assessment = result.assessment.with_findings(findings)
     return replace(result, maps=maps, provenance=replace(result.provenance, assessment=assessment))
 
 
@@ -93,9 +103,8 @@ def _uncertainty(equation: Signal, fitted: _Fitted, again: _Fitted, spread: floa
 
 def _relative_spread(result: Result) -> float:
     """How much the squared error of one fit exceeds that of their mean, as a fraction of the latter."""
-    ensemble = result.provenance.ensemble
-    factors = [factor for factor in ensemble.calibration if factor is not None]
-    return (1 - 1 / ensemble.size) / np.median(factors) ** 2 if factors else 0.0
+    factors = [factor for factor in result.provenance.ensemble.calibration if factor]
+    return float(1 / np.median(factors) ** 2) if factors else 0.0
 
 
 def _fit_magnitudes(result: Result, recipe: Recipe, observation: Observation) -> _Fitted:
@@ -144,9 +153,11 @@ def _fit_complex(result: Result, recipe: Recipe, observation: Observation) -> _F
     residual, noise = (
         to_canonical(array, result.residual_axes) for array in (result.residual, result.noise_std)
     )
+    measured = np.isfinite(residual) & (noise > 0)
+    number = measured.sum(axis=(0, 1, 3, 4)).clip(1)
     variance, chi_square = (
-        np.nanmean(square.astype(float), axis=(0, 1, 3, 4)).reshape(1, -1, 1, 1)
-        for square in (np.where(np.isfinite(residual), noise**2, np.nan), (residual / noise) ** 2)
+        (np.where(measured, square, 0).sum(axis=(0, 1, 3, 4), dtype=float) / number).reshape(1, -1, 1, 1)
+        for square in (noise**2, (residual / np.where(measured, noise, 1)) ** 2)
     )
     samples = observation.observed.mean(axis=(0, 1)).sum(axis=(1, 2)).reshape(1, -1, 1, 1)
     share = samples / np.prod(signals.shape[-2:])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from contextlib import suppress
 
-from napari_dip.core.errors import DivergenceError, ObservationError
+from napari_dip.core.errors import ObservationError, RestorationError
 from napari_dip.core.fit_data import FitData
 from napari_dip.core.observation import Observation
 from napari_dip.core.outside import describe_missing
@@ -27,7 +26,7 @@ from napari_dip.run.recipe import Recipe
 from napari_dip.run.reduction import Reduction
 from napari_dip.run.restoration_run import RestorationRun
 from napari_dip.run.result_canvases import ResultCanvases
-from napari_dip.run.simulation import has_simulation, num_fits, simulate_data, simulation_recipe
+from napari_dip.run.simulation import Simulation, has_simulation
 from napari_dip.run.stack import BlockSlices
 from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import NOT_REACHED, TiledFit, next_progress
@@ -115,6 +114,7 @@ class _Restoration:
         self._observation, self._recipe = reduction.observation, reduction.recipe
         self._note, self._snapshot_every, self._workers = note, snapshot_every, workers
         self._warm_start = warm_start or WarmStart(self._recipe)
+        self._stopped, self._simulation_note = False, ""
 
     def steps(self) -> Generator[Progress, Request | None, Result]:
         """Run, and report on the way."""
@@ -134,27 +134,25 @@ class _Restoration:
         log.info("%s: %s", recipe.title, where)
         warm_start = self._warm_start
         self._last_step = warm_start.first_step + recipe.solver.max_steps
+        simulation = Simulation(recipe) if has_simulation(recipe) else None
         parts = aligned, observation, recipe, alignment, stripes
         self._canvases = ResultCanvases(*parts)
-        simulated = ResultCanvases(*parts) if has_simulation(recipe) else None
+        simulated = ResultCanvases(*parts) if simulation else None
         self._reports: list[BlockReport] = []
         histories: list[History] = []
         unreproduced: list[tuple[int, ...]] = []
-        stopped = False
         for number, (slices, data) in enumerate(blocks):
-            if stopped:
+            if self._stopped:
                 histories.append(NOT_REACHED)
                 continue
             place = number, len(blocks)
             block = TiledFit(recipe, data, self._planner, warm_start, self._workers)
-            stopped = yield from self._run(block, place, slices)
+            yield from self._run(block, place, slices)
             self._canvases.put(slices, block)
-            if simulated and block.reports and not stopped:
-                simulation = self._simulation(data, block)
-                with suppress(DivergenceError):  # then the maps have no uncertainty there
-                    stopped = yield from self._run(simulation, place)
-                    if not stopped:
-                        simulated.put(slices, simulation)
+            if simulation and simulated and block.reports and not self._stopped:
+                again = yield from self._simulate(simulation, block, data, place)
+                if again is not None:
+                    simulated.put(slices, again)
             reasons = "; ".join(history.stop_reason for history in block.histories)
             log.info("block %d of %d: %s", number + 1, len(blocks), reasons or "nothing to fit")
             histories += block.histories
@@ -170,8 +168,13 @@ class _Restoration:
             seconds=time.monotonic() - self._start_time,
             device=self._planner.device,
         )
-        again = simulated.finish(record) if simulated and simulated.is_allocated else None
-        result = with_maps(self._canvases.finish(record), recipe, observation, again)
+        result = with_maps(
+            self._canvases.finish(record),
+            recipe,
+            observation,
+            simulated=simulated.finish(record) if simulated and simulated.is_allocated else None,
+            drift=max(alignment.max_shift) if alignment else 0,
+        )
         result = blend(result, observation, recipe.strength)
         log.info("%s: %s", result.assessment, result.provenance.notes or "no remarks")
         return result
@@ -188,6 +191,7 @@ class _Restoration:
             stripes.note if stripes else "",
             alignment.note if alignment else "",
             self._planner.note,
+            self._simulation_note,
             *warm_start.notes,
             warm_start.checkpoint.note,
             NO_USE_OF_WORKERS if self._workers and not warm_start.is_amortized else "",
@@ -196,25 +200,31 @@ class _Restoration:
         )
         return "; ".join(filter(None, notes))
 
-    def _simulation(self, data: FitData, block: TiledFit) -> TiledFit:
-        """The fit to data that are simulated from a restored block."""
-        recipe = simulation_recipe(self._recipe)
-        simulated = simulate_data(self._recipe, data, block)
-        return TiledFit(recipe, simulated, self._planner, WarmStart(recipe))
+    def _simulate(
+        self, simulation: Simulation, block: TiledFit, data: FitData, place: tuple[int, int]
+    ) -> Generator[Progress, Request | None, TiledFit | None]:
+        """Return the finished fit to data that are simulated from a restored block; None if it fails or
+        is stopped.
+        """
+        try:
+            fit = simulation.new_fit(block, data, place[0], self._planner)
+            yield from self._run(fit, place)
+        except RestorationError as error:
+            self._simulation_note = f"no uncertainty of the maps, as simulated data failed: {error}"
+            log.warning(self._simulation_note)
+            return None
+        return None if self._stopped else fit
 
     def _run(
         self, block: TiledFit, place: tuple[int, int], slices: BlockSlices | None = None
-    ) -> Generator[Progress, Request | None, bool]:
-        """Run the fits to a block at `slices`, or to simulated data, which are not shown; return whether
-        to stop.
-        """
+    ) -> Generator[Progress, Request | None, None]:
+        """Run the fits to a block at `slices`, or to simulated data, which are not shown."""
         fits = block.run(self._snapshot_every if slices else None)
-        stopped, progress = False, next_progress(fits, None)
+        progress = next_progress(fits, None)
         while progress is not None:
             request = yield self._report(progress, block, place, slices)
-            stopped = stopped or bool(request and request.stop)
+            self._stopped = self._stopped or bool(request and request.stop)
             progress = next_progress(fits, request)
-        return stopped
 
     def _report(
         self,
@@ -231,13 +241,14 @@ class _Restoration:
             steps=self._last_step,
             block=place[0],
             blocks=place[1],
-            tile=block.number if slices else block.num_tiles - 1,
+            tile=block.number,
             tiles=block.num_tiles,
-            member=block.num_fits + (0 if slices else self._recipe.ensemble.size),
-            members=num_fits(self._recipe),
+            member=block.num_fits if slices else self._recipe.ensemble.size,
+            members=self._recipe.ensemble.size,
             loss=progress.loss,
             validation_loss=progress.score,
             seconds=time.monotonic() - self._start_time,
             note="; ".join(filter(None, (self._planner.note, self._warm_start.checkpoint.note))),
             image=preview,
+            simulations=int(has_simulation(self._recipe)),
         )

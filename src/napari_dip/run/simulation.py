@@ -11,37 +11,58 @@ from napari_dip.core.fit_data import FitData
 from napari_dip.core.torch_import import torch
 from napari_dip.refine.ensemble import Ensemble
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import TiledFit
+from napari_dip.run.warm_start import WarmStart
 
 
 def has_simulation(recipe: Recipe) -> bool:
-    """Whether a last fit of simulated data follows those of the ensemble: for maps with an
-    uncertainty.
+    """Whether a fit of simulated data follows those of the ensemble: for maps with an uncertainty."""
+    has_maps = recipe.signal.kind != "none" and recipe.strength == 1
+    return has_maps and recipe.ensemble.size > 1
+
+
+class Simulation:
+    """The fits of simulated data, each as one of the ensemble, with random numbers of its own.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        That of the run.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        That of the fits.
     """
-    return recipe.signal.kind != "none" and recipe.ensemble.size > 1
 
+    def __init__(self, recipe: Recipe) -> None:
+        size = recipe.ensemble.size
+        *_, seed = Ensemble(size=size + 1).seeds(recipe.seed)
+        self._noise_seed = recipe.seed, size
+        self.recipe = recipe.model_copy(update={"seed": seed})
+        self._start = WarmStart(self.recipe, num_fits=1)
 
-def num_fits(recipe: Recipe) -> int:
-    """Return the number of fits to a block, or to a tile of it."""
-    return recipe.ensemble.size + has_simulation(recipe)
+    def new_fit(self, block: TiledFit, data: FitData, number: int, planner: TilePlanner) -> TiledFit:
+        """Return the fit to data that are simulated from the restored `block` of this number, whose
+        measured data are given.
+        """
+        self._start.fit = None  # two need more memory
+        return TiledFit(self.recipe, self.simulate(block, data, number), planner, self._start)
 
+    def simulate(self, block: TiledFit, data: FitData, number: int) -> FitData:
+        """Return data of the restored `block`, with other noise than the measured `data`.
 
-def simulation_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe of the fit to simulated data: a single one, with random numbers of its own."""
-    seed = Ensemble(size=recipe.ensemble.size + 1).seeds(recipe.seed)[-1]
-    return recipe.model_copy(update={"ensemble": Ensemble(size=1), "seed": seed})
+        The noise depends on the `number` of the block, and on no seed of a fit, which would know it.
+        """
+        assert block.block_fit is not None
+        likelihood = block.block_fit.problem.likelihood
+        seed = int(np.random.default_rng([*self._noise_seed, number]).integers(2**31))
+        generator = torch.Generator().manual_seed(seed)
+        mean = data.y - block.canvases.residual.planes
 
+        def draw_unit() -> FloatArray:
+            return np.asarray(likelihood.correlate(torch.randn(mean.shape, generator=generator)))
 
-def simulate_data(recipe: Recipe, data: FitData, block: TiledFit) -> FitData:
-    """Return data of the restored `block`, with other noise than the measured `data`."""
-    assert block.block_fit is not None
-    likelihood = block.block_fit.problem.likelihood
-    generator = torch.Generator().manual_seed(simulation_recipe(recipe).seed)
-    mean = data.y - block.canvases.residual.planes
-
-    def draw_unit() -> FloatArray:
-        white = torch.randn(mean.shape, generator=generator)
-        return np.asarray(likelihood.to(white.device).correlate(white))
-
-    y = recipe.noise.draw(mean, block.canvases.noise_std.planes, data, draw_unit)
-    return replace(data, y=np.where(np.isfinite(y), y, data.y).astype(np.float32))
+        y = self.recipe.noise.draw(mean, block.canvases.noise_std.planes, data, draw_unit)
+        return replace(data, y=np.where(np.isfinite(y), y, data.y).astype(np.float32))

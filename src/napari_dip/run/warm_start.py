@@ -30,6 +30,8 @@ class WarmStart:
         A fit to continue, of the same recipe to the same data.
     weights : mapping of int to Weights, optional
         Weights that the network of each member of the ensemble starts with.
+    num_fits : int, optional
+        How many fits of the ensemble are made. Default: all.
     checkpoint : Checkpoint, optional
         What is kept of the fits, and was kept of those of a run that was killed. Default: nothing.
 
@@ -54,9 +56,11 @@ class WarmStart:
         *,
         fit: Fit | None = None,
         weights: Mapping[int, Weights] | None = None,
+        num_fits: int | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self._recipe, self._num_blocks, self._member = recipe, 0, 0
+        self._num_fits = num_fits
         self._resumed_fit, self.checkpoint = fit, checkpoint or Checkpoint()
         self.first_step = fit.step if fit else 0
         self._field: NDArray[np.float64] | None = None
@@ -140,7 +144,7 @@ class WarmStart:
         if self.weights:
             first = int(np.random.default_rng([first, self._num_blocks]).integers(2**31))
         self._num_blocks += 1
-        return self._recipe.ensemble.seeds(first)
+        return self._recipe.ensemble.seeds(first)[: self._num_fits]
 
     def store_weights(self, member: int, prior: Prior | AmortizedPrior) -> None:
         """Keep the weights of a member for the next block, if the recipe says so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -46,14 +47,13 @@ class _PhotonSettings(NoiseSettings):
 
     def _base_likelihood(self, data: FitData, reference: Likelihood | None) -> Likelihood:
         detector = Detector.from_header(data.header, data.y)
-        gain = self.gain or detector.gain
+        gain, offset = self._scale(detector)
         if gain is None:
             raise SettingsError(
                 f"{self.kind} noise needs the gain, and {data.header.path or 'the image'} does not"
                 " specify it: give noise.gain in electrons per data unit (1 for photon counts)",
                 setting="noise.gain",
             )
-        offset = self.offset if self.offset is not None else detector.offset or 0.0
         calibration = _Calibration(gain, offset, self._read_noise(detector))
         signal = np.maximum(plane_medians(data.y) - offset, 0)
         expected = np.sqrt(signal / gain + (calibration.read_noise / gain) ** 2)
@@ -80,6 +80,11 @@ class _PhotonSettings(NoiseSettings):
             is_photon_count=self._is_photon_count(data, gain, offset),
         )
 
+    def _scale(self, detector: Detector) -> tuple[float | None, float]:
+        """The gain, None if it is not known, and the offset."""
+        offset = self.offset if self.offset is not None else detector.offset or 0.0
+        return self.gain or detector.gain, offset
+
     def _read_noise(self, detector: Detector) -> float:
         return 0.0
 
@@ -93,6 +98,18 @@ class Poisson(_PhotonSettings):
 
     basic_fields: ClassVar[tuple[str, ...]] = ("gain",)
     kind: Literal["poisson"] = "poisson"
+
+    def draw(
+        self, mean: FloatArray, std: FloatArray, data: FitData, draw_unit: Callable[[], FloatArray]
+    ) -> FloatArray:
+        from scipy.stats import norm, poisson
+
+        gain, offset = self._scale(Detector.from_header(data.header, data.y))
+        if gain is None or not self._is_photon_count(data, gain, offset):
+            return super().draw(mean, std, data, draw_unit)
+        photons = poisson.ppf(norm.cdf(draw_unit()), np.maximum(gain * (mean - offset), 0))
+        counts: FloatArray = (photons / gain + offset).astype(np.float32)
+        return counts
 
     def _is_photon_count(self, data: FitData, gain: float, offset: float) -> bool:
         photons = (data.y[data.observed] - offset) * gain

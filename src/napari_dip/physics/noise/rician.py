@@ -110,10 +110,10 @@ def magnitude_std(mean: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def signal_of_magnitude(mean: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the signal whose magnitudes have this mean, for parts whose noise is 1; 0 where it is less
-    than that of noise alone.
+    than that of noise alone, and NaN where it is NaN.
     """
     signals, means, _ = _table()
-    bright = np.sqrt(np.fmax(mean**2 - 1, 0))
+    bright = np.sqrt(np.maximum(mean**2 - 1, 0))
     return np.asarray(np.where(mean < means[-1], np.interp(mean, means, signals), bright))
 
 

@@ -106,9 +106,10 @@ def progress_text(progress: Progress, device: str) -> str:
     counts = (
         ("block", progress.block, progress.blocks),
         ("tile", progress.tile, progress.tiles),
-        ("fit", progress.member, progress.members),
+        ("fit", progress.member, 1 if progress.is_simulation else progress.members),
     )
     where = "".join(f"{noun} {index + 1} of {n}, " for noun, index, n in counts if n > 1)
+    where += "fit of simulated data, " if progress.is_simulation else ""
     where = f"{where}step {progress.step}; stops automatically, at the latest at step {progress.steps}."
     memory = f"{memory_text(memory_in_use(device))} in use{_device_text(device)}"
     note = f" ({progress.note})" if progress.note else ""
