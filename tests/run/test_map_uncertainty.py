@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 import napari_dip as dip
 from napari_dip.core.torch_import import torch
 from napari_dip.run.map_uncertainty import map_uncertainty
+from napari_dip.run.result_canvases import ResultCanvases
 from napari_dip.run.simulation import Simulation
 from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import TiledFit, next_progress
@@ -31,6 +32,12 @@ def finished_block(recipe, image):
     while next_progress(fits, None) is not None:
         pass
     return block, data
+
+
+def simulation_of(recipe, image):
+    """The simulation of a run on an image."""
+    observation = dip.Observation.from_array(image, axes="YX")
+    return Simulation(recipe, ResultCanvases(observation, observation, recipe, None, None))
 
 
 def test_the_error_is_that_of_the_simulated_map_and_follows_the_bound():
@@ -78,7 +85,7 @@ def test_simulated_data_have_the_noise_of_the_measured_ones_with_its_correlation
         {"solver.max_steps": 30, "stopping.kind": "fixed", "compute.device": "cpu"}
     )
     block, data = finished_block(recipe, measured)
-    simulation = Simulation(recipe)
+    simulation = simulation_of(recipe, measured)
     drawn = simulation.simulate(block, data, 0)
     mean = (data.y - block.canvases.residual.planes)[0, 0]
     new = (drawn.y[0, 0] - mean)[10:, 10:]
@@ -99,7 +106,7 @@ def test_the_noise_of_simulated_data_is_unknown_to_their_fit():
     )
     image = 100 + np.random.default_rng(1).normal(0, 4, (128, 128)).astype(np.float32)
     block, data = finished_block(recipe, image)
-    simulation = Simulation(recipe)
+    simulation = simulation_of(recipe, image)
     noise = (simulation.simulate(block, data, 0).y - data.y + block.canvases.residual.planes).ravel()
     for seed in (recipe.seed, simulation.recipe.seed):
         for draw in (torch.rand, torch.randn):

@@ -175,7 +175,8 @@ class Refinement(Settings):
             return (yield from self._denoise_consistent(x, fitted))
         if self._is_joint(problem, monitor):
             return (yield from self._refine_jointly(x, problem, monitor, is_single_fit=is_single_fit))
-        how = {"chains": self.can_chain(problem), "is_full": _is_full(x, problem)}
+        is_full = self.patch_method == "auto" and _is_full(x, problem)
+        how = {"chains": self.can_chain(problem), "is_full": is_full}
         denoised = yield from self._denoise_data(x, fitted, **how)
         if monitor.noise_probe is None:
             return denoised
@@ -237,13 +238,12 @@ class Refinement(Settings):
         of patches alone: the pilot of the chain is the mean of both.
         """
         estimates = []
-        is_auto = self.patch_method == "auto"
         if chains:
             pilot = x
-            if is_auto and is_full:
+            if is_full:
                 pilot = (x + (yield from chain_quickly(problem, *noisy_scene(problem, x)))) / 2
             estimates.append((yield from self.chain(pilot, problem)))
-        is_both = is_auto and (is_full or problem.scene_layout.channels > 1)
+        is_both = is_full or (self.patch_method == "auto" and problem.scene_layout.channels > 1)
         if is_both or not chains:
             for _ in range(self.iterations or 2):
                 data, noise = noisy_scene(problem, x)

@@ -134,10 +134,9 @@ class _Restoration:
         log.info("%s: %s", recipe.title, where)
         warm_start = self._warm_start
         self._last_step = warm_start.first_step + recipe.solver.max_steps
-        simulation = Simulation(recipe) if has_simulation(recipe) else None
         parts = aligned, observation, recipe, alignment, stripes
         self._canvases = ResultCanvases(*parts)
-        simulated = ResultCanvases(*parts) if simulation else None
+        simulation = Simulation(recipe, ResultCanvases(*parts)) if has_simulation(recipe) else None
         self._reports: list[BlockReport] = []
         histories: list[History] = []
         unreproduced: list[tuple[int, ...]] = []
@@ -149,10 +148,8 @@ class _Restoration:
             block = TiledFit(recipe, data, self._planner, warm_start, self._workers)
             yield from self._run(block, place, slices)
             self._canvases.put(slices, block)
-            if simulation and simulated and block.reports and not self._stopped:
-                again = yield from self._simulate(simulation, block, data, place)
-                if again is not None:
-                    simulated.put(slices, again)
+            if simulation and block.reports and not self._stopped:
+                yield from self._simulate(simulation, block, data, place, slices)
             reasons = "; ".join(history.stop_reason for history in block.histories)
             log.info("block %d of %d: %s", number + 1, len(blocks), reasons or "nothing to fit")
             histories += block.histories
@@ -172,7 +169,7 @@ class _Restoration:
             self._canvases.finish(record),
             recipe,
             observation,
-            simulated=simulated.finish(record) if simulated and simulated.is_allocated else None,
+            simulated=simulation.finish(record) if simulation else None,
             drift=max(alignment.max_shift) if alignment else 0,
         )
         result = blend(result, observation, recipe.strength)
@@ -201,10 +198,15 @@ class _Restoration:
         return "; ".join(filter(None, notes))
 
     def _simulate(
-        self, simulation: Simulation, block: TiledFit, data: FitData, place: tuple[int, int]
-    ) -> Generator[Progress, Request | None, TiledFit | None]:
-        """Return the finished fit to data that are simulated from a restored block; None if it fails or
-        is stopped.
+        self,
+        simulation: Simulation,
+        block: TiledFit,
+        data: FitData,
+        place: tuple[int, int],
+        slices: BlockSlices,
+    ) -> Generator[Progress, Request | None, None]:
+        """Fit data that are simulated from a restored block; nothing is kept of a fit that fails or is
+        stopped.
         """
         try:
             fit = simulation.new_fit(block, data, place[0], self._planner)
@@ -212,8 +214,9 @@ class _Restoration:
         except RestorationError as error:
             self._simulation_note = f"no uncertainty of the maps, as simulated data failed: {error}"
             log.warning(self._simulation_note)
-            return None
-        return None if self._stopped else fit
+        else:
+            if not self._stopped:
+                simulation.canvases.put(slices, fit)
 
     def _run(
         self, block: TiledFit, place: tuple[int, int], slices: BlockSlices | None = None

@@ -8,9 +8,12 @@ import numpy as np
 
 from napari_dip.core.axes import FloatArray
 from napari_dip.core.fit_data import FitData
+from napari_dip.core.result import Result
 from napari_dip.core.torch_import import torch
 from napari_dip.refine.ensemble import Ensemble
+from napari_dip.run.provenance import RunRecord
 from napari_dip.run.recipe import Recipe
+from napari_dip.run.result_canvases import ResultCanvases
 from napari_dip.run.tiles.planner import TilePlanner
 from napari_dip.run.tiles.tiled_fit import TiledFit
 from napari_dip.run.warm_start import WarmStart
@@ -29,14 +32,18 @@ class Simulation:
     ----------
     recipe : Recipe
         That of the run.
+    canvases : ResultCanvases
+        Into which the fitted blocks are put.
 
     Attributes
     ----------
     recipe : Recipe
         That of the fits.
+    canvases : ResultCanvases
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, canvases: ResultCanvases) -> None:
+        self.canvases = canvases
         size = recipe.ensemble.size
         *_, seed = Ensemble(size=size + 1).seeds(recipe.seed)
         self._noise_seed = recipe.seed, size
@@ -49,6 +56,10 @@ class Simulation:
         """
         self._start.fit = None  # two need more memory
         return TiledFit(self.recipe, self.simulate(block, data, number), planner, self._start)
+
+    def finish(self, record: RunRecord) -> Result | None:
+        """Return the result of all fits; None without any."""
+        return self.canvases.finish(record) if self.canvases.is_allocated else None
 
     def simulate(self, block: TiledFit, data: FitData, number: int) -> FitData:
         """Return data of the restored `block`, with other noise than the measured `data`.
